@@ -1,0 +1,118 @@
+//! Settings: flag, environment, file and default become one validated [`Config`]. Owns what a setting is called
+//! and what it may hold; never opens a connection.
+
+use std::{fmt, net::SocketAddr, path::PathBuf};
+
+/// A password or token: readable where it is used, never in a log or a `Debug` line.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "(empty)" } else { "(set)" })
+    }
+}
+
+/// Every setting of every program, validated.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    pub database: Database,
+    pub sql_dir: Option<PathBuf>,
+    pub queue: Queue,
+    pub broker: Broker,
+    pub client: Client,
+    pub events: Events,
+}
+
+/// Where the database is and who we are there.
+#[derive(Clone, Debug)]
+pub struct Database {
+    pub host: String,
+    pub port: u16,
+    pub socket: Option<PathBuf>,
+    pub user: String,
+    pub password: Secret,
+    pub global_db: String,
+    /// A cluster's nodes, tried in order; empty: `host` and `port` alone.
+    pub hosts: Vec<(String, u16)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Queue {
+    pub workers: usize,
+    pub poll_ms: u64,
+    pub lease_s: u32,
+    pub max_attempts: u32,
+    pub db_prefix: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Broker {
+    pub listen: Vec<SocketAddr>,
+    pub socket: Option<PathBuf>,
+    pub socket_group: Option<String>,
+    pub token: Option<Secret>,
+    pub max_connections: usize,
+    pub ping_s: u32,
+    /// The closed list of states where given; None: any.
+    pub states: Option<Vec<String>>,
+}
+
+/// Where the clients find the broker. The token is `broker.token`.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub host: String,
+    pub port: u16,
+    pub socket: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Events {
+    pub retention_days: u32,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Database {
+            host: "localhost".into(),
+            port: 3306,
+            socket: None,
+            user: "root".into(),
+            password: Secret::default(),
+            global_db: "resq".into(),
+            hosts: Vec::new(),
+        }
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Queue { workers: 5, poll_ms: 1000, lease_s: 30, max_attempts: 5, db_prefix: "res_".into() }
+    }
+}
+
+impl Default for Broker {
+    fn default() -> Self {
+        Broker {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 1300))],
+            socket: None,
+            socket_group: None,
+            token: None,
+            max_connections: 16384,
+            ping_s: 30,
+            states: None,
+        }
+    }
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Client { host: "127.0.0.1".into(), port: 1300, socket: None }
+    }
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Events { retention_days: 7 }
+    }
+}
