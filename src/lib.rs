@@ -17,6 +17,8 @@ pub mod config;
 pub mod text;
 
 #[cfg(feature = "daemon")]
+pub mod bell;
+#[cfg(feature = "daemon")]
 pub mod broker;
 #[cfg(feature = "daemon")]
 pub mod daemon;
