@@ -60,7 +60,7 @@ up() {
     echo "$kind" >"$dir/kind"
     for plugin in "$usr"/lib/mysql/plugin/*.so; do [ ! -e "$plugin" ] || ln -sf "$plugin" "$dir/plugin/"; done
     set_options
-    [ -f "$dir/ready" ] || { rm -rf "$dir"/n?; mkdir -p "$dir/n1"; init_data "$dir/n1/data"; }
+    [ -f "$dir/ready" ] || { rm -rf "$dir"/n?; init_data 1; }
     take_ports
     undo=${undo:-down} # a start that fails leaves nothing running
     case $kind in

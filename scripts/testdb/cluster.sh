@@ -5,6 +5,7 @@
 galera_node() { # N OPTION...
   local n=$1 p=$((base + 4 * $1)) up="evs.suspect_timeout=PT1S;evs.inactive_timeout=PT2S;evs.inactive_check_period=PT0.2S;evs.keepalive_period=PT0.2S"
   shift
+  mkdir -p "$dir/n$n/data" # a joining node's is filled by the others
   PATH=$usr/bin:$PATH start "$n" --wsrep-on=ON --wsrep-provider="$usr/lib/galera/libgalera_smm.so" --wsrep-cluster-name=resq \
     --wsrep-cluster-address="gcomm://127.0.0.1:$((base + 4)),127.0.0.1:$((base + 8)),127.0.0.1:$((base + 12))" \
     --wsrep-node-name="n$n" --wsrep-node-address="127.0.0.1:$p" --wsrep-node-incoming-address="127.0.0.1:$((base + n - 1))" \

@@ -1,17 +1,21 @@
 # One server process and its folder $dir/nN: data, port, socket, pid, server.log. Sourced by testdb.sh.
 # shellcheck shell=bash
 
-init_data() { # DATA
+# A starting MariaDB deletes every temporary table that it finds in its tmpdir, another server's too: each has its own.
+init_data() { # N
+  local data=$dir/n$1/data
+  export TMPDIR=$dir/n$1/tmp
+  mkdir -p "$TMPDIR"
   if is_mariadb; then
     local as_root=()
     [ "$(id -u)" != 0 ] || as_root=(--user=root)
     "$(PATH=$usr/bin:$usr/scripts:$PATH command -v mariadb-install-db || command -v mysql_install_db)" --no-defaults \
-      --basedir="$usr" --datadir="$1" "${as_root[@]}" --auth-root-authentication-method=normal --skip-test-db \
+      --basedir="$usr" --datadir="$data" "${as_root[@]}" --auth-root-authentication-method=normal --skip-test-db \
       --skip-name-resolve --innodb-flush-log-at-trx-commit=2 </dev/null >"$dir/init.log" 2>&1
   else
-    "$server" "${options[@]}" --initialize-insecure --datadir="$1" --innodb-flush-log-at-trx-commit=2 \
+    "$server" "${options[@]}" --initialize-insecure --datadir="$data" --innodb-flush-log-at-trx-commit=2 \
       --log-error="$dir/init.log"
-  fi || { tail -20 "$dir/init.log" >&2; die "cannot initialise $1"; }
+  fi || { grep -v "^$" "$dir/init.log" | head -20 >&2; die "cannot initialise $data"; }
 }
 
 # A pid is a number that the system gives out again: it is this node's only while that process has its data folder.
@@ -23,7 +27,7 @@ running() { # N
 start() { # N OPTION...
   local n=$1 node=$dir/n$1 pid
   shift
-  mkdir -p "$node"
+  mkdir -p "$node/tmp"
   if [ ! -f "$node/socket" ]; then # the kernel takes 107 characters
     if [ ${#node} -le 98 ]; then echo "$node/sock" >"$node/socket"; else echo "$(mktemp -d /tmp/resq-XXXXXX)/sock" >"$node/socket"; fi
   fi
@@ -32,8 +36,9 @@ start() { # N OPTION...
   : >"$node/server.log"
   # shellcheck disable=SC2086 # ARGS is a list of options
   setsid "$server" "${options[@]}" --datadir="$node/data" --port="$(cat "$node/port")" --socket="$(cat "$node/socket")" \
-    --pid-file="$node/server.pid" --log-error="$node/server.log" "$@" ${ARGS:-} </dev/null >>"$node/server.log" 2>&1 &
+    --tmpdir="$node/tmp" --pid-file="$node/server.pid" --log-error="$node/server.log" "$@" ${ARGS:-} </dev/null >>"$node/server.log" 2>&1 &
   pid=$!
+  disown # whoever kills it knows that it ends
   echo "$pid" >"$node/pid"
   wait_for 60 "node $n to start" grep -q 'ready for connections' "$node/server.log"
 }

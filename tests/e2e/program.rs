@@ -160,7 +160,13 @@ impl Running {
             let ended = !self.is_running(); // before the look: what it printed last counts
             let found = output(self).contains(text);
             let waiting = !ended && Instant::now() < end;
-            assert!(found || waiting, "{} {} without {text:?}\n{}", self.name, if ended { "ended" } else { "runs" }, self.report());
+            assert!(
+                found || waiting,
+                "{} {} without {text:?}\n{}",
+                self.name,
+                if ended { "ended" } else { "runs" },
+                self.report()
+            );
             found
         });
     }
