@@ -92,7 +92,7 @@ impl Completer {
         let mut pause = Duration::from_millis(50);
         loop {
             let handler = &self.handler;
-            match self.link.run(|conn| store::finish(conn, endings, &|conn, held| handler.settle(conn, held))) {
+            match self.link.run(|conn| store::finish(conn, endings, |conn, held| handler.settle(conn, held))) {
                 Ok(written) => return written,
                 Err(error) if class(&error) == Class::Lost => log::debug!("outcomes wait: {}", told(&error)),
                 Err(error) => {

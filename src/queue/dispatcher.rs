@@ -164,7 +164,7 @@ impl Dispatcher {
         let claim_id = fastrand::u64(1..);
         let (claimer, handler) = (&self.claimer, &self.handler);
         let claimed =
-            self.link.run(|conn| claimer.claim(conn, claim_id, room, from, &|conn, jobs| handler.reserve(conn, jobs)));
+            self.link.run(|conn| claimer.claim(conn, claim_id, room, from, |conn, jobs| handler.reserve(conn, jobs)));
         let (jobs, last) = claimed.inspect_err(|error| {
             if class(error) == Class::Lost {
                 self.doubtful.push(claim_id);

@@ -16,9 +16,6 @@ pub struct Cursor {
     pub id: u64,
 }
 
-/// What has to be committed with a claim or with outcomes besides the rows themselves.
-pub type Within<'a, T> = &'a dyn Fn(&mut Conn, &[T]) -> Result<(), Error>;
-
 /// Who claims, and how this server lets it.
 #[derive(Clone, Debug)]
 pub struct Claimer {
@@ -46,7 +43,7 @@ impl Claimer {
         claim_id: u64,
         limit: usize,
         after: Option<Cursor>,
-        within: Within<Job>,
+        within: impl Fn(&mut Conn, &[Job]) -> Result<(), Error>,
     ) -> Result<(Vec<Job>, Option<Cursor>), Error> {
         conn.query_drop("START TRANSACTION")?;
         let rows = if self.skip_locked {
@@ -213,7 +210,11 @@ pub struct Ending {
 
 /// Writes `endings` in one transaction. Rows that are no longer held under their claim are left alone: their worker
 /// lost them, another has them. Returns how many were written.
-pub fn finish(conn: &mut Conn, endings: &[Ending], within: Within<&Ending>) -> Result<usize, Error> {
+pub fn finish(
+    conn: &mut Conn,
+    endings: &[Ending],
+    within: impl Fn(&mut Conn, &[&Ending]) -> Result<(), Error>,
+) -> Result<usize, Error> {
     conn.query_drop("START TRANSACTION")?;
     let mut held: Vec<&Ending> = Vec::with_capacity(endings.len());
     for batch in endings.chunk_by(|a, b| a.outcome.job.claim_id == b.outcome.job.claim_id) {
