@@ -1,0 +1,184 @@
+//! Every message there and back, every frame cut at every byte, and the strict and the lenient reader side by side.
+
+use super::*;
+use crate::wire::{Code, MAX_FRAME, split};
+use proptest::prelude::*;
+
+fn client_messages() -> Vec<ClientMessage<'static>> {
+    let patterns = vec![Pattern::Exact("Error"), Pattern::Prefix("Im"), Pattern::Prefix("")];
+    vec![
+        ClientMessage::Hello { role: Role::Publisher, name: "", token: "" },
+        ClientMessage::Hello { role: Role::Subscriber, name: "müller", token: "secret" },
+        ClientMessage::Hello { role: Role::Both, name: "x", token: "" },
+        ClientMessage::Subscribe { resume_after: None, durable_only: false, patterns: patterns.clone() },
+        ClientMessage::Subscribe { resume_after: Some(u64::MAX), durable_only: true, patterns },
+        ClientMessage::Publish { state: State::new("Suspended").unwrap(), payload: b"{}" },
+        ClientMessage::Publish { state: State::new("S").unwrap(), payload: b"" },
+        ClientMessage::Ring,
+        ClientMessage::Ping(7),
+        ClientMessage::Pong(u64::MAX),
+    ]
+}
+
+fn server_messages() -> Vec<ServerMessage<'static>> {
+    vec![
+        ServerMessage::Welcome { version: 1, head_seq: 9, max_frame: 1 << 20, ping_interval_ms: 30_000, log_id: 3 },
+        ServerMessage::Subscribed { seq: 9 },
+        ServerMessage::Event {
+            seq: 10,
+            unix_time_us: 1_700_000_000_000_000,
+            state: "Completed",
+            payload: b"{\"a\":1}",
+        },
+        ServerMessage::Gap(Gap::Pruned(4)),
+        ServerMessage::Gap(Gap::Dropped(5)),
+        ServerMessage::Gap(Gap::BeyondHead(6)),
+        ServerMessage::Error { code: Code::Slow as u16, message: "too slow" },
+        ServerMessage::Ping(1),
+        ServerMessage::Pong(2),
+    ]
+}
+
+fn only_frame(bytes: &[u8]) -> Frame<'_> {
+    let (frame, used) = split(bytes, MAX_FRAME).unwrap().unwrap();
+    assert_eq!(used, bytes.len());
+    frame
+}
+
+#[test]
+fn every_message_there_and_back() {
+    for message in client_messages() {
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        assert_eq!(ClientMessage::decode(only_frame(&bytes)), Ok(message));
+    }
+    for message in server_messages() {
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        assert_eq!(ServerMessage::decode(only_frame(&bytes)), Ok(Some(message)));
+    }
+}
+
+/// Only a payload may end anywhere: what lies before it must be whole.
+#[test]
+fn a_body_cut_at_any_byte_is_malformed() {
+    for message in client_messages() {
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        let frame = only_frame(&bytes);
+        let fixed = match message {
+            ClientMessage::Publish { payload, .. } => frame.body.len() - payload.len(),
+            _ => frame.body.len(),
+        };
+        for cut in 0..fixed {
+            let short = Frame { body: &frame.body[..cut], ..frame };
+            let error = ClientMessage::decode(short).expect_err("cut");
+            assert_eq!(error.code(), Code::Malformed, "{message:?} cut at {cut}");
+        }
+    }
+    for message in server_messages() {
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        let frame = only_frame(&bytes);
+        let fixed = match message {
+            ServerMessage::Event { payload, .. } => frame.body.len() - payload.len(),
+            _ => frame.body.len(),
+        };
+        for cut in 0..fixed {
+            let short = Frame { body: &frame.body[..cut], ..frame };
+            assert!(ServerMessage::decode(short).is_err(), "{message:?} cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn a_server_takes_no_bytes_left_over_a_client_does_not_mind() {
+    for message in client_messages().into_iter().filter(|message| !matches!(message, ClientMessage::Publish { .. })) {
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        let longer = [only_frame(&bytes).body, b"x"].concat();
+        let frame = Frame { kind: bytes[4], body: &longer };
+        assert_eq!(ClientMessage::decode(frame).unwrap_err().code(), Code::Malformed, "{message:?}");
+    }
+    for message in server_messages().into_iter().filter(|message| !matches!(message, ServerMessage::Event { .. })) {
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        let longer = [only_frame(&bytes).body, b"x"].concat();
+        assert_eq!(ServerMessage::decode(Frame { kind: bytes[4], body: &longer }), Ok(Some(message)));
+    }
+    assert_eq!(ServerMessage::decode(Frame { kind: 0xf0, body: b"new" }), Ok(None));
+    assert_eq!(ServerMessage::decode(Frame { kind: 0x84, body: &[9, 0, 0, 0, 0, 0, 0, 0, 1] }), Ok(None));
+}
+
+#[test]
+fn what_a_server_refuses_and_under_which_code() {
+    let subscribe = |flags: u8, n: u16, states: &[&[u8]]| {
+        let mut body = vec![flags];
+        body.extend_from_slice(&[0; 8]);
+        body.extend_from_slice(&n.to_be_bytes());
+        for state in states {
+            body.extend_from_slice(&(state.len() as u16).to_be_bytes());
+            body.extend_from_slice(state);
+        }
+        body
+    };
+    let too_large = [&b"\0\x01A"[..], &vec![0; MAX_PAYLOAD + 1]].concat();
+    let hello = |role: u8, name: &str| [&[1, role, 0, name.len() as u8][..], name.as_bytes(), &[0, 0]].concat();
+    let cases: Vec<(&str, u8, Vec<u8>, Code)> = vec![
+        ("type 0", 0x00, vec![], Code::Malformed),
+        ("type 7", 0x07, vec![], Code::Malformed),
+        ("a server's type", 0x83, vec![0; 30], Code::Malformed),
+        ("version 2 with an unknown body", 0x01, vec![2, 9, 9], Code::Version),
+        ("version 0", 0x01, vec![0], Code::Version),
+        ("role 0", 0x01, hello(0, ""), Code::Malformed),
+        ("role 4", 0x01, hello(4, ""), Code::Malformed),
+        ("65 characters of name", 0x01, hello(1, &"ä".repeat(65)), Code::Malformed),
+        ("a control character in the name", 0x01, hello(1, "a\x1b[2J"), Code::Malformed),
+        ("a name that is not UTF-8", 0x01, vec![1, 1, 0, 1, 0xff, 0, 0], Code::Malformed),
+        ("unknown flags", 0x02, subscribe(4, 1, &[b"A"]), Code::Malformed),
+        ("no states", 0x02, subscribe(0, 0, &[]), Code::Malformed),
+        ("65,535 states", 0x02, subscribe(0, u16::MAX, &[&b"A"[..]; 65_535]), Code::Malformed),
+        ("1,025 states", 0x02, subscribe(0, 1_025, &[&b"A"[..]; 1_025]), Code::Malformed),
+        ("fewer states than said", 0x02, subscribe(0, 2, &[b"A"]), Code::Malformed),
+        ("a state that is not UTF-8", 0x02, subscribe(0, 1, &[b"\xff"]), Code::Malformed),
+        ("bad characters in a pattern", 0x02, subscribe(0, 1, &[b"a b"]), Code::State),
+        ("an empty pattern", 0x02, subscribe(0, 1, &[b""]), Code::State),
+        ("a star in a published state", 0x03, b"\0\x02A*".to_vec(), Code::State),
+        ("a payload of 1,000,001 bytes", 0x03, too_large, Code::TooLarge),
+    ];
+    for (what, kind, body, code) in cases {
+        let error = ClientMessage::decode(Frame { kind, body: &body }).expect_err(what);
+        assert_eq!(error.code(), code, "{what}: {error}");
+    }
+    let most = subscribe(3, 1_024, &[&b"A"[..]; 1_024]);
+    assert!(ClientMessage::decode(Frame { kind: 0x02, body: &most }).is_ok(), "1,024 states, all the same");
+    assert!(ClientMessage::decode(Frame { kind: 0x01, body: &hello(3, &"ä".repeat(64)) }).is_ok(), "64 characters");
+}
+
+#[test]
+fn overlong_strings_are_cut_at_a_character() {
+    let message = "ä".repeat(40_000);
+    let mut bytes = Vec::new();
+    ServerMessage::Error { code: 1, message: &message }.encode(&mut bytes);
+    let Ok(Some(ServerMessage::Error { message, .. })) = ServerMessage::decode(only_frame(&bytes)) else { panic!() };
+    assert_eq!(message.len(), 65_534);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    /// Whatever comes, reading it is an answer; and what is accepted reads the same when written again.
+    #[test]
+    fn random_bodies(kind in prop_oneof![0u8..8, 0x80u8..0x88], body in prop::collection::vec(any::<u8>(), 0..64)) {
+        if let Ok(message) = ClientMessage::decode(Frame { kind, body: &body }) {
+            let mut bytes = Vec::new();
+            message.encode(&mut bytes);
+            prop_assert_eq!(ClientMessage::decode(only_frame(&bytes)), Ok(message));
+        }
+        if let Ok(Some(message)) = ServerMessage::decode(Frame { kind, body: &body }) {
+            let mut bytes = Vec::new();
+            message.encode(&mut bytes);
+            prop_assert_eq!(ServerMessage::decode(only_frame(&bytes)), Ok(Some(message)));
+        }
+    }
+}
