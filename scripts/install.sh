@@ -3,6 +3,7 @@
 # nothing, so it needs no cargo and `sudo make install` leaves no file of root's in target/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+shopt -s nullglob
 
 prefix=${PREFIX:-/usr/local}
 root=${DESTDIR:-}$prefix
@@ -16,11 +17,11 @@ files() { # MODE SOURCE DESTINATION, a line each
   echo "644 scripts/resqd.service lib/systemd/system/resqd.service"
   echo "644 README.md share/doc/resq/README.md"
   echo "644 LICENSE share/doc/resq/LICENSE"
-  # Templates to start a --sql-dir of one's own from.
-  find sql/res_db sql/res_tables -name '*.sql' 2>/dev/null | sort | while read -r file; do echo "644 $file share/resq/$file"; done
+  # The templates, to start a --sql-dir of one's own from.
+  for file in sql/res_db/*.sql sql/res_tables/*.sql sql/res_tables/*/*.sql; do echo "644 $file share/resq/$file"; done
   echo "755 $udf lib/resq/libresq_udf.so"
   echo "755 udf/install.sh lib/resq/install.sh"
-  for file in udf/*.sql; do [ ! -e "$file" ] || echo "644 $file lib/resq/${file##*/}"; done
+  for file in udf/*.sql; do echo "644 $file lib/resq/${file##*/}"; done
 }
 
 case ${1:-} in
