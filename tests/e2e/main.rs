@@ -1,1 +1,3 @@
 //! The real binaries against a real server.
+
+mod protocol;
