@@ -19,7 +19,7 @@ use resq::{
 
 const PROGRAM: Program = Program { name: "resq-client", takes: &["client", "broker.token"] };
 
-/// Print the events of resqd that change to these states, one a line.
+/// Print the events of resqd that have one of these states, one a line.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(
     note = "It connects again by itself and misses no durable event; only the first connection must succeed.",

@@ -74,10 +74,7 @@ fn publish_lines(mut publisher: Publisher) -> Result<(), Failure> {
             Ok(None) => return Ok(publisher.confirm(CONFIRM)?),
             Err(message) => {
                 publisher.confirm(CONFIRM)?;
-                return Err(Failure::new(
-                    Exit::Failed,
-                    format!("{message}; the {sent} events before it were published"),
-                ));
+                return Err(Failure::new(Exit::Failed, format!("{message}; events published before it: {sent}")));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // not every test uses all of the harness
 
+mod clients;
 mod cron;
 mod harness;
 mod install;
