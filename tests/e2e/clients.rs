@@ -4,3 +4,4 @@ mod daemon;
 mod exec;
 mod listen;
 mod publish;
+mod python;
