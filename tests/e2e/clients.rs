@@ -5,3 +5,5 @@ mod exec;
 mod listen;
 mod publish;
 mod python;
+#[cfg(feature = "toast")]
+mod toast;
