@@ -30,6 +30,7 @@ if [ "$what" = all ]; then
   lints Cargo.toml
   step cargo test --release --locked --lib --bins
   step cargo test --release --locked --doc
+  scripts/check-targets.sh
   if [ -f udf/Cargo.toml ]; then
     lints udf/Cargo.toml
     step cargo test --release --locked --manifest-path udf/Cargo.toml

@@ -1,6 +1,8 @@
 //! The real binaries against a real server.
+
 #![allow(dead_code)] // not every test uses all of the harness
 
+mod clients;
 mod commands;
 mod crash;
 mod cron;
@@ -10,6 +12,7 @@ mod instance;
 mod make;
 mod names;
 mod program;
+mod protocol;
 mod server;
 mod setup;
 mod stopping;
