@@ -299,3 +299,6 @@ impl<S: Socket> Hub<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod simulation;
