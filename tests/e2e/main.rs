@@ -5,3 +5,4 @@ mod harness;
 mod instance;
 mod program;
 mod server;
+mod udf;
