@@ -140,3 +140,58 @@ pub unsafe fn result<'a>(result: *mut c_char) -> &'a mut [u8] {
     // SAFETY: the server promises RESULT_BYTES bytes, which nobody else uses during the call.
     unsafe { std::slice::from_raw_parts_mut(result.cast(), RESULT_BYTES) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ptr::null;
+
+    #[test]
+    fn layouts_are_those_of_the_headers() {
+        assert_eq!((size_of::<UdfInit>(), size_of::<UdfArgs>()), (40, 64));
+        assert_eq!(std::mem::offset_of!(UdfInit, const_item), 24);
+        assert_eq!(std::mem::offset_of!(UdfArgs, lengths), 24);
+    }
+
+    #[test]
+    fn arguments_are_counted_made_text_and_may_be_null() {
+        let mut types = [2, 1];
+        let (values, lengths) = ([c"ab".as_ptr(), null()], [2, 0]);
+        let mut args = UdfArgs {
+            arg_count: 2,
+            arg_type: types.as_mut_ptr(),
+            args: values.as_ptr(),
+            lengths: lengths.as_ptr(),
+            maybe_null: null(),
+            attributes: null(),
+            attribute_lengths: null(),
+            extension: std::ptr::null_mut(),
+        };
+        let mut init = UdfInit {
+            maybe_null: true,
+            decimals: 0,
+            max_length: 0,
+            ptr: std::ptr::null_mut(),
+            const_item: true,
+            extension: std::ptr::null_mut(),
+        };
+        let mut message = [0x55 as c_char; MESSAGE_BYTES];
+        let mut check = |arity, usage: &str| {
+            // SAFETY: structures as the server makes them.
+            unsafe { super::init(&mut init, &mut args, message.as_mut_ptr(), arity, usage) }
+        };
+        assert!(check(3, &"takes three ".repeat(100)));
+        assert!(!check(2, ""));
+        // SAFETY: written by `init` above, with a NUL at its end.
+        let told = unsafe { CStr::from_ptr(message.as_ptr()) };
+        assert_eq!(told.to_bytes().len(), MESSAGE_BYTES - 1);
+        assert_eq!((types, init.maybe_null, init.const_item), ([STRING_RESULT; 2], false, false));
+        // SAFETY: as above.
+        assert_eq!(unsafe { arguments::<2>(&args) }, [Some(&b"ab"[..]), None]);
+    }
+
+    #[test]
+    fn a_panic_ends_in_the_guard() {
+        assert_eq!(guard(7, || panic!("on purpose")), 7);
+    }
+}

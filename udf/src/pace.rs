@@ -5,18 +5,19 @@ use std::time::Duration;
 
 /// Commits do not come faster than this; what rings more often is one statement with many rows.
 const COMMITS_PER_MS: u128 = 16;
-const GAP_COMMITS: Duration = Duration::from_millis(1);
-const GAP_BULK: Duration = Duration::from_millis(25);
+const SHORTEST_GAP: Duration = Duration::from_millis(1);
+const LONGEST_GAP: Duration = Duration::from_millis(50);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(1_000);
 
-/// How long no RING follows the one that stands for `rings` calls within `elapsed`. Short for single commits, whose
-/// subscribers wait for it; long for the rows of a bulk statement, of which nobody can see any before its commit.
-pub fn ring_gap(rings: u32, elapsed: Duration) -> Duration {
+/// How long no RING follows the one that stands for `rings` calls within `elapsed` and came after `gap`. Short for
+/// single commits, whose subscribers wait for it. The rows of a bulk statement can be seen by nobody before its commit:
+/// for them it doubles, so that the last RING comes late by no more than the statement took.
+pub fn ring_gap(rings: u32, elapsed: Duration, gap: Duration) -> Duration {
     match u128::from(rings) > COMMITS_PER_MS * elapsed.as_millis().max(1) {
-        true => GAP_BULK,
-        false => GAP_COMMITS,
+        true => (gap * 2).clamp(SHORTEST_GAP, LONGEST_GAP),
+        false => SHORTEST_GAP,
     }
 }
 
@@ -42,35 +43,47 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    #[test]
-    fn ten_thousand_rows_are_a_few_rings() {
-        // 10,000 rows, one each 20 us, as the sender meets them.
-        let (mut rung, mut sent, mut now, mut gap) = (0, 0, 0, Duration::from_secs(60).as_micros());
-        let mut last = 0;
-        for _ in 0..10_000 {
-            now += 20;
+    /// How many RING frames stand for `rings` calls, one each `every_us`, if the sender had been idle before.
+    fn frames(rings: u32, every_us: u64) -> u32 {
+        let every = Duration::from_micros(every_us);
+        let (mut rung, mut frames, mut gap, mut elapsed) = (0, 0, Duration::ZERO, Duration::from_secs(60));
+        for _ in 0..rings {
+            elapsed += every;
             rung += 1;
-            if sent == 0 || now - last >= gap {
-                let elapsed = if sent == 0 { 60_000_000 } else { now - last };
-                gap = ring_gap(rung, Duration::from_micros(elapsed as u64)).as_micros();
-                (rung, last, sent) = (0, now, sent + 1);
+            if elapsed >= gap {
+                gap = ring_gap(rung, elapsed, gap);
+                (rung, elapsed, frames) = (0, Duration::ZERO, frames + 1);
             }
         }
-        assert!((2..=12).contains(&sent), "{sent} frames");
+        frames
+    }
+
+    #[test]
+    fn ten_thousand_rows_are_a_few_rings() {
+        for (every_us, most) in [(5, 8), (20, 12), (50, 20)] {
+            let frames = frames(10_000, every_us);
+            assert!((2..=most).contains(&frames), "{frames} frames for a row each {every_us} us");
+        }
     }
 
     #[test]
     fn commits_ring_at_once() {
-        for (rings, elapsed_ms, gap) in [
-            (1, 60_000, GAP_COMMITS),
-            (1, 0, GAP_COMMITS),
-            (16, 1, GAP_COMMITS),
-            (17, 1, GAP_BULK),
-            (400, 25, GAP_COMMITS),
-            (1_250, 25, GAP_BULK),
-            (u32::MAX, 25, GAP_BULK),
+        assert_eq!(frames(1_000, 5_000), 1_000);
+        assert_eq!(frames(1_000, 500), 500);
+    }
+
+    #[test]
+    fn gaps_double_for_bulk_and_end_with_it() {
+        let ms = Duration::from_millis;
+        for (rings, elapsed, gap, next) in [
+            (1, ms(60_000), ms(0), ms(1)),
+            (16, ms(1), ms(1), ms(1)),
+            (17, ms(1), ms(1), ms(2)),
+            (1_600, ms(32), ms(32), ms(50)),
+            (u32::MAX, ms(50), ms(50), ms(50)),
+            (800, ms(50), ms(50), ms(1)),
         ] {
-            assert_eq!(ring_gap(rings, Duration::from_millis(elapsed_ms)), gap, "{rings} in {elapsed_ms} ms");
+            assert_eq!(ring_gap(rings, elapsed, gap), next, "{rings} in {elapsed:?} after {gap:?}");
         }
     }
 

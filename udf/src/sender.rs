@@ -67,7 +67,7 @@ struct Sender<'a> {
     /// When to read the settings and to connect what is not connected; None: all of it is.
     retry_at: Option<Instant>,
     last_ring: Instant,
-    next_ring: Instant,
+    ring_gap: Duration,
     log: Log,
 }
 
@@ -85,7 +85,7 @@ impl<'a> Sender<'a> {
             backoff: Backoff::new(),
             retry_at: Some(now),
             last_ring: now,
-            next_ring: now,
+            ring_gap: Duration::ZERO,
             log: Log::default(),
         }
     }
@@ -155,11 +155,11 @@ impl<'a> Sender<'a> {
     /// One RING to each daemon for all calls since the last one. Without a daemon the calls stay counted, so that
     /// they wake nobody.
     fn pass_on_rings(&mut self, now: Instant) {
-        if now < self.next_ring || !self.inbox.rung() || !self.links.iter().any(Link::is_up) {
+        if now < self.last_ring + self.ring_gap || !self.inbox.rung() || !self.links.iter().any(Link::is_up) {
             return;
         }
         let rings = self.inbox.take_rings();
-        self.next_ring = now + ring_gap(rings, now - self.last_ring);
+        self.ring_gap = ring_gap(rings, now - self.last_ring, self.ring_gap);
         self.last_ring = now;
         self.links.iter_mut().filter(|link| link.is_up()).for_each(Link::ring);
     }
@@ -225,11 +225,10 @@ impl<'a> Sender<'a> {
 
     /// How long to sleep. Whoever puts something in from now on wakes the sender.
     fn timeout(&self, now: Instant) -> Option<Duration> {
-        let up = self.count_up() > 0;
         if self.links.iter().any(Link::has_work) || (!self.inbox.is_empty() && self.links.iter().any(Link::has_room)) {
             return Some(Duration::ZERO);
         }
-        let next_ring = (up && self.inbox.rung()).then_some(self.next_ring);
+        let next_ring = (self.count_up() > 0 && self.inbox.rung()).then_some(self.last_ring + self.ring_gap);
         let silences = self.links.iter().filter_map(Link::silent_until);
         let next = silences.chain(self.retry_at).chain(next_ring).min()?;
         // Rounded up by epoll to whole milliseconds, so that it never wakes just too early and spins.

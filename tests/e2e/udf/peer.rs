@@ -137,7 +137,8 @@ fn serve(mut stream: UnixStream, shared: &Shared) {
 
 /// Version 1, head_seq 0, frames up to 1 MiB, a PING every 30 s (which never comes: tests send their own), log 7.
 fn welcome() -> Vec<u8> {
-    let body = [&[1][..], &0u64.to_be_bytes(), &1_048_576u32.to_be_bytes(), &30_000u32.to_be_bytes(), &7u64.to_be_bytes()];
+    let body =
+        [&[1][..], &0u64.to_be_bytes(), &1_048_576u32.to_be_bytes(), &30_000u32.to_be_bytes(), &7u64.to_be_bytes()];
     frame(WELCOME, &body.concat())
 }
 
