@@ -1,4 +1,4 @@
-//! The C edge, the only place with `unsafe`: what MySQL and MariaDB hand to a loadable function, the net that no
+//! The C edge, where the `unsafe` is: what MySQL and MariaDB hand to a loadable function, the net that no
 //! panic falls through, and the two things that the standard library cannot do here (find our own file, block
 //! signals). Nothing in it knows what the functions are for.
 //!

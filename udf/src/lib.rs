@@ -2,10 +2,11 @@
 //! `resq_stats()`. None of them ever fails, blocks or slows the statement that calls it, whatever the daemon does:
 //! a call at most puts a frame into a bounded queue (`inbox`), and one thread (`sender`) does all the talking.
 //!
-//! In reading order: the C edge (`abi`), what calls and thread share (`inbox`), the settings (`config`), one
+//! In reading order: the C edge (`abi`, `charset`), what calls and thread share (`inbox`), the settings (`config`), one
 //! connection (`link`), the thread (`sender`) with its pauses (`pace`) and its lines in the server's log (`log`).
 
 mod abi;
+mod charset;
 mod config;
 mod inbox;
 mod link;
@@ -103,7 +104,10 @@ pub unsafe extern "C" fn resq_ring(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn resq_stats_init(init: *mut UdfInit, args: *mut UdfArgs, message: *mut c_char) -> bool {
     // SAFETY: passed through from the server.
-    guard(false, || unsafe { abi::init(init, args, message, 0, "resq_stats() takes no arguments") })
+    guard(false, || unsafe {
+        charset::result_is_utf8mb4(init);
+        abi::init(init, args, message, 0, "resq_stats() takes no arguments")
+    })
 }
 
 /// JSON text: how many daemons are connected, how many events were sent to them, how many dropped.

@@ -104,7 +104,7 @@ impl Rig {
 }
 
 pub fn stats(conn: &mut Conn) -> Stats {
-    let text: String = conn.query_first("SELECT CONVERT(resq_stats() USING utf8mb4)").unwrap().unwrap();
+    let text: String = conn.query_first("SELECT resq_stats()").unwrap().unwrap();
     let json: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
     let [connected, sent, dropped] = ["connected", "sent", "dropped"].map(|key| json[key].as_u64().unwrap());
     Stats { connected, sent, dropped }
