@@ -29,14 +29,15 @@ print_node() { echo "$(cat "$dir/n$1/port") $(cat "$dir/n$1/socket") $(cat "$dir
 # A block of 16 ports below the range that the system hands out. The lock on its file is inherited by the servers, so
 # the block is taken exactly as long as one of them lives.
 take_ports() {
-  local locks=/tmp/resq-ports-$(id -u) port try free
-  mkdir -p -m 700 "$locks" && [ -O "$locks" ] || die "$locks belongs to someone else"
+  local locks port free
+  locks=/tmp/resq-ports-$(id -u)
+  mkdir -m 700 "$locks" 2>/dev/null || [ -O "$locks" ] || die "$locks belongs to someone else"
   if [ -f "$dir/base" ]; then
     base=$(cat "$dir/base")
     exec 9>"$locks/$base"
     flock -n 9 || [ -n "${1:-}" ] && return
   fi
-  for try in $(seq 200); do
+  for _ in $(seq 200); do
     base=$((16000 + 16 * (RANDOM % 1000))) free=1
     exec 9>"$locks/$base"
     flock -n 9 || continue
@@ -114,9 +115,11 @@ dir=$(cd "$dir" && pwd)
 [ "$verb" = node ] && kind=$(cat "$dir/kind")
 undo=
 trap '${undo:-:}' EXIT
+exec 8>"$dir/lock" # one call at a time in a folder
+flock 8
 case $verb in
   up) up; undo= ;;
-  hold) trap : INT TERM HUP; undo=remove; up; cat >/dev/null || true ;;
+  hold) trap : INT TERM HUP; undo=remove; up; exec 8>&-; cat >/dev/null || true ;;
   node) node "$3" ;;
   down) down ;;
   remove) remove ;;

@@ -1,6 +1,6 @@
 # The nodes of a cluster, from what one node is. Sourced by testdb.sh. Clients use the ports base + 0..2; what the nodes
 # say to each other goes over the ports after those.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154
 
 galera_node() { # N OPTION...
   local n=$1 p=$((base + 4 * $1)) up="evs.suspect_timeout=PT1S;evs.inactive_timeout=PT2S;evs.inactive_check_period=PT0.2S;evs.keepalive_period=PT0.2S"

@@ -1,5 +1,5 @@
 # One server process and its folder $dir/nN: data, port, socket, pid, server.log. Sourced by testdb.sh.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154
 
 # A starting MariaDB deletes every temporary table that it finds in its tmpdir, another server's too: each has its own.
 init_data() { # N
@@ -36,7 +36,7 @@ start() { # N OPTION...
   : >"$node/server.log"
   # shellcheck disable=SC2086 # ARGS is a list of options
   setsid "$server" "${options[@]}" --datadir="$node/data" --port="$(cat "$node/port")" --socket="$(cat "$node/socket")" \
-    --tmpdir="$node/tmp" --pid-file="$node/server.pid" --log-error="$node/server.log" "$@" ${ARGS:-} </dev/null >>"$node/server.log" 2>&1 &
+    --tmpdir="$node/tmp" --pid-file="$node/server.pid" --log-error="$node/server.log" "$@" ${ARGS:-} </dev/null >>"$node/server.log" 2>&1 8>&- &
   pid=$!
   disown # whoever kills it knows that it ends
   echo "$pid" >"$node/pid"

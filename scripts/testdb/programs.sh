@@ -1,6 +1,6 @@
 # Which programs make up a server of $kind: unpacked into the cache, or the host's own. Sourced by testdb.sh; sets
 # $server, $client, $usr (the folder with their share/ and lib/) and $options, and never starts anything.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154
 
 find_programs() {
   local cache=${TESTDB_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/resq-servers} suite=$kind
