@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
 # install.sh: puts the loadable functions into a MySQL or MariaDB server on this host and registers them.
 #
-#   install.sh               asks the server, by the client in MYSQL (default: mysql), where its plugins are, and registers
+#   install.sh               asks the server, by the client in MYSQL, where its plugins are, and registers
 #   install.sh PLUGIN_DIR    installs there and prints the SQL that registers
 #
 #   MYSQL="mysql -u root -p"   the client with its options
-#   SERVER_PID                 the server's process, where it cannot be asked for: whose C library is checked
-#   RESQ_UDF_LIB               the library (default: the one that `make udf` built)
+#   SERVER_PID                 the server's process, where it is not asked for: whose C library and group count
+#   RESQ_UDF_LIB               the library (default: the one beside this script, or that `make udf` built)
 #
 # Each build gets a name of its own, so that a library that a server has loaded is never overwritten.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-lib=${RESQ_UDF_LIB:-$here/target/release/libresq_udf.so}
+lib=${RESQ_UDF_LIB:-$here/libresq_udf.so}
+[ -n "${RESQ_UDF_LIB:-}" ] || [ -f "$lib" ] || lib=$here/target/release/libresq_udf.so
+mysql=${MYSQL:-$(command -v mysql || command -v mariadb || echo mysql)}
 die() { echo "install.sh: $*" >&2; exit 1; }
-ask() { ${MYSQL:-mysql} -N -B -e "$1" || die "cannot ask the server (${MYSQL:-mysql}): set MYSQL, or give the plugin folder"; }
+ask() { $mysql -N -B -e "$1" || die "'$mysql' failed: set MYSQL to a client that may register, or give the plugin folder"; }
 
 [ "$#" -le 1 ] && [ "${1:-}" != --help ] || { sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" | sed '$d' >&2; exit 2; }
 [ -f "$lib" ] || die "$lib is not there: build it with 'make udf'"
@@ -39,7 +41,7 @@ have=$(newest "$libc")
 [ "$(printf '%s\n' "$need" "$have" | sort -V | tail -1)" = "$have" ] ||
   die "the library needs $need, the server's C library ends at $have: build it on a system as old as the server's"
 
-version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$here/Cargo.toml" | head -1)
+version=$(grep -ao -m 1 'resq_udf [0-9][0-9.]* pid' "$lib" | cut -d ' ' -f 2)
 name=libresq_udf-$version-$(sha256sum "$lib" | cut -c 1-8).so
 if [ ! -f "$dir/$name" ]; then
   install -m 755 "$lib" "$dir/.$name.new"
@@ -57,8 +59,8 @@ addr = 127.0.0.1:1300
 # As broker.token of resqd. With a token nobody but the server may read this file.
 #token = …
 CONF
-  user=$(ps -o user= -p "${pid:-0}" 2>/dev/null || true)
-  chgrp "$(id -gn "${user:-mysql}" 2>/dev/null || id -gn)" "$conf.new" 2>/dev/null || true
+  group=$(awk '$1 == "Gid:" { print $3 }' "/proc/$pid/status" 2>/dev/null || getent group mysql | cut -d : -f 3 || true)
+  chgrp "${group:-$(id -g)}" "$conf.new" 2>/dev/null || echo "$conf: give it to the server's group" >&2
   chmod 640 "$conf.new"
   mv "$conf.new" "$conf"
   echo "wrote $conf" >&2

@@ -28,7 +28,7 @@ pub fn start(inbox: &'static Inbox) -> io::Result<()> {
         }
     };
     abi::signals_blocked(|| {
-        std::thread::Builder::new().name("resq_udf".into()).stack_size(256 << 10).spawn(run).map(drop)
+        std::thread::Builder::new().name("resq_udf".into()).stack_size(1 << 20).spawn(run).map(drop)
     })
 }
 
