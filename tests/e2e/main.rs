@@ -17,3 +17,4 @@ mod server;
 mod setup;
 mod stopping;
 mod templates;
+mod udf;
