@@ -10,6 +10,7 @@ find_programs() {
     mysql97 | mariadb1011 | mariadb105 | galera) ;;
     *) die "unknown kind '$kind' (mysql97, mariadb1011, mariadb105, galera, group, local)" ;;
   esac
+  case $cache in *[[:space:]]*) die "the servers' scripts take no path with spaces: set TESTDB_CACHE to another than '$cache'" ;; esac
   "$here/testdb/fetch.sh" "$suite" "$cache/$suite"
   usr=$cache/$suite/root/usr
   case $kind in

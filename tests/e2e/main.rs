@@ -8,3 +8,4 @@ mod instance;
 mod make;
 mod program;
 mod server;
+mod testdb;
