@@ -25,8 +25,12 @@ pub mod daemon;
 #[cfg(feature = "daemon")]
 pub mod db;
 #[cfg(feature = "daemon")]
+pub mod doctor;
+#[cfg(feature = "daemon")]
 pub mod journal;
 #[cfg(feature = "daemon")]
 pub mod provision;
 #[cfg(feature = "daemon")]
 pub mod queue;
+#[cfg(feature = "daemon")]
+pub mod threads;

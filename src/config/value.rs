@@ -4,7 +4,10 @@
 use std::{fs::File, io::Read, net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr};
 
 use super::{Invalid, Secret, file::refuse_if_shared};
-use crate::text::printable;
+use crate::{
+    text::printable,
+    wire::{MAX_STATES, State},
+};
 
 /// As long as a token or password may be, in bytes; far below what a HELLO frame carries.
 const SECRET_BYTES: usize = 1024;
@@ -80,10 +83,8 @@ pub fn listeners(text: &str) -> Option<Vec<SocketAddr>> {
 
 /// The closed list of states: RSQ/1's form, without patterns.
 pub fn states(text: &str) -> Option<Option<Vec<String>>> {
-    let is_state =
-        |s: &str| (1..=64).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.:-".contains(&b));
-    let states = list(text, |s| is_state(s).then(|| s.to_owned()))?;
-    (1..=1024).contains(&states.len()).then_some(Some(states))
+    let states = list(text, |s| State::new(s).ok().map(|s| s.to_string()))?;
+    (1..=MAX_STATES).contains(&states.len()).then_some(Some(states))
 }
 
 /// The token in a file that nobody else can read: its text without the line's end.
