@@ -28,8 +28,8 @@ find_local() {
     echo "installing $packages" >&2
     export DEBIAN_FRONTEND=noninteractive
     # shellcheck disable=SC2086 # a list of packages
-    { apt-get -qq install -y --no-install-recommends $packages ||
-      { apt-get -qq update && apt-get -qq install -y --no-install-recommends $packages; }; } >&2 </dev/null
+    install_packages() { apt-get -qq install -y --no-install-recommends $packages </dev/null >/dev/null; }
+    install_packages 2>/dev/null || { apt-get -qq update >&2 && install_packages; } # a fresh machine has no lists yet
     server=$(command -v mariadbd)
   fi
   client=$(command -v mariadb || command -v mysql || true)
