@@ -9,3 +9,4 @@ mod make;
 mod program;
 mod server;
 mod testdb;
+mod udf;
