@@ -29,7 +29,7 @@ lints() { # MANIFEST
 
 if [ "$what" = all ]; then
   lints Cargo.toml
-  step cargo test --release --locked --lib --bins
+  step cargo test --release --locked --lib
   step cargo test --release --locked --doc
   lints udf/Cargo.toml
   step cargo test --release --locked --manifest-path udf/Cargo.toml
