@@ -8,6 +8,7 @@ use mysql::{Conn, Error, Row, prelude::Queryable};
 use crate::{
     broker::{Event, LogHead},
     text::printable,
+    wire::Pattern,
 };
 
 /// A page ends with the event that fills it; a single one may be larger.
@@ -60,6 +61,46 @@ fn event(row: Row) -> Result<Arc<Event>, Error> {
         Event::new(seq, at, "resq.unreadable", b"null")
     });
     event.map(Arc::new).map_err(|error| Error::IoError(std::io::Error::other(error.to_string())))
+}
+
+/// An event as it is stored: seq, µs since 1970, state, payload.
+pub type Stored = (u64, u64, String, Vec<u8>);
+
+/// Hands events on in their order, as they come from the server, until `take` wants no more: the first `limit` that
+/// match after `since`, without it the newest.
+pub fn each(
+    conn: &mut Conn,
+    since: Option<u64>,
+    pattern: Option<Pattern<'_>>,
+    limit: u32,
+    mut take: impl FnMut(Stored) -> bool,
+) -> Result<(), Error> {
+    // A state has no character that means anything in a literal.
+    let wanted = match pattern {
+        Some(Pattern::Exact(state)) => format!("state = '{state}'"),
+        Some(Pattern::Prefix(prefix)) => format!("LEFT(state, {}) = '{prefix}'", prefix.len()),
+        None => "TRUE".into(),
+    };
+    let chosen = match since {
+        Some(since) => format!("seq > {since} AND {wanted} ORDER BY seq"),
+        None => format!("{wanted} ORDER BY seq DESC"),
+    };
+    let mut rows = conn.query_iter(format!(
+        "SELECT e.seq, CAST(UNIX_TIMESTAMP(e.at) * 1000000 AS UNSIGNED), e.state, e.payload \
+         FROM (SELECT seq FROM res_event WHERE {chosen} LIMIT {limit}) z \
+         STRAIGHT_JOIN res_event e ON e.seq = z.seq ORDER BY z.seq"
+    ))?;
+    for row in rows.by_ref() {
+        if !take(mysql::from_row_opt(row?)?) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Committed events that have no number yet.
+pub fn waiting(conn: &mut Conn) -> Result<u64, Error> {
+    Ok(conn.query_first("SELECT COUNT(*) FROM res_outbox")?.unwrap_or(0))
 }
 
 /// Deletes at most `limit` of the oldest events if they were written more than `days` days ago; the new first number
