@@ -1,1 +1,23 @@
-fn main() {}
+//! The daemon.
+
+use std::{process::ExitCode, time::Duration};
+
+use argh::{ArgsInfo, FromArgs};
+use resq::{
+    cli::{self, Program},
+    daemon,
+};
+
+const PROGRAM: Program = Program { name: "resqd", takes: &["database", "sql", "queue", "broker", "events"] };
+
+/// Give every resource in the queue its own database, and its news to whoever subscribed.
+#[derive(FromArgs, ArgsInfo)]
+struct Args {
+    /// seconds that running jobs get to finish after SIGTERM or SIGINT (default 30)
+    #[argh(option, default = "30")]
+    drain_s: u64,
+}
+
+fn main() -> ExitCode {
+    cli::run(&PROGRAM, |args: Args, config| daemon::run(&config, Duration::from_secs(args.drain_s)))
+}

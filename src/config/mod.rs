@@ -1,7 +1,26 @@
 //! Settings: flag, environment, file and default become one validated [`Config`]. Owns what a setting is called
-//! and what it may hold; never opens a connection.
+//! (`settings`), what it may hold (`value`), how a file is read (`file`) and who wins (`load`); never opens a
+//! connection, and reads no file but the one that holds settings and the one that holds a token.
+
+mod file;
+mod load;
+mod settings;
+mod value;
 
 use std::{fmt, net::SocketAddr, path::PathBuf};
+
+pub use load::{DEFAULT_FILE, Sources, load};
+pub use settings::{Kind, SETTINGS, Setting, taken};
+
+/// Settings that cannot be used; the message names where they come from, which one, and what would be right.
+#[derive(Debug)]
+pub struct Invalid(String);
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// A password or token: readable where it is used, never in a log or a `Debug` line.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -14,7 +33,7 @@ impl fmt::Debug for Secret {
 }
 
 /// Every setting of every program, validated.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     pub database: Database,
     pub sql_dir: Option<PathBuf>,
@@ -25,7 +44,7 @@ pub struct Config {
 }
 
 /// Where the database is and who we are there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
     pub host: String,
     pub port: u16,
@@ -37,7 +56,7 @@ pub struct Database {
     pub hosts: Vec<(String, u16)>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queue {
     pub workers: usize,
     pub poll_ms: u64,
@@ -46,7 +65,7 @@ pub struct Queue {
     pub db_prefix: String,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
     pub listen: Vec<SocketAddr>,
     pub socket: Option<PathBuf>,
@@ -59,14 +78,14 @@ pub struct Broker {
 }
 
 /// Where the clients find the broker. The token is `broker.token`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
     pub host: String,
     pub port: u16,
     pub socket: Option<PathBuf>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Events {
     pub retention_days: u32,
 }

@@ -1,0 +1,50 @@
+# `make help` lists the targets; whatever is longer than a few lines is a script.
+
+CARGO  ?= cargo
+PREFIX ?= /usr/local
+SERVER ?=
+udf    := --manifest-path udf/Cargo.toml
+
+.PHONY: build run demo db-stop clean-db test test-matrix bench udf install uninstall clean help
+
+build: ## Build the programs into target/release
+	$(CARGO) build --release --locked --bins
+
+run: build ## Start a private server, queue 20 resources (SEED=n), run resqd on them (WORKERS=5); MYSQL_HOST=… or MYSQL_SOCKET=… takes that server
+	@scripts/run.sh
+
+demo: build ## Play a story through: rows change, a trigger fires, two clients hear what they asked for
+	@scripts/demo.sh
+
+db-stop: ## Stop the private server of `make run`; its data stays
+	@scripts/testdb.sh down .resq/server
+
+clean-db: ## Stop the private server of `make run` and remove its data
+	@scripts/testdb.sh remove .resq/server
+	@rm -rf .resq
+
+test: ## Check format and lints, run all tests on a private server of their own (SERVER="mysql97 …": of that kind)
+	@scripts/test.sh all $(SERVER)
+
+test-matrix: ## Run the end-to-end tests on MySQL, MariaDB new and old, a Galera cluster and a MySQL group
+	@scripts/test.sh e2e mariadb1011 mysql97 mariadb105 galera group
+
+bench: ## Measure against bare connections on a private server, as ratios
+	$(CARGO) bench --locked
+
+udf: ## Build the loadable functions into udf/target/release
+	$(CARGO) build --release --locked $(udf)
+
+install: ## Copy what `make build udf` made to PREFIX (/usr/local), below DESTDIR
+	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) scripts/install.sh install
+
+uninstall: ## Remove what `make install` copied, and nothing else
+	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) scripts/install.sh uninstall
+
+clean: ## Remove what was built
+	$(CARGO) clean
+	$(CARGO) clean $(udf)
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r target text; do \
+	  printf '  %-12s %s\n' "$$target" "$$text"; done

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# install.sh install|uninstall: copies what was built to $DESTDIR$PREFIX, or removes exactly that again. It builds
+# nothing, so it needs no cargo and `sudo make install` leaves no file of root's in target/.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+shopt -s nullglob
+
+prefix=${PREFIX:-/usr/local}
+root=${DESTDIR:-}$prefix
+target=${CARGO_TARGET_DIR:-target}/release
+udf=${CARGO_TARGET_DIR:-udf/target}/release/libresq_udf.so
+
+files() { # MODE SOURCE DESTINATION, a line each
+  local program file
+  for program in resqd resqctl resq-client resq-trigger; do echo "755 $target/$program bin/$program"; done
+  echo "755 scripts/seed.sh libexec/resq/seed.sh"
+  echo "644 scripts/resqd.service lib/systemd/system/resqd.service"
+  echo "644 README.md share/doc/resq/README.md"
+  echo "644 LICENSE share/doc/resq/LICENSE"
+  # The templates, to start a --sql-dir of one's own from.
+  for file in sql/res_db/*.sql sql/res_tables/*.sql sql/res_tables/*/*.sql; do echo "644 $file share/resq/$file"; done
+  echo "755 $udf lib/resq/libresq_udf.so"
+  echo "755 udf/install.sh lib/resq/install.sh"
+  for file in udf/*.sql; do echo "644 $file lib/resq/${file##*/}"; done
+}
+
+case ${1:-} in
+  install)
+    for program in resqd resqctl resq-client resq-trigger; do
+      [ -x "$target/$program" ] || { echo "$target/$program is missing: run \`make build\` first" >&2; exit 1; }
+    done
+    [ -f "$udf" ] || echo "the loadable functions are left out: \`make udf\` builds them" >&2
+    files | while read -r mode source destination; do
+      [ -f "$source" ] || continue
+      install -D -m "$mode" "$source" "$root/$destination"
+    done
+    sed -i "s,@PREFIX@,$prefix,g" "$root/lib/systemd/system/resqd.service"
+    echo "installed below $root" ;;
+  uninstall)
+    files | while read -r _ _ destination; do rm -f "$root/$destination"; done
+    # The folders that are resq's alone, deepest first, if nothing else is in them.
+    for folder in libexec/resq lib/resq share/doc/resq share/resq; do
+      [ ! -d "$root/$folder" ] || find "$root/$folder" -depth -type d -empty -delete
+    done
+    echo "uninstalled from $root" ;;
+  *) echo "usage: install.sh install|uninstall" >&2; exit 2 ;;
+esac

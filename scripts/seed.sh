@@ -1,0 +1,37 @@
+#!/bin/sh
+# seed.sh [COUNT [OPTION...]]: queues COUNT (20) test resources by `resqctl seed`; made for cron.
+#
+# It needs nothing of its environment, never runs twice at once, ends within five minutes and prints one line: what it
+# queued, or, on standard error and with a status other than 0, why it did not. OPTIONs go to resqctl seed. Settings
+# are resqctl's own: /etc/resq/resq.toml, or RESQ_CONFIG.
+#   RESQCTL  the program to use; else the one installed or built with this script, else the one in PATH
+set -u
+PATH=/usr/local/bin:/usr/bin:/bin${PATH:+:$PATH}
+export PATH
+here=$(cd "$(dirname "$0")" && pwd)
+
+say() { echo "$(date -u +%Y-%m-%dT%H:%M:%SZ) seed: $*"; }
+fail() { status=$1; shift; say "$@" >&2; exit "$status"; }
+
+find_resqctl() {
+  for program in "${RESQCTL:-}" "$here/../../bin/resqctl" "$here/../target/release/resqctl"; do
+    [ ! -x "$program" ] || { echo "$program"; return; }
+  done
+  command -v resqctl
+}
+resqctl=$(find_resqctl) || fail 1 "no resqctl found: install resq, or set RESQCTL to the program"
+
+# The script's own file is the lock: nothing is left behind, and the lock ends with its holder.
+exec 9<"$0"
+flock -w 10 9 || fail 1 "another one has been running for 10 s; nothing queued"
+
+count=${1:-20}
+[ $# = 0 ] || shift
+output=$(timeout 300 "$resqctl" seed --count "$count" "$@" 2>&1 </dev/null 9<&-)
+status=$?
+output=$(printf %s "$output" | tr -s '\n' ' ')
+case $status in
+  0) say "$output" ;;
+  124) fail 124 "no answer within 300 s: $output" ;;
+  *) fail "$status" "failed ($status): $output" ;;
+esac

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# test.sh all [KIND...]   every check and every test; the end-to-end ones once on each KIND of server
+# test.sh e2e [KIND...]   the end-to-end tests alone
+# KIND as in testdb.sh; by default MariaDB as packaged, or the host's own server where packages can't be had.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+what=$1
+shift
+[ $# -gt 0 ] || set -- "$(command -v apt-get >/dev/null && echo mariadb1011 || echo local)"
+
+# The tests say what they mean; what the caller's shell says about databases is not for them.
+for name in "${!MYSQL_@}" "${!RESQ_@}"; do unset "$name"; done
+
+step() { printf '\n== %s\n' "$*"; "$@"; }
+
+lints() { # MANIFEST
+  if cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1; then
+    step cargo fmt --check --manifest-path "$1"
+    step cargo clippy --release --locked --all-targets --manifest-path "$1" -- -D warnings
+  elif [ "${CI:-}" = true ]; then
+    echo "rustfmt and clippy are needed: rustup component add rustfmt clippy" >&2
+    exit 1
+  else
+    echo "format and lints are not checked: rustup component add rustfmt clippy" >&2
+  fi
+}
+
+if [ "$what" = all ]; then
+  lints Cargo.toml
+  step cargo test --release --locked --lib --bins
+  step cargo test --release --locked --doc
+  scripts/check-targets.sh
+  if [ -f udf/Cargo.toml ]; then
+    lints udf/Cargo.toml
+    step cargo test --release --locked --manifest-path udf/Cargo.toml
+  fi
+fi
+
+failed=()
+for kind; do
+  TEST_SERVER=$kind step cargo test --release --locked --test e2e || failed+=("$kind")
+done
+[ $# = 1 ] || echo "end-to-end: $# kinds of server, failed on: ${failed[*]:-none}"
+[ ${#failed[@]} = 0 ]

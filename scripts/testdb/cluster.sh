@@ -1,0 +1,48 @@
+# The nodes of a cluster, from what one node is. Sourced by testdb.sh. Clients use the ports base + 0..2; what the nodes
+# say to each other goes over the ports after those.
+# shellcheck shell=bash disable=SC2034,SC2154
+
+galera_node() { # N OPTION...
+  local n=$1 p=$((base + 4 * $1)) up="evs.suspect_timeout=PT1S;evs.inactive_timeout=PT2S;evs.inactive_check_period=PT0.2S;evs.keepalive_period=PT0.2S"
+  shift
+  mkdir -p "$dir/n$n/data" # a joining node's is filled by the others
+  PATH=$usr/bin:$PATH start "$n" --wsrep-on=ON --wsrep-provider="$usr/lib/galera/libgalera_smm.so" --wsrep-cluster-name=resq \
+    --wsrep-cluster-address="gcomm://127.0.0.1:$((base + 4)),127.0.0.1:$((base + 8)),127.0.0.1:$((base + 12))" \
+    --wsrep-node-name="n$n" --wsrep-node-address="127.0.0.1:$p" --wsrep-node-incoming-address="127.0.0.1:$((base + n - 1))" \
+    --wsrep-provider-options="gmcast.listen_addr=tcp://127.0.0.1:$p;ist.recv_addr=127.0.0.1:$((p + 1));gcache.size=32M;$up" \
+    --wsrep-sst-method=rsync --wsrep-sst-receive-address="127.0.0.1:$((p + 2))" \
+    --binlog-format=ROW --innodb-autoinc-lock-mode=2 --wsrep-slave-threads=2 "$@"
+  wait_for 60 "node $n to be synced" galera_synced "$n"
+}
+galera_synced() {
+  [ "$(sql "$1" "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'wsrep_local_state_comment'")" = Synced ]
+}
+
+group_node() { # N
+  local n=$1 p=$((base + 4))
+  start "$n" --server-id="$n" --gtid-mode=ON --enforce-gtid-consistency=ON --log-bin=binlog \
+    --report-host=127.0.0.1 --report-port=$((base + n - 1)) --plugin-load-add=group_replication.so \
+    --loose-group-replication-group-name=aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee --loose-group-replication-start-on-boot=OFF \
+    --loose-group-replication-local-address=127.0.0.1:$((p + n)) \
+    --loose-group-replication-group-seeds=127.0.0.1:$((p + 1)),127.0.0.1:$((p + 2)),127.0.0.1:$((p + 3)) \
+    --loose-group-replication-single-primary-mode=OFF --loose-group-replication-recovery-get-public-key=ON \
+    --loose-group-replication-member-expel-timeout=0
+}
+group_join() { # N [first]
+  if [ "${2:-}" = first ]; then
+    sql "$1" "SET GLOBAL group_replication_bootstrap_group = ON; START GROUP_REPLICATION; SET GLOBAL group_replication_bootstrap_group = OFF"
+  else
+    sql "$1" "START GROUP_REPLICATION"
+  fi
+  wait_for 60 "node $1 to be online" group_online "$1"
+}
+group_online() {
+  [ "$(sql "$1" "SELECT member_state FROM performance_schema.replication_group_members WHERE member_id = @@server_uuid")" = ONLINE ]
+}
+group_prepare() { # N: the account by which a joining node fetches what it missed
+  sql "$1" "SET sql_log_bin = 0;
+    CREATE USER IF NOT EXISTS recovery@'%' IDENTIFIED BY 'recovery';
+    GRANT REPLICATION SLAVE, CONNECTION_ADMIN, BACKUP_ADMIN, GROUP_REPLICATION_STREAM ON *.* TO recovery@'%';
+    SET sql_log_bin = 1;
+    CHANGE REPLICATION SOURCE TO SOURCE_USER = 'recovery', SOURCE_PASSWORD = 'recovery' FOR CHANNEL 'group_replication_recovery'"
+}

@@ -1,0 +1,71 @@
+# One server process and its folder $dir/nN: data, port, socket, pid, server.log. Sourced by testdb.sh.
+# shellcheck shell=bash disable=SC2034,SC2154
+
+# A starting MariaDB deletes every temporary table that it finds in its tmpdir, another server's too: each has its own.
+init_data() { # N
+  local data=$dir/n$1/data
+  export TMPDIR=$dir/n$1/tmp
+  mkdir -p "$TMPDIR"
+  if is_mariadb; then
+    local as_root=()
+    [ "$(id -u)" != 0 ] || as_root=(--user=root)
+    "$(PATH=$usr/bin:$usr/scripts:$PATH command -v mariadb-install-db || command -v mysql_install_db)" --no-defaults \
+      --basedir="$usr" --datadir="$data" "${as_root[@]}" --auth-root-authentication-method=normal --skip-test-db \
+      --skip-name-resolve --innodb-flush-log-at-trx-commit=2 </dev/null >"$dir/init.log" 2>&1
+  else
+    "$server" "${options[@]}" --initialize-insecure --datadir="$data" --innodb-flush-log-at-trx-commit=2 \
+      --log-error="$dir/init.log"
+  fi || { grep -v "^$" "$dir/init.log" | head -20 >&2; die "cannot initialise $data"; }
+}
+
+# A pid is a number that the system gives out again: it is this node's only while that process has its data folder.
+running() { # N
+  local pid
+  pid=$(cat "$dir/n$1/pid" 2>/dev/null) && grep -qzxF -e "--datadir=$dir/n$1/data" "/proc/$pid/cmdline" 2>/dev/null
+}
+
+start() { # N OPTION...
+  local n=$1 node=$dir/n$1 pid
+  shift
+  mkdir -p "$node/tmp"
+  if [ ! -f "$node/socket" ]; then # the kernel takes 107 characters
+    if [ ${#node} -le 98 ]; then echo "$node/sock" >"$node/socket"; else echo "$(mktemp -d /tmp/resq-XXXXXX)/sock" >"$node/socket"; fi
+  fi
+  mkdir -p "$(dirname "$(cat "$node/socket")")"
+  echo $((base + n - 1)) >"$node/port"
+  : >"$node/server.log"
+  # shellcheck disable=SC2086 # ARGS is a list of options
+  setsid "$server" "${options[@]}" --datadir="$node/data" --port="$(cat "$node/port")" --socket="$(cat "$node/socket")" \
+    --tmpdir="$node/tmp" --pid-file="$node/server.pid" --log-error="$node/server.log" "$@" ${ARGS:-} </dev/null >>"$node/server.log" 2>&1 8>&- &
+  pid=$!
+  disown # whoever kills it knows that it ends
+  echo "$pid" >"$node/pid"
+  wait_for 60 "node $n to start" grep -q 'ready for connections' "$node/server.log"
+}
+
+wait_for() { # SECONDS WHAT COMMAND...   every node that was started has to live meanwhile
+  local end=$((SECONDS + $1)) what=$2 n
+  shift 2
+  until "$@" >/dev/null 2>&1; do
+    for n in "$dir"/n*/pid; do
+      [ ! -e "$n" ] || kill -0 "$(cat "$n")" 2>/dev/null || { tail -20 "${n%pid}server.log" >&2; die "${n%/pid} ended while waiting for $what"; }
+    done
+    [ "$SECONDS" -lt "$end" ] || die "waited too long for $what"
+    sleep 0.05
+  done
+}
+
+stop() { # N
+  if running "$1"; then
+    local pid end=$((SECONDS + 30))
+    pid=$(cat "$dir/n$1/pid")
+    kill "$pid"
+    while running "$1" && [ "$SECONDS" -lt "$end" ]; do sleep 0.05; done
+    ! running "$1" || kill -9 "$pid"
+  fi
+  rm -f "$dir/n$1/pid"
+}
+
+sql() { # N STATEMENT
+  "$client" --no-defaults -uroot -S "$(cat "$dir/n$1/socket")" -N -e "$2"
+}

@@ -1,0 +1,79 @@
+//! Everything an operator does by hand or from cron.
+
+mod args;
+mod clear;
+mod look;
+mod work;
+
+use std::process::ExitCode;
+
+use resq::{
+    cli::{self, Exit, Failure, Program},
+    config::Config,
+    db::{Db, Server},
+    doctor,
+    provision::{Templates, init},
+    queue::Queue,
+};
+
+use args::{Args, Command};
+
+const PROGRAM: Program = Program {
+    name: "resqctl",
+    takes: &["database", "sql", "queue.db_prefix", "client", "broker.token", "queue.workers"],
+};
+
+fn main() -> ExitCode {
+    cli::run(&PROGRAM, |args: Args, config| run(args.command, &config))
+}
+
+fn run(command: Command, config: &Config) -> Result<(), Failure> {
+    if let Command::Doctor(_) = command {
+        return look::doctor(&doctor::examine(config));
+    }
+    let db = Db::open(&config.database, 2)?;
+    if let Command::Init(_) = command {
+        let templates = Templates::load(config.sql_dir.as_deref()).map_err(|e| Failure::new(Exit::Usage, e))?;
+        let server = Server::ask(&mut *db.any()?)?;
+        init::init(&db, &server, &templates)?;
+        println!("database `{}` is set up on {}", db.global_db(), server.version);
+        return Ok(());
+    }
+    init::check_done(&db)?;
+    let mut queue = Queue::on(&db);
+    match command {
+        Command::Init(_) | Command::Doctor(_) => Ok(()),
+        Command::Seed(args) => work::seed(&mut queue, &args),
+        Command::Add(args) => work::add(&mut queue, args),
+        Command::Wait(args) => work::wait(&mut queue, args.timeout),
+        Command::Retry(args) => work::retry(&mut queue, &args),
+        Command::Cancel(args) => work::cancel(&mut queue, db.global_db(), &args.ids),
+        Command::Pause(_) => work::pause(&mut queue),
+        Command::Resume(_) => work::resume(&mut queue),
+        Command::Status(args) => look::status(&db, &mut queue, args.json),
+        Command::List(args) => look::list(&mut queue, &args),
+        Command::Show(args) => look::show(&mut queue, &args),
+        Command::Drop(args) => clear::drop(&mut queue, db.global_db(), &args),
+        Command::Clear(args) => clear::clear(&mut queue, db.global_db(), &args),
+    }
+}
+
+/// A call without the res_ids that it is about.
+fn need_ids(ids: &[u64], what: &str) -> Result<(), Failure> {
+    if ids.is_empty() {
+        Err(Failure::new(Exit::Usage, format!("which ones? give {what} (see resqctl list)")))
+    } else {
+        Ok(())
+    }
+}
+
+/// `1 job`, `2 jobs`.
+fn count(n: u64, one: &str) -> String {
+    format!("{n} {one}{}", if n == 1 { "" } else { "s" })
+}
+
+/// A bar on a terminal, nothing in a pipe.
+fn bar(length: u64) -> indicatif::ProgressBar {
+    let style = indicatif::ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}");
+    indicatif::ProgressBar::new(length).with_style(style.unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()))
+}

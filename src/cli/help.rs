@@ -1,0 +1,34 @@
+//! The text of `--help`: argh's, then the options that every program shares, then the settings that this one takes.
+
+use argh::FromArgs;
+
+use super::Program;
+use crate::config::{Kind, SETTINGS, Setting, taken};
+
+const SHARED: &str = "
+Options of every resq program:
+  --config FILE     settings file, instead of RESQ_CONFIG or /etc/resq/resq.toml
+  -v, --verbose     log information too; twice: debug
+  --log-file FILE   log to this file as well as to standard error
+  --version         print the version
+";
+
+/// The help of the program or of one of its subcommands.
+pub fn text<A: FromArgs>(program: &Program, subcommand: Option<&str>) -> String {
+    let args: Vec<&str> = subcommand.into_iter().chain(["--help"]).collect();
+    let own = match A::from_args(&[program.name], &args) {
+        Err(exit) => exit.output,
+        Ok(_) => String::new(), // a program whose help triggers were turned off
+    };
+    let settings: String = SETTINGS.iter().filter(|s| taken(s, program.takes)).map(entry).collect();
+    let heading = "\nSettings: flag, else environment variable, else settings file, else [default]:\n";
+    format!("{}\n{SHARED}{}{settings}", own.trim_end(), if settings.is_empty() { "" } else { heading })
+}
+
+fn entry(setting: &Setting) -> String {
+    let value = if setting.kind == Kind::Secret { "FILE" } else { "VALUE" };
+    let flag = setting.flag.map(|flag| format!("{flag} {value}"));
+    let names: Vec<&str> = flag.as_deref().into_iter().chain(setting.env).chain([setting.key]).collect();
+    let default = if setting.default.is_empty() { String::new() } else { format!(" [{}]", setting.default) };
+    format!("  {}\n        {}{default}\n", names.join(", "), setting.about)
+}

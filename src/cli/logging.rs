@@ -1,0 +1,148 @@
+//! The log: to standard error and, where asked for, to a file as well; UTC times, one line a message, control
+//! characters escaped, and a bound on the lines a second, so that a peer who provokes warnings cannot fill a disk.
+
+use std::{
+    fs::OpenOptions,
+    io::{self, LineWriter},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use log::{LevelFilter, Log, Metadata, Record};
+use simplelog::{CombinedLogger, Config, ConfigBuilder, LevelPadding, SharedLogger, WriteLogger};
+
+use crate::text::printable;
+
+/// Lines a second; what is more is counted and told in one line.
+const LINES_PER_SECOND: u32 = 1000;
+
+/// Starts the log of this process: warnings and errors; `-v` (1) information; `-v -v` (2) debug.
+pub fn start(verbosity: usize, log_file: Option<&str>) -> io::Result<()> {
+    let level = match verbosity {
+        0 => LevelFilter::Warn,
+        1 => LevelFilter::Info,
+        _ => LevelFilter::Debug,
+    };
+    // A LineWriter hands over whole lines, so that those of two processes on one terminal don't mix.
+    let mut outputs: Vec<Box<dyn SharedLogger>> =
+        vec![WriteLogger::new(level, layout(), LineWriter::new(io::stderr()))];
+    if let Some(path) = log_file {
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        outputs.push(WriteLogger::new(level, layout(), LineWriter::new(file)));
+    }
+    log::set_max_level(level);
+    // An error here means that a log is running already (a second call in one process): it goes on.
+    let _ = log::set_boxed_logger(Box::new(Lines::new(CombinedLogger::new(outputs))));
+    Ok(())
+}
+
+fn layout() -> Config {
+    ConfigBuilder::new()
+        .set_time_format_rfc3339()
+        .set_level_padding(LevelPadding::Right)
+        .set_thread_level(LevelFilter::Debug)
+        .set_target_level(LevelFilter::Debug)
+        .set_location_level(LevelFilter::Off)
+        .build()
+}
+
+/// Escapes and bounds what goes on to the real log.
+struct Lines {
+    log: Box<dyn Log>,
+    window: Mutex<Window>,
+}
+
+struct Window {
+    began: Instant,
+    lines: u32,
+    left_out: u64,
+}
+
+impl Lines {
+    fn new(log: Box<dyn Log>) -> Self {
+        Lines { log, window: Mutex::new(Window { began: Instant::now(), lines: 0, left_out: 0 }) }
+    }
+
+    fn say(&self, record: &Record<'_>, text: &str) {
+        let mut line = Record::builder();
+        line.metadata(record.metadata().clone()).module_path(record.module_path()).file(record.file());
+        self.log.log(&line.line(record.line()).args(format_args!("{}", printable(text))).build());
+    }
+}
+
+impl Window {
+    /// Whether one more line is within the bound, and how many the second before was denied.
+    fn admit(&mut self, now: Instant) -> (bool, u64) {
+        let mut told = 0;
+        if now.saturating_duration_since(self.began) >= Duration::from_secs(1) {
+            told = self.left_out;
+            *self = Window { began: now, lines: 0, left_out: 0 };
+        }
+        let admitted = self.lines < LINES_PER_SECOND;
+        self.lines += u32::from(admitted);
+        self.left_out += u64::from(!admitted);
+        (admitted, told)
+    }
+}
+
+impl Log for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.log.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let (admitted, left_out) = self.window.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now());
+        if left_out > 0 {
+            let told = format!("{left_out} lines of the log were left out: more than {LINES_PER_SECOND} in a second");
+            self.say(record, &told);
+        }
+        if admitted {
+            self.say(record, &record.args().to_string());
+        }
+    }
+
+    fn flush(&self) {
+        self.log.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Seen(Arc<Mutex<Vec<String>>>);
+
+    impl Log for Seen {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn log(&self, record: &Record<'_>) {
+            self.0.lock().unwrap().push(record.args().to_string());
+        }
+        fn flush(&self) {}
+    }
+
+    #[test]
+    fn a_line_of_the_log_is_one_line_whatever_the_message_holds() {
+        let seen = Seen::default();
+        let lines = Lines::new(Box::new(seen.clone()));
+        lines.log(&Record::builder().args(format_args!("a {}", "b\n2026 [ERROR] forged")).build());
+        assert_eq!(*seen.0.lock().unwrap(), ["a b\\n2026 [ERROR] forged"]);
+    }
+
+    #[test]
+    fn a_flood_is_bounded_and_its_rest_is_counted() {
+        let start = Instant::now();
+        let mut window = Window { began: start, lines: 0, left_out: 0 };
+        let admitted = (0..LINES_PER_SECOND + 7).filter(|_| window.admit(start).0).count();
+        assert_eq!(admitted, LINES_PER_SECOND as usize);
+        assert_eq!(window.admit(start + Duration::from_secs(1)), (true, 7));
+        assert_eq!(window.admit(start + Duration::from_secs(2)), (true, 0));
+    }
+}

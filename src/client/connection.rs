@@ -1,0 +1,179 @@
+//! One connection to the broker: HELLO and WELCOME, then frames in as owned messages and frames out. Knows no
+//! subscription and never reconnects.
+
+use std::{
+    io::{self, Read, Write},
+    time::{Duration, Instant},
+};
+
+use super::{Address, Error, Event, Gap, Peer, stream::Stream};
+use crate::wire::{
+    self, ClientMessage, MAX_FRAME, MAX_FRAME_BEFORE_WELCOME, MAX_NAME_CHARS, Role, ServerMessage, Splitter,
+};
+
+/// For a connection and its WELCOME, and again for SUBSCRIBED.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A broker that takes no byte for so long is given up.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+const READ_BUFFER: usize = 16 * 1024;
+
+/// What a broker says, owned.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Incoming {
+    Welcome { log_id: u64, ping_interval: Duration },
+    Subscribed(u64),
+    Event(Event),
+    Gap(Gap),
+    Ping(u64),
+    Pong(u64),
+}
+
+#[derive(Debug)]
+pub struct Connection {
+    stream: Stream,
+    address: Address,
+    splitter: Splitter,
+    input: Box<[u8]>,
+    /// The part of `input` that is read but not yet split.
+    unread: std::ops::Range<usize>,
+    read_timeout: Option<Duration>,
+    pub log_id: u64,
+    pub ping_interval: Duration,
+}
+
+impl Connection {
+    /// Connects, says HELLO and waits for WELCOME; both within this time.
+    pub fn open(peer: &Peer, role: Role, within: Duration) -> Result<Connection, Error> {
+        let token = peer.token.as_ref().map_or("", |token| &token.0);
+        // Said here, in words, rather than by the broker, which would drop the connection.
+        if peer.name.chars().count() > MAX_NAME_CHARS || peer.name.chars().any(char::is_control) {
+            return Err(Error::Invalid(wire::Error::Malformed("a name that is not at most 64 printable characters")));
+        }
+        let deadline = Instant::now() + within;
+        let unreachable = |cause| Error::Unreachable { address: peer.address.clone(), cause };
+        let stream = Stream::connect(&peer.address, within).map_err(unreachable)?;
+        stream.set_write_timeout(WRITE_TIMEOUT).map_err(unreachable)?;
+        let mut connection = Connection {
+            stream,
+            address: peer.address.clone(),
+            splitter: Splitter::default(),
+            input: vec![0; READ_BUFFER].into(),
+            unread: 0..0,
+            read_timeout: None,
+            log_id: 0,
+            ping_interval: Duration::ZERO,
+        };
+        connection.send(&ClientMessage::Hello { role, name: &peer.name, token })?;
+        connection.await_welcome(deadline)?;
+        Ok(connection)
+    }
+
+    pub fn send(&mut self, message: &ClientMessage<'_>) -> Result<(), Error> {
+        let mut frame = Vec::new();
+        message.encode(&mut frame);
+        self.stream.write_all(&frame).map_err(|cause| self.lost(cause))
+    }
+
+    /// The next message; None: it did not come before the deadline. ERROR is an error here.
+    pub fn next(&mut self, deadline: Option<Instant>) -> Result<Option<Incoming>, Error> {
+        self.message(deadline, MAX_FRAME)
+    }
+
+    fn message(&mut self, deadline: Option<Instant>, limit: usize) -> Result<Option<Incoming>, Error> {
+        loop {
+            let mut piece = &self.input[self.unread.clone()];
+            let before = piece.len();
+            let message = match self.splitter.next(&mut piece, limit) {
+                Ok(frame) => frame.map(|frame| ServerMessage::decode(frame).map(|m| m.map(Owned::from))),
+                Err(e) => Some(Err(e)),
+            };
+            self.unread.start += before - piece.len();
+            match message {
+                Some(Ok(Some(Owned::Message(incoming)))) => return Ok(Some(incoming)),
+                Some(Ok(Some(Owned::Error { code, message }))) => {
+                    return Err(Error::Refused { address: self.address.clone(), code, message });
+                }
+                Some(Ok(None)) => {} // what only a newer server says
+                Some(Err(e)) => {
+                    let what = format!("what it sends is not RSQ/1 ({e})");
+                    return Err(self.lost(io::Error::new(io::ErrorKind::InvalidData, what)));
+                }
+                None if !self.fill(deadline)? => return Ok(None),
+                None => {}
+            }
+        }
+    }
+
+    /// A second handle on the same socket, to write to or to shut it down.
+    pub fn stream(&self) -> Result<Stream, Error> {
+        self.stream.try_clone().map_err(|cause| self.lost(cause))
+    }
+
+    pub fn lost(&self, cause: io::Error) -> Error {
+        Error::Unreachable { address: self.address.clone(), cause }
+    }
+
+    fn await_welcome(&mut self, deadline: Instant) -> Result<(), Error> {
+        match self.message(Some(deadline), MAX_FRAME_BEFORE_WELCOME)? {
+            Some(Incoming::Welcome { log_id, ping_interval }) => {
+                (self.log_id, self.ping_interval) = (log_id, ping_interval);
+                Ok(())
+            }
+            Some(_) => Err(self.lost(io::Error::new(io::ErrorKind::InvalidData, "its first frame is not WELCOME"))),
+            None => Err(self.lost(io::Error::new(io::ErrorKind::TimedOut, "it did not answer HELLO"))),
+        }
+    }
+
+    /// Reads more bytes; false: none came before the deadline.
+    fn fill(&mut self, deadline: Option<Instant>) -> Result<bool, Error> {
+        loop {
+            let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if timeout != self.read_timeout {
+                self.stream.set_read_timeout(timeout).map_err(|cause| self.lost(cause))?;
+                self.read_timeout = timeout;
+            }
+            match self.stream.read(&mut self.input) {
+                Ok(0) => {
+                    return Err(self.lost(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection")));
+                }
+                Ok(n) => {
+                    self.unread = 0..n;
+                    return Ok(true);
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                        return Ok(false);
+                    }
+                }
+                Err(e) => return Err(self.lost(e)),
+            }
+        }
+    }
+}
+
+/// A message out of the buffer that it came in.
+enum Owned {
+    Message(Incoming),
+    Error { code: u16, message: String },
+}
+
+impl From<ServerMessage<'_>> for Owned {
+    fn from(message: ServerMessage<'_>) -> Owned {
+        Owned::Message(match message {
+            ServerMessage::Error { code, message } => return Owned::Error { code, message: message.into() },
+            ServerMessage::Welcome { log_id, ping_interval_ms, .. } => {
+                Incoming::Welcome { log_id, ping_interval: Duration::from_millis(ping_interval_ms.into()) }
+            }
+            ServerMessage::Subscribed { seq } => Incoming::Subscribed(seq),
+            ServerMessage::Event { seq, unix_time_us, state, payload } => {
+                Incoming::Event(Event { seq, unix_time_us, state: state.into(), payload: payload.into() })
+            }
+            ServerMessage::Gap(gap) => Incoming::Gap(gap),
+            ServerMessage::Ping(number) => Incoming::Ping(number),
+            ServerMessage::Pong(number) => Incoming::Pong(number),
+        })
+    }
+}

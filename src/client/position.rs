@@ -1,0 +1,103 @@
+//! Where a subscriber resumes: the greatest number up to which its delivery is known to be complete, in which log.
+//! Pure: messages in, a number out.
+
+use super::connection::Incoming;
+use crate::wire::Gap;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    after: Option<u64>,
+    /// The log that `after` counts in; None before the first WELCOME.
+    log_id: Option<u64>,
+}
+
+impl Position {
+    /// `since`: the number that the caller asked for, in whatever log the broker has.
+    pub fn new(since: Option<u64>) -> Position {
+        Position { after: since, log_id: None }
+    }
+
+    /// What SUBSCRIBE asks for; None: from now on.
+    pub fn resume_after(self) -> Option<u64> {
+        self.after
+    }
+
+    /// A connection to this log begins. True: it is another one than before. All of its events are new to us, and
+    /// no number of ours means anything in it, so delivery starts at its beginning.
+    pub fn enter(&mut self, log_id: u64) -> bool {
+        let other = self.log_id.is_some_and(|known| known != log_id);
+        if other {
+            self.after = Some(0);
+        }
+        self.log_id = Some(log_id);
+        other
+    }
+
+    /// Takes a message of a connection whose SUBSCRIBE was sent.
+    pub fn note(&mut self, message: &Incoming) {
+        let seq = match message {
+            Incoming::Event(event) => event.seq,
+            Incoming::Subscribed(seq) => *seq,
+            Incoming::Gap(Gap::Pruned(first_kept)) => first_kept.saturating_sub(1),
+            // The one way back: the number that was asked for does not exist yet.
+            Incoming::Gap(Gap::BeyondHead(head)) => {
+                self.after = Some(*head);
+                return;
+            }
+            // A PING before SUBSCRIBED says nothing: its number would start a subscription too late.
+            Incoming::Ping(seq) if self.after.is_some() => *seq,
+            Incoming::Ping(_) | Incoming::Pong(_) | Incoming::Gap(Gap::Dropped(_)) | Incoming::Welcome { .. } => return,
+        };
+        if seq > 0 || matches!(message, Incoming::Subscribed(_)) {
+            self.after = Some(self.after.unwrap_or(0).max(seq));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Event;
+
+    fn event(seq: u64) -> Incoming {
+        Incoming::Event(Event { seq, unix_time_us: 0, state: "A".into(), payload: vec![] })
+    }
+
+    #[test]
+    fn resumes_after_the_greatest_number_known_to_be_complete() {
+        use Incoming::{Gap as G, Ping, Pong, Subscribed};
+        let table: &[(Option<u64>, &[Incoming], Option<u64>)] = &[
+            (None, &[], None),
+            (Some(7), &[], Some(7)),
+            (None, &[Subscribed(0)], Some(0)),
+            (None, &[Subscribed(5)], Some(5)),
+            (None, &[Subscribed(5), event(6), event(9)], Some(9)),
+            (None, &[Subscribed(5), event(0)], Some(5)),
+            (None, &[Subscribed(5), Ping(8), event(7)], Some(8)),
+            (None, &[Subscribed(5), event(9), Ping(8)], Some(9)),
+            (None, &[Ping(8)], None),
+            (None, &[event(0)], None),
+            (None, &[Subscribed(5), Pong(99), G(Gap::Dropped(99))], Some(5)),
+            (Some(2), &[Subscribed(2), G(Gap::Pruned(10))], Some(9)),
+            (Some(50), &[Subscribed(50), G(Gap::BeyondHead(10)), event(11)], Some(11)),
+            (Some(50), &[Subscribed(50), G(Gap::BeyondHead(10))], Some(10)),
+        ];
+        for (since, messages, expected) in table {
+            let mut position = Position::new(*since);
+            position.enter(1);
+            messages.iter().for_each(|message| position.note(message));
+            assert_eq!(position.resume_after(), *expected, "{since:?} {messages:?}");
+        }
+    }
+
+    #[test]
+    fn another_log_is_read_from_its_beginning_and_the_same_one_is_not() {
+        let mut position = Position::new(Some(7));
+        assert!(!position.enter(1), "the first log is not another one");
+        position.note(&event(9));
+        assert!(!position.enter(1));
+        assert_eq!(position.resume_after(), Some(9));
+        assert!(position.enter(2));
+        assert_eq!(position.resume_after(), Some(0));
+    }
+}

@@ -1,0 +1,267 @@
+//! Subscriber and publisher against a broker that follows a script, one closure a connection.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use super::*;
+use crate::wire::{ClientMessage, MAX_FRAME, ServerMessage, split};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// The broker's end of one connection.
+struct Talk {
+    stream: TcpStream,
+    input: Vec<u8>,
+}
+
+impl Talk {
+    /// The next client message in `Debug` form; `end` when the client hung up.
+    fn hear(&mut self) -> String {
+        loop {
+            if let Some((frame, used)) = split(&self.input, MAX_FRAME).unwrap() {
+                let message = format!("{:?}", ClientMessage::decode(frame).unwrap());
+                self.input.drain(..used);
+                return message;
+            }
+            let mut piece = [0; 4096];
+            match self.stream.read(&mut piece) {
+                Ok(n) if n > 0 => self.input.extend_from_slice(&piece[..n]),
+                _ => return "end".into(),
+            }
+        }
+    }
+
+    fn say(&mut self, message: ServerMessage<'_>) {
+        let mut frame = Vec::new();
+        message.encode(&mut frame);
+        self.stream.write_all(&frame).unwrap();
+    }
+
+    /// HELLO, WELCOME, SUBSCRIBE, SUBSCRIBED; gives what the client asked to resume after.
+    fn subscribed(&mut self, log_id: u64, head: u64) -> Option<u64> {
+        assert!(self.hear().starts_with("Hello { role: Subscriber, name: \"t\""));
+        self.say(welcome(log_id));
+        let asked = self.hear();
+        assert!(asked.starts_with("Subscribe"), "{asked}");
+        let resume = asked.split("Some(").nth(1).map(|rest| rest.split(')').next().unwrap().parse().unwrap());
+        self.say(ServerMessage::Subscribed { seq: resume.unwrap_or(head) });
+        resume
+    }
+
+    fn event(&mut self, seq: u64) {
+        self.say(ServerMessage::Event { seq, unix_time_us: 1, state: "A", payload: b"{}" });
+    }
+}
+
+fn welcome(log_id: u64) -> ServerMessage<'static> {
+    ServerMessage::Welcome { version: 1, head_seq: 0, max_frame: 1 << 20, ping_interval_ms: 30_000, log_id }
+}
+
+type Script = Box<dyn FnOnce(&mut Talk) + Send>;
+
+/// A broker for as many connections as there are scripts; each ends with its script.
+fn broker(scripts: Vec<Script>) -> (Peer, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let thread = std::thread::spawn(move || {
+        for script in scripts {
+            let (stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(SOON)).unwrap();
+            script(&mut Talk { stream, input: Vec::new() });
+        }
+    });
+    (Peer::new(Address::Tcp { host: "127.0.0.1".into(), port }, "t"), thread)
+}
+
+fn seqs(subscriber: &mut Subscriber, n: usize) -> Vec<String> {
+    let next = |s: &mut Subscriber| match s.recv_timeout(SOON).unwrap().expect("a delivery in time") {
+        Delivery::Event(event) => event.seq.to_string(),
+        other => format!("{other:?}"),
+    };
+    (0..n).map(|_| next(subscriber)).collect()
+}
+
+#[test]
+fn resumes_after_what_was_delivered_or_told_by_a_ping() {
+    let (peer, broker) = broker(vec![
+        Box::new(|c| {
+            assert_eq!(c.subscribed(7, 5), None);
+            c.event(6);
+            c.say(ServerMessage::Ping(8));
+            assert_eq!(c.hear(), "Pong(8)");
+        }),
+        Box::new(|c| {
+            assert_eq!(c.subscribed(7, 9), Some(8));
+            c.event(9);
+            c.say(ServerMessage::Error { code: 8, message: "shutting down" });
+        }),
+        Box::new(|c| {
+            assert_eq!(c.subscribed(7, 9), Some(9));
+            c.event(10);
+            assert_eq!(c.hear(), "end");
+        }),
+    ]);
+    let mut subscriber = Subscriber::connect(peer, Subscription::to(["A"])).unwrap();
+    assert_eq!(seqs(&mut subscriber, 3), ["6", "9", "10"]);
+    drop(subscriber);
+    broker.join().unwrap();
+}
+
+#[test]
+fn another_log_is_told_and_read_from_its_beginning() {
+    let (peer, broker) = broker(vec![
+        Box::new(|c| {
+            assert_eq!(c.subscribed(7, 5), None);
+            c.event(6);
+        }),
+        Box::new(|c| {
+            assert_eq!(c.subscribed(8, 2), Some(0));
+            c.event(1);
+        }),
+    ]);
+    let mut subscriber = Subscriber::connect(peer, Subscription::to(["A"])).unwrap();
+    assert_eq!(seqs(&mut subscriber, 3), ["6", "OtherLog", "1"]);
+    broker.join().unwrap();
+}
+
+#[test]
+fn since_durable_and_gaps_go_through() {
+    let (mut peer, broker) = broker(vec![Box::new(|c| {
+        assert_eq!(c.hear(), "Hello { role: Subscriber, name: \"t\", token: \"s3cret\" }");
+        c.say(welcome(1));
+        let asked = c.hear();
+        assert_eq!(
+            asked,
+            "Subscribe { resume_after: Some(4), durable_only: true, patterns: [Exact(\"A\"), Prefix(\"B\")] }"
+        );
+        c.say(ServerMessage::Subscribed { seq: 4 });
+        c.say(ServerMessage::Gap(Gap::Pruned(9)));
+        c.event(9);
+    })]);
+    peer.token = Some(Secret("s3cret".into()));
+    let subscription = Subscription { since: Some(4), durable_only: true, ..Subscription::to(["A", "B*"]) };
+    let mut subscriber = Subscriber::connect(peer, subscription).unwrap();
+    assert_eq!(seqs(&mut subscriber, 2), ["Gap(Pruned(9))", "9"]);
+    broker.join().unwrap();
+}
+
+#[test]
+fn frames_come_in_any_pieces_and_unknown_ones_are_ignored() {
+    let (peer, broker) = broker(vec![Box::new(|c| {
+        c.subscribed(1, 0);
+        let mut bytes = vec![0, 0, 0, 2, 0xEE, 1];
+        for seq in 1..=3 {
+            ServerMessage::Event { seq, unix_time_us: 1, state: "A", payload: b"[]" }.encode(&mut bytes);
+        }
+        bytes.iter().for_each(|byte| c.stream.write_all(&[*byte]).unwrap());
+        assert_eq!(c.hear(), "end");
+    })]);
+    let mut subscriber = Subscriber::connect(peer, Subscription::to(["*"])).unwrap();
+    assert_eq!(seqs(&mut subscriber, 3), ["1", "2", "3"]);
+    assert_eq!(subscriber.recv_timeout(Duration::from_millis(20)).unwrap(), None);
+    drop(subscriber);
+    broker.join().unwrap();
+}
+
+#[test]
+fn the_first_connection_must_succeed_and_refusals_end_a_later_one() {
+    let nobody = Peer::new(Address::Tcp { host: "127.0.0.1".into(), port: 1 }, "t");
+    let error = Subscriber::connect(nobody, Subscription::to(["A"])).unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }) && !error.is_final(), "{error}");
+
+    let (peer, broker) = broker(vec![
+        Box::new(|c| assert_eq!(c.subscribed(1, 0), None)),
+        Box::new(|c| {
+            c.hear();
+            c.say(ServerMessage::Error { code: 3, message: "wrong token\n" });
+        }),
+    ]);
+    let mut subscriber = Subscriber::connect(peer, Subscription::to(["A"])).unwrap();
+    let error = subscriber.recv().unwrap_err();
+    assert!(error.is_refusal(Code::Token) && error.is_final());
+    assert!(error.to_string().ends_with("refused (error 3): wrong token\\n"), "{error}");
+    broker.join().unwrap();
+}
+
+#[test]
+fn what_is_not_rsq_is_never_sent_and_never_believed() {
+    let (peer, broker) = broker(vec![Box::new(|c| {
+        c.stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        c.hear();
+    })]);
+    let error = Subscriber::connect(peer.clone(), Subscription::to(["a b"])).unwrap_err();
+    assert!(matches!(error, Error::Invalid(_)), "{error}");
+    let error = Subscriber::connect(peer, Subscription::to(["A"])).unwrap_err();
+    assert!(error.to_string().contains("not RSQ/1"), "{error}");
+    broker.join().unwrap();
+}
+
+#[test]
+fn a_publisher_pipelines_confirms_and_answers_pings_while_idle() {
+    let (peer, broker) = broker(vec![Box::new(|c| {
+        assert!(c.hear().starts_with("Hello { role: Publisher"));
+        c.say(welcome(1));
+        for _ in 0..5000 {
+            assert!(c.hear().starts_with("Publish { state: State(\"A\")"));
+        }
+        assert_eq!(c.hear(), "Ping(1)");
+        c.say(ServerMessage::Pong(1));
+        c.say(ServerMessage::Ping(7));
+        assert_eq!(c.hear(), "Pong(7)");
+    })]);
+    let mut publisher = Publisher::connect(&peer).unwrap();
+    for _ in 0..5000 {
+        publisher.publish("A", &[b'x'; 100]).unwrap();
+    }
+    publisher.confirm(SOON).unwrap();
+    broker.join().unwrap();
+    assert!(matches!(publisher.publish("a b", b""), Err(Error::Invalid(_))));
+    assert!(matches!(publisher.publish("A", &vec![0; 1_000_001]), Err(Error::Invalid(_))));
+}
+
+#[test]
+fn a_publisher_tells_the_brokers_reason_and_a_silent_brokers_silence() {
+    let (peer, refusing) = broker(vec![Box::new(|c| {
+        c.hear();
+        c.say(welcome(1));
+        c.hear();
+        c.say(ServerMessage::Error { code: 6, message: "no such state" });
+    })]);
+    let mut publisher = Publisher::connect(&peer).unwrap();
+    publisher.publish("A", b"").unwrap();
+    assert!(publisher.confirm(SOON).unwrap_err().is_refusal(Code::State));
+    assert!(matches!(publisher.confirm(SOON), Err(Error::Unreachable { .. })));
+    refusing.join().unwrap();
+
+    let (peer, silent) = broker(vec![Box::new(|c| {
+        c.hear();
+        c.say(welcome(1));
+        while c.hear() != "end" {}
+    })]);
+    let mut publisher = Publisher::connect(&peer).unwrap();
+    assert!(matches!(publisher.confirm(Duration::from_millis(20)), Err(Error::TimedOut { .. })));
+    drop(publisher);
+    silent.join().unwrap();
+}
+
+#[test]
+fn a_busy_subscriber_can_show_that_it_lives() {
+    let (peer, broker) = broker(vec![Box::new(|c| {
+        c.hear();
+        let ServerMessage::Welcome { version, head_seq, max_frame, log_id, .. } = welcome(1) else { unreachable!() };
+        c.say(ServerMessage::Welcome { version, head_seq, max_frame, ping_interval_ms: 0, log_id });
+        c.hear();
+        c.say(ServerMessage::Subscribed { seq: 0 });
+        assert_eq!(c.hear(), "Ping(0)");
+        c.say(ServerMessage::Pong(0));
+        c.event(1);
+    })]);
+    let mut subscriber = Subscriber::connect(peer, Subscription::to(["A"])).unwrap();
+    subscriber.keep_alive();
+    assert_eq!(seqs(&mut subscriber, 1), ["1"]);
+    broker.join().unwrap();
+}

@@ -1,0 +1,223 @@
+//! A settings file: TOML text to (setting, value) pairs, or the line, the key and what would be right. Refuses a
+//! file that holds a secret and that others can read.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{Invalid, Kind, SETTINGS, Setting};
+use crate::text::{nearest, printable};
+
+/// More than any settings file needs; keeps a mistaken path (a disk, a log) from being read whole.
+const FILE_BYTES: u64 = 1 << 20;
+
+/// A setting, the text of its value, and where that stands, for messages.
+pub struct Entry {
+    pub setting: &'static Setting,
+    pub value: String,
+    pub place: String,
+}
+
+/// The file's entries; `None` where there is no such file.
+pub fn read(path: &Path) -> Result<Option<Vec<Entry>>, Invalid> {
+    let name = printable(&path.to_string_lossy()).into_owned();
+    let cannot = |e: io::Error| {
+        Invalid(format!("{name}: cannot read this settings file ({e}); mend it or name another with --config"))
+    };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(cannot(e)),
+    };
+    let mut text = String::new();
+    (&file).take(FILE_BYTES + 1).read_to_string(&mut text).map_err(cannot)?;
+    if text.len() as u64 > FILE_BYTES {
+        return Err(Invalid(format!("{name}: larger than {FILE_BYTES} bytes, so not a settings file")));
+    }
+    let entries = parse(&name, &text)?;
+    if let Some(secret) = entries.iter().find(|e| e.setting.kind == Kind::Secret && !e.value.is_empty()) {
+        refuse_if_shared(&file, &name, secret.setting.key)?;
+    }
+    Ok(Some(entries))
+}
+
+/// Whether others than the owner can do anything with the open file; the remedy is in the message.
+pub fn refuse_if_shared(file: &File, name: &str, what: &str) -> Result<(), Invalid> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{FileTypeExt, MetadataExt};
+        let meta = file.metadata().map_err(|e| Invalid(format!("{name}: cannot look at its permissions ({e})")))?;
+        // A pipe or a terminal is nobody else's to open.
+        let nameless = meta.file_type().is_fifo() || meta.file_type().is_char_device();
+        if meta.mode() & 0o077 != 0 && !nameless {
+            let mode = meta.mode() & 0o777;
+            return Err(Invalid(format!(
+                "{name}: holds {what} and others can read it (mode {mode:04o}); chmod 600 {name}"
+            )));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (file, name, what);
+    Ok(())
+}
+
+/// The text's entries in the table's order. `name` is the file's, for messages.
+pub fn parse(name: &str, text: &str) -> Result<Vec<Entry>, Invalid> {
+    // toml's own Display shows the line, and with it a password: take the message alone.
+    let at = |offset: usize| format!("{name}:{}", 1 + text[..offset.min(text.len())].matches('\n').count());
+    let root = DeTable::parse(text).map_err(|e| {
+        Invalid(format!("{}: not TOML: {}", at(e.span().map_or(0, |s| s.start)), printable(e.message())))
+    })?;
+    let mut entries = Vec::new();
+    for (group, table) in root.get_ref() {
+        let place = at(group.span().start);
+        let Some(table) = table.get_ref().as_table() else {
+            return Err(unknown(&place, group.get_ref()));
+        };
+        if !SETTINGS.iter().any(|s| group_of(s) == group.get_ref()) {
+            return Err(unknown_group(&place, group.get_ref()));
+        }
+        for (key, value) in table {
+            let place = at(key.span().start);
+            let key = format!("{}.{}", group.get_ref(), key.get_ref());
+            let setting = SETTINGS.iter().find(|s| s.key == key).ok_or_else(|| unknown(&place, &key))?;
+            let value = plain(setting, value)
+                .ok_or_else(|| Invalid(format!("{place}: {key} has the wrong type; it takes {}", wanted(setting))))?;
+            entries.push(Entry { setting, value, place });
+        }
+    }
+    Ok(entries)
+}
+
+fn group_of(setting: &Setting) -> &str {
+    setting.key.split('.').next().unwrap_or_default()
+}
+
+/// The value as the text that a flag would give, if its type is the setting's.
+fn plain(setting: &Setting, value: &Spanned<DeValue<'_>>) -> Option<String> {
+    match (setting.kind, value.get_ref()) {
+        (Kind::Text | Kind::Secret | Kind::List, DeValue::String(text)) => Some(text.to_string()),
+        (Kind::Number, DeValue::Integer(n)) => Some(i64::from_str_radix(n.as_str(), n.radix()).ok()?.to_string()),
+        (Kind::List, DeValue::Array(items)) => {
+            let items: Option<Vec<&str>> = items.iter().map(|item| item.get_ref().as_str()).collect();
+            // An item with a comma, or an empty one, would turn into others.
+            items.filter(|items| items.iter().all(|i| !i.is_empty() && !i.contains(','))).map(|items| items.join(","))
+        }
+        _ => None,
+    }
+}
+
+fn wanted(setting: &Setting) -> String {
+    match setting.kind {
+        Kind::Number => format!("{}, without quotes", setting.right),
+        Kind::Text | Kind::Secret => format!("text in quotes: {}", setting.right),
+        Kind::List => format!("text, or an array of texts, in quotes: {}", setting.right),
+    }
+}
+
+fn unknown(place: &str, key: &str) -> Invalid {
+    let word = key.rsplit('.').next().unwrap_or(key);
+    // The right name in the wrong table is as common as the wrong name.
+    let moved = SETTINGS.iter().map(|s| s.key).find(|k| k.rsplit('.').next() == Some(word));
+    let hint = match moved.or_else(|| nearest(key, SETTINGS.iter().map(|s| s.key))) {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("there are {}", all(SETTINGS.iter().map(|s| s.key))),
+    };
+    Invalid(format!("{place}: unknown setting {}; {hint}", printable(key)))
+}
+
+fn unknown_group(place: &str, group: &str) -> Invalid {
+    let hint = match nearest(group, SETTINGS.iter().map(group_of)) {
+        Some(near) => format!("did you mean [{near}]?"),
+        None => format!("there are {}", all(SETTINGS.iter().map(group_of))),
+    };
+    Invalid(format!("{place}: unknown table [{}]; {hint}", printable(group)))
+}
+
+fn all<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let mut names: Vec<&str> = names.collect();
+    names.dedup();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Vec<(&'static str, String)>, String> {
+        match parse("f", text) {
+            Ok(entries) => Ok(entries.into_iter().map(|e| (e.setting.key, e.value)).collect()),
+            Err(e) => Err(e.to_string()),
+        }
+    }
+
+    #[test]
+    fn values_become_the_text_that_a_flag_would_give() {
+        let text = "[queue]\nworkers = 0x10\npoll_ms = 1_000\n[broker]\nstates = ['A', 'B']\nlisten = 'x,y'\n";
+        let mut entries = parsed(text).unwrap();
+        entries.sort();
+        let expected =
+            [("broker.listen", "x,y"), ("broker.states", "A,B"), ("queue.poll_ms", "1000"), ("queue.workers", "16")];
+        assert_eq!(entries, expected.map(|(k, v)| (k, v.to_string())));
+        assert_eq!(parsed("database.port = 3307\n").unwrap(), [("database.port", "3307".to_string())]);
+        assert_eq!(parsed("# nothing\n").unwrap(), []);
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_line_key_and_what_would_be_right() {
+        for (text, told) in [
+            ("\n[database]\nprot = 1\n", "f:3: unknown setting database.prot; did you mean database.port?"),
+            ("[database]\nworkers = 1\n", "f:2: unknown setting database.workers; did you mean queue.workers?"),
+            ("workers = 1\n", "f:1: unknown setting workers; did you mean queue.workers?"),
+            ("[quue]\nworkers = 1\n", "f:1: unknown table [quue]; did you mean [queue]?"),
+            ("[zzzzzzzzz]\n", "f:1: unknown table [zzzzzzzzz]; there are database, sql, queue, broker, client, events"),
+            (
+                "[queue]\nworkers = '5'\n",
+                "f:2: queue.workers has the wrong type; it takes a number from 1 to 1024, without quotes",
+            ),
+            ("[queue]\nworkers = 5.5\n", "f:2: queue.workers has the wrong type"),
+            ("[database]\nhost = 1\n", "f:2: database.host has the wrong type; it takes text in quotes: a host name"),
+            ("[broker]\nstates = ['A,B']\n", "f:2: broker.states has the wrong type"),
+            ("[database.host]\nx = 1\n", "f:1: database.host has the wrong type"),
+            ("[database]\nhost = 'a'\nhost = 'b'\n", "f:3: not TOML: duplicate key"),
+        ] {
+            let message = parsed(text).unwrap_err();
+            assert!(message.starts_with(told), "{text:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_broken_line_is_told_without_the_password_in_it() {
+        let message = parsed("[database]\npassword = \"hunter2\n").unwrap_err();
+        assert!(message.starts_with("f:2: not TOML"), "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_with_a_secret_is_refused_if_others_can_read_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("resq.toml");
+        for (text, mode, right) in [
+            ("[database]\npassword = 'x'\n", 0o600, true),
+            ("[database]\npassword = 'x'\n", 0o644, false),
+            ("[database]\npassword = 'x'\n", 0o640, false),
+            ("[broker]\ntoken = 'x'\n", 0o604, false),
+            ("[database]\npassword = ''\n", 0o644, true),
+            ("[database]\nhost = 'x'\n", 0o644, true),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            let result = read(&path).map(|_| ()).map_err(|e| e.to_string());
+            assert_eq!(result.is_ok(), right, "{text:?} {mode:o}: {result:?}");
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Who wins: flag, then environment, then file, then default; and what a stronger source takes out of the way.
+//! Reads the environment through a function, so that tests need no process of their own.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use super::{Config, Invalid, Kind, SETTINGS, Setting, file, taken, value::token_file};
+use crate::text::printable;
+
+/// Read where neither `--config` nor `RESQ_CONFIG` names a file, if it is there.
+pub const DEFAULT_FILE: &str = "/etc/resq/resq.toml";
+
+/// Everything that settings are made of.
+pub struct Sources<'a> {
+    /// The groups and single settings that the program takes from flags and environment.
+    pub takes: &'a [&'a str],
+    /// `--config`.
+    pub file: Option<PathBuf>,
+    /// A variable's value; an empty one counts as not given, as compose files and unit files write it.
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// Flags in the order given, each a setting that the program takes.
+    pub flags: &'a [(&'static Setting, String)],
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Strength {
+    #[default]
+    Default,
+    File,
+    Environment,
+    Flag,
+}
+
+/// Where each setting that is not the default came from.
+type Strengths = BTreeMap<&'static str, Strength>;
+
+/// The settings, validated. The whole file is checked, also what this program does not take.
+pub fn load(sources: &Sources<'_>) -> Result<Config, Invalid> {
+    let mut config = Config::default();
+    let mut strengths = Strengths::new();
+    let mut apply = |setting: &'static Setting, value: &str, place: &str, strength| {
+        strengths.insert(setting.key, strength);
+        if (setting.set)(&mut config, value) { Ok(()) } else { Err(wrong(setting, value, place)) }
+    };
+    for entry in from_file(sources)? {
+        let place = format!("{}: {}", entry.place, entry.setting.key);
+        apply(entry.setting, &entry.value, &place, Strength::File)?;
+    }
+    for setting in SETTINGS.iter().filter(|s| taken(s, sources.takes)) {
+        if let Some((name, value)) = setting.env.and_then(|name| Some((name, given(sources, name)?))) {
+            apply(setting, &value, name, Strength::Environment)?;
+        }
+    }
+    for (setting, value) in one_each(sources.flags)? {
+        apply(setting, &value, setting.flag.unwrap_or_default(), Strength::Flag)?;
+    }
+    drop_outvoted(&mut config, &strengths);
+    if sources.takes.contains(&"broker") && config.broker.listen.is_empty() && config.broker.socket.is_none() {
+        return Err(Invalid("broker.listen is empty and broker.socket not set: there is nothing to listen on".into()));
+    }
+    Ok(config)
+}
+
+/// The flags' values, a list's joined, a secret's read from its file; any other flag given twice is an error.
+fn one_each(flags: &[(&'static Setting, String)]) -> Result<Vec<(&'static Setting, String)>, Invalid> {
+    let mut values: Vec<(&'static Setting, String)> = Vec::new();
+    for (setting, value) in flags {
+        let flag = setting.flag.unwrap_or_default();
+        let value = if setting.kind == Kind::Secret { token_file(value)? } else { value.clone() };
+        match values.iter_mut().find(|(other, _)| other.key == setting.key) {
+            None => values.push((setting, value)),
+            Some((_, values)) if setting.kind == Kind::List => *values = format!("{values},{value}"),
+            Some(_) => return Err(Invalid(format!("{flag} is given twice"))),
+        }
+    }
+    Ok(values)
+}
+
+fn given(sources: &Sources<'_>, name: &str) -> Option<String> {
+    (sources.env)(name).filter(|value| !value.is_empty())
+}
+
+fn from_file(sources: &Sources<'_>) -> Result<Vec<file::Entry>, Invalid> {
+    let named = sources.file.clone().or_else(|| given(sources, "RESQ_CONFIG").map(PathBuf::from));
+    match named {
+        Some(path) => file::read(&path)?
+            .ok_or_else(|| Invalid(format!("{}: there is no such settings file", printable(&path.to_string_lossy())))),
+        None => Ok(file::read(Path::new(DEFAULT_FILE))?.unwrap_or_default()),
+    }
+}
+
+/// `--host` means that host, also where the file names a socket; the same for the database's three ways.
+fn drop_outvoted(config: &mut Config, strengths: &Strengths) {
+    let strength = |key| strengths.get(key).copied().unwrap_or_default();
+    let client = strength("client.host").max(strength("client.port"));
+    let database = strength("database.host").max(strength("database.port"));
+    let (socket, hosts) = (strength("database.socket"), strength("database.hosts"));
+    if client > strength("client.socket") {
+        config.client.socket = None;
+    }
+    if database.max(hosts) > socket {
+        config.database.socket = None;
+    }
+    if database.max(socket) > hosts {
+        config.database.hosts.clear();
+    }
+}
+
+fn wrong(setting: &Setting, value: &str, place: &str) -> Invalid {
+    let value = match setting.kind {
+        Kind::Secret => "its value".into(),
+        _ => format!("\"{}\"", printable(value)),
+    };
+    Invalid(format!("{place}: {value} is not right; it takes {}", setting.right))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Loads with a file's text, variables and flags.
+    fn loaded(takes: &[&str], file: &str, env: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("resq.toml");
+        std::fs::write(&path, file).unwrap();
+        let flags: Vec<_> = flags
+            .iter()
+            .map(|(flag, value)| {
+                let setting = SETTINGS.iter().find(|s| s.flag == Some(flag) && taken(s, takes)).unwrap();
+                (setting, value.to_string())
+            })
+            .collect();
+        let env = |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, v)| v.to_string());
+        load(&Sources { takes, file: Some(path), env: &env, flags: &flags }).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn flag_beats_environment_beats_file_beats_default() {
+        let (file, env, flag) = ("[queue]\nworkers = 2\n", [("RESQ_WORKERS", "3")], [("--workers", "4")]);
+        let workers = |file: &str, env: &[_], flags: &[_]| loaded(&["queue"], file, env, flags).unwrap().queue.workers;
+        assert_eq!(workers("", &[], &[]), 5);
+        assert_eq!(workers(file, &[], &[]), 2);
+        assert_eq!(workers(file, &env, &[]), 3);
+        assert_eq!(workers(file, &env, &flag), 4);
+        assert_eq!(workers(file, &[("RESQ_WORKERS", "")], &[]), 2, "an empty variable is none");
+    }
+
+    #[test]
+    fn a_program_reads_no_variable_that_it_does_not_take() {
+        let env = [("RESQ_SOCKET", "/s"), ("RESQ_WORKERS", "nonsense")];
+        let client = loaded(&["client"], "", &env, &[]).unwrap();
+        assert_eq!(client.client.socket, Some("/s".into()));
+        assert_eq!(client.broker.socket, None);
+        assert_eq!(loaded(&["broker"], "", &env, &[]).unwrap().broker.socket, Some("/s".into()));
+    }
+
+    #[test]
+    fn a_repeated_flag_adds_to_a_list_and_is_an_error_elsewhere() {
+        let two = [("--listen", "127.0.0.1:1"), ("--listen", "127.0.0.1:2,127.0.0.1:3")];
+        let listen = loaded(&["broker"], "", &[], &two).unwrap().broker.listen;
+        assert_eq!(listen.iter().map(|a| a.port()).collect::<Vec<_>>(), [1, 2, 3]);
+        let twice = [("--workers", "1"), ("--workers", "2")];
+        assert_eq!(loaded(&["queue"], "", &[], &twice).unwrap_err(), "--workers is given twice");
+    }
+
+    #[test]
+    fn the_stronger_way_to_the_server_takes_the_weaker_away() {
+        let file = "[client]\nsocket = '/s'\n[database]\nsocket = '/m'\nhosts = 'a,b'\n";
+        let config = loaded(&["client", "database"], file, &[], &[("--host", "h"), ("--db-port", "7")]).unwrap();
+        assert_eq!((config.client.host.as_str(), config.client.socket), ("h", None));
+        assert_eq!((config.database.port, config.database.socket, config.database.hosts.len()), (7, None, 0));
+        let config = loaded(&["client", "database"], file, &[("MYSQL_SOCKET", "/n")], &[]).unwrap();
+        assert_eq!(config.client.socket, Some("/s".into()));
+        assert_eq!((config.database.socket, config.database.hosts.len()), (Some("/n".into()), 0));
+    }
+
+    #[test]
+    fn a_wrong_value_is_told_with_its_place_and_never_a_secret() {
+        let file = |text: &str| loaded(&[], text, &[], &[]).unwrap_err();
+        let message = file("[database]\n\nport = 0\n");
+        assert!(message.ends_with("resq.toml:3: database.port: \"0\" is not right; it takes a number from 1 to 65535"));
+        let env = |name, value| loaded(&["database", "broker"], "", &[(name, value)], &[]).unwrap_err();
+        assert!(env("RESQ_GLOBAL_DB", "mysql").starts_with("RESQ_GLOBAL_DB: \"mysql\" is not right; it takes 1 to 64"));
+        assert!(env("MYSQL_HOST", "a\u{1b}[2J").starts_with("MYSQL_HOST: \"a\\u{1b}[2J\" is not right"));
+        assert!(!env("MYSQL_PASSWORD", "hunter2\n").contains("hunter2"));
+        let flag = loaded(&["queue"], "", &[], &[("--workers", "many")]).unwrap_err();
+        assert_eq!(flag, "--workers: \"many\" is not right; it takes a number from 1 to 1024");
+    }
+
+    #[test]
+    fn a_daemon_needs_something_to_listen_on() {
+        assert!(loaded(&["broker"], "[broker]\nlisten = []\n", &[], &[]).unwrap_err().contains("nothing to listen on"));
+        assert!(loaded(&["broker"], "[broker]\nlisten = []\nsocket = '/s'\n", &[], &[]).is_ok());
+        assert!(loaded(&["client"], "[broker]\nlisten = []\n", &[], &[]).is_ok());
+    }
+
+    #[test]
+    fn a_named_file_must_be_there() {
+        let load = |file: Option<&str>, var: &str| {
+            let env = |name: &str| (name == "RESQ_CONFIG").then(|| var.to_string());
+            load(&Sources { takes: &[], file: file.map(PathBuf::from), env: &env, flags: &[] })
+                .map_err(|e| e.to_string())
+        };
+        let missing = "/nonexistent/x: there is no such settings file";
+        assert_eq!(load(Some("/nonexistent/x"), "").unwrap_err(), missing);
+        assert_eq!(load(None, "/nonexistent/x").unwrap_err(), missing);
+        assert!(load(Some("/"), "").unwrap_err().starts_with("/: cannot read this settings file"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_token_file_is_read_without_its_line_end_and_must_be_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        let token = |text: &str, mode| {
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            loaded(&["broker.token"], "", &[("RESQ_TOKEN", "weaker")], &[("--token-file", path.to_str().unwrap())])
+                .map(|config| config.broker.token.unwrap().0)
+        };
+        assert_eq!(token("s3cret\n", 0o600).unwrap(), "s3cret");
+        assert!(token("s3cret\n", 0o640).unwrap_err().contains("chmod 600"));
+        assert!(token("\n", 0o600).unwrap_err().starts_with("--token-file: its value is not right"));
+        assert!(!token(&"s3cret".repeat(1000), 0o600).unwrap_err().contains("s3cret"));
+    }
+}

@@ -1,0 +1,154 @@
+//! What a value may look like: from the text of a flag, variable or file to its type, or `None` where it is not
+//! right. Pure but for [`token_file`]; the words that tell a user what would be right stand in `settings`.
+
+use std::{fs::File, io::Read, net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr};
+
+use super::{Invalid, Secret, file::refuse_if_shared};
+use crate::{
+    text::printable,
+    wire::{MAX_STATES, State},
+};
+
+/// As long as a token or password may be, in bytes; far below what a HELLO frame carries.
+const SECRET_BYTES: usize = 1024;
+
+pub fn number<T: FromStr + PartialOrd>(text: &str, range: RangeInclusive<T>) -> Option<T> {
+    text.parse().ok().filter(|n| range.contains(n))
+}
+
+/// A word without spaces or control characters: a host, a user, a group.
+pub fn word(text: &str) -> Option<String> {
+    let fits = (1..=255).contains(&text.len()) && !text.chars().any(|c| c.is_whitespace() || c.is_control());
+    fits.then(|| text.into())
+}
+
+pub fn path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty() && !text.contains('\0')).then(|| text.into())
+}
+
+/// A Unix socket's path: `sun_path` has 108 bytes, one of them the final NUL.
+pub fn socket_path(text: &str) -> Option<Option<PathBuf>> {
+    path(text).filter(|path| path.as_os_str().len() <= 107).map(Some)
+}
+
+pub fn secret(text: &str) -> Option<Secret> {
+    (text.len() <= SECRET_BYTES && !text.chars().any(char::is_control)).then(|| Secret(text.into()))
+}
+
+/// A database's name, or the beginning of one, that needs no quotes and is not the server's own.
+pub fn database_name(text: &str, max: usize) -> Option<String> {
+    const SYSTEM: [&str; 5] = ["mysql", "sys", "information_schema", "performance_schema", "ndbinfo"];
+    let plain = (1..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    (plain && !SYSTEM.contains(&text.to_ascii_lowercase().as_str())).then(|| text.into())
+}
+
+/// `host`, `host:port` or `[::1]:port`; without a port, MySQL's own.
+fn node(text: &str) -> Option<(String, u16)> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, port) = rest.split_once(']')?;
+            host.parse::<std::net::Ipv6Addr>().ok()?;
+            (host, if port.is_empty() { "3306" } else { port.strip_prefix(':')? })
+        }
+        None => text.split_once(':').unwrap_or((text, "3306")),
+    };
+    Some((word(host)?, number(port, 1..=u16::MAX)?))
+}
+
+/// A list by comma, without repeats; an empty text is an empty list.
+fn list<T: PartialEq>(text: &str, item: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    let mut items = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
+        let value = item(part)?;
+        if items.contains(&value) {
+            return None;
+        }
+        items.push(value);
+    }
+    Some(items)
+}
+
+pub fn nodes(text: &str) -> Option<Vec<(String, u16)>> {
+    list(text, node)
+}
+
+pub fn listeners(text: &str) -> Option<Vec<SocketAddr>> {
+    // Port 0 may stand there twice: each is another port.
+    let addresses: Option<Vec<SocketAddr>> =
+        text.split(',').map(str::trim).filter(|_| !text.is_empty()).map(|part| part.parse().ok()).collect();
+    let addresses = addresses?;
+    let repeated = |i: usize, a: &SocketAddr| a.port() != 0 && addresses[..i].contains(a);
+    (!addresses.iter().enumerate().any(|(i, a)| repeated(i, a))).then_some(addresses)
+}
+
+/// The closed list of states: RSQ/1's form, without patterns.
+pub fn states(text: &str) -> Option<Option<Vec<String>>> {
+    let states = list(text, |s| State::new(s).ok().map(|s| s.to_string()))?;
+    (1..=MAX_STATES).contains(&states.len()).then_some(Some(states))
+}
+
+/// The token in a file that nobody else can read: its text without the line's end.
+pub fn token_file(path: &str) -> Result<String, Invalid> {
+    let name = printable(path);
+    let cannot = |e: std::io::Error| {
+        Invalid(format!("--token-file {name}: cannot read it ({e}); it takes the path of a file that holds the token"))
+    };
+    let file = File::open(path).map_err(cannot)?;
+    refuse_if_shared(&file, &name, "a token")?;
+    let mut text = String::new();
+    file.take(SECRET_BYTES as u64 + 3).read_to_string(&mut text).map_err(cannot)?;
+    Ok(text.trim_end_matches(['\r', '\n']).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn database_names_are_plain_and_never_the_servers_own() {
+        for (name, right) in [
+            ("resq", true),
+            ("Res_2", true),
+            ("", false),
+            ("a-b", false),
+            ("a`b", false),
+            ("größe", false),
+            ("mysql", false),
+            ("MySQL", false),
+            ("sys", false),
+            ("information_schema", false),
+            (&"a".repeat(64), true),
+            (&"a".repeat(65), false),
+        ] {
+            assert_eq!(database_name(name, 64).is_some(), right, "{name}");
+        }
+    }
+
+    #[test]
+    fn nodes_have_ports_of_their_own_or_the_usual_one() {
+        let two = vec![("db1".to_string(), 3306), ("db2".to_string(), 3307)];
+        assert_eq!(nodes("db1, db2:3307"), Some(two));
+        assert_eq!(nodes("[::1]:3307"), Some(vec![("::1".to_string(), 3307)]));
+        assert_eq!(nodes("[::1]"), Some(vec![("::1".to_string(), 3306)]));
+        for wrong in ["db1,", ",", "db1:0", "db1:x", "::1", "[::1", "[db]:1", "db1,db1:3306"] {
+            assert_eq!(nodes(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn listeners_are_addresses_each_once() {
+        assert_eq!(listeners("127.0.0.1:0,127.0.0.1:0,[::1]:1300").map(|l| l.len()), Some(3));
+        assert_eq!(listeners(""), Some(vec![]));
+        for wrong in ["1300", "localhost", "127.0.0.1", "127.0.0.1:1300,127.0.0.1:1300", "127.0.0.1:70000", ","] {
+            assert_eq!(listeners(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn states_follow_the_wire_rule() {
+        assert_eq!(states("A,b_.:-9").flatten().map(|s| s.len()), Some(2));
+        for wrong in ["", "*", "A b", "A,", "A,A", "É", &"x".repeat(65)] {
+            assert_eq!(states(wrong), None, "{wrong}");
+        }
+    }
+}

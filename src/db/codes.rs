@@ -1,0 +1,93 @@
+//! The one table of what a database error means for who gets it: try the same again, try another connection or
+//! host, or give up. Pure; it never talks to a server.
+
+use mysql::Error;
+
+/// What the caller does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The server undid the transaction and is well: the same again, after a little jitter.
+    Again,
+    /// This connection or this host is of no use now: a new connection, on the next host if there is one. Whether
+    /// the last statement took effect is not known.
+    Lost,
+    /// The same statement will fail the same way.
+    Never,
+}
+
+/// Server error codes that are not final, with their source. Everything else is [`Class::Never`].
+const CODES: &[(u16, Class, &str)] = &[
+    (1205, Class::Again, "ER_LOCK_WAIT_TIMEOUT: a lock was held too long (InnoDB)"),
+    (1213, Class::Again, "ER_LOCK_DEADLOCK: deadlock victim; on Galera a lost certification, at COMMIT or after"),
+    (1020, Class::Again, "ER_CHECKREAD: the row changed since the snapshot (MariaDB, innodb_snapshot_isolation)"),
+    (3058, Class::Again, "ER_USER_LOCK_DEADLOCK: a cycle among GET_LOCK holders"),
+    (3101, Class::Again, "ER_TRANSACTION_ROLLBACK_DURING_COMMIT: lost certification (MySQL group replication)"),
+    (1180, Class::Again, "ER_ERROR_DURING_COMMIT: lost certification, seen at COMMIT (MySQL group replication)"),
+    (1040, Class::Lost, "ER_CON_COUNT_ERROR: too many connections, some will end"),
+    (1203, Class::Lost, "ER_TOO_MANY_USER_CONNECTIONS: as 1040, for this account"),
+    (1226, Class::Lost, "ER_USER_LIMIT_REACHED: as 1040, by the account's own limit"),
+    (1047, Class::Lost, "ER_UNKNOWN_COM_ERROR: the node has not joined its cluster (Galera)"),
+    (1053, Class::Lost, "ER_SERVER_SHUTDOWN: the server is stopping"),
+    (1290, Class::Lost, "ER_OPTION_PREVENTS_STATEMENT: --read-only, a replica or a node that left its group"),
+    (1836, Class::Lost, "ER_READ_ONLY_MODE: read-only, as 1290"),
+    (1317, Class::Lost, "ER_QUERY_INTERRUPTED: somebody killed the statement"),
+    (1927, Class::Lost, "ER_CONNECTION_KILLED: somebody killed the connection (MariaDB)"),
+    (2006, Class::Lost, "CR_SERVER_GONE_ERROR"),
+    (2013, Class::Lost, "CR_SERVER_LOST"),
+    (3100, Class::Lost, "ER_RUN_HOOK_ERROR: the node's group member is not online (MySQL group replication)"),
+    (3168, Class::Lost, "ER_SERVER_ISNT_AVAILABLE: the node is not ready"),
+    (4031, Class::Lost, "ER_CLIENT_INTERACTION_TIMEOUT: the server closed an idle connection (MySQL)"),
+];
+
+/// What `error` means for the one who got it.
+pub fn class(error: &Error) -> Class {
+    match error {
+        Error::MySqlError(e) => {
+            CODES.iter().find(|(code, ..)| *code == e.code).map_or(Class::Never, |(_, class, _)| *class)
+        }
+        // The driver's own: the stream broke or what it carried made no sense.
+        Error::IoError(_) | Error::CodecError(_) | Error::DriverError(_) => Class::Lost,
+        _ => Class::Never,
+    }
+}
+
+/// The server's error number, 0 where the error is the driver's own.
+pub fn code(error: &Error) -> u16 {
+    match error {
+        Error::MySqlError(e) => e.code,
+        _ => 0,
+    }
+}
+
+/// The error as people know it: `ERROR 1064 (42000): You have an error …`.
+pub fn told(error: &Error) -> String {
+    match error {
+        Error::MySqlError(e) => e.to_string(),
+        Error::IoError(e) => e.to_string(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(code: u16) -> Error {
+        Error::MySqlError(mysql::MySqlError { state: "HY000".into(), message: "x".into(), code })
+    }
+
+    #[test]
+    fn every_code_stands_once() {
+        for (i, (code, ..)) in CODES.iter().enumerate() {
+            assert!(!CODES[i + 1..].iter().any(|(other, ..)| other == code), "{code} twice");
+        }
+    }
+
+    #[test]
+    fn a_lost_race_is_again_a_dead_host_is_lost_a_typo_is_never() {
+        assert_eq!(class(&server(1213)), Class::Again);
+        assert_eq!(class(&server(1047)), Class::Lost);
+        assert_eq!(class(&server(1064)), Class::Never);
+        assert_eq!(class(&Error::IoError(std::io::ErrorKind::UnexpectedEof.into())), Class::Lost);
+    }
+}

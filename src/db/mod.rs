@@ -1,0 +1,201 @@
+//! The database connection: one bounded pool for the whole process, the session every connection is set to, and
+//! what an error means. Knows no table of ours; all SQL of the queue and the log lives in their store files.
+
+pub mod codes;
+mod nodes;
+mod server;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use mysql::{Error, prelude::Queryable};
+use r2d2::{ManageConnection, NopErrorHandler, Pool};
+
+pub use codes::{Class, class, code, told};
+use nodes::Nodes;
+pub(crate) use nodes::SESSION;
+pub use server::Server;
+
+use crate::{
+    cli::{Exit, Failure},
+    config::Database,
+};
+
+/// One connection out of the pool; it goes back when dropped.
+pub type Conn = r2d2::PooledConnection<Nodes>;
+
+/// How long one try to get a connection lasts before its caller hears that the server is lost.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a statement is tried again that lost a race for locks.
+const TRIES: u32 = 20;
+
+/// The process's connections, cheap to clone.
+#[derive(Clone)]
+pub struct Db {
+    pool: Pool<Nodes>,
+    global_db: Arc<str>,
+    lost: Arc<AtomicBool>,
+}
+
+impl Db {
+    /// A pool of at most `connections`, opened as they are needed. Fails at once where no host can be reached or
+    /// logged in to, with what to do next.
+    pub fn open(config: &Database, connections: u32) -> Result<Db, Failure> {
+        let nodes = Nodes::new(config);
+        if nodes.connect().is_err() {
+            let error = nodes.take_error().unwrap_or_else(Error::server_disconnected);
+            return Err(unreachable(&nodes.names(), &config.user, &error));
+        }
+        let pool = Pool::builder()
+            .max_size(connections)
+            .min_idle(Some(0))
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_on_check_out(false)
+            .connection_timeout(CONNECT_TIMEOUT)
+            .error_handler(Box::new(NopErrorHandler))
+            .build_unchecked(nodes);
+        Ok(Db { pool, global_db: config.global_db.as_str().into(), lost: Arc::default() })
+    }
+
+    /// The name of the global database, unquoted.
+    pub fn global_db(&self) -> &str {
+        &self.global_db
+    }
+
+    /// A connection in the global database.
+    pub fn global(&self) -> Result<Conn, Error> {
+        let mut conn = self.any()?;
+        conn.select_db(&self.global_db)?;
+        Ok(conn)
+    }
+
+    /// A connection in no particular database.
+    pub fn any(&self) -> Result<Conn, Error> {
+        match self.pool.get() {
+            Ok(conn) => {
+                if self.lost.swap(false, Ordering::Relaxed) {
+                    log::warn!("the database server is back");
+                }
+                Ok(conn)
+            }
+            Err(_) => {
+                let error = self.pool_error();
+                if !self.lost.swap(true, Ordering::Relaxed) {
+                    log::warn!("the database server is lost, waiting for it: {}", told(&error));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn pool_error(&self) -> Error {
+        Error::IoError(std::io::Error::other(match self.pool.state() {
+            state if state.connections >= self.pool.max_size() => "every connection of the pool is in use".to_string(),
+            _ => format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()),
+        }))
+    }
+}
+
+/// One role's connection to the global database: opened when first needed, thrown away when it broke.
+pub struct Link {
+    db: Db,
+    conn: Option<Conn>,
+}
+
+impl Link {
+    pub fn new(db: &Db) -> Link {
+        Link { db: db.clone(), conn: None }
+    }
+
+    /// Runs `op` and, where it lost a race for locks ([`Class::Again`]), rolls back and runs it again. After
+    /// [`Class::Lost`] the next call uses a new connection, and whether `op` took effect is not known.
+    pub fn run<T>(&mut self, mut op: impl FnMut(&mut mysql::Conn) -> Result<T, Error>) -> Result<T, Error> {
+        let mut tries = 0;
+        loop {
+            let conn = match &mut self.conn {
+                Some(conn) => conn,
+                none => none.insert(self.db.global()?),
+            };
+            match op(conn) {
+                Ok(value) => return Ok(value),
+                Err(error) => {
+                    tries += 1;
+                    let rolled_back = class(&error) != Class::Lost && conn.query_drop("ROLLBACK").is_ok();
+                    if !rolled_back {
+                        self.conn = None;
+                    }
+                    if !rolled_back || class(&error) != Class::Again || tries == TRIES {
+                        return Err(error);
+                    }
+                    std::thread::sleep(Duration::from_millis(fastrand::u64(1..=5 * u64::from(tries))));
+                }
+            }
+        }
+    }
+}
+
+/// Sends a script of one or several statements whole; the server finds their ends. Err: the number of the statement
+/// that failed, from 1, and why.
+pub fn run_script(conn: &mut mysql::Conn, script: &str) -> Result<(), (usize, Error)> {
+    let mut results = conn.query_iter(script).map_err(|error| (1, error))?;
+    let mut statement = 0;
+    while let Some(rows) = results.iter() {
+        statement += 1;
+        for row in rows {
+            row.map_err(|error| (statement, error))?;
+        }
+    }
+    Ok(())
+}
+
+/// `name` as an SQL identifier.
+pub fn ident(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+/// `text` as an SQL string literal under the session's sql_mode.
+pub fn literal(text: &str) -> String {
+    mysql::Value::from(text).as_sql(false)
+}
+
+/// `1,2,3`, for an IN list of numbers.
+pub fn id_list<'a>(ids: impl IntoIterator<Item = &'a u64>) -> String {
+    ids.into_iter().map(u64::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// A failed login or connection, told with what to do next.
+fn unreachable(hosts: &str, user: &str, error: &Error) -> Failure {
+    let next = match code(error) {
+        1045 | 1698 => "check database.user and database.password (MYSQL_USER, MYSQL_PASSWORD)",
+        1040 | 1203 | 1226 => "raise the server's max_connections or lower queue.workers",
+        _ => {
+            "check database.host, database.port or database.socket (MYSQL_HOST, MYSQL_PORT, MYSQL_SOCKET), and that the server runs"
+        }
+    };
+    Failure::new(Exit::Unreachable, format!("cannot connect to {hosts} as user {user}: {}; {next}", told(error)))
+}
+
+/// A failed statement of a command, told with what to do next.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        let text = told(&error);
+        match code(&error) {
+            1049 | 1146 | 1305 | 1054 => {
+                Failure::new(Exit::Failed, format!("{text}; run `resqctl init` on this server first"))
+            }
+            1044 | 1142 | 1143 | 1227 | 1370 | 1419 => {
+                Failure::new(Exit::Failed, format!("{text}; `resqctl doctor` says which privilege is missing"))
+            }
+            _ if class(&error) == Class::Lost => {
+                Failure::new(Exit::Unreachable, format!("lost the database server: {text}; try again when it is back"))
+            }
+            _ => Failure::new(Exit::Failed, text),
+        }
+    }
+}

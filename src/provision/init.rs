@@ -1,0 +1,99 @@
+//! Sets up the global database, or brings it up to date, from the `init_*` templates; and says whether that was done.
+//! Every step may run again on what it made before.
+
+use std::time::Duration;
+
+use mysql::{Conn, Error, prelude::Queryable};
+
+use super::{
+    source::Templates,
+    template::{Template, Values},
+};
+use crate::{
+    cli::{Exit, Failure},
+    db::{self, Class, Db, Server, class, code, told},
+};
+
+/// What `res_meta` holds after the last step; a daemon serves no other.
+pub const SCHEMA_VERSION: &str = "1";
+
+/// Another `init` on this server is waited for so long, in seconds.
+const LOCK_WAIT_S: u32 = 300;
+/// A step that waits for open transactions is tried again so often: DDL waits behind a writer, and everybody else
+/// behind the DDL, so each try is short.
+const TRIES: u32 = 60;
+
+/// Runs every step. Several at once, from several machines, wait for each other.
+pub fn init(db: &Db, server: &Server, templates: &Templates) -> Result<(), Failure> {
+    check_server(server)?;
+    let mut conn = db.any()?;
+    let lock = format!("CONCAT('resq.init.', LEFT(SHA2({}, 224), 50))", db::literal(db.global_db()));
+    let locked: Option<u8> = conn.query_first(format!("SELECT GET_LOCK({lock}, {LOCK_WAIT_S})"))?.flatten();
+    if locked != Some(1) {
+        return Err(Failure::new(
+            Exit::TimedOut,
+            format!("another init has been running for {LOCK_WAIT_S} s; try again when it is done"),
+        ));
+    }
+    conn.query_drop("SET SESSION lock_wait_timeout = 2")?;
+    let values = Values { global_db: db.global_db(), ..Values::default() };
+    for template in &templates.init_db {
+        run(&mut conn, template, &values)?;
+    }
+    conn.select_db(db.global_db())?;
+    for template in &templates.init_tables {
+        run(&mut conn, template, &values)?;
+    }
+    conn.query_drop(format!("DO RELEASE_LOCK({lock})"))?;
+    Ok(())
+}
+
+fn run(conn: &mut Conn, template: &Template, values: &Values) -> Result<(), Failure> {
+    let script = template.render(values);
+    let mut tries = 0;
+    loop {
+        let Err((statement, error)) = db::run_script(conn, &script) else { return Ok(()) };
+        tries += 1;
+        if class(&error) != Class::Again || tries == TRIES {
+            let failure = Failure::from(error);
+            return Err(Failure::new(failure.exit, format!("{}, statement {statement}: {failure}", template.name)));
+        }
+        log::info!("{} waits for open transactions: {}", template.name, told(&error));
+        conn.query_drop("UNLOCK TABLES")?;
+        std::thread::sleep(Duration::from_millis(fastrand::u64(20..200)));
+    }
+}
+
+/// What no setting of ours can mend.
+pub fn check_server(server: &Server) -> Result<(), Failure> {
+    if server.statement_log {
+        let message = "this server writes its binary log with binlog_format=STATEMENT, under which READ COMMITTED \
+                       transactions can't write (error 1665); set binlog_format=ROW (or MIXED) and restart";
+        return Err(Failure::new(Exit::Failed, message));
+    }
+    Ok(())
+}
+
+/// Whether `resqctl init` of this version has run, on a connection in no particular database.
+pub fn check_done(db: &Db) -> Result<(), Failure> {
+    let found = db
+        .global()
+        .and_then(|mut conn| conn.query_first::<String, _>("SELECT value FROM res_meta WHERE name = 'schema_version'"));
+    let why = match found {
+        Ok(Some(version)) if version == SCHEMA_VERSION => return Ok(()),
+        Ok(version) => format!(
+            "its tables are of version {}, this program needs {SCHEMA_VERSION}",
+            version.unwrap_or_else(|| "none".into())
+        ),
+        Err(error) if not_there(&error) => told(&error),
+        Err(error) => return Err(error.into()),
+    };
+    Err(Failure::new(
+        Exit::Failed,
+        format!("database `{}` is not set up: {why}; run `resqctl init` with the same settings first", db.global_db()),
+    ))
+}
+
+fn not_there(error: &Error) -> bool {
+    matches!(code(error), 1049 | 1146)
+}

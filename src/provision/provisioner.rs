@@ -1,0 +1,168 @@
+//! The handler that gives a resource its database. Owns the steps of one attempt: lock and look, drop what an earlier
+//! attempt left, run the templates, undo on failure. Each step that others must not see half of is committed with
+//! the claim or with the outcome.
+
+use mysql::{Conn, Error, prelude::Queryable};
+
+use super::{
+    names::Naming,
+    registry::{self, Verdict},
+    source::Templates,
+    template::{Template, Values},
+};
+use crate::{
+    db::{self, Class, class, code, ident, told},
+    queue::{Ending, Handler, Job, JobError, Session, job::Ended},
+};
+
+/// Server errors that no further attempt can mend, in a template that was checked before: syntax, empty statement.
+const HOPELESS: &[u16] = &[1064, 1065, 1149];
+const DATABASE_EXISTS: u16 = 1007;
+
+pub struct Provisioner {
+    templates: Templates,
+    naming: Naming,
+    version: String,
+}
+
+impl Provisioner {
+    /// `conn` computes the template version, a hash of every file that makes a resource's database.
+    pub fn new(conn: &mut Conn, templates: Templates, naming: Naming) -> Result<Provisioner, Error> {
+        let version: Option<String> = conn.exec_first("SELECT LEFT(SHA2(?, 256), 40)", (&templates.fingerprint,))?;
+        Ok(Provisioner { templates, naming, version: version.unwrap_or_default() })
+    }
+
+    fn db_name(&self, job: &Job) -> Result<String, String> {
+        self.naming.db_name(&job.name, job.id)
+    }
+
+    /// The templates of a job's type, looked up among the folders read at start: a type is never made a path.
+    fn templates_of(&self, job: &Job) -> Result<&[Template], JobError> {
+        match self.templates.types.get(&job.kind) {
+            Some(templates) => Ok(templates),
+            None if job.kind == "default" => Ok(&[]),
+            None => {
+                let known: Vec<&str> = self.templates.types.keys().map(String::as_str).collect();
+                Err(JobError::Permanent(format!(
+                    "no templates for res_type {:?}; known: default, {}",
+                    job.kind,
+                    known.join(", ")
+                )))
+            }
+        }
+    }
+
+    /// The registry's verdict on the job's name, with the lock for it held.
+    fn enter(&self, job: &Job, session: &mut Session) -> Result<(String, Verdict), JobError> {
+        let db_name = self.db_name(job).map_err(JobError::Permanent)?;
+        let (row, exists) = registry::lock_and_look(session.conn()?, &self.naming.global_db, &db_name)?;
+        let verdict = registry::verdict(&db_name, job, row, exists);
+        Ok((db_name, verdict))
+    }
+
+    fn build(&self, job: &Job, db_name: &str, kind: &[Template], session: &mut Session) -> Result<(), Broken> {
+        let values = Values {
+            global_db: &self.naming.global_db,
+            res_db: db_name,
+            res_name: &job.name,
+            res_type: &job.kind,
+            res_url: job.url.as_deref().unwrap_or_default(),
+            res_id: job.id,
+        };
+        for template in &self.templates.res_db {
+            run(template, &values, session)?;
+        }
+        session.conn()?.select_db(db_name).map_err(JobError::from)?;
+        for template in self.templates.res_tables.iter().chain(kind) {
+            run(template, &values, session)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a build stopped.
+enum Broken {
+    /// CREATE DATABASE found one that was not there at the look: somebody else's, not to be dropped.
+    NotOurs(String),
+    Failed(JobError),
+}
+
+impl From<JobError> for Broken {
+    fn from(error: JobError) -> Broken {
+        Broken::Failed(error)
+    }
+}
+
+/// Sends one file whole.
+fn run(template: &Template, values: &Values, session: &mut Session) -> Result<(), Broken> {
+    if !session.still_ours() {
+        return Err(JobError::Interrupted("this daemon's lease ran out".into()).into());
+    }
+    db::run_script(session.conn()?, &template.render(values)).map_err(|(statement, error)| {
+        let text = format!("{}, statement {statement}: {}", template.name, told(&error));
+        if code(&error) == DATABASE_EXISTS && text.contains(&format!("'{}'", values.res_db)) {
+            return Broken::NotOurs(text);
+        }
+        Broken::Failed(match class(&error) {
+            Class::Never if HOPELESS.contains(&code(&error)) => JobError::Permanent(text),
+            Class::Never => JobError::Failed(text),
+            Class::Again | Class::Lost => JobError::Interrupted(text),
+        })
+    })
+}
+
+impl Handler for Provisioner {
+    fn reserve(&self, conn: &mut Conn, jobs: &[Job]) -> Result<(), Error> {
+        // A name that can't be had is for `run` to tell.
+        let named: Vec<(String, &Job)> = jobs.iter().filter_map(|job| Some((self.db_name(job).ok()?, job))).collect();
+        registry::reserve(conn, &named, &self.version)
+    }
+
+    fn run(&self, job: &Job, session: &mut Session) -> Result<Option<String>, JobError> {
+        let (db_name, verdict) = self.enter(job, session)?;
+        let global_db = &self.naming.global_db;
+        match verdict {
+            Verdict::Build => {}
+            Verdict::DropAndBuild => {
+                session.conn()?.query_drop(format!("DROP DATABASE IF EXISTS {}", ident(&db_name)))?
+            }
+            Verdict::Refuse(why) => {
+                registry::forget(session.conn()?, global_db, &db_name, job)?;
+                return Err(JobError::Permanent(why));
+            }
+        }
+        let kind = self.templates_of(job).map_err(Broken::Failed);
+        match kind.and_then(|kind| self.build(job, &db_name, kind, session)) {
+            Ok(()) => Ok(Some(db_name)),
+            Err(Broken::NotOurs(text)) => {
+                registry::forget(session.conn()?, global_db, &db_name, job)?;
+                Err(JobError::Permanent(text))
+            }
+            // The next attempt drops what is there; this one has lost its connection or its right to do so.
+            Err(Broken::Failed(error @ JobError::Interrupted(_))) => Err(error),
+            Err(Broken::Failed(error)) => {
+                Err(match registry::drop_half_made(session.conn()?, global_db, &db_name, job) {
+                    Ok(()) => error,
+                    Err(undo) if class(&undo) == Class::Never => {
+                        error.and_also(&format!("and it could not be undone: {}", told(&undo)))
+                    }
+                    Err(undo) => undo.into(),
+                })
+            }
+        }
+    }
+
+    fn abandon(&self, job: &Job, session: &mut Session) -> Result<(), JobError> {
+        match self.enter(job, session)? {
+            (db_name, Verdict::DropAndBuild | Verdict::Build) => {
+                Ok(registry::drop_half_made(session.conn()?, &self.naming.global_db, &db_name, job)?)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn settle(&self, conn: &mut Conn, endings: &[&Ending]) -> Result<(), Error> {
+        let done = endings.iter().filter(|ending| matches!(ending.outcome.ended, Ended::Done { .. }));
+        registry::ready(conn, &done.map(|ending| ending.outcome.job.id).collect::<Vec<_>>())
+    }
+}

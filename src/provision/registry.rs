@@ -1,0 +1,194 @@
+//! The registry of databases that are ours, `res_database`, and the lock that keeps two attempts of one job from
+//! building at once. What has no row here was not made by resq and is never touched.
+
+use mysql::{Conn, Error, prelude::Queryable};
+
+use crate::{
+    db::{code, id_list, ident, literal, run_script, told},
+    queue::{Job, JobError},
+};
+
+/// How long a killed holder of the lock may take to let go, in seconds.
+const LOCK_WAIT_S: u32 = 10;
+
+/// A row of `res_database`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registered {
+    pub res_id: u64,
+    /// The claim that entered the row.
+    pub claim_id: u64,
+    pub ready: bool,
+}
+
+/// What an attempt may do under the name it was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Build,
+    /// An earlier attempt of this job left half a database.
+    DropAndBuild,
+    Refuse(String),
+}
+
+/// Decides by the registry's row for `db_name` and whether such a database exists. Pure.
+pub fn verdict(db_name: &str, job: &Job, row: Option<Registered>, exists: bool) -> Verdict {
+    match row {
+        Some(row) if row.res_id != job.id => Verdict::Refuse(format!(
+            "database `{db_name}` belongs to job {0}; drop that with `resqctl drop {0} --yes` or choose another res_name",
+            row.res_id
+        )),
+        Some(row) if row.ready => Verdict::Refuse(format!(
+            "database `{db_name}` of this job is ready already; `resqctl drop {} --yes` would drop it",
+            job.id
+        )),
+        // Entered by this claim: the name was free then, so what is there now came from elsewhere.
+        Some(row) if row.claim_id == job.claim_id && exists => not_ours(db_name),
+        Some(_) if exists => Verdict::DropAndBuild,
+        Some(_) => Verdict::Build,
+        None => not_ours(db_name),
+    }
+}
+
+fn not_ours(db_name: &str) -> Verdict {
+    Verdict::Refuse(format!(
+        "database `{db_name}` exists and was not made by resq: nothing was touched; choose another res_name"
+    ))
+}
+
+/// Enters a row for each of `jobs`' databases whose name is free on the server and in the registry; part of the
+/// claim's transaction, in the global database. One round trip for all.
+pub fn reserve(conn: &mut Conn, named: &[(String, &Job)], version: &str) -> Result<(), Error> {
+    if named.is_empty() {
+        return Ok(());
+    }
+    // One exact look-up each: an IN list makes MariaDB open every database's folder.
+    let rows: Vec<String> = named
+        .iter()
+        .map(|(db_name, job)| {
+            let name = literal(db_name);
+            format!(
+                "SELECT {name}, {}, {}, {}, {} FROM (SELECT 1) one WHERE NOT EXISTS (SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {name})",
+                job.id,
+                literal(&job.kind),
+                literal(version),
+                job.claim_id,
+            )
+        })
+        .collect();
+    conn.query_drop(format!(
+        "INSERT IGNORE INTO res_database (db_name, res_id, res_type, template_version, claim_id) {}",
+        rows.join(" UNION ALL ")
+    ))
+}
+
+/// Marks the databases of these jobs as ready; part of the outcome's transaction.
+pub fn ready(conn: &mut Conn, ids: &[u64]) -> Result<(), Error> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    conn.query_drop(format!("UPDATE res_database SET state = 'ready' WHERE res_id IN ({})", id_list(ids)))
+}
+
+/// Forgets a name that `job` entered and that is not its database after all.
+pub fn forget(conn: &mut Conn, global_db: &str, db_name: &str, job: &Job) -> Result<(), Error> {
+    conn.query_drop(forgetting(global_db, db_name, job))
+}
+
+/// Drops what `job` half made under `db_name` and forgets it, in that order and one round trip: where the first
+/// fails the registry still knows.
+pub fn drop_half_made(conn: &mut Conn, global_db: &str, db_name: &str, job: &Job) -> Result<(), Error> {
+    let script = format!("DROP DATABASE IF EXISTS {}; {}", ident(db_name), forgetting(global_db, db_name, job));
+    run_script(conn, &script).map_err(|(_, error)| error)
+}
+
+fn forgetting(global_db: &str, db_name: &str, job: &Job) -> String {
+    let (global_db, name) = (ident(global_db), literal(db_name));
+    format!("DELETE FROM {global_db}.res_database WHERE db_name = {name} AND res_id = {} AND state = 'making'", job.id)
+}
+
+/// Takes the lock for `db_name` and reads what there is under that name, in one round trip. Who holds the lock is a
+/// stale attempt, since only the job that the registry names ever asks for it: it is killed.
+pub fn lock_and_look(conn: &mut Conn, global_db: &str, db_name: &str) -> Result<(Option<Registered>, bool), JobError> {
+    let name = literal(db_name);
+    let lock = lock_name(db_name);
+    let look = format!(
+        "SELECT d.res_id, d.claim_id, d.state = 'ready', EXISTS (SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {name}) \
+         FROM (SELECT 1) one LEFT JOIN {}.res_database d ON d.db_name = {name}",
+        ident(global_db)
+    );
+    let (mut locked, mut found) = query_both(conn, &format!("SELECT GET_LOCK({lock}, 0)"), &look)?;
+    if locked != Some(1) {
+        match conn.query_drop(format!("KILL IS_USED_LOCK({lock})")) {
+            // Gone by itself in between (1094 by number, else the NULL of nobody).
+            Err(error) if code(&error) != 1094 && code(&error) != 1095 => {
+                log::debug!("the holder of `{db_name}` was not killed: {}", told(&error))
+            }
+            _ => log::warn!("ended a stale attempt that still held `{db_name}`"),
+        }
+        (locked, found) = query_both(conn, &format!("SELECT GET_LOCK({lock}, {LOCK_WAIT_S})"), &look)?;
+    }
+    if locked != Some(1) {
+        return Err(JobError::Interrupted(format!("another attempt still holds `{db_name}`")));
+    }
+    let (res_id, claim_id, ready, exists) = found;
+    let row = res_id.zip(claim_id).zip(ready).map(|((res_id, claim_id), ready)| Registered { res_id, claim_id, ready });
+    Ok((row, exists))
+}
+
+/// Lets go of the lock before the session ends.
+pub fn unlock(conn: &mut Conn, db_name: &str) -> Result<(), Error> {
+    conn.query_drop(format!("DO RELEASE_LOCK({})", lock_name(db_name)))
+}
+
+/// 64 characters are the limit, and MySQL ignores their case where MariaDB does not: hence the hash. Not SHA1(), which
+/// MySQL 9.6 has moved into a component that few load.
+fn lock_name(db_name: &str) -> String {
+    format!("CONCAT('resq.', SHA2({}, 224))", literal(db_name))
+}
+
+type Found = (Option<u64>, Option<u64>, Option<bool>, bool);
+
+/// Two statements, the second of which the server starts only when the first is done.
+fn query_both(conn: &mut Conn, lock: &str, look: &str) -> Result<(Option<u8>, Found), Error> {
+    let mut results = conn.query_iter(format!("{lock}; {look}"))?;
+    let mut locked = None;
+    if let Some(mut set) = results.iter() {
+        locked = set.next().transpose()?.and_then(|mut row| row.take::<Option<u8>, _>(0)).flatten();
+    }
+    let mut found = None;
+    if let Some(mut set) = results.iter() {
+        found = set.next().transpose()?;
+    }
+    let found = found.ok_or_else(Error::server_disconnected)?;
+    Ok((locked, mysql::from_row_opt(found)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_done_under_a_name() {
+        let job = Job {
+            id: 5,
+            name: "a".into(),
+            kind: "default".into(),
+            url: None,
+            attempt: 2,
+            max_attempts: None,
+            interruptions: 0,
+            claim_id: 70,
+        };
+        let row = |res_id, claim_id, ready| Some(Registered { res_id, claim_id, ready });
+        let refused = |row, exists, why: &str| match verdict("res_a", &job, row, exists) {
+            Verdict::Refuse(text) => assert!(text.contains(why), "{text}"),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(verdict("res_a", &job, row(5, 70, false), false), Verdict::Build);
+        assert_eq!(verdict("res_a", &job, row(5, 69, false), false), Verdict::Build);
+        assert_eq!(verdict("res_a", &job, row(5, 69, false), true), Verdict::DropAndBuild);
+        refused(row(5, 70, false), true, "not made by resq");
+        refused(None, true, "not made by resq");
+        refused(row(4, 70, false), false, "belongs to job 4");
+        refused(row(5, 69, true), true, "ready already");
+    }
+}

@@ -1,0 +1,161 @@
+//! The completer: writes how attempts ended, many in one transaction. Owns the outcomes from the moment a worker
+//! hands them over; while the server is away it keeps them.
+
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::{
+    handler::Handler,
+    job::{self, Ended, Next, Outcome},
+    store::{self, Ending},
+};
+use crate::{
+    db::{Class, Link, class, told},
+    text::printable,
+};
+
+/// A transaction writes at most this many outcomes, and waits at most this long for more of them to come.
+const BATCH: usize = 500;
+const LINGER: Duration = Duration::from_millis(3);
+/// An error's text is kept up to this many characters; TEXT holds 65,535 bytes.
+const LONGEST_ERROR: usize = 8_000;
+/// Failures told one by one in a second; the rest are counted.
+const TOLD_A_SECOND: u32 = 20;
+
+pub struct Completer {
+    pub link: Link,
+    pub handler: Arc<dyn Handler>,
+    pub outcomes: Receiver<Outcome>,
+    pub max_attempts: u32,
+}
+
+impl Completer {
+    /// Runs until every worker has ended and all they handed over is written.
+    pub fn run(mut self) {
+        let mut progress = Progress::default();
+        while let Some(first) = self.first(&mut progress) {
+            let mut endings = self.collect(first);
+            endings.sort_unstable_by_key(|ending| (ending.outcome.job.claim_id, ending.outcome.job.id));
+            let written = self.write(&endings);
+            if written < endings.len() {
+                log::warn!("{} outcomes came too late: other attempts have their jobs", endings.len() - written);
+            }
+            progress.tell(&endings);
+        }
+        progress.sum_up();
+    }
+
+    /// The next outcome, however long it takes; None: there will be no more. The log is told meanwhile.
+    fn first(&self, progress: &mut Progress) -> Option<Outcome> {
+        loop {
+            let next = match progress.due() {
+                Some(due) => self.outcomes.recv_deadline(due),
+                None => self.outcomes.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match next {
+                Ok(outcome) => return Some(outcome),
+                Err(RecvTimeoutError::Timeout) => progress.sum_up(),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    fn collect(&self, first: Outcome) -> Vec<Ending> {
+        let deadline = Instant::now() + LINGER;
+        let mut endings = vec![self.judge(first)];
+        while endings.len() < BATCH
+            && let Ok(outcome) = self.outcomes.recv_deadline(deadline)
+        {
+            endings.push(self.judge(outcome));
+        }
+        endings
+    }
+
+    fn judge(&self, mut outcome: Outcome) -> Ending {
+        if let Ended::Failed { error: text, .. } | Ended::Interrupted { why: text } = &mut outcome.ended
+            && let Some((end, _)) = text.char_indices().nth(LONGEST_ERROR)
+        {
+            text.truncate(end);
+        }
+        let next = job::next(&outcome, self.max_attempts, fastrand::f64());
+        Ending { outcome, next }
+    }
+
+    /// Writes until it is written. After a lost answer the same again is right: what was written is no longer held
+    /// under its claim and left alone.
+    fn write(&mut self, endings: &[Ending]) -> usize {
+        let mut pause = Duration::from_millis(50);
+        loop {
+            let handler = &self.handler;
+            match self.link.run(|conn| store::finish(conn, endings, |conn, held| handler.settle(conn, held))) {
+                Ok(written) => return written,
+                Err(error) if class(&error) == Class::Lost => log::debug!("outcomes wait: {}", told(&error)),
+                Err(error) => {
+                    log::error!("{} outcomes could not be written, trying again: {}", endings.len(), told(&error));
+                }
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+    }
+}
+
+/// What the log says of the work: a line a second while there is any, and the failures.
+#[derive(Default)]
+struct Progress {
+    /// When the first outcome of this line came in; None: nothing to tell.
+    since: Option<Instant>,
+    failures: u32,
+    /// Done, to be tried again, in error.
+    counts: [u64; 3],
+    done_before: u64,
+}
+
+impl Progress {
+    fn due(&self) -> Option<Instant> {
+        self.since.map(|since| since + Duration::from_secs(1))
+    }
+
+    fn tell(&mut self, endings: &[Ending]) {
+        self.since.get_or_insert_with(Instant::now);
+        for Ending { outcome, next } in endings {
+            let (kind, what) = match next {
+                Next::Done => (0, "is done"),
+                Next::Retry { .. } => (1, "will be tried again"),
+                Next::Error => (2, "ended in error"),
+            };
+            self.counts[kind] += 1;
+            if let Ended::Failed { error: text, .. } | Ended::Interrupted { why: text } = &outcome.ended {
+                self.failures += 1;
+                if self.failures <= TOLD_A_SECOND {
+                    let (job, name, text) = (&outcome.job, printable(&outcome.job.name), printable(text));
+                    log::warn!("job {} `{name}` {what}, attempt {}: {text}", job.id, job.attempt);
+                }
+            }
+        }
+        if self.due().is_some_and(|due| due <= Instant::now()) {
+            self.sum_up();
+        }
+    }
+
+    fn sum_up(&mut self) {
+        if self.since.take().is_none() {
+            return;
+        }
+        if self.failures > TOLD_A_SECOND {
+            log::warn!("and {} more failures; `resqctl list` shows them", self.failures - TOLD_A_SECOND);
+        }
+        let [done, retry, error] = self.counts;
+        self.done_before += done;
+        log::info!(
+            "progress: {done} done, {retry} to be tried again, {error} in error; {} done since the start",
+            self.done_before
+        );
+        (self.failures, self.counts) = (0, [0; 3]);
+    }
+}

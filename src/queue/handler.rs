@@ -1,0 +1,118 @@
+//! What a worker does with a job: the seam between the queue, which knows no databases of resources, and whatever
+//! is run for a job, provisioning or a program's own code.
+
+use std::sync::Arc;
+
+use mysql::{ChangeUserOpts, Conn, Error, prelude::Queryable};
+
+use super::{job::Job, lease::Lease, store::Ending};
+use crate::db::{self, Class, Db, SESSION, class, told};
+
+/// Why an attempt failed, by what follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobError {
+    /// Another attempt may succeed: it counts, and the next comes after a growing pause.
+    Failed(String),
+    /// Every attempt will fail the same way: the job ends in `error` now.
+    Permanent(String),
+    /// The job is not to blame (the server was lost, the lease ran out): it comes back, uncounted.
+    Interrupted(String),
+}
+
+impl JobError {
+    /// The same with more to tell.
+    pub fn and_also(self, more: &str) -> JobError {
+        match self {
+            JobError::Failed(text) => JobError::Failed(format!("{text}; {more}")),
+            JobError::Permanent(text) => JobError::Permanent(format!("{text}; {more}")),
+            JobError::Interrupted(text) => JobError::Interrupted(format!("{text}; {more}")),
+        }
+    }
+}
+
+impl From<Error> for JobError {
+    fn from(error: Error) -> JobError {
+        match class(&error) {
+            Class::Never => JobError::Failed(told(&error)),
+            Class::Again | Class::Lost => JobError::Interrupted(told(&error)),
+        }
+    }
+}
+
+/// What is run for each job. One value serves all workers at once.
+///
+/// A job may be run more than once (its daemon may die between the end of a run and the record of it), but its
+/// outcome is recorded once, and no two attempts of one job are ever both recorded.
+pub trait Handler: Send + Sync + 'static {
+    /// Runs one attempt, on a worker's thread. Returns the name of the database made, if one was.
+    /// A panic counts as [`JobError::Failed`].
+    fn run(&self, job: &Job, session: &mut Session) -> Result<Option<String>, JobError>;
+
+    /// Undoes what earlier attempts of `job` may have left, in place of [`Handler::run`]: the job has lost its worker
+    /// too often and is given up.
+    fn abandon(&self, _job: &Job, _session: &mut Session) -> Result<(), JobError> {
+        Ok(())
+    }
+
+    /// What has to be committed together with the claim of `jobs`; `conn` is inside that transaction, in the global
+    /// database.
+    fn reserve(&self, _conn: &mut Conn, _jobs: &[Job]) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// What has to be committed together with the outcomes; `conn` is inside that transaction, in the global database.
+    fn settle(&self, _conn: &mut Conn, _endings: &[&Ending]) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// A worker's database connection, opened at a handler's first use of it, and its right to the job.
+pub struct Session {
+    db: Db,
+    lease: Arc<Lease>,
+    conn: Option<db::Conn>,
+    used: bool,
+}
+
+impl Session {
+    pub(super) fn new(db: &Db, lease: Arc<Lease>) -> Session {
+        Session { db: db.clone(), lease, conn: None, used: false }
+    }
+
+    /// The connection, in no database, with a fresh session at the start of each job.
+    pub fn conn(&mut self) -> Result<&mut Conn, JobError> {
+        let conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => {
+                let mut conn = self.db.any()?;
+                fresh(&mut conn)?;
+                conn
+            }
+        };
+        self.used = true;
+        Ok(self.conn.insert(conn))
+    }
+
+    /// False once this daemon's lease has run out: another may have the job by now. To be asked between steps.
+    pub fn still_ours(&self) -> bool {
+        self.lease.is_valid()
+    }
+
+    /// Leaves nothing of a job's session: locks, variables and the current database are gone. A connection that
+    /// can't be reset is not used again.
+    pub(super) fn reset(&mut self) {
+        if std::mem::take(&mut self.used)
+            && let Some(mut conn) = self.conn.take()
+            && fresh(&mut conn).is_ok()
+        {
+            self.conn = Some(conn);
+        }
+    }
+}
+
+/// COM_CHANGE_USER to oneself and not COM_RESET_CONNECTION: only the former also leaves the current database, so
+/// that a stray unqualified CREATE TABLE can't end up in the resource before.
+fn fresh(conn: &mut Conn) -> Result<(), Error> {
+    conn.change_user(ChangeUserOpts::new().with_db_name(None))?;
+    SESSION.iter().try_for_each(|statement| conn.query_drop(statement))
+}

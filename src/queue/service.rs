@@ -1,0 +1,116 @@
+//! The queue's threads as one thing that starts, drains and stops: lease, dispatcher, workers, completer.
+
+use std::{
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Sender, bounded};
+
+use super::{
+    completer::Completer,
+    dispatcher::{Dispatcher, Ends},
+    handler::{Handler, Session},
+    job::Buffer,
+    lease::Keeper,
+    store::Claimer,
+};
+use crate::{
+    bell::{Bell, bell},
+    config,
+    db::{Db, Link, Server},
+    threads::{Alarm, spawn},
+};
+
+/// Connections that a [`Service`] needs of its pool besides one for each worker.
+pub const FIXED_CONNECTIONS: u32 = 3;
+
+/// A running queue.
+pub struct Service {
+    stop: Option<Sender<()>>,
+    news: Bell,
+    keeper: Keeper,
+    /// In the order in which they end.
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Service {
+    /// Starts `config.workers` workers that run `handler` for every job. A thread that panics rings `alarm`.
+    /// Fails if the lease can't be taken: the server is lost or `resqctl init` was not run.
+    pub fn start(
+        db: &Db,
+        server: &Server,
+        config: &config::Queue,
+        handler: Arc<dyn Handler>,
+        alarm: &Alarm,
+    ) -> Result<Service, mysql::Error> {
+        let owner = owner();
+        let keeper = Keeper::start(db, &owner, config.lease_s, alarm)?;
+        let (job_in, job_out) = bounded(Buffer::LARGEST.max(config.workers));
+        let (outcome_in, outcome_out) = bounded(Buffer::LARGEST);
+        let (stop, stopped) = bounded(0);
+        let (news, news_ear) = bell();
+        let (slots, slots_ear) = bell();
+
+        let ends = Ends { jobs: job_in, unstarted: job_out.clone(), news: news_ear, slots: slots_ear, stop: stopped };
+        let claimer = Claimer { owner, skip_locked: server.skip_locked };
+        // Leases are looked after at every tick, so that it can't be longer than half of one.
+        let tick = Duration::from_millis(config.poll_ms.min(u64::from(config.lease_s) * 500));
+        let dispatcher =
+            Dispatcher::new(Link::new(db), claimer, handler.clone(), keeper.lease.clone(), ends, config.workers, tick);
+        let mut threads = vec![spawn("dispatcher", alarm, move || dispatcher.run()).map_err(mysql::Error::IoError)?];
+
+        for number in 1..=config.workers {
+            let session = Session::new(db, keeper.lease.clone());
+            let (handler, jobs, outcomes, slots) =
+                (handler.clone(), job_out.clone(), outcome_in.clone(), slots.clone());
+            let body = move || super::worker::work(handler, session, jobs, outcomes, slots);
+            threads.push(spawn(&format!("worker-{number}"), alarm, body).map_err(mysql::Error::IoError)?);
+        }
+        let completer =
+            Completer { link: Link::new(db), handler, outcomes: outcome_out, max_attempts: config.max_attempts };
+        threads.push(spawn("completer", alarm, move || completer.run()).map_err(mysql::Error::IoError)?);
+        Ok(Service { stop: Some(stop), news, keeper, threads })
+    }
+
+    /// To be rung when there may be new jobs.
+    pub fn bell(&self) -> Bell {
+        self.news.clone()
+    }
+
+    /// No new claims from now on; running jobs go on. Calling it again changes nothing.
+    pub fn stop(&mut self) {
+        self.stop = None;
+    }
+
+    /// Stops and waits until every outcome is written, up to `drain`; false if work was still running then. What
+    /// was running is rescued by another daemon, at once, as this one's lease ends here.
+    pub fn drain(mut self, drain: Duration) -> bool {
+        self.stop();
+        let deadline = Instant::now() + drain;
+        for thread in std::mem::take(&mut self.threads) {
+            while !thread.is_finished() {
+                if Instant::now() >= deadline {
+                    self.keeper.stop();
+                    return false;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            // Its panic was heard through the alarm.
+            let _ = thread.join();
+        }
+        self.keeper.stop();
+        true
+    }
+}
+
+/// This process among all that ever served the queue: host, process number, and a random part since both come again.
+fn owner() -> String {
+    #[cfg(unix)]
+    let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    #[cfg(not(unix))]
+    let host = std::env::var("COMPUTERNAME").unwrap_or_default();
+    let host: String = host.chars().take(80).collect();
+    format!("{host}:{}:{:08x}", std::process::id(), fastrand::u32(..))
+}

@@ -1,0 +1,280 @@
+//! The dispatcher's and the completer's SQL on `res_queue`, `res_error` and `res_daemon`. Every statement expects
+//! the global database as the current one and changes a row only if it still is what the caller thinks it is.
+
+use std::time::Duration;
+
+use mysql::{Conn, Error, prelude::Queryable};
+
+use super::job::{Ended, Job, Next, Outcome, Status};
+use crate::db::{id_list, literal};
+
+/// Where a claim goes on: just after this priority and `res_id`. Index entries of earlier claims are delete-marked
+/// and stay until no snapshot needs them; starting behind them keeps a claim's time flat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    pub priority: i64,
+    pub id: u64,
+}
+
+/// Who claims, and how this server lets it.
+#[derive(Clone, Debug)]
+pub struct Claimer {
+    pub owner: String,
+    pub skip_locked: bool,
+}
+
+/// A claim's conditions, all equalities on the claim's index. The pause switch is read with the claim, so that it
+/// holds from the moment it is committed.
+const READY: &str = "status = 'new' AND run_at IS NULL AND NOT EXISTS (SELECT 1 FROM res_meta WHERE name = 'paused')";
+const COLUMNS: &str = "res_id, priority, res_name, res_type, res_url, attempts, max_attempts, interruptions";
+type Columns = (u64, i64, String, String, Option<String>, u32, Option<u32>, u32);
+
+fn job(row: Columns, claim_id: u64, counting: u32) -> Job {
+    let (id, _, name, kind, url, attempts, max_attempts, interruptions) = row;
+    Job { id, name, kind, url, attempt: attempts + counting, max_attempts, interruptions, claim_id }
+}
+
+impl Claimer {
+    /// Claims up to `limit` ready rows in one short transaction, in the order of (priority, res_id), `within` it
+    /// running what has to be committed together with the claim. Returns the jobs and the place of the last one.
+    pub fn claim(
+        &self,
+        conn: &mut Conn,
+        claim_id: u64,
+        limit: usize,
+        after: Option<Cursor>,
+        within: impl Fn(&mut Conn, &[Job]) -> Result<(), Error>,
+    ) -> Result<(Vec<Job>, Option<Cursor>), Error> {
+        conn.query_drop("START TRANSACTION")?;
+        let rows = if self.skip_locked {
+            self.lock_and_mark(conn, claim_id, limit, after)?
+        } else {
+            self.mark_by_token(conn, claim_id, limit)?
+        };
+        let Some(rows) = rows.filter(|rows| !rows.is_empty()) else {
+            conn.query_drop("ROLLBACK")?;
+            return Ok((Vec::new(), None));
+        };
+        let last = rows.last().map(|row| Cursor { priority: row.1, id: row.0 });
+        // The rows were read before the UPDATE that counts the attempt where they are locked first, else after it.
+        let jobs: Vec<Job> = rows.into_iter().map(|row| job(row, claim_id, u32::from(self.skip_locked))).collect();
+        within(conn, &jobs)?;
+        conn.query_drop("COMMIT")?;
+        Ok((jobs, last))
+    }
+
+    /// None: another node's commit took some of the rows, which on a cluster no lock of ours could have shown.
+    fn lock_and_mark(
+        &self,
+        conn: &mut Conn,
+        claim_id: u64,
+        limit: usize,
+        after: Option<Cursor>,
+    ) -> Result<Option<Vec<Columns>>, Error> {
+        let behind = after.map_or_else(String::new, |Cursor { priority, id }| {
+            format!("AND (priority > {priority} OR (priority = {priority} AND res_id > {id}))")
+        });
+        let rows: Vec<Columns> = conn.query(format!(
+            "SELECT {COLUMNS} FROM res_queue FORCE INDEX (res_queue_claim) \
+             WHERE {READY} {behind} ORDER BY priority, res_id LIMIT {limit} FOR UPDATE SKIP LOCKED"
+        ))?;
+        if rows.is_empty() {
+            return Ok(Some(rows));
+        }
+        conn.query_drop(format!(
+            "UPDATE res_queue FORCE INDEX (PRIMARY) SET status = 'in_progress', attempts = attempts + 1, owner = {}, \
+             claim_id = {claim_id}, started_at = NOW(6) WHERE res_id IN ({}) AND status = 'new'",
+            literal(&self.owner),
+            id_list(rows.iter().map(|row| &row.0)),
+        ))?;
+        Ok((conn.affected_rows() == rows.len() as u64).then_some(rows))
+    }
+
+    /// For servers without SKIP LOCKED. The ORDER BY names the whole index: by less it sorts, and locks every row.
+    fn mark_by_token(&self, conn: &mut Conn, claim_id: u64, limit: usize) -> Result<Option<Vec<Columns>>, Error> {
+        conn.query_drop(format!(
+            "UPDATE res_queue SET status = 'in_progress', attempts = attempts + 1, owner = {}, claim_id = {claim_id}, \
+             started_at = NOW(6) WHERE {READY} ORDER BY status, run_at, priority, res_id LIMIT {limit}",
+            literal(&self.owner),
+        ))?;
+        if conn.affected_rows() == 0 {
+            return Ok(None);
+        }
+        conn.query(format!(
+            "SELECT {COLUMNS} FROM res_queue FORCE INDEX (res_queue_claim) \
+             WHERE status = 'in_progress' AND claim_id = {claim_id} ORDER BY priority, res_id"
+        ))
+        .map(Some)
+    }
+
+    /// Makes up to 500 delayed rows ready whose time has come; true if there may be more.
+    pub fn promote(&self, conn: &mut Conn) -> Result<bool, Error> {
+        const LIMIT: usize = 500;
+        let skip = if self.skip_locked { "SKIP LOCKED" } else { "" };
+        conn.query_drop("START TRANSACTION")?;
+        let ids: Vec<u64> = conn.query(format!(
+            "SELECT res_id FROM res_queue FORCE INDEX (res_queue_claim) \
+             WHERE status = 'new' AND run_at <= NOW(6) ORDER BY run_at LIMIT {LIMIT} FOR UPDATE {skip}"
+        ))?;
+        if !ids.is_empty() {
+            conn.query_drop(format!(
+                "UPDATE res_queue FORCE INDEX (PRIMARY) SET run_at = NULL WHERE res_id IN ({}) AND status = 'new'",
+                id_list(&ids)
+            ))?;
+        }
+        conn.query_drop("COMMIT")?;
+        Ok(ids.len() == LIMIT)
+    }
+}
+
+/// How long until the next delayed row is due, by the server's clock; None if there is none.
+pub fn next_due(conn: &mut Conn) -> Result<Option<Duration>, Error> {
+    let micros: Option<i64> = conn.query_first(
+        "SELECT TIMESTAMPDIFF(MICROSECOND, NOW(6), run_at) FROM res_queue FORCE INDEX (res_queue_claim) \
+         WHERE status = 'new' AND run_at > '1971-01-01' ORDER BY run_at LIMIT 1",
+    )?;
+    Ok(micros.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs())))
+}
+
+/// Whether an operator has paused the queue.
+pub fn paused(conn: &mut Conn) -> Result<bool, Error> {
+    Ok(conn.query_first::<u8, _>("SELECT 1 FROM res_meta WHERE name = 'paused'")?.is_some())
+}
+
+/// Keeps `owner`'s jobs for `lease_s` seconds more.
+pub fn renew_lease(conn: &mut Conn, owner: &str, lease_s: u32) -> Result<(), Error> {
+    conn.exec_drop(
+        "INSERT INTO res_daemon (owner, lease_until) VALUES (?, NOW(6) + INTERVAL ? SECOND) \
+         ON DUPLICATE KEY UPDATE lease_until = VALUES(lease_until)",
+        (owner, lease_s),
+    )
+}
+
+/// Ends the lease at once: what `owner` still holds may be rescued.
+pub fn end_lease(conn: &mut Conn, owner: &str) -> Result<(), Error> {
+    conn.exec_drop("DELETE FROM res_daemon WHERE owner = ?", (owner,))
+}
+
+/// Puts up to 500 jobs whose daemon's lease has run out back to `new`, with a growing pause; returns how many.
+/// Such an attempt does not count, the interruption does.
+pub fn rescue(conn: &mut Conn) -> Result<u64, Error> {
+    let lost: Vec<(u64, Option<u64>)> = conn.query(
+        "SELECT q.res_id, q.claim_id FROM res_queue q FORCE INDEX (res_queue_claim) \
+         LEFT JOIN res_daemon d ON d.owner = q.owner \
+         WHERE q.status = 'in_progress' AND (d.owner IS NULL OR d.lease_until < NOW(6)) LIMIT 500",
+    )?;
+    let mut rescued = 0;
+    for (id, claim_id) in &lost {
+        conn.exec_drop(
+            "UPDATE res_queue FORCE INDEX (PRIMARY) SET status = 'new', owner = NULL, claim_id = NULL, \
+             attempts = GREATEST(attempts, 1) - 1, interruptions = interruptions + 1, \
+             run_at = IF(interruptions > 1, NOW(6) + INTERVAL LEAST(POW(2, interruptions - 1), 60) SECOND, NULL) \
+             WHERE res_id = ? AND status = 'in_progress' AND claim_id <=> ?",
+            (id, claim_id),
+        )?;
+        rescued += conn.affected_rows();
+    }
+    if rescued > 0 {
+        conn.query_drop("DELETE FROM res_daemon WHERE lease_until < NOW(6) - INTERVAL 1 DAY")?;
+    }
+    Ok(rescued)
+}
+
+/// Gives jobs back that were claimed and not started: as if they had never been claimed.
+pub fn give_back(conn: &mut Conn, jobs: &[Job]) -> Result<(), Error> {
+    for batch in jobs.chunk_by(|a, b| a.claim_id == b.claim_id) {
+        let ids = format!("AND res_id IN ({})", id_list(batch.iter().map(|job| &job.id)));
+        unclaim(conn, batch[0].claim_id, "PRIMARY", &ids)?;
+    }
+    Ok(())
+}
+
+/// Gives back whatever a claim took whose COMMIT got no answer.
+pub fn give_back_claim(conn: &mut Conn, claim_id: u64) -> Result<(), Error> {
+    unclaim(conn, claim_id, "res_queue_claim", "")
+}
+
+fn unclaim(conn: &mut Conn, claim_id: u64, index: &str, and: &str) -> Result<(), Error> {
+    conn.query_drop(format!(
+        "UPDATE res_queue FORCE INDEX ({index}) SET status = 'new', owner = NULL, claim_id = NULL, attempts = GREATEST(attempts, 1) - 1 \
+         WHERE status = 'in_progress' AND claim_id = {claim_id} {and}"
+    ))
+}
+
+/// An attempt's end with what follows from it.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    pub outcome: Outcome,
+    pub next: Next,
+}
+
+/// Writes `endings` in one transaction. Rows that are no longer held under their claim are left alone: their worker
+/// lost them, another has them. Returns how many were written.
+pub fn finish(
+    conn: &mut Conn,
+    endings: &[Ending],
+    within: impl Fn(&mut Conn, &[&Ending]) -> Result<(), Error>,
+) -> Result<usize, Error> {
+    conn.query_drop("START TRANSACTION")?;
+    let mut held: Vec<&Ending> = Vec::with_capacity(endings.len());
+    for batch in endings.chunk_by(|a, b| a.outcome.job.claim_id == b.outcome.job.claim_id) {
+        let ids: Vec<u64> = conn.query(format!(
+            "SELECT res_id FROM res_queue FORCE INDEX (PRIMARY) WHERE res_id IN ({}) AND claim_id = {} \
+             AND status = 'in_progress' ORDER BY res_id FOR UPDATE",
+            id_list(batch.iter().map(|ending| &ending.outcome.job.id)),
+            batch[0].outcome.job.claim_id,
+        ))?;
+        held.extend(batch.iter().filter(|ending| ids.binary_search(&ending.outcome.job.id).is_ok()));
+    }
+    finish_done(conn, &held)?;
+    for ending in &held {
+        match &ending.outcome.ended {
+            Ended::Done { .. } => {}
+            Ended::Failed { error, .. } => finish_failed(conn, ending, error, false)?,
+            Ended::Interrupted { why } => finish_failed(conn, ending, why, true)?,
+        }
+    }
+    if !held.is_empty() {
+        within(conn, &held)?;
+    }
+    conn.query_drop("COMMIT")?;
+    Ok(held.len())
+}
+
+fn finish_done(conn: &mut Conn, held: &[&Ending]) -> Result<(), Error> {
+    let mut ids = Vec::new();
+    let mut names = String::new();
+    for ending in held {
+        if let Ended::Done { db_name } = &ending.outcome.ended {
+            ids.push(ending.outcome.job.id);
+            if let Some(name) = db_name {
+                names += &format!(" WHEN {} THEN {}", ending.outcome.job.id, literal(name));
+            }
+        }
+    }
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let db_name = if names.is_empty() { "NULL".to_string() } else { format!("CASE res_id{names} END") };
+    conn.query_drop(format!(
+        "UPDATE res_queue FORCE INDEX (PRIMARY) SET status = 'done', db_name = {db_name}, last_error = NULL, \
+         owner = NULL, claim_id = NULL WHERE res_id IN ({})",
+        id_list(&ids)
+    ))
+}
+
+fn finish_failed(conn: &mut Conn, ending: &Ending, error: &str, interrupted: bool) -> Result<(), Error> {
+    let job = &ending.outcome.job;
+    conn.exec_drop("INSERT INTO res_error (res_id, attempt, message) VALUES (?, ?, ?)", (job.id, job.attempt, error))?;
+    let (status, pause_us) = match ending.next {
+        Next::Done => (Status::Done, None),
+        Next::Retry { after } => (Status::New, Some(after.as_micros() as u64)),
+        Next::Error => (Status::Error, None),
+    };
+    conn.exec_drop(
+        "UPDATE res_queue FORCE INDEX (PRIMARY) SET status = ?, run_at = NOW(6) + INTERVAL ? MICROSECOND, \
+         last_error = ?, attempts = attempts - ?, interruptions = interruptions + ?, owner = NULL, claim_id = NULL \
+         WHERE res_id = ?",
+        (status.as_str(), pause_us, error, interrupted, interrupted, job.id),
+    )
+}

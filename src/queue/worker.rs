@@ -1,0 +1,65 @@
+//! A worker: takes one job at a time, runs it, hands its end to the completer. Owns its database connection; knows
+//! neither the table nor what a job is for.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::{
+    handler::{Handler, JobError, Session},
+    job::{Ended, Job, MAX_INTERRUPTIONS, Outcome},
+};
+use crate::bell::Bell;
+
+/// Runs jobs until there will be no more. Rings `slots` for each one taken.
+pub fn work(
+    handler: Arc<dyn Handler>,
+    mut session: Session,
+    jobs: Receiver<Job>,
+    outcomes: Sender<Outcome>,
+    slots: Bell,
+) {
+    for job in jobs {
+        slots.ring();
+        let ended = attempt(&*handler, &job, &mut session);
+        session.reset();
+        if outcomes.send(Outcome { job, ended }).is_err() {
+            return;
+        }
+    }
+}
+
+/// One attempt: a job that keeps losing its worker is given up, a panic is a failed job.
+fn attempt(handler: &dyn Handler, job: &Job, session: &mut Session) -> Ended {
+    if !session.still_ours() {
+        return Ended::Interrupted { why: "this daemon's lease ran out before the job was started".into() };
+    }
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        if job.interruptions < MAX_INTERRUPTIONS {
+            return handler.run(job, session);
+        }
+        handler.abandon(job, session)?;
+        Err(JobError::Permanent(format!(
+            "given up: its worker was lost {} times while it was running",
+            job.interruptions
+        )))
+    }));
+    match result {
+        Ok(Ok(db_name)) => Ended::Done { db_name },
+        Ok(Err(JobError::Failed(error))) => Ended::Failed { error, permanent: false },
+        Ok(Err(JobError::Permanent(error))) => Ended::Failed { error, permanent: true },
+        Ok(Err(JobError::Interrupted(why))) => Ended::Interrupted { why },
+        Err(panic) => Ended::Failed { error: format!("the handler panicked: {}", message(&panic)), permanent: false },
+    }
+}
+
+fn message(panic: &Box<dyn std::any::Any + Send>) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(no message)")
+}

@@ -1,0 +1,70 @@
+//! The harness itself: what every other test takes for granted.
+
+use mysql::prelude::Queryable;
+
+use super::instance::Instance;
+use super::program::{Program, wait_until};
+use super::server::Server;
+
+#[test]
+fn shared_server_is_the_kind_that_was_asked_for() {
+    let version: String = Server::shared().conn().query_first("SELECT VERSION()").unwrap().unwrap();
+    let expected = match Server::shared().kind() {
+        "mysql97" | "group" => "9.",
+        "mariadb105" => "10.5.",
+        "mariadb1011" | "galera" => "10.11.",
+        _ => "",
+    };
+    assert!(version.starts_with(expected), "{version}");
+}
+
+#[test]
+fn killed_server_comes_back_with_its_data_on_the_same_port() {
+    let server = Server::own();
+    let port = server.port();
+    server.conn().query_drop("CREATE DATABASE kept").unwrap();
+    server.kill9(1);
+    assert!(server.try_conn(1).is_err(), "a killed server answers");
+    server.restart(1);
+    assert_eq!(server.port(), port);
+    let kept: Option<String> = server.conn().query_first("SHOW DATABASES LIKE 'kept'").unwrap();
+    assert_eq!(kept.as_deref(), Some("kept"));
+}
+
+#[test]
+fn own_server_ends_with_its_value() {
+    let server = Server::own();
+    let (pid, plugins) = (server.node(1).pid, server.plugin_dir());
+    assert!(plugins.is_dir());
+    drop(server);
+    assert!(!plugins.exists(), "its folder is still there");
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "its process is still there");
+}
+
+#[test]
+fn programs_see_the_settings_of_the_test_and_no_others() {
+    let instance = Instance::new("harness_env");
+    let env = instance.program("env").ok();
+    let mut names: Vec<_> = env.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
+    names.sort();
+    let mut expected: Vec<_> = instance.settings().iter().map(|(name, _)| *name).collect();
+    expected.push("PATH");
+    expected.sort();
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn dropped_program_is_killed() {
+    let mut running = Program::new("cat").spawn();
+    running.write("hello\n").unwrap();
+    running.wait_for_output("hello");
+    let proc = format!("/proc/{}", running.pid());
+    drop(running);
+    wait_until("the process to be gone", || !std::path::Path::new(&proc).exists());
+}
+
+#[test]
+fn failing_program_shows_its_code_and_output() {
+    let finished = Program::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]).expect_code(3);
+    assert_eq!((finished.stdout.as_str(), finished.stderr.as_str()), ("out\n", "err\n"));
+}

@@ -1,0 +1,111 @@
+//! One installation of resq for one test: a global database, a prefix and a broker socket of its own on a server, so
+//! that tests run side by side and see nothing of each other.
+
+use std::path::PathBuf;
+
+use mysql::Conn;
+use mysql::prelude::Queryable;
+use tempfile::TempDir;
+
+use super::program::Program;
+use super::server::Server;
+
+/// A test's own resq on `server`.
+pub struct Instance<'a> {
+    pub server: &'a Server,
+    /// Name of its global database.
+    pub global_db: String,
+    /// What its resources' databases begin with.
+    pub db_prefix: String,
+    dir: TempDir,
+}
+
+impl Instance<'static> {
+    /// On the shared server, nothing set up yet. `name` is the test's: two tests never use the same.
+    pub fn new(name: &str) -> Instance<'static> {
+        Instance::on(Server::shared(), name)
+    }
+
+    /// On the shared server, after `resqctl init`.
+    pub fn ready(name: &str) -> Instance<'static> {
+        let instance = Instance::new(name);
+        instance.resqctl(["init"]).ok();
+        instance
+    }
+}
+
+impl<'a> Instance<'a> {
+    /// On a server of the test's own.
+    pub fn on(server: &'a Server, name: &str) -> Instance<'a> {
+        let dir = tempfile::Builder::new().prefix("resq-").tempdir().expect("a temporary folder");
+        Instance { server, global_db: format!("resq_{name}"), db_prefix: format!("{name}_"), dir }
+    }
+
+    /// A session of root, in the global database if it exists already.
+    pub fn conn(&self) -> Conn {
+        let mut conn = self.server.conn();
+        let exists: Option<u8> = conn
+            .exec_first("SELECT 1 FROM information_schema.schemata WHERE schema_name = ?", (&self.global_db,))
+            .unwrap();
+        if exists.is_some() {
+            conn.query_drop(format!("USE `{}`", self.global_db)).unwrap();
+        }
+        conn
+    }
+
+    /// A folder for the test's files.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    /// A folder of templates with these files, for `--sql-dir`.
+    pub fn sql_dir(&self, files: &[(&str, &str)]) -> PathBuf {
+        let dir = self.dir.path().join("sql");
+        for (name, text) in files {
+            let path = dir.join(name);
+            std::fs::create_dir_all(path.parent().expect("below the folder")).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        dir
+    }
+
+    /// The broker's Unix socket.
+    pub fn broker_socket(&self) -> PathBuf {
+        self.dir.path().join("broker.sock")
+    }
+
+    pub fn resqd(&self) -> Program {
+        self.program(env!("CARGO_BIN_EXE_resqd")).arg("-v")
+    }
+
+    pub fn resqctl<const N: usize>(&self, args: [&str; N]) -> Program {
+        self.program(env!("CARGO_BIN_EXE_resqctl")).args(args)
+    }
+
+    pub fn resq_client<const N: usize>(&self, args: [&str; N]) -> Program {
+        self.program(env!("CARGO_BIN_EXE_resq-client")).args(args)
+    }
+
+    pub fn resq_trigger<const N: usize>(&self, args: [&str; N]) -> Program {
+        self.program(env!("CARGO_BIN_EXE_resq-trigger")).args(args)
+    }
+
+    /// Any program, with the settings of this instance in its environment.
+    pub fn program(&self, path: &str) -> Program {
+        self.settings().into_iter().fold(Program::new(path), |program, (key, value)| program.env(key, value))
+    }
+
+    /// The environment that leads every program to this instance, and past the settings of the machine.
+    pub fn settings(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("RESQ_CONFIG", "/dev/null".into()),
+            ("MYSQL_HOST", "127.0.0.1".into()),
+            ("MYSQL_PORT", self.server.port().to_string()),
+            ("MYSQL_USER", "root".into()),
+            ("RESQ_GLOBAL_DB", self.global_db.clone()),
+            ("RESQ_DB_PREFIX", self.db_prefix.clone()),
+            ("RESQ_LISTEN", "127.0.0.1:0".into()),
+            ("RESQ_SOCKET", self.broker_socket().display().to_string()),
+        ]
+    }
+}

@@ -1,0 +1,47 @@
+//! The Makefile's promises: every target is explained, and `make run` uses the server that it is told to.
+
+use mysql::prelude::Queryable;
+
+use super::instance::Instance;
+use super::program::Program;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+#[test]
+fn help_lists_every_target() {
+    let makefile = std::fs::read_to_string(format!("{ROOT}/Makefile")).unwrap();
+    let targets = makefile.lines().find_map(|line| line.strip_prefix(".PHONY: ")).unwrap();
+    let help = Program::new("make").args(["-s", "-C", ROOT, "help"]).ok();
+    let listed: Vec<_> = help.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(listed, targets.split(' ').collect::<Vec<_>>());
+}
+
+/// `scripts/run.sh` on the test's server, which the environment names.
+fn run(instance: &Instance) -> Program {
+    instance.program(&format!("{ROOT}/scripts/run.sh")).env("WORKERS", "2")
+}
+
+#[test]
+fn run_on_a_named_server_queues_nothing_unasked() {
+    let instance = Instance::new("run_named");
+    let mut resqd = run(&instance).spawn();
+    resqd.wait_for_output("from the environment; none is started");
+    resqd.wait_for_log("listening");
+    let queued: u64 = instance.conn().query_first("SELECT COUNT(*) FROM res_queue").unwrap().unwrap();
+    assert_eq!(queued, 0);
+    resqd.signal("INT");
+    let finished = resqd.wait();
+    assert_eq!(finished.code(), Some(0), "{finished}");
+}
+
+#[test]
+fn run_queues_what_it_is_asked_for_and_drains_on_ctrl_c() {
+    let instance = Instance::new("run_seeded");
+    let mut resqd = run(&instance).env("SEED", "3").spawn();
+    resqd.wait_for_log("listening");
+    let done = "SELECT COUNT(*) FROM res_queue WHERE status = 'done'";
+    super::program::wait_until("three databases", || instance.conn().query_first(done).unwrap() == Some(3));
+    resqd.signal("INT");
+    let finished = resqd.wait();
+    assert_eq!(finished.code(), Some(0), "{finished}");
+}

@@ -1,0 +1,256 @@
+//! Runs resq's programs as a user does: an environment with nothing in it but what the test says, output captured,
+//! everything within a deadline, and no process left when the test ends.
+
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long anything may take before the test fails.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Waits until `condition` holds; panics with `what` after [`DEADLINE`].
+pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    wait_at_most(DEADLINE, what, condition);
+}
+
+/// The same with a deadline of the caller's.
+pub fn wait_at_most(deadline: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + deadline;
+    while !condition() {
+        assert!(Instant::now() < end, "waited {deadline:?} for {what}");
+        std::thread::sleep(Duration::from_millis(5)); // the tests' only pause
+    }
+}
+
+/// Sends `TERM`, `KILL`, `STOP`, … to a process.
+pub fn signal(pid: u32, name: &str) {
+    let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
+    assert!(status.expect("sh runs").success(), "kill -{name} {pid}");
+}
+
+/// A program about to run, in an environment of `PATH` alone.
+pub struct Program {
+    name: String,
+    command: Command,
+}
+
+impl Program {
+    pub fn new(path: impl AsRef<OsStr>) -> Program {
+        let mut command = Command::new(&path);
+        command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        let name = std::path::Path::new(path.as_ref()).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Program { name, command }
+    }
+
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Program {
+        self.command.arg(arg);
+        self
+    }
+
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Program {
+        self.command.args(args);
+        self
+    }
+
+    pub fn env(mut self, key: &str, value: impl AsRef<OsStr>) -> Program {
+        self.command.env(key, value);
+        self
+    }
+
+    pub fn current_dir(mut self, dir: impl AsRef<std::path::Path>) -> Program {
+        self.command.current_dir(dir);
+        self
+    }
+
+    /// Starts it with a pipe for standard input.
+    pub fn spawn(mut self) -> Running {
+        let pipes = self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = pipes.spawn().unwrap_or_else(|e| panic!("{} does not start: {e}", self.name));
+        let stdout = Capture::of(child.stdout.take().expect("stdout is piped"));
+        let stderr = Capture::of(child.stderr.take().expect("stderr is piped"));
+        Running { name: self.name, child, stdout, stderr }
+    }
+
+    /// Runs it to its end with no standard input.
+    pub fn run(self) -> Finished {
+        self.run_with("")
+    }
+
+    /// Runs it to its end with this standard input.
+    pub fn run_with(self, input: &str) -> Finished {
+        let mut running = self.spawn();
+        let mut stdin = running.child.stdin.take().expect("stdin is piped");
+        let input = input.to_owned();
+        // Its own thread, and errors ignored: the program may end without reading.
+        std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+        running.wait()
+    }
+
+    /// Runs it, expects exit code 0 and returns what it printed.
+    pub fn ok(self) -> String {
+        self.expect_code(0).stdout
+    }
+
+    /// Runs it and expects this exit code.
+    pub fn expect_code(self, code: i32) -> Finished {
+        let finished = self.run();
+        assert_eq!(finished.code(), Some(code), "{finished}");
+        finished
+    }
+}
+
+/// A program that runs; killed when dropped.
+pub struct Running {
+    name: String,
+    child: Child,
+    stdout: Capture,
+    stderr: Capture,
+}
+
+impl Running {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends `TERM`, `KILL`, `STOP`, … to it.
+    pub fn signal(&self, name: &str) {
+        signal(self.pid(), name);
+    }
+
+    /// What it printed so far.
+    pub fn stdout(&self) -> String {
+        self.stdout.text()
+    }
+
+    /// What it logged so far.
+    pub fn stderr(&self) -> String {
+        self.stderr.text()
+    }
+
+    /// Writes to its standard input; an error if it no longer reads.
+    pub fn write(&mut self, text: &str) -> std::io::Result<()> {
+        self.child.stdin.as_mut().expect("stdin is still open").write_all(text.as_bytes())
+    }
+
+    /// Ends its standard input.
+    pub fn close_stdin(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be waited for").is_none()
+    }
+
+    /// Waits until its log contains `text`; panics with all of its output if it ends or the deadline passes.
+    pub fn wait_for_log(&mut self, text: &str) {
+        self.wait_for(text, |running| running.stderr.text());
+    }
+
+    /// Waits until its standard output contains `text`.
+    pub fn wait_for_output(&mut self, text: &str) {
+        self.wait_for(text, |running| running.stdout.text());
+    }
+
+    fn wait_for(&mut self, text: &str, output: impl Fn(&Running) -> String) {
+        let end = Instant::now() + DEADLINE;
+        wait_at_most(DEADLINE * 2, text, || {
+            let ended = !self.is_running(); // before the look: what it printed last counts
+            let found = output(self).contains(text);
+            let waiting = !ended && Instant::now() < end;
+            assert!(
+                found || waiting,
+                "{} {} without {text:?}\n{}",
+                self.name,
+                if ended { "ended" } else { "runs" },
+                self.report()
+            );
+            found
+        });
+    }
+
+    /// Waits for its end; panics with its output if it does not come.
+    pub fn wait(mut self) -> Finished {
+        let end = Instant::now() + DEADLINE;
+        let mut status = None;
+        wait_at_most(DEADLINE * 2, "the end of a program", || {
+            status = self.child.try_wait().expect("a child can be waited for");
+            assert!(status.is_some() || Instant::now() < end, "{} does not end\n{}", self.name, self.report());
+            status.is_some()
+        });
+        let status = status.expect("it ended");
+        Finished { name: self.name.clone(), status, stdout: self.stdout.finish(), stderr: self.stderr.finish() }
+    }
+
+    /// SIGTERM, then waits for the drain.
+    pub fn stop(self) -> Finished {
+        self.signal("TERM");
+        self.wait()
+    }
+
+    fn report(&self) -> String {
+        format!("--- stdout\n{}--- stderr\n{}", self.stdout.text(), self.stderr.text())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// How a program ended and all that it printed.
+#[derive(Debug)]
+pub struct Finished {
+    name: String,
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Finished {
+    /// The exit code; `None` after a signal.
+    pub fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+}
+
+impl std::fmt::Display for Finished {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{}: {}\n--- stdout\n{}--- stderr\n{}", self.name, self.status, self.stdout, self.stderr)
+    }
+}
+
+/// A pipe read by a thread, so that no program waits for the test to read.
+struct Capture {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Capture {
+    fn of(mut pipe: impl Read + Send + 'static) -> Capture {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let into = Arc::clone(&bytes);
+        let reader = std::thread::spawn(move || {
+            let mut chunk = [0; 4096];
+            while let Ok(n @ 1..) = pipe.read(&mut chunk) {
+                into.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&chunk[..n]);
+            }
+        });
+        Capture { bytes, reader: Some(reader) }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    fn finish(&mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+        self.text()
+    }
+}

@@ -1,0 +1,162 @@
+//! The database server under test: one shared by all tests, and own ones for tests that kill it. `scripts/testdb.sh`
+//! starts and ends them; this module only holds the pipe whose end tells the script to clean up, so no server
+//! outlives the test process, however that ends.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use mysql::prelude::Queryable;
+use mysql::{Conn, OptsBuilder};
+
+/// One node as `testdb.sh` prints it.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub port: u16,
+    pub socket: PathBuf,
+    pub pid: u32,
+}
+
+/// A private server, or a cluster of three nodes, of the kind in `TEST_SERVER`.
+pub struct Server {
+    kind: String,
+    dir: PathBuf,
+    nodes: Mutex<Vec<Node>>,
+    script: Child,
+    /// Its end is the script's sign to stop the servers and remove `dir`.
+    hold: Option<ChildStdin>,
+}
+
+impl Server {
+    /// The server of all tests that leave it running.
+    pub fn shared() -> &'static Server {
+        static SHARED: OnceLock<Server> = OnceLock::new();
+        SHARED.get_or_init(|| Server::start(&kind(), &[("FAST", "1")]))
+    }
+
+    /// A server of the caller's own, to kill and restart; durable, gone with the value.
+    pub fn own() -> Server {
+        Server::start(&kind(), &[])
+    }
+
+    /// A server of the caller's own with options, as `--max-connections=20`.
+    pub fn with_options(options: &[&str]) -> Server {
+        Server::start(&kind(), &[("ARGS", &options.join(" "))])
+    }
+
+    fn start(kind: &str, env: &[(&str, &str)]) -> Server {
+        let dir = tempfile::Builder::new().prefix("resq-e2e-").tempdir().expect("a temporary folder").keep();
+        let mut script = testdb()
+            .args(["hold", kind])
+            .arg(&dir)
+            .envs(env.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("bash runs scripts/testdb.sh");
+        let hold = script.stdin.take();
+        let lines = BufReader::new(script.stdout.take().expect("stdout is piped")).lines();
+        let count = if matches!(kind, "galera" | "group") { 3 } else { 1 };
+        let nodes: Vec<Node> = lines.take(count).map(|line| parse_node(&line.expect("a line of text"))).collect();
+        assert_eq!(nodes.len(), count, "testdb.sh hold {kind} failed; its messages are above");
+        Server { kind: kind.into(), dir, nodes: Mutex::new(nodes), script, hold }
+    }
+
+    /// `mysql97`, `mariadb1011`, …
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// The folder from which the server loads functions and plugins.
+    pub fn plugin_dir(&self) -> PathBuf {
+        self.dir.join("plugin")
+    }
+
+    /// What node `n`, from 1, last wrote into its log.
+    pub fn log(&self, n: usize) -> String {
+        std::fs::read_to_string(self.dir.join(format!("n{n}/server.log"))).unwrap_or_default()
+    }
+
+    /// All nodes; a single server is one.
+    pub fn nodes(&self) -> Vec<Node> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Node `n`, from 1.
+    pub fn node(&self, n: usize) -> Node {
+        self.nodes()[n - 1].clone()
+    }
+
+    /// Node 1's port, where a test that cares for no cluster goes.
+    pub fn port(&self) -> u16 {
+        self.node(1).port
+    }
+
+    /// A session of root on node 1, over TCP.
+    pub fn conn(&self) -> Conn {
+        self.conn_to(1)
+    }
+
+    /// A session of root on node `n`, over TCP.
+    pub fn conn_to(&self, n: usize) -> Conn {
+        self.try_conn(n).expect("root logs in without a password")
+    }
+
+    /// The same, where the server may be down.
+    pub fn try_conn(&self, n: usize) -> mysql::Result<Conn> {
+        let opts = OptsBuilder::new()
+            .ip_or_hostname(Some("127.0.0.1"))
+            .tcp_port(self.node(n).port)
+            .prefer_socket(false)
+            .user(Some("root"))
+            .tcp_connect_timeout(Some(std::time::Duration::from_secs(5)));
+        let mut conn = Conn::new(opts)?;
+        conn.query_drop("SET NAMES utf8mb4")?;
+        Ok(conn)
+    }
+
+    /// Ends node `n` as a crash does.
+    pub fn kill9(&self, n: usize) {
+        let pid = self.node(n).pid;
+        super::program::signal(pid, "KILL");
+        super::program::wait_until("the killed server to be gone", || !Path::new(&format!("/proc/{pid}")).exists());
+    }
+
+    /// Starts node `n` again after [`kill9`](Self::kill9), on the same port and socket.
+    pub fn restart(&self, n: usize) {
+        let out = testdb().arg("node").arg(&self.dir).arg(n.to_string()).stderr(Stdio::inherit()).output();
+        let out = out.expect("bash runs scripts/testdb.sh");
+        assert!(out.status.success(), "node {n} did not start again; its messages are above");
+        let node = parse_node(String::from_utf8_lossy(&out.stdout).trim());
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)[n - 1] = node;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.hold.take());
+        let mut rest = String::new();
+        let _ = self.script.stdout.take().map(|mut out| out.read_to_string(&mut rest));
+        let _ = self.script.wait();
+    }
+}
+
+fn kind() -> String {
+    std::env::var("TEST_SERVER").unwrap_or_else(|_| "mariadb1011".into())
+}
+
+fn testdb() -> Command {
+    let mut command = Command::new("bash");
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/testdb.sh"));
+    command.env_remove("ARGS").env_remove("FAST");
+    command
+}
+
+fn parse_node(line: &str) -> Node {
+    let mut parts = line.split(' ');
+    let mut next = || parts.next().unwrap_or_else(|| panic!("PORT SOCKET PID expected, not {line:?}"));
+    let port = next().parse().expect("a port");
+    let socket = next().into();
+    Node { port, socket, pid: next().parse().expect("a pid") }
+}
