@@ -30,8 +30,8 @@ pub fn deliveries_per_s(server: &Server, subscribers: usize) -> f64 {
     rate
 }
 
-/// The 99th percentile of the time from publishing to decoding, in µs.
-pub fn p99_us(server: &Server) -> f64 {
+/// The given percentile of the time from publishing to decoding, in µs.
+pub fn latency_us(server: &Server, percentile: usize) -> f64 {
     let mut subscribers = Subscribers::connect(server, 10);
     let mut publisher = subscribers.publisher(server);
     let mut times = Vec::new();
@@ -46,7 +46,7 @@ pub fn p99_us(server: &Server) -> f64 {
         }
     }
     times.sort_unstable();
-    times[times.len() * 99 / 100].as_secs_f64() * 1e6
+    times[times.len() * percentile / 100].as_secs_f64() * 1e6
 }
 
 /// What each of many idle subscribers adds to the server's memory.

@@ -28,7 +28,10 @@ fn main() {
         }
     }
     if wanted("latency") {
-        compare("p99 in µs, 1,000 events a second to 10 subscribers", 5, Less, figures::p99_us);
+        for percentile in [50, 99] {
+            let unit = format!("p{percentile} in µs, 1,000 events a second to 10 subscribers");
+            compare(&unit, 5, Less, |server| figures::latency_us(server, percentile));
+        }
     }
     if wanted("idle") {
         compare("resident bytes for each of 10,000 idle subscribers", 1, Less, figures::resident_bytes);

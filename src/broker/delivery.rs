@@ -171,18 +171,19 @@ impl Delivery {
         let LogHead { head_seq, first_seq, .. } = self.head;
         let Some(feed) = &mut conn.feed else { return };
         feed.tell_dropped(&mut conn.outbox);
-        let Some(after) = feed.wants() else { return };
-        if let Some(events) = self.recent.after(after) {
-            feed.catch_up(events.take(SCAN_BUDGET), head_seq, &mut conn.outbox, self.queue_bytes);
-            touch(&mut self.dirty, key, conn);
-            return;
-        }
-        feed.pruned(first_seq, head_seq, &mut conn.outbox);
         if let Some(after) = feed.wants() {
-            feed.asked();
-            self.ask(after, key);
+            if let Some(events) = self.recent.after(after) {
+                feed.catch_up(events.take(SCAN_BUDGET), head_seq, &mut conn.outbox, self.queue_bytes);
+            } else {
+                feed.pruned(first_seq, head_seq, &mut conn.outbox);
+                if let Some(after) = feed.wants() {
+                    feed.asked();
+                    self.ask(after, key);
+                }
+            }
         }
-        if !conn.outbox.is_empty() {
+        let reads_on = conn.feed.as_ref().is_some_and(|feed| feed.wants().is_some());
+        if reads_on || !conn.outbox.is_empty() {
             touch(&mut self.dirty, key, conn);
         }
     }

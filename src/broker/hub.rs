@@ -285,17 +285,20 @@ impl<S: Socket> Hub<S> {
         }
     }
 
-    /// A timer that would ring too early stays: ringing, it finds nothing and sets itself anew.
     fn set_timer(&mut self, key: usize) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let due = conn.session.due(&self.rules);
-        if let Some(at) = due
-            && conn.due.is_none_or(|set| at < set)
-        {
-            if let Some(set) = conn.due.replace(at) {
-                self.timers.remove(&(set, key));
-            }
+        if due == conn.due {
+            return;
+        }
+        if let Some(at) = mem::replace(&mut conn.due, due) {
+            self.timers.remove(&(at, key));
+        }
+        if let Some(at) = due {
             self.timers.insert((at, key));
         }
     }
 }
+
+#[cfg(test)]
+mod simulation;

@@ -1,0 +1,131 @@
+//! What the loadable functions cost the statements that call them, as ratios within one run on one server
+//! (`TEST_SERVER`, see `scripts/testdb.sh`): a call against a built-in function, a bulk INSERT with a ringing trigger
+//! against the same trigger without the ring, and both again with a daemon that takes nothing.
+
+#![allow(dead_code)] // the tests' harness has more than is needed here
+
+#[path = "../tests/e2e/udf/peer.rs"]
+mod peer;
+#[path = "../tests/e2e/program.rs"]
+mod program;
+#[path = "../tests/e2e/udf/rig.rs"]
+mod rig;
+#[path = "../tests/e2e/server.rs"]
+mod server;
+
+use std::time::{Duration, Instant};
+
+use mysql::Conn;
+use mysql::prelude::Queryable;
+use program::wait_until;
+use rig::{Rig, stats};
+
+const CALLS: u32 = 1_000_000;
+/// As many events as the queue certainly takes at once.
+const BATCH: u32 = 10_000;
+const ROWS: usize = 10_000;
+const ROUNDS: usize = 21;
+
+/// The work of a trigger that writes an event, and what follows it.
+const EVENT: &str = "INSERT INTO bench.outbox (state, payload) VALUES ('New', JSON_OBJECT('id', NEW.id));";
+const VARIANTS: [(&str, &str); 3] = [
+    ("without", ""),
+    ("do_1", "BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END; DO 1; END;"),
+    ("ringing", "BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END; DO resq_ring(); END;"),
+];
+
+fn main() {
+    let rig = Rig::own();
+    let mut conn = rig.server.conn();
+    println!("loadable functions on {}", rig.server.kind());
+    prepare(&mut conn);
+    let peer = rig.peer(0);
+    calls(&mut conn, &peer);
+    inserts(&mut conn, "daemon there");
+    peer.freeze();
+    // The kernel's buffers and the queue take some of it, and then nothing more.
+    conn.query_drop(format!("DO BENCHMARK({CALLS}, resq_notify('A', REPEAT('x', 100)))")).unwrap();
+    let full = per_call(&mut conn, "resq_notify('A', '{\"test\":\"T7\"}')", CALLS);
+    println!("  resq_notify, daemon frozen      {full:>7.0?} a call (at most 1 us)");
+    inserts(&mut conn, "daemon frozen");
+    drop(peer);
+    wait_until("the end of the connection", || stats(&mut conn).connected == 0);
+    inserts(&mut conn, "no daemon");
+}
+
+fn prepare(conn: &mut Conn) {
+    for statement in [
+        "CREATE DATABASE bench",
+        "CREATE TABLE bench.numbers (id INT PRIMARY KEY)",
+        "CREATE TABLE bench.outbox (id BIGINT AUTO_INCREMENT PRIMARY KEY, state VARCHAR(64), payload TEXT)",
+    ] {
+        conn.query_drop(statement).unwrap();
+    }
+    let numbers: Vec<String> = (0..ROWS).map(|n| format!("({n})")).collect();
+    conn.query_drop(format!("INSERT INTO bench.numbers VALUES {}", numbers.join(","))).unwrap();
+    for (name, tail) in VARIANTS {
+        conn.query_drop(format!("CREATE TABLE bench.{name} (id INT PRIMARY KEY)")).unwrap();
+        let body = format!("BEGIN {EVENT} {tail} END");
+        conn.query_drop(format!("CREATE TRIGGER bench.t_{name} AFTER INSERT ON bench.{name} FOR EACH ROW {body}"))
+            .unwrap();
+    }
+}
+
+fn calls(conn: &mut Conn, peer: &peer::Peer) {
+    let payload = "'{\"test\":\"T7\"}'";
+    for (what, call) in [
+        ("built-in: CRC32(…)", format!("CRC32({payload})")),
+        ("built-in: CONCAT(…, RAND())", format!("CONCAT({payload}, RAND())")),
+        ("resq_ring", "resq_ring()".into()),
+        ("resq_notify, refused", "resq_notify(NULL, NULL)".into()),
+        ("resq_stats", "resq_stats()".into()),
+    ] {
+        println!("  {what:<31} {:>7.0?} a call", per_call(conn, &call, CALLS));
+    }
+    let call = format!("resq_notify('Suspended', {payload})");
+    let batches = (0..ROUNDS).map(|_| {
+        let before = stats(conn).sent;
+        let took = per_call(conn, &call, BATCH);
+        wait_until("the batch to be sent", || stats(conn).sent == before + u64::from(BATCH));
+        peer.forget();
+        took
+    });
+    println!("  {:<31} {:>7.0?} a call (at most 1 us)", "resq_notify, sent", median(batches.collect()));
+}
+
+fn per_call(conn: &mut Conn, call: &str, times: u32) -> Duration {
+    let start = Instant::now();
+    conn.query_drop(format!("DO BENCHMARK({times}, {call})")).unwrap();
+    start.elapsed() / times
+}
+
+/// The variants by turns, so that whatever else the machine does meets all of them.
+fn inserts(conn: &mut Conn, when: &str) {
+    let mut took = VARIANTS.map(|_| Vec::new());
+    for _ in 0..ROUNDS {
+        for ((name, _), took) in VARIANTS.iter().zip(&mut took) {
+            conn.query_drop(format!("TRUNCATE bench.{name}")).unwrap();
+            conn.query_drop("TRUNCATE bench.outbox").unwrap();
+            let start = Instant::now();
+            conn.query_drop(format!("INSERT INTO bench.{name} SELECT id FROM bench.numbers")).unwrap();
+            took.push(start.elapsed());
+        }
+    }
+    // Of each round's ratio, since a round's three meet the same neighbours.
+    let ratio = |to: usize| {
+        let mut ratios: Vec<f64> = (0..ROUNDS).map(|i| took[2][i].as_secs_f64() / took[to][i].as_secs_f64()).collect();
+        ratios.sort_by(f64::total_cmp);
+        ratios[ROUNDS / 2]
+    };
+    let (to_without, to_do_1) = (ratio(0), ratio(1));
+    let [without, do_1, ringing] = took.map(median);
+    println!(
+        "  {ROWS} rows, {when:<14} {without:>7.1?} without, {do_1:>7.1?} with DO 1, {ringing:>7.1?} ringing: \
+         {to_without:.2} x without (MariaDB: at most 1.15), {to_do_1:.2} x DO 1 (MySQL: at most 1.5)",
+    );
+}
+
+fn median(mut values: Vec<Duration>) -> Duration {
+    values.sort();
+    values[values.len() / 2]
+}

@@ -1,0 +1,127 @@
+//! A server with the functions in it and a peer for them to talk to: installed by `udf/install.sh`, as users do.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use mysql::Conn;
+use mysql::prelude::Queryable;
+use tempfile::TempDir;
+
+use super::peer::Peer;
+use crate::program::{Program, wait_until};
+use crate::server::Server;
+
+const UDF: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/udf");
+
+pub struct Rig {
+    pub server: Server,
+    pub dir: TempDir,
+}
+
+/// What `resq_stats()` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    pub connected: u64,
+    pub sent: u64,
+    pub dropped: u64,
+}
+
+impl Rig {
+    /// On a server of the caller's own, with no peer yet.
+    pub fn own() -> Rig {
+        build();
+        let rig = Rig {
+            server: Server::with_options(&[]),
+            dir: tempfile::Builder::new().prefix("resq-udf-").tempdir().expect("a temporary folder"),
+        };
+        rig.configure(&[0]);
+        rig.register(&rig.install());
+        rig
+    }
+
+    /// The one that all tests use which leave the server running, with the settings for peer 0.
+    pub fn shared() -> MutexGuard<'static, Rig> {
+        static SHARED: OnceLock<Mutex<Rig>> = OnceLock::new();
+        let rig = SHARED.get_or_init(|| Mutex::new(Rig::own())).lock().unwrap_or_else(PoisonError::into_inner);
+        rig.configure(&[0]);
+        // A test before this one may have had other settings: they go when its peers do.
+        wait_until("the peers of the last test to be gone", || rig.stats().connected == 0);
+        rig
+    }
+
+    pub fn peer_path(&self, n: usize) -> PathBuf {
+        self.dir.path().join(format!("peer{n}.sock"))
+    }
+
+    /// A peer on address `n`, connected.
+    pub fn peer(&self, n: usize) -> Peer {
+        let before = self.stats().connected;
+        let peer = Peer::listen(&self.peer_path(n));
+        wait_until("the sender to connect", || self.stats().connected > before);
+        peer
+    }
+
+    /// Settings with the addresses of these peers; in force at the next attempt to connect.
+    pub fn configure(&self, peers: &[usize]) {
+        let lines: Vec<_> = peers.iter().map(|n| format!("addr = unix:{}\n", self.peer_path(*n).display())).collect();
+        self.write_settings(&lines.concat(), 0o640);
+    }
+
+    pub fn write_settings(&self, text: &str, mode: u32) {
+        use std::os::unix::fs::PermissionsExt;
+        let (path, new) = (self.server.plugin_dir().join("resq_udf.conf"), self.dir.path().join("new.conf"));
+        std::fs::write(&new, text).expect("a file");
+        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(mode)).expect("its mode");
+        std::fs::copy(&new, &path).expect("the settings");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("their mode");
+    }
+
+    pub fn stats(&self) -> Stats {
+        stats(&mut self.server.conn())
+    }
+
+    /// Runs install.sh; the SQL that it prints.
+    pub fn install(&self) -> String {
+        self.installer().arg(self.server.plugin_dir()).ok()
+    }
+
+    pub fn installer(&self) -> Program {
+        Program::new(format!("{UDF}/install.sh")).env("SERVER_PID", self.server.node(1).pid.to_string())
+    }
+
+    /// Runs what install.sh printed, statement by statement.
+    pub fn register(&self, sql: &str) {
+        let mut conn = self.server.conn();
+        let code: String = sql.lines().filter(|line| !line.starts_with("--")).collect();
+        let mariadb = self.server.kind().starts_with("mariadb");
+        for statement in code.split(';').map(str::trim).filter(|text| !text.is_empty()) {
+            if mariadb || !statement.starts_with("/*M!") {
+                conn.query_drop(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
+            }
+        }
+    }
+}
+
+pub fn stats(conn: &mut Conn) -> Stats {
+    let text: String = conn.query_first("SELECT resq_stats()").unwrap().unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    let [connected, sent, dropped] = ["connected", "sent", "dropped"].map(|key| json[key].as_u64().unwrap());
+    Stats { connected, sent, dropped }
+}
+
+/// Builds the library and the one that panics, once a test run.
+fn build() {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--release", "--quiet", "--lib", "--examples"]);
+        cargo.args(["--manifest-path", &format!("{UDF}/Cargo.toml"), "--target-dir", &format!("{UDF}/target")]);
+        assert!(cargo.status().expect("cargo runs").success(), "the library does not build");
+    });
+}
+
+/// The library whose one function panics.
+pub fn panicking_library() -> PathBuf {
+    format!("{UDF}/target/release/examples/libpanicking_udf.so").into()
+}
