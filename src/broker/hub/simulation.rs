@@ -210,7 +210,8 @@ impl World {
     fn publish(&mut self, peer: usize, state: &'static str) {
         // Not where the broker reads no more, for a while or for ever: then nobody can say when it will be taken.
         let conn = self.hub.conns.get(self.peers[peer].key);
-        if conn.is_none_or(|conn| conn.session.is_closing() || conn.outbox.bytes() > QUEUE_BYTES) {
+        let is_over = self.peers[peer].is_over();
+        if is_over || conn.is_none_or(|conn| conn.session.is_closing() || conn.outbox.bytes() > QUEUE_BYTES) {
             return;
         }
         self.published += 1;
@@ -272,7 +273,8 @@ impl World {
 
     /// Everybody reads all, the log answers everything; then nothing may be missing.
     fn finish(&mut self) {
-        for _ in 0..4 + self.head_seq as usize {
+        // At worst each peer reads the whole log alone, an event a page.
+        for _ in 0..self.peers.len() * (2 + self.head_seq as usize) {
             (0..self.peers.len()).for_each(|peer| self.read(peer, 100_000));
             self.answer();
             self.run();
