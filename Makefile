@@ -10,7 +10,7 @@ udf    := --manifest-path udf/Cargo.toml
 build: ## Build the programs into target/release
 	$(CARGO) build --release --locked --bins
 
-run: build ## Start a private server, queue 20 resources (SEED=n), run resqd on them (WORKERS=5); MYSQL_HOST=… or MYSQL_SOCKET=… takes that server
+run: build udf ## Start a private server, queue 20 resources (SEED=n), run resqd on them (WORKERS=5); MYSQL_HOST=… or MYSQL_SOCKET=… takes that server
 	@scripts/run.sh
 
 demo: build ## Play a story through: rows change, a trigger fires, two clients hear what they asked for
