@@ -31,6 +31,7 @@ if [ "$what" = all ]; then
   lints Cargo.toml
   step cargo test --release --locked --lib
   step cargo test --release --locked --doc
+  scripts/check-targets.sh
   lints udf/Cargo.toml
   step cargo test --release --locked --manifest-path udf/Cargo.toml
 fi

@@ -102,8 +102,8 @@ fn signals() -> std::io::Result<Receiver<()>> {
         for _ in signals.forever() {
             if last.is_none_or(|last| last.elapsed() > SAME) {
                 let _ = heard.try_send(());
+                last = Some(Instant::now());
             }
-            last = Some(Instant::now());
         }
     })?;
     Ok(ear)

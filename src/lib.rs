@@ -1,7 +1,7 @@
 //! resq turns a MySQL or MariaDB table into a work queue and a change feed.
 //!
 //! The modules, in reading order: the protocol's bytes ([`wire`]); what every program shares (`config`, `cli`,
-//! `text`); a client of the broker (`client`); and the daemon: the database connection (`db`), the queue and what
+//! `text`); a client of the broker (`client`) and what it does with an event (`sink`); and the daemon: the database connection (`db`), the queue and what
 //! it runs (`queue`, `provision`), the event log (`journal`), its subscribers (`broker`), and the threads that tie
 //! them together (`daemon`). Imports point one way: daemon → {queue, provision, journal, broker} → {db, wire, config}.
 
@@ -13,6 +13,8 @@ pub mod cli;
 pub mod client;
 #[cfg(feature = "client")]
 pub mod config;
+#[cfg(feature = "client")]
+pub mod sink;
 #[cfg(feature = "client")]
 pub mod text;
 

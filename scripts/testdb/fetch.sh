@@ -15,6 +15,8 @@ case $kind in
   mariadb105)  suite=bullseye packages=(mariadb-server-core-10.5 mariadb-client-core-10.5) host_libc=1 ;;
   # Of the two bare packages only the replication plugin and the state transfer scripts are wanted.
   galera)      suite=bookworm packages=(mariadb-server-core mariadb-client-core rsync lsof) bare=(galera-4 mariadb-server) ;;
+  # Not a database: the session bus for tests of desktop notifications.
+  dbus)        suite=bookworm packages=(dbus-daemon) ;;
   *) echo "fetch.sh: unknown kind '$kind'" >&2; exit 2 ;;
 esac
 

@@ -1,1 +1,143 @@
-//! (to come)
+//! The broker: every socket, every subscription, one thread. Reading order: [`Limits`]; the rules without any socket
+//! (`session`, `filter`, `topics`, `feed`, `outbox`, `recent`); the peers and what passes between them (`conn`,
+//! `delivery`, `hub`); the system's side (`listener`, `server`); and the seam to the event log ([`event_log`]). It
+//! never touches the database, and never waits for anything but its poll.
+
+mod conn;
+mod delivery;
+mod event_log;
+mod feed;
+mod filter;
+mod hub;
+mod limits;
+mod listener;
+mod memory_log;
+mod outbox;
+mod recent;
+mod server;
+mod session;
+mod topics;
+
+pub use event_log::{Announcer, Event, LogHead, Read};
+pub use limits::Limits;
+pub use listener::StartError;
+pub use memory_log::MemoryLog;
+
+use crate::{bell::Bell, config};
+use crossbeam_channel::{Receiver, bounded};
+use hub::Hub;
+use mio::{Poll, Waker};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use server::{Server, WAKER};
+use session::Rules;
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+/// File descriptors left to the rest of the daemon: the pool, the log file, templates.
+const OTHER_FILES: u64 = 128;
+
+/// A running broker.
+pub struct Broker {
+    addresses: Vec<SocketAddr>,
+    stop: Arc<AtomicBool>,
+    waker: Arc<Waker>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Broker {
+    /// Binds all listeners and starts the thread. `head` is where the log stands now; all that comes after it is to
+    /// be told by the announcer, and every [`Read`] to be answered by it. The `bells` ring at each RING.
+    pub fn start(
+        config: &config::Broker,
+        insecure: bool,
+        head: LogHead,
+        bells: Vec<Bell>,
+    ) -> Result<(Broker, Announcer, Receiver<Read>), StartError> {
+        let limits = Limits {
+            ping_interval: Duration::from_secs(config.ping_s.max(1).into()),
+            max_connections: config.max_connections.min(room_for_connections(config.max_connections)),
+            ..Limits::default()
+        };
+        Broker::start_with(config, limits, insecure, head, bells)
+    }
+
+    /// The same with limits of one's own, which stand for what `config` says of them: for tests and simulations.
+    pub fn start_with(
+        config: &config::Broker,
+        limits: Limits,
+        insecure: bool,
+        head: LogHead,
+        bells: Vec<Bell>,
+    ) -> Result<(Broker, Announcer, Receiver<Read>), StartError> {
+        let listeners = listener::bind(config, insecure)?;
+        let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr()).collect();
+        addresses.iter().for_each(|address| log::info!("listening on {address}"));
+        if let Some(path) = &config.socket {
+            log::info!("listening on {}", path.display());
+        }
+
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let (ask, reads) = bounded(limits.reads);
+        let (tell, news) = bounded(limits.news);
+        let token = config.token.clone().filter(|token| !token.0.is_empty());
+        let rules = Rules { limits, token, states: config.states.clone() };
+        let stop = Arc::new(AtomicBool::new(false));
+        let server = Server::new(poll, listeners, Hub::new(rules, head, ask, bells), news, stop.clone())?;
+        let thread = thread::Builder::new().name("broker".into()).spawn(|| server.run())?;
+        let announcer = Announcer { news: tell, waker: waker.clone() };
+        Ok((Broker { addresses, stop, waker, thread }, announcer, reads))
+    }
+
+    /// The TCP addresses in the order of the settings, with the port that port 0 became.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Asks the broker to end: peers get what is queued and ERROR 8, for a short time. May be called again.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        if let Err(error) = self.waker.wake() {
+            log::error!("cannot wake the broker: {error}");
+        }
+    }
+
+    /// Whether the thread has ended: without [`Self::stop`], by a failure that [`Self::join`] tells.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Waits for the thread. The outer error is a panic, the inner one the poll's.
+    pub fn join(self) -> thread::Result<io::Result<()>> {
+        self.thread.join()
+    }
+}
+
+/// Raises the soft limit of open files as far as the hard one and `wanted` go; how many peers there is room for.
+fn room_for_connections(wanted: usize) -> usize {
+    let wanted = wanted as u64;
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        let target = (wanted + OTHER_FILES).clamp(soft.min(hard), hard);
+        setrlimit(Resource::RLIMIT_NOFILE, target, hard).map(|()| target)
+    });
+    match raised {
+        Ok(files) if files >= wanted + OTHER_FILES => wanted as usize,
+        Ok(files) => {
+            let room = files.saturating_sub(OTHER_FILES).max(1);
+            log::warn!("room for {room} connections only: raise the limit of open files (ulimit -Hn) above {files}");
+            room as usize
+        }
+        Err(error) => {
+            log::warn!("cannot raise the limit of open files: {error}");
+            wanted as usize
+        }
+    }
+}

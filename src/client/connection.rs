@@ -11,7 +11,7 @@ use crate::wire::{
     self, ClientMessage, MAX_FRAME, MAX_FRAME_BEFORE_WELCOME, MAX_NAME_CHARS, Role, ServerMessage, Splitter,
 };
 
-/// For connecting, and again for the broker's first answer.
+/// For a connection and its WELCOME, and again for SUBSCRIBED.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A broker that takes no byte for so long is given up.
@@ -44,15 +44,16 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects, says HELLO and waits for WELCOME.
-    pub fn open(peer: &Peer, role: Role) -> Result<Connection, Error> {
+    /// Connects, says HELLO and waits for WELCOME; both within this time.
+    pub fn open(peer: &Peer, role: Role, within: Duration) -> Result<Connection, Error> {
         let token = peer.token.as_ref().map_or("", |token| &token.0);
         // Said here, in words, rather than by the broker, which would drop the connection.
         if peer.name.chars().count() > MAX_NAME_CHARS || peer.name.chars().any(char::is_control) {
             return Err(Error::Invalid(wire::Error::Malformed("a name that is not at most 64 printable characters")));
         }
+        let deadline = Instant::now() + within;
         let unreachable = |cause| Error::Unreachable { address: peer.address.clone(), cause };
-        let stream = Stream::connect(&peer.address, PATIENCE).map_err(unreachable)?;
+        let stream = Stream::connect(&peer.address, within).map_err(unreachable)?;
         stream.set_write_timeout(WRITE_TIMEOUT).map_err(unreachable)?;
         let mut connection = Connection {
             stream,
@@ -65,7 +66,7 @@ impl Connection {
             ping_interval: Duration::ZERO,
         };
         connection.send(&ClientMessage::Hello { role, name: &peer.name, token })?;
-        connection.await_welcome(Instant::now() + PATIENCE)?;
+        connection.await_welcome(deadline)?;
         Ok(connection)
     }
 

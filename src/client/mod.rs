@@ -4,6 +4,7 @@
 
 mod backoff;
 mod connection;
+mod failure;
 mod input;
 mod position;
 mod publisher;

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     Address, Error, Peer,
-    connection::{Connection, Incoming},
+    connection::{Connection, Incoming, PATIENCE},
     stream::Stream,
 };
 use crate::wire::{self, ClientMessage, MAX_PAYLOAD, Role, State};
@@ -68,7 +68,7 @@ struct Heard {
 impl Publisher {
     /// Connects once; see [`Error`] for what may go wrong.
     pub fn connect(peer: &Peer) -> Result<Publisher, Error> {
-        let connection = Connection::open(peer, Role::Publisher)?;
+        let connection = Connection::open(peer, Role::Publisher, PATIENCE)?;
         let line =
             Arc::new(Line { writer: Mutex::new(connection.stream()?), heard: Mutex::default(), news: Condvar::new() });
         let stop = connection.stream()?;

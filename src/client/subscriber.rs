@@ -91,7 +91,7 @@ impl Subscriber {
         let position = Position::new(subscription.since);
         let link = Link::Down { retry_at: Instant::now() };
         let mut subscriber = Subscriber { peer, subscription, position, backoff: Backoff::default(), link };
-        subscriber.open()?;
+        subscriber.open(None)?;
         Ok(subscriber)
     }
 
@@ -110,8 +110,7 @@ impl Subscriber {
         self.recv_deadline(Instant::now().checked_add(timeout))
     }
 
-    /// The next delivery, or None if none comes before the deadline. An attempt to connect that has begun is
-    /// finished first, at most 20 s.
+    /// The next delivery, or None if none comes before the deadline.
     pub fn recv_deadline(&mut self, deadline: Option<Instant>) -> Result<Option<Delivery>, Error> {
         loop {
             match self.step(deadline) {
@@ -158,7 +157,7 @@ impl Subscriber {
                 std::thread::sleep(until.saturating_duration_since(now));
                 Ok(Step::Wait)
             }
-            Link::Down { .. } => Ok(if self.open()? { Step::Deliver(Delivery::OtherLog) } else { Step::Wait }),
+            Link::Down { .. } => Ok(if self.open(deadline)? { Step::Deliver(Delivery::OtherLog) } else { Step::Wait }),
             Link::Up { connection, since, heard, spoke } => {
                 let silent_at = *heard + silence(connection.ping_interval);
                 let until = deadline.map_or(silent_at, |deadline| deadline.min(silent_at));
@@ -188,9 +187,10 @@ impl Subscriber {
         }
     }
 
-    /// Connects, subscribes and waits for SUBSCRIBED. True: the broker has another log than before.
-    fn open(&mut self) -> Result<bool, Error> {
-        let mut connection = Connection::open(&self.peer, Role::Subscriber)?;
+    /// Connects, subscribes and waits for SUBSCRIBED, all before the deadline. True: the broker has another log than before.
+    fn open(&mut self, deadline: Option<Instant>) -> Result<bool, Error> {
+        let left = || deadline.map_or(PATIENCE, |d| d.saturating_duration_since(Instant::now()).min(PATIENCE));
+        let mut connection = Connection::open(&self.peer, Role::Subscriber, left())?;
         // On trial: if SUBSCRIBED does not come, the log has not been entered.
         let mut position = self.position;
         let other_log = position.enter(connection.log_id);
@@ -201,9 +201,9 @@ impl Subscriber {
             durable_only: self.subscription.durable_only,
             patterns,
         })?;
-        let deadline = Instant::now() + PATIENCE;
+        let answer_by = Instant::now() + left();
         loop {
-            match connection.next(Some(deadline))? {
+            match connection.next(Some(answer_by))? {
                 Some(message @ Incoming::Subscribed(_)) => {
                     position.note(&message);
                     break;

@@ -111,10 +111,6 @@ fn run(template: &Template, values: &Values, session: &mut Session) -> Result<()
     })
 }
 
-fn drop_database(db_name: &str, session: &mut Session) -> Result<(), JobError> {
-    Ok(session.conn()?.query_drop(format!("DROP DATABASE IF EXISTS {}", ident(db_name)))?)
-}
-
 impl Handler for Provisioner {
     fn reserve(&self, conn: &mut Conn, jobs: &[Job]) -> Result<(), Error> {
         // A name that can't be had is for `run` to tell.
@@ -124,34 +120,49 @@ impl Handler for Provisioner {
 
     fn run(&self, job: &Job, session: &mut Session) -> Result<Option<String>, JobError> {
         let (db_name, verdict) = self.enter(job, session)?;
-        let kind = self.templates_of(job);
+        let global_db = &self.naming.global_db;
         match verdict {
-            Verdict::Refuse(why) => return Err(JobError::Permanent(why)),
-            Verdict::DropAndBuild => drop_database(&db_name, session)?,
             Verdict::Build => {}
+            Verdict::DropAndBuild => {
+                session.conn()?.query_drop(format!("DROP DATABASE IF EXISTS {}", ident(&db_name)))?
+            }
+            Verdict::Refuse(why) => {
+                registry::forget(session.conn()?, global_db, &db_name, job)?;
+                return Err(JobError::Permanent(why));
+            }
         }
-        let built = kind.map_err(Broken::Failed).and_then(|kind| self.build(job, &db_name, kind, session));
-        match built {
+        let kind = self.templates_of(job).map_err(Broken::Failed);
+        match kind.and_then(|kind| self.build(job, &db_name, kind, session)) {
             Ok(()) => Ok(Some(db_name)),
-            Err(Broken::NotOurs(text)) => Err(JobError::Permanent(text)),
+            Err(Broken::NotOurs(text)) => {
+                registry::forget(session.conn()?, global_db, &db_name, job)?;
+                Err(JobError::Permanent(text))
+            }
             // The next attempt drops what is there; this one has lost its connection or its right to do so.
             Err(Broken::Failed(error @ JobError::Interrupted(_))) => Err(error),
-            Err(Broken::Failed(error)) => drop_database(&db_name, session).and(Err(error)),
+            Err(Broken::Failed(error)) => {
+                Err(match registry::drop_half_made(session.conn()?, global_db, &db_name, job) {
+                    Ok(()) => error,
+                    Err(undo) if class(&undo) == Class::Never => {
+                        error.and_also(&format!("and it could not be undone: {}", told(&undo)))
+                    }
+                    Err(undo) => undo.into(),
+                })
+            }
         }
     }
 
     fn abandon(&self, job: &Job, session: &mut Session) -> Result<(), JobError> {
         match self.enter(job, session)? {
-            (db_name, Verdict::DropAndBuild) => drop_database(&db_name, session),
+            (db_name, Verdict::DropAndBuild | Verdict::Build) => {
+                Ok(registry::drop_half_made(session.conn()?, &self.naming.global_db, &db_name, job)?)
+            }
             _ => Ok(()),
         }
     }
 
     fn settle(&self, conn: &mut Conn, endings: &[&Ending]) -> Result<(), Error> {
-        let ids = |wanted: fn(&Ended) -> bool| -> Vec<u64> {
-            endings.iter().filter(|e| wanted(&e.outcome.ended)).map(|e| e.outcome.job.id).collect()
-        };
-        registry::ready(conn, &ids(|ended| matches!(ended, Ended::Done { .. })))?;
-        registry::forget(conn, &ids(|ended| matches!(ended, Ended::Failed { .. })))
+        let done = endings.iter().filter(|ending| matches!(ending.outcome.ended, Ended::Done { .. }));
+        registry::ready(conn, &done.map(|ending| ending.outcome.job.id).collect::<Vec<_>>())
     }
 }

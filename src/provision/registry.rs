@@ -4,7 +4,7 @@
 use mysql::{Conn, Error, prelude::Queryable};
 
 use crate::{
-    db::{code, id_list, ident, literal, told},
+    db::{code, id_list, ident, literal, run_script, told},
     queue::{Job, JobError},
 };
 
@@ -88,12 +88,21 @@ pub fn ready(conn: &mut Conn, ids: &[u64]) -> Result<(), Error> {
     conn.query_drop(format!("UPDATE res_database SET state = 'ready' WHERE res_id IN ({})", id_list(ids)))
 }
 
-/// Forgets the half-made databases of these jobs, which their worker has dropped; part of the outcome's transaction.
-pub fn forget(conn: &mut Conn, ids: &[u64]) -> Result<(), Error> {
-    if ids.is_empty() {
-        return Ok(());
-    }
-    conn.query_drop(format!("DELETE FROM res_database WHERE res_id IN ({}) AND state = 'making'", id_list(ids)))
+/// Forgets a name that `job` entered and that is not its database after all.
+pub fn forget(conn: &mut Conn, global_db: &str, db_name: &str, job: &Job) -> Result<(), Error> {
+    conn.query_drop(forgetting(global_db, db_name, job))
+}
+
+/// Drops what `job` half made under `db_name` and forgets it, in that order and one round trip: where the first
+/// fails the registry still knows.
+pub fn drop_half_made(conn: &mut Conn, global_db: &str, db_name: &str, job: &Job) -> Result<(), Error> {
+    let script = format!("DROP DATABASE IF EXISTS {}; {}", ident(db_name), forgetting(global_db, db_name, job));
+    run_script(conn, &script).map_err(|(_, error)| error)
+}
+
+fn forgetting(global_db: &str, db_name: &str, job: &Job) -> String {
+    let (global_db, name) = (ident(global_db), literal(db_name));
+    format!("DELETE FROM {global_db}.res_database WHERE db_name = {name} AND res_id = {} AND state = 'making'", job.id)
 }
 
 /// Takes the lock for `db_name` and reads what there is under that name, in one round trip. Who holds the lock is a

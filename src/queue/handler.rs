@@ -19,6 +19,17 @@ pub enum JobError {
     Interrupted(String),
 }
 
+impl JobError {
+    /// The same with more to tell.
+    pub fn and_also(self, more: &str) -> JobError {
+        match self {
+            JobError::Failed(text) => JobError::Failed(format!("{text}; {more}")),
+            JobError::Permanent(text) => JobError::Permanent(format!("{text}; {more}")),
+            JobError::Interrupted(text) => JobError::Interrupted(format!("{text}; {more}")),
+        }
+    }
+}
+
 impl From<Error> for JobError {
     fn from(error: Error) -> JobError {
         match class(&error) {

@@ -107,13 +107,17 @@ pub fn backoff(attempt: u32, chance: f64) -> Duration {
 pub struct Buffer {
     workers: usize,
     size: usize,
+    /// Claims in a row that found nothing left of the one before.
+    starved: u32,
 }
 
 impl Buffer {
     pub const LARGEST: usize = 512;
+    /// The first claims of all find nothing left because idle workers took it, not because these are fast.
+    const PROOF: u32 = 3;
 
     pub fn new(workers: usize) -> Buffer {
-        Buffer { workers, size: workers }
+        Buffer { workers, size: workers, starved: 0 }
     }
 
     /// How many to claim when `waiting` are claimed and unstarted: none until half of them have been taken.
@@ -123,7 +127,8 @@ impl Buffer {
 
     /// A full claim came in and found `waiting` jobs left of the one before.
     pub fn claimed(&mut self, waiting: usize) {
-        if waiting == 0 {
+        self.starved = if waiting == 0 { self.starved + 1 } else { 0 };
+        if self.starved >= Buffer::PROOF {
             self.size = (self.size * 2).min(Buffer::LARGEST.max(self.workers));
         } else if waiting * 4 > self.size {
             self.size = (self.size - self.size / 4).max(self.workers);
@@ -180,6 +185,9 @@ mod tests {
     fn the_buffer_grows_only_while_the_workers_wait_for_claims() {
         let mut buffer = Buffer::new(5);
         assert_eq!((buffer.room(0), buffer.room(3), buffer.room(2)), (5, 0, 3));
+        buffer.claimed(0);
+        buffer.claimed(0);
+        assert_eq!(buffer.room(0), 5, "idle workers are no proof");
         buffer.claimed(0);
         buffer.claimed(0);
         assert_eq!(buffer.room(0), 20);

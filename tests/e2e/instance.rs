@@ -58,6 +58,17 @@ impl<'a> Instance<'a> {
         self.dir.path()
     }
 
+    /// A folder of templates with these files, for `--sql-dir`.
+    pub fn sql_dir(&self, files: &[(&str, &str)]) -> PathBuf {
+        let dir = self.dir.path().join("sql");
+        for (name, text) in files {
+            let path = dir.join(name);
+            std::fs::create_dir_all(path.parent().expect("below the folder")).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        dir
+    }
+
     /// The broker's Unix socket.
     pub fn broker_socket(&self) -> PathBuf {
         self.dir.path().join("broker.sock")

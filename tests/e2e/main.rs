@@ -1,12 +1,21 @@
 //! The real binaries against a real server.
+
 #![allow(dead_code)] // not every test uses all of the harness
 
+mod clients;
+mod commands;
+mod crash;
 mod cron;
 mod harness;
 mod install;
 mod instance;
 mod make;
+mod names;
 mod program;
+mod protocol;
 mod server;
+mod setup;
+mod stopping;
+mod templates;
 mod testdb;
 mod udf;

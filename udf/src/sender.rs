@@ -3,7 +3,7 @@
 //! takes nothing holds up no other.
 
 use crate::abi;
-use crate::config;
+use crate::config::{self, Addr};
 use crate::inbox::{Inbox, Outlet};
 use crate::link::Link;
 use crate::log::Log;
@@ -125,7 +125,8 @@ impl<'a> Sender<'a> {
                 return self.retry(now);
             }
         };
-        self.log.tell(now, "settings", "read");
+        let addrs: Vec<_> = settings.addrs.iter().map(Addr::to_string).collect();
+        self.log.tell(now, "settings", &format!("daemons at {}", addrs.join(", ")));
         for i in (0..self.links.len()).rev() {
             if !settings.addrs.contains(&self.links[i].addr) {
                 self.lose(i, now, "no longer in the settings");

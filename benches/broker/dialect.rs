@@ -1,0 +1,128 @@
+//! What the three servers are told and what they say, as far as one topic needs it. The measuring client is the same
+//! for all; only this differs.
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    Resq,
+    Nats,
+    Redis,
+}
+
+pub const ALL: [Dialect; 3] = [Dialect::Resq, Dialect::Nats, Dialect::Redis];
+
+/// The first complete message of a buffer: how long it is, and where its payload lies if it is an event.
+pub struct Message<'a> {
+    pub bytes: usize,
+    pub payload: Option<&'a [u8]>,
+}
+
+impl Dialect {
+    pub fn name(self) -> &'static str {
+        match self {
+            Dialect::Resq => "resq",
+            Dialect::Nats => "nats",
+            Dialect::Redis => "redis",
+        }
+    }
+
+    /// What a subscriber says; the server answers it, see [`Dialect::is_ready`].
+    pub fn subscribe(self) -> Vec<u8> {
+        match self {
+            Dialect::Resq => {
+                let hello = b"\0\0\0\x09\x01\x01\x02\0\x01s\0\0".to_vec();
+                let hello = [&(hello.len() as u32 - 4).to_be_bytes()[..], &hello[4..]].concat();
+                [&hello[..], b"\0\0\0\x12\x02\0\0\0\0\0\0\0\0\0\0\x01\0\x04news"].concat()
+            }
+            Dialect::Nats => b"CONNECT {\"verbose\":false,\"pedantic\":false}\r\nSUB news 1\r\nPING\r\n".to_vec(),
+            Dialect::Redis => b"*2\r\n$9\r\nSUBSCRIBE\r\n$4\r\nnews\r\n".to_vec(),
+        }
+    }
+
+    /// The server's message that says that the subscription stands.
+    pub fn is_ready(self, message: &[u8]) -> bool {
+        match self {
+            Dialect::Resq => message[4] == 0x82,
+            Dialect::Nats => message.starts_with(b"PONG"),
+            Dialect::Redis => message.starts_with(b"*3\r\n$9"),
+        }
+    }
+
+    pub fn greet_as_publisher(self) -> Vec<u8> {
+        match self {
+            Dialect::Resq => b"\0\0\0\x08\x01\x01\x01\0\x01p\0\0".to_vec(),
+            Dialect::Nats => b"CONNECT {\"verbose\":false,\"pedantic\":false}\r\n".to_vec(),
+            Dialect::Redis => Vec::new(),
+        }
+    }
+
+    pub fn publish(self, payload: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Dialect::Resq => {
+                out.extend_from_slice(&(payload.len() as u32 + 7).to_be_bytes());
+                out.extend_from_slice(b"\x03\0\x04news");
+                out.extend_from_slice(payload);
+            }
+            Dialect::Nats => {
+                out.extend_from_slice(format!("PUB news {}\r\n", payload.len()).as_bytes());
+                out.extend_from_slice(payload);
+                out.extend_from_slice(b"\r\n");
+            }
+            Dialect::Redis => {
+                out.extend_from_slice(
+                    format!("*3\r\n$7\r\nPUBLISH\r\n$4\r\nnews\r\n${}\r\n", payload.len()).as_bytes(),
+                );
+                out.extend_from_slice(payload);
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+
+    pub fn first_message(self, buffer: &[u8]) -> Option<Message<'_>> {
+        match self {
+            Dialect::Resq => {
+                let bytes = u32::from_be_bytes(*buffer.first_chunk()?) as usize + 4;
+                let message = buffer.get(..bytes)?;
+                assert!(message[4] < 0x84, "a gap or an error: {message:?}");
+                let payload = (message[4] == 0x83)
+                    .then(|| &message[23 + u16::from_be_bytes([message[21], message[22]]) as usize..]);
+                Some(Message { bytes, payload })
+            }
+            Dialect::Nats => {
+                let line = line(buffer, 0)?;
+                if !buffer.starts_with(b"MSG ") {
+                    assert!(!buffer.starts_with(b"-"), "{:?}", String::from_utf8_lossy(buffer));
+                    return Some(Message { bytes: line, payload: None });
+                }
+                let size = buffer[..line - 2].rsplit(|&byte| byte == b' ').next().map(number)?;
+                let payload = buffer.get(line..line + size + 2)?;
+                Some(Message { bytes: line + size + 2, payload: Some(&payload[..size]) })
+            }
+            Dialect::Redis => {
+                let first = line(buffer, 0)?;
+                if buffer[0] != b'*' {
+                    assert_ne!(buffer[0], b'-', "{:?}", String::from_utf8_lossy(buffer));
+                    return Some(Message { bytes: first, payload: None });
+                }
+                let mut at = first;
+                let mut last = &buffer[..0];
+                for _ in 0..number(&buffer[1..first - 2]) {
+                    let end = line(buffer, at)?;
+                    let size = if buffer[at] == b'$' { number(&buffer[at + 1..end - 2]) + 2 } else { 0 };
+                    last = buffer.get(end..end + size)?;
+                    at = end + size;
+                }
+                let payload = buffer[first..].starts_with(b"$7\r\nmessage").then(|| &last[..last.len() - 2]);
+                Some(Message { bytes: at, payload })
+            }
+        }
+    }
+}
+
+/// Where the line that begins at `from` ends, behind its CRLF.
+fn line(buffer: &[u8], from: usize) -> Option<usize> {
+    buffer.get(from..)?.iter().position(|&byte| byte == b'\n').map(|at| from + at + 1)
+}
+
+fn number(digits: &[u8]) -> usize {
+    digits.iter().fold(0, |number, digit| number * 10 + usize::from(digit - b'0'))
+}

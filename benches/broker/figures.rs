@@ -1,0 +1,83 @@
+//! The figures themselves: what is done to a server and what is counted.
+
+use crate::{load::Subscribers, server::Server};
+use std::time::{Duration, Instant};
+
+/// Events on their way at once: so few that none of the servers calls a reading subscriber slow.
+const WINDOW: u64 = 2_048;
+
+/// Events in one write of the publisher.
+const BATCH: u64 = 64;
+
+const RUN: Duration = Duration::from_secs(2);
+
+/// Deliveries a second, counted where they arrive, while the publisher keeps the window full.
+pub fn deliveries_per_s(server: &Server, subscribers: usize) -> f64 {
+    let mut subscribers = Subscribers::connect(server, subscribers);
+    let mut publisher = subscribers.publisher(server);
+    let start = Instant::now();
+    while start.elapsed() < RUN {
+        let under_way = publisher.published - subscribers.delivered / subscribers.len();
+        publisher.publish(if under_way + BATCH <= WINDOW { BATCH } else { 0 });
+        subscribers.receive(Some(Duration::from_millis(1)), |_| {});
+    }
+    let rate = subscribers.delivered as f64 / start.elapsed().as_secs_f64();
+    while subscribers.delivered < publisher.published * subscribers.len() {
+        publisher.publish(0);
+        subscribers.receive(Some(Duration::from_millis(1)), |_| {});
+        assert!(start.elapsed() < RUN * 10, "events were lost");
+    }
+    rate
+}
+
+/// The given percentile of the time from publishing to decoding, in µs.
+pub fn latency_us(server: &Server, percentile: usize) -> f64 {
+    let mut subscribers = Subscribers::connect(server, 10);
+    let mut publisher = subscribers.publisher(server);
+    let mut times = Vec::new();
+    let start = Instant::now();
+    for tick in 1..=2_000 {
+        publisher.publish(1);
+        let next = start + Duration::from_millis(tick);
+        while let Some(left) = next.checked_duration_since(Instant::now()) {
+            // The poll counts whole milliseconds: it is not to sleep past the next event.
+            let wait = if left > Duration::from_millis(1) { left } else { Duration::ZERO };
+            subscribers.receive(Some(wait), |time| times.push(time));
+        }
+    }
+    times.sort_unstable();
+    times[times.len() * percentile / 100].as_secs_f64() * 1e6
+}
+
+/// What each of many idle subscribers adds to the server's memory.
+pub fn resident_bytes(server: &Server) -> f64 {
+    const IDLE: usize = 10_000;
+    let before = server.resident_bytes();
+    let _subscribers = Subscribers::connect(server, IDLE);
+    (server.resident_bytes() - before) / IDLE as f64
+}
+
+/// From publishing one event until the last of many subscribers has it, in µs.
+pub fn one_to_all_us(server: &Server) -> f64 {
+    let mut subscribers = Subscribers::connect(server, 10_000);
+    let mut publisher = subscribers.publisher(server);
+    let mut worst = Duration::ZERO;
+    for event in 1..=3 {
+        let start = Instant::now();
+        publisher.publish(1);
+        while subscribers.delivered < event * subscribers.len() {
+            subscribers.receive(Some(Duration::from_secs(1)), |_| {});
+            assert!(start.elapsed() < Duration::from_secs(10), "events were lost");
+        }
+        worst = worst.max(start.elapsed());
+    }
+    worst.as_secs_f64() * 1e6
+}
+
+/// How often the server's threads woke up in five seconds in which nothing happened.
+pub fn wake_ups(server: &Server) -> f64 {
+    let _subscribers = Subscribers::connect(server, 1_000);
+    let before = server.sleeps();
+    std::thread::sleep(Duration::from_secs(5));
+    server.sleeps() - before
+}

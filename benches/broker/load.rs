@@ -1,0 +1,159 @@
+//! The measuring client: one publisher and many subscribers on one poll, alike for every server. Each event carries
+//! its number and the time it was sent; each subscriber checks that it gets every one of them, in order.
+
+use crate::{dialect::Dialect, server::Server};
+use mio::{Events, Interest, Poll, Token, net::TcpStream};
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    time::{Duration, Instant},
+};
+
+pub const PAYLOAD: usize = 128;
+
+/// Longer than any server needs; then the run has failed.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+pub struct Subscribers {
+    dialect: Dialect,
+    poll: Poll,
+    subscribers: Vec<Subscriber>,
+    buffer: Vec<u8>,
+    began: Instant,
+    pub delivered: u64,
+}
+
+struct Subscriber {
+    stream: TcpStream,
+    /// The beginning of a message whose end has not come.
+    partial: Vec<u8>,
+    ready: bool,
+    received: u64,
+}
+
+impl Subscribers {
+    /// Connects so many and waits until all their subscriptions stand.
+    pub fn connect(server: &Server, count: usize) -> Subscribers {
+        let dialect = server.dialect;
+        let poll = Poll::new().expect("a poll");
+        let mut all = Subscribers {
+            dialect,
+            poll,
+            subscribers: Vec::new(),
+            buffer: vec![0; 256 << 10],
+            began: Instant::now(),
+            delivered: 0,
+        };
+        // Not more at once than a listener's queue holds.
+        while all.subscribers.len() < count {
+            for _ in 0..100.min(count - all.subscribers.len()) {
+                let mut stream = std::net::TcpStream::connect(server.address).expect("it listens");
+                stream.write_all(&dialect.subscribe()).expect("it reads");
+                stream.set_nonblocking(true).expect("a socket");
+                let mut stream = TcpStream::from_std(stream);
+                let token = Token(all.subscribers.len());
+                all.poll.registry().register(&mut stream, token, Interest::READABLE).expect("a place in the poll");
+                all.subscribers.push(Subscriber { stream, partial: Vec::new(), ready: false, received: 0 });
+            }
+            let deadline = Instant::now() + DEADLINE;
+            while !all.subscribers.iter().all(|subscriber| subscriber.ready) {
+                assert!(Instant::now() < deadline, "subscriptions take too long");
+                all.receive(Some(Duration::from_millis(100)), |_| {});
+            }
+        }
+        all
+    }
+
+    pub fn len(&self) -> u64 {
+        self.subscribers.len() as u64
+    }
+
+    /// Takes all that is there now; waits for something so long. Calls `each` with the time each event was on its way.
+    pub fn receive(&mut self, timeout: Option<Duration>, mut each: impl FnMut(Duration)) {
+        let mut events = Events::with_capacity(1_024);
+        match self.poll.poll(&mut events, timeout) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return,
+            result => result.expect("the poll"),
+        }
+        let now = self.began.elapsed();
+        for event in &events {
+            let subscriber = &mut self.subscribers[event.token().0];
+            loop {
+                let kept = subscriber.partial.len();
+                self.buffer[..kept].copy_from_slice(&subscriber.partial);
+                let read = match subscriber.stream.read(&mut self.buffer[kept..]) {
+                    Ok(0) => panic!("the server closed"),
+                    Ok(bytes) => bytes,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) => panic!("{error}"),
+                };
+                let mut rest = &self.buffer[..kept + read];
+                while let Some(message) = self.dialect.first_message(rest) {
+                    match message.payload {
+                        Some(payload) => {
+                            let (number, sent) = read_payload(payload);
+                            assert_eq!(number, subscriber.received, "out of order, or lost");
+                            subscriber.received += 1;
+                            self.delivered += 1;
+                            each(now.saturating_sub(sent));
+                        }
+                        None => subscriber.ready |= self.dialect.is_ready(rest),
+                    }
+                    rest = &rest[message.bytes..];
+                }
+                subscriber.partial.clear();
+                subscriber.partial.extend_from_slice(rest);
+            }
+        }
+    }
+
+    pub fn publisher(&self, server: &Server) -> Publisher {
+        let mut stream = std::net::TcpStream::connect(server.address).expect("it listens");
+        stream.set_nodelay(true).expect("a socket");
+        stream.write_all(&self.dialect.greet_as_publisher()).expect("it reads");
+        stream.set_nonblocking(true).expect("a socket");
+        Publisher { dialect: self.dialect, stream, began: self.began, queued: Vec::new(), published: 0 }
+    }
+}
+
+pub struct Publisher {
+    dialect: Dialect,
+    stream: std::net::TcpStream,
+    began: Instant,
+    queued: Vec<u8>,
+    pub published: u64,
+}
+
+impl Publisher {
+    /// Publishes so many events in one go, as far as the socket takes them; the rest goes with the next.
+    pub fn publish(&mut self, events: u64) {
+        for _ in 0..events {
+            let mut payload = [b'.'; PAYLOAD];
+            payload[..8].copy_from_slice(&self.published.to_be_bytes());
+            payload[8..16].copy_from_slice(&(self.began.elapsed().as_nanos() as u64).to_be_bytes());
+            self.dialect.publish(&payload, &mut self.queued);
+            self.published += 1;
+        }
+        while !self.queued.is_empty() {
+            match self.stream.write(&self.queued) {
+                Ok(bytes) => drop(self.queued.drain(..bytes)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        // Answers, where the server gives any.
+        while matches!(self.stream.read(&mut [0; 16 << 10]), Ok(1..)) {}
+    }
+}
+
+fn read_payload(payload: &[u8]) -> (u64, Duration) {
+    assert_eq!(payload.len(), PAYLOAD);
+    let number = |at: usize| u64::from_be_bytes(payload[at..at + 8].try_into().expect("eight bytes"));
+    (number(0), Duration::from_nanos(number(8)))
+}
+
+/// The client and each server need a file for each connection.
+pub fn raise_open_files() -> io::Result<()> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
+}

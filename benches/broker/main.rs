@@ -1,0 +1,82 @@
+//! The broker's figures, and those of NATS and Redis where they are installed, all of one run and by one measuring
+//! client: deliveries a second by fan-out, latency at a steady rate, the cost of idle subscribers.
+//!
+//! Each server is a process of its own (this program again, called with `serve`, is ours). Their turns are interleaved
+//! and medians compared, so that a neighbour's load falls on all of them alike. Arguments pick figures by name.
+
+mod dialect;
+mod figures;
+mod load;
+mod server;
+
+use dialect::{ALL, Dialect};
+use server::Server;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    if let [command, port] = &arguments[..]
+        && command == "serve"
+    {
+        return server::serve(port.parse().expect("a port"));
+    }
+    load::raise_open_files().expect("more open files");
+    let wanted = |figure: &str| arguments.is_empty() || arguments.iter().any(|argument| argument == figure);
+    for subscribers in [1, 100, 1_000] {
+        if wanted(&format!("fan-out-{subscribers}")) {
+            let unit = format!("deliveries a second to {subscribers} subscribers");
+            compare(&unit, 5, More, |server| figures::deliveries_per_s(server, subscribers));
+        }
+    }
+    if wanted("latency") {
+        for percentile in [50, 99] {
+            let unit = format!("p{percentile} in µs, 1,000 events a second to 10 subscribers");
+            compare(&unit, 5, Less, |server| figures::latency_us(server, percentile));
+        }
+    }
+    if wanted("idle") {
+        compare("resident bytes for each of 10,000 idle subscribers", 1, Less, figures::resident_bytes);
+        compare("µs until one event is with all of 10,000 subscribers", 3, Less, figures::one_to_all_us);
+        compare("wake-ups in 5 s with 1,000 idle subscribers", 1, Less, figures::wake_ups);
+    }
+}
+
+/// Which of two results is the better one.
+#[derive(PartialEq, Eq)]
+enum Better {
+    More,
+    Less,
+}
+use Better::{Less, More};
+
+/// Prints the median of each server's turns with the least and the most, and how ours stands to the better one of the
+/// others.
+fn compare(unit: &str, turns: usize, better: Better, measure: impl Fn(&Server) -> f64) {
+    let servers: Vec<Server> = ALL.into_iter().filter_map(Server::start).collect();
+    let mut results = vec![Vec::new(); servers.len()];
+    for _ in 0..turns {
+        for (server, results) in servers.iter().zip(&mut results) {
+            results.push(measure(server));
+        }
+    }
+    println!("{unit}");
+    let mut medians = Vec::new();
+    for (server, results) in servers.iter().zip(&mut results) {
+        results.sort_by(f64::total_cmp);
+        medians.push(results[turns / 2]);
+        println!(
+            "  {:5} {:>11.0}  ({:.0} to {:.0})",
+            server.dialect.name(),
+            results[turns / 2],
+            results[0],
+            results[turns - 1]
+        );
+    }
+    let others = medians.split_off(1).into_iter();
+    let ratio = match better {
+        More => others.reduce(f64::max).map(|best| medians[0] / best),
+        Less => others.reduce(f64::min).map(|best| best / medians[0]),
+    };
+    if let Some(ratio) = ratio {
+        println!("  {} is {ratio:.2} times as good as the better of the others", Dialect::Resq.name());
+    }
+}

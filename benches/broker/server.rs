@@ -1,0 +1,97 @@
+//! The three servers as processes of their own, each on a free port, ended with the benchmark.
+
+use crate::dialect::Dialect;
+use resq::{
+    broker::{Broker, LogHead, MemoryLog},
+    config,
+};
+use std::{
+    fs,
+    io::{self, Read},
+    net::{SocketAddr, TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+pub struct Server {
+    pub dialect: Dialect,
+    pub address: SocketAddr,
+    process: Child,
+}
+
+impl Server {
+    /// None where it is not installed.
+    pub fn start(dialect: Dialect) -> Option<Server> {
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+        let port = address.port().to_string();
+        let mut command = match dialect {
+            Dialect::Resq => {
+                let mut command = Command::new(std::env::current_exe().expect("this program"));
+                command.args(["serve", &port]);
+                command
+            }
+            Dialect::Nats => {
+                let mut command = Command::new("nats-server");
+                command.args(["-a", "127.0.0.1", "-p", &port]);
+                command
+            }
+            Dialect::Redis => {
+                let mut command = Command::new("redis-server");
+                command.args(["--port", &port, "--save", "", "--appendonly", "no", "--maxclients", "16000"]);
+                command
+            }
+        };
+        // Ours ends with its standard input.
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = match command.spawn() {
+            Ok(process) => process,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => panic!("{}: {error}", dialect.name()),
+        };
+        let server = Server { dialect, address, process };
+        let start = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            assert!(start.elapsed() < Duration::from_secs(10), "{} does not come up", dialect.name());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Some(server)
+    }
+
+    /// Bytes of memory that are really there.
+    pub fn resident_bytes(&self) -> f64 {
+        self.status("VmRSS:") * 1024.0
+    }
+
+    /// How often one of its threads has gone to sleep since it began: as often it was woken.
+    pub fn sleeps(&self) -> f64 {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.process.id())).expect("its threads");
+        threads.map(|thread| status(&thread.expect("a thread").path().join("status"), "voluntary_ctxt_switches:")).sum()
+    }
+
+    fn status(&self, key: &str) -> f64 {
+        status(format!("/proc/{}/status", self.process.id()).as_ref(), key)
+    }
+}
+
+fn status(path: &std::path::Path, key: &str) -> f64 {
+    let text = fs::read_to_string(path).expect("the process is there");
+    let line = text.lines().find_map(|line| line.strip_prefix(key)).expect("the line is there");
+    line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Our server's process: an empty log, the defaults, until standard input ends.
+pub fn serve(port: u16) {
+    let listen = vec![SocketAddr::from(([127, 0, 0, 1], port))];
+    let config = config::Broker { listen, ping_s: 600, ..config::Broker::default() };
+    let head = LogHead { log_id: 1, first_seq: 1, head_seq: 0 };
+    let (_broker, announcer, reads) = Broker::start(&config, false, head, Vec::new()).expect("it starts");
+    let _log = MemoryLog::start(announcer, reads, head, Vec::new());
+    let _ = io::stdin().read(&mut [0]);
+}

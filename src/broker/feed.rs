@@ -1,0 +1,139 @@
+//! Where one subscriber stands in the stream of events: live, or behind in the log; and what it missed. Decides what
+//! goes into its outbox. Pure.
+
+use super::{event_log::Event, filter::Filter, outbox::Outbox};
+use crate::wire::{Gap, ServerMessage};
+use std::sync::Arc;
+
+pub struct Feed {
+    pub filter: Filter,
+    pub durable_only: bool,
+    position: Position,
+    /// Ephemeral events dropped since it was last told.
+    dropped: u64,
+}
+
+/// Every matching durable event up to the position is in the outbox or beyond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Position {
+    /// At the head: gets each event as it comes.
+    Live,
+    /// Reads on after this number. `asked`: a page of the log is on its way.
+    Behind { after: u64, asked: bool },
+}
+
+impl Feed {
+    pub fn live(filter: Filter, durable_only: bool) -> Feed {
+        Feed { filter, durable_only, position: Position::Live, dropped: 0 }
+    }
+
+    pub fn behind(filter: Filter, durable_only: bool, after: u64) -> Feed {
+        Feed { position: Position::Behind { after, asked: false }, ..Feed::live(filter, durable_only) }
+    }
+
+    /// The number up to which delivery is complete.
+    pub fn complete_up_to(&self, head_seq: u64) -> u64 {
+        match self.position {
+            Position::Live => head_seq,
+            Position::Behind { after, .. } => after,
+        }
+    }
+
+    /// After which number it wants to read, if it is behind and no page is on its way.
+    pub fn wants(&self) -> Option<u64> {
+        match self.position {
+            Position::Behind { after, asked: false } => Some(after),
+            _ => None,
+        }
+    }
+
+    /// Whether the page after this number is the one on its way.
+    pub fn is_waiting_for(&self, after_seq: u64) -> bool {
+        self.position == Position::Behind { after: after_seq, asked: true }
+    }
+
+    pub fn answered(&mut self) {
+        if let Position::Behind { asked, .. } = &mut self.position {
+            *asked = false;
+        }
+    }
+
+    pub fn asked(&mut self) {
+        if let Position::Behind { asked, .. } = &mut self.position {
+            *asked = true;
+        }
+    }
+
+    /// The log keeps nothing below `first_seq`: says so if that concerns this subscriber, and goes on from there.
+    pub fn pruned(&mut self, first_seq: u64, head_seq: u64, outbox: &mut Outbox) {
+        if let Position::Behind { after, .. } = self.position
+            && after.saturating_add(1) < first_seq
+        {
+            outbox.push_message(&ServerMessage::Gap(Gap::Pruned(first_seq)));
+            self.advance_to(first_seq - 1, head_seq);
+        }
+    }
+
+    /// A new event that matches. Falls behind where there is no room for it.
+    pub fn durable(&mut self, event: &Event, outbox: &mut Outbox, limit: usize) {
+        if self.position != Position::Live {
+            return;
+        }
+        match outbox.has_room(event.frame.len(), limit) {
+            true => outbox.push(event.frame.clone()),
+            false => self.position = Position::Behind { after: event.seq - 1, asked: false },
+        }
+    }
+
+    /// An ephemeral event that matches. Where there is no room for it, it is counted and gone.
+    pub fn ephemeral(&mut self, frame: &Arc<[u8]>, outbox: &mut Outbox, limit: usize) {
+        if !outbox.has_room(frame.len(), limit) {
+            self.dropped += 1;
+            return;
+        }
+        self.tell_dropped(outbox);
+        outbox.push(frame.clone());
+    }
+
+    /// Says how many ephemeral events were dropped, if any were.
+    pub fn tell_dropped(&mut self, outbox: &mut Outbox) {
+        if self.dropped > 0 {
+            outbox.push_message(&ServerMessage::Gap(Gap::Dropped(self.dropped)));
+            self.dropped = 0;
+        }
+    }
+
+    /// Reads on: the next events of the log in order, matching or not; those it stands behind are passed over. Stops
+    /// where there is no room. At the head it is live again.
+    pub fn catch_up<'a>(
+        &mut self,
+        events: impl Iterator<Item = &'a Arc<Event>>,
+        head_seq: u64,
+        outbox: &mut Outbox,
+        limit: usize,
+    ) {
+        for event in events {
+            let Position::Behind { after, .. } = self.position else { return };
+            if event.seq <= after {
+                continue;
+            }
+            if self.filter.matches(&event.state) {
+                if !outbox.has_room(event.frame.len(), limit) {
+                    return;
+                }
+                outbox.push(event.frame.clone());
+            }
+            self.advance_to(event.seq, head_seq);
+        }
+    }
+
+    /// Nothing that matters lies between here and `seq`.
+    pub fn advance_to(&mut self, seq: u64, head_seq: u64) {
+        if let Position::Behind { asked, .. } = self.position {
+            self.position = match seq < head_seq {
+                true => Position::Behind { after: seq, asked },
+                false => Position::Live,
+            };
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The clock's rules with a clock of our own, and any frames in any order.
+
+use super::*;
+use crate::wire::{MAX_FRAME, split};
+use proptest::prelude::*;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn rules() -> Rules {
+    Rules { limits: Limits::default(), token: None, states: None }
+}
+
+fn say<'a>(
+    session: &mut Session,
+    message: &ClientMessage<'_>,
+    bytes: &'a mut Vec<u8>,
+    now: Instant,
+) -> Result<Action<'a>, Refusal> {
+    message.encode(bytes);
+    let (frame, _) = split(bytes, MAX_FRAME).unwrap().unwrap();
+    session.frame(frame, &rules(), now)
+}
+
+fn open(role: Role, now: Instant) -> Session {
+    let mut session = Session::new(now, &rules());
+    let hello = ClientMessage::Hello { role, name: "x", token: "" };
+    assert!(matches!(say(&mut session, &hello, &mut Vec::new(), now), Ok(Action::Welcome { .. })));
+    session
+}
+
+fn code(due: Due) -> Option<Code> {
+    match due {
+        Due::Refuse(refusal) => Some(refusal.code),
+        _ => None,
+    }
+}
+
+#[test]
+fn hello_has_five_seconds() {
+    let (rules, start) = (rules(), Instant::now());
+    let session = Session::new(start, &rules);
+    assert_eq!(session.due(&rules), Some(start + 5 * SECOND));
+    assert_eq!(session.tick(&rules, start + 4 * SECOND), Due::Nothing);
+    assert_eq!(code(session.tick(&rules, start + 5 * SECOND)), Some(Code::TimedOut));
+    assert_eq!(open(Role::Both, start).due(&rules), Some(start + 30 * SECOND));
+}
+
+#[test]
+fn one_ping_an_interval_while_the_peer_answers() {
+    let (rules, start) = (rules(), Instant::now());
+    let mut session = open(Role::Subscriber, start);
+    assert_eq!(session.tick(&rules, start + 29 * SECOND), Due::Nothing);
+    for round in 1..5 {
+        let now = start + 30 * round * SECOND;
+        assert_eq!(session.due(&rules), Some(now));
+        assert_eq!(session.tick(&rules, now), Due::Ping);
+        session.ping_queued(13);
+        session.wrote(true, 13, false, now);
+        session.heard();
+    }
+}
+
+#[test]
+fn silence_is_counted_from_the_pings_last_byte() {
+    let (rules, start) = (rules(), Instant::now());
+    let mut session = open(Role::Subscriber, start);
+    session.heard();
+    let pinged = start + 30 * SECOND;
+    session.ping_queued(113);
+    // 112 bytes of 113 have gone: the peer can't know yet.
+    session.wrote(true, 112, true, pinged);
+    assert_eq!(session.tick(&rules, pinged + 59 * SECOND), Due::Nothing);
+    let out = pinged + 50 * SECOND;
+    session.wrote(true, 113, false, out);
+    assert_eq!(session.due(&rules), Some(out + 30 * SECOND));
+    assert_eq!(session.tick(&rules, out + 29 * SECOND), Due::Nothing);
+    assert_eq!(code(session.tick(&rules, out + 30 * SECOND)), Some(Code::TimedOut));
+    session.heard();
+    assert_eq!(session.tick(&rules, out + 30 * SECOND), Due::Ping);
+}
+
+#[test]
+fn a_socket_that_takes_nothing_for_sixty_seconds_is_slow() {
+    let (rules, start) = (rules(), Instant::now());
+    let mut session = open(Role::Subscriber, start);
+    session.ping_queued(1_000);
+    session.wrote(true, 10, true, start);
+    session.wrote(false, 10, true, start + 30 * SECOND);
+    assert_eq!(session.due(&rules), Some(start + 60 * SECOND));
+    assert_eq!(session.tick(&rules, start + 59 * SECOND), Due::Nothing);
+    assert_eq!(code(session.tick(&rules, start + 60 * SECOND)), Some(Code::Slow));
+
+    session.wrote(true, 11, true, start + 59 * SECOND);
+    assert_eq!(session.tick(&rules, start + 118 * SECOND), Due::Nothing);
+    assert_eq!(code(session.tick(&rules, start + 119 * SECOND)), Some(Code::Slow));
+    session.wrote(true, 999, false, start + 118 * SECOND);
+    assert_eq!(session.due(&rules), None);
+}
+
+#[test]
+fn a_farewell_ends() {
+    let (rules, start) = (rules(), Instant::now());
+    let mut session = open(Role::Subscriber, start);
+    session.close(start, &rules);
+    session.close(start + SECOND, &rules);
+    assert_eq!(session.due(&rules), Some(start + 2 * SECOND));
+    assert_eq!(session.tick(&rules, start + SECOND), Due::Nothing);
+    assert_eq!(session.tick(&rules, start + 2 * SECOND), Due::Close);
+}
+
+#[test]
+fn tokens_are_equal_or_not() {
+    for (expected, offered, equal) in [
+        ("secret", "secret", true),
+        ("secret", "secreT", false),
+        ("secret", "secre", false),
+        ("secret", "secretsecret", false),
+        ("secret", "", false),
+        ("a", "aa", false),
+        ("", "", true),
+        ("", "a", false),
+    ] {
+        assert_eq!(same(expected.as_bytes(), offered.as_bytes()), equal, "{expected:?} {offered:?}");
+    }
+}
+
+fn any_message() -> impl Strategy<Value = ClientMessage<'static>> {
+    let role = prop_oneof![Just(Role::Publisher), Just(Role::Subscriber), Just(Role::Both)];
+    let patterns = vec![Pattern::Exact("A"), Pattern::Prefix("")];
+    prop_oneof![
+        2 => role.prop_map(|role| ClientMessage::Hello { role, name: "x", token: "" }),
+        1 => Just(ClientMessage::Subscribe { resume_after: Some(1), durable_only: false, patterns }),
+        1 => Just(ClientMessage::Publish { state: State::new("A").unwrap(), payload: b"{}" }),
+        1 => Just(ClientMessage::Ring),
+        1 => any::<u64>().prop_map(ClientMessage::Ping),
+        1 => any::<u64>().prop_map(ClientMessage::Pong),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2048))]
+
+    /// The rules said once more, as plainly as possible, against any order of messages.
+    #[test]
+    fn any_order_of_messages(messages in prop::collection::vec(any_message(), 1..12)) {
+        let now = Instant::now();
+        let mut session = Session::new(now, &rules());
+        let (mut role, mut subscribed) = (None::<Role>, false);
+        for message in messages {
+            let expected = match (role, &message) {
+                (None, ClientMessage::Hello { .. }) => None,
+                (None, _) | (Some(_), ClientMessage::Hello { .. }) => Some(Code::Malformed),
+                (Some(Role::Subscriber), ClientMessage::Publish { .. } | ClientMessage::Ring) => Some(Code::Role),
+                (Some(Role::Publisher), ClientMessage::Subscribe { .. }) => Some(Code::Role),
+                (Some(_), ClientMessage::Subscribe { .. }) if subscribed => Some(Code::Malformed),
+                _ => None,
+            };
+            let mut bytes = Vec::new();
+            let result = say(&mut session, &message, &mut bytes, now);
+            prop_assert_eq!(result.as_ref().err().map(|refusal| refusal.code), expected);
+            if result.is_err() {
+                session.close(now, &rules());
+                let after = say(&mut session, &ClientMessage::Ping(1), &mut Vec::new(), now).map(|action| action == Action::Nothing);
+                prop_assert_eq!(after, Ok(true));
+                break;
+            }
+            match message {
+                ClientMessage::Hello { role: new, .. } => role = Some(new),
+                ClientMessage::Subscribe { .. } => subscribed = true,
+                _ => {}
+            }
+        }
+    }
+
+    /// Whatever a stranger sends, the answer is an action or a refusal.
+    #[test]
+    fn any_bytes(frames in prop::collection::vec((0u8..8, prop::collection::vec(any::<u8>(), 0..40)), 1..10)) {
+        let now = Instant::now();
+        let mut session = open(Role::Both, now);
+        for (kind, body) in &frames {
+            let _ = session.frame(Frame { kind: *kind, body }, &rules(), now);
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! How a client's program ends when its connection does: the exit code, and what to do next.
+
+use super::Error;
+use crate::{
+    cli::{Exit, Failure},
+    wire::Code,
+};
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        let (exit, next) = match &error {
+            Error::Unreachable { .. } => {
+                (Exit::Unreachable, "; is it running, and are --host, --port or --socket right?")
+            }
+            Error::Refused { .. } if error.is_refusal(Code::Token) => {
+                (Exit::Unreachable, "; give its token by --token-file, RESQ_TOKEN or broker.token in a settings file")
+            }
+            Error::Refused { .. } if error.is_refusal(Code::State) => (Exit::Usage, ""),
+            Error::Refused { .. } if error.is_final() => (Exit::Failed, ""),
+            Error::Refused { .. } => (Exit::Unreachable, "; try again later"),
+            Error::Invalid(_) => (Exit::Usage, ""),
+            Error::TimedOut { .. } => (Exit::TimedOut, "; look at its log"),
+        };
+        Failure::new(exit, format!("{error}{next}"))
+    }
+}

@@ -1,0 +1,9 @@
+//! resq-client and resq-trigger, run as a user runs them, against a broker that can go away and come back.
+
+mod daemon;
+mod exec;
+mod listen;
+mod publish;
+mod python;
+#[cfg(feature = "toast")]
+mod toast;

@@ -1,0 +1,69 @@
+//! `resq-client --exec`: one program for each durable event, in order, with the event and without the secrets.
+
+use std::{os::unix::fs::PermissionsExt, path::PathBuf};
+
+use super::daemon::Daemon;
+use crate::program::wait_until;
+
+/// A shell script in the daemon's folder that appends what it prints to `out` there.
+fn script(daemon: &Daemon, text: &str) -> PathBuf {
+    let path = daemon.path("program");
+    let out = daemon.path("out");
+    std::fs::write(&path, format!("#!/bin/sh\n{{ {text}\n}} >> {}\n", out.display())).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    path
+}
+
+fn out(daemon: &Daemon) -> String {
+    std::fs::read_to_string(daemon.path("out")).unwrap_or_default()
+}
+
+#[test]
+fn runs_for_durable_events_alone_in_order_and_goes_on_after_failures() {
+    let mut daemon = Daemon::start();
+    let program = script(&daemon, "echo \"$RESQ_SEQ $RESQ_TIME $RESQ_STATE $RESQ_PAYLOAD $(cat)\"; exit \"$RESQ_SEQ\"");
+    let client = daemon.subscribed(&["--sub=A", "--count=4", "--exec", program.to_str().unwrap()]);
+    daemon.append("A", "0");
+    daemon.append("A", "$(reboot)");
+    daemon.trigger().args(["--state=A", "--payload=ephemeral"]).ok();
+    daemon.append("A", "'\"; exit");
+    let finished = client.wait();
+    assert_eq!(finished.code(), Some(0), "{finished}");
+    let line = |seq, payload: &str| format!("{seq} 2026-11-21T19:00:01.123456Z A {payload} {payload}\n");
+    assert_eq!(out(&daemon), [line(1, "0"), line(2, "$(reboot)"), line(3, "'\"; exit")].concat());
+    assert!(finished.stderr.contains("failed for event 2 (exit status: 2)"), "{finished}");
+    assert!(finished.stdout.contains("A #0 ephemeral\n"), "{finished}");
+}
+
+#[test]
+fn hides_secrets_and_keeps_large_payloads_out_of_the_environment() {
+    let mut daemon = Daemon::with_token("s3cret");
+    let program = script(&daemon, "env; echo \"read $(wc -c)\"");
+    let client = daemon.client().args(["--sub=A", "--count=1"]).arg("--exec").arg(&program);
+    let secrets = [("RESQ_TOKEN", "s3cret"), ("MYSQL_PASSWORD", "s3cret"), ("MYSQL_PWD", "s3cret")];
+    let client = secrets.into_iter().fold(client, |client, (name, value)| client.env(name, value));
+    let mut client = client.env("RESQ_PAYLOAD", "stale").env("KEPT", "yes").spawn();
+    client.wait_for_log("subscribed at");
+    daemon.append("A", &format!("\"{}\"", "x".repeat(100_000)));
+    let finished = client.wait();
+    assert_eq!(finished.code(), Some(0), "{finished}");
+    let out = out(&daemon);
+    assert!(out.contains("KEPT=yes") && out.contains("RESQ_SEQ=1") && out.contains("read 100002"), "{out}");
+    assert!(!out.contains("s3cret") && !out.contains("RESQ_PAYLOAD"), "{out}");
+}
+
+#[test]
+fn a_program_that_takes_long_does_not_cost_the_connection() {
+    let mut daemon = Daemon::with_short_pings();
+    let go = daemon.path("go");
+    let program = script(&daemon, &format!("echo started; until [ -e {} ]; do sleep 0.01; done", go.display()));
+    let client = daemon.subscribed(&["--sub=A", "--count=2", "--exec", program.to_str().unwrap()]);
+    daemon.append("A", "1");
+    wait_until("the program to start", || out(&daemon).contains("started"));
+    daemon.wait_until_a_mute_peer_is_dropped();
+    daemon.trigger().args(["--state=A", "--payload=while busy"]).ok();
+    std::fs::write(&go, "").unwrap();
+    let finished = client.wait();
+    assert!(finished.stdout.ends_with("A #0 while busy\n"), "{finished}");
+    assert!(!finished.stderr.contains("connecting again"), "{finished}");
+}

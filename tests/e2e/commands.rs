@@ -1,0 +1,166 @@
+//! resqctl, command by command, as an operator meets it.
+
+use mysql::prelude::Queryable;
+use serde_json::Value as Json;
+
+use super::{instance::Instance, program::wait_until};
+
+fn json(text: &str) -> Json {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text:?}"))
+}
+
+#[test]
+fn seed_never_uses_a_name_twice_and_wait_sees_the_end() {
+    let instance = Instance::ready("seed");
+    assert_eq!(instance.resqctl(["seed", "--count", "3"]).ok(), "3 resources\n");
+    assert_eq!(instance.resqctl(["seed", "--count=2500", "--prefix", "x_", "--type=shop"]).ok(), "2500 resources\n");
+    assert_eq!(instance.resqctl(["seed", "--count", "1"]).ok(), "1 resource\n");
+    let mut conn = instance.conn();
+    let (rows, names, shops): (u32, u32, u32) = conn
+        .query_first("SELECT COUNT(*), COUNT(DISTINCT res_name), SUM(res_type = 'shop' AND res_name LIKE 'x\\_%') FROM res_queue")
+        .unwrap()
+        .unwrap();
+    assert_eq!((rows, names, shops), (2504, 2504, 2500));
+    let late = instance.resqctl(["wait", "--timeout", "1"]).expect_code(4);
+    assert!(late.stderr.contains("2504 jobs left"), "{late}");
+    conn.query_drop("DELETE FROM res_queue WHERE res_type = 'shop'").unwrap();
+    let resqd = instance.resqd().spawn();
+    let waited = instance.resqctl(["wait", "--timeout", "30"]).expect_code(0);
+    assert_eq!((waited.stdout.as_str(), waited.stderr.as_str()), ("", ""), "no bar in a pipe");
+    instance.resqctl(["add", "broken", "--type", "no-such-type"]).ok();
+    let failed = instance.resqctl(["wait", "--timeout", "30"]).expect_code(1);
+    assert!(failed.stderr.contains("1 job ended in error"), "{failed}");
+    instance.resqctl(["wait", "--timeout", "30"]).ok();
+    assert_eq!(resqd.stop().code(), Some(0));
+}
+
+#[test]
+fn status_list_and_show_tell_the_same_to_people_and_programs() {
+    let instance = Instance::ready("look");
+    let id = instance.resqctl(["add", "evil\u{1b}[2Jname\n", "--url", "http://x/", "--priority", "-3"]).ok();
+    let id = id.trim();
+    instance.resqctl(["add", "later", "--delay", "3600"]).ok();
+    let status = json(&instance.resqctl(["status", "--json"]).ok());
+    for (key, expected) in [("new", 2), ("delayed", 1), ("in_progress", 0), ("done", 0), ("error", 0)] {
+        assert_eq!(status[key], expected, "{key}: {status}");
+    }
+    assert!(status["oldest_waiting_s"].as_u64().is_some() && status["running"].as_array().is_some(), "{status}");
+    let list = json(&instance.resqctl(["list", "--json", "--status", "new"]).ok());
+    assert_eq!(list[1]["res_name"], "evil\u{1b}[2Jname\n");
+    let shown = json(&instance.resqctl(["show", id, "--json"]).ok());
+    assert_eq!(
+        (&shown["priority"], &shown["res_url"], &shown["errors"]),
+        (&(-3).into(), &"http://x/".into(), &Json::Array(vec![]))
+    );
+    for args in [vec!["status"], vec!["list"], vec!["show", id]] {
+        let text = instance.resqctl([]).args(&args).ok();
+        assert!(!text.contains('\u{1b}'), "{args:?} lets a name move the cursor: {text:?}");
+        assert!(args[0] == "status" || text.contains("evil\\u{1b}[2Jname\\n"), "{text}");
+    }
+    assert!(instance.resqctl(["list", "--status", "finished"]).expect_code(2).stderr.contains("in_progress"));
+    assert!(instance.resqctl(["show", "99"]).expect_code(1).stderr.contains("no job 99"));
+    assert_eq!(instance.resqctl(["list", "--limit", "1"]).ok().lines().count(), 2);
+}
+
+#[test]
+fn retry_and_cancel_move_only_what_they_may() {
+    let instance = Instance::ready("retry");
+    let mut conn = instance.conn();
+    let bad = instance.resqctl(["add", "a", "--type", "nope"]).ok().trim().to_string();
+    let resqd = instance.resqd().spawn();
+    instance.resqctl(["wait", "--timeout", "30"]).expect_code(1);
+    assert_eq!(resqd.stop().code(), Some(0));
+    let shown = json(&instance.resqctl(["show", &bad, "--json"]).ok());
+    assert_eq!(
+        (&shown["status"], &shown["attempts"]),
+        (&"error".into(), &1.into()),
+        "a type without a folder is final at once"
+    );
+    assert!(shown["errors"][0]["message"].as_str().unwrap().contains("no templates for res_type \"nope\""), "{shown}");
+
+    let waiting = instance.resqctl(["add", "b"]).ok().trim().to_string();
+    instance.resqctl(["retry", &waiting]).expect_code(1);
+    instance.resqctl(["cancel", &bad]).expect_code(1);
+    assert_eq!(instance.resqctl(["cancel", &waiting]).ok(), "1 job cancelled\n");
+    assert_eq!(instance.resqctl(["retry", "--all-errors"]).ok(), "2 jobs back in the queue\n");
+    conn.query_drop(format!("UPDATE res_queue SET res_type = 'default' WHERE res_id = {bad}")).unwrap();
+    let fresh: (String, u32, Option<String>) = conn
+        .query_first(format!("SELECT status, attempts, last_error FROM res_queue WHERE res_id = {bad}"))
+        .unwrap()
+        .unwrap();
+    assert_eq!(fresh, ("new".into(), 0, None));
+    let resqd = instance.resqd().spawn();
+    instance.resqctl(["wait", "--timeout", "30"]).ok();
+    assert_eq!(resqd.stop().code(), Some(0));
+    instance.resqctl(["retry"]).expect_code(2);
+    instance.resqctl(["cancel"]).expect_code(2);
+}
+
+#[test]
+fn pause_holds_every_daemon_from_its_commit_on() {
+    let instance = Instance::ready("pause");
+    instance.resqctl(["pause"]).ok();
+    let mut daemons: Vec<_> = (0..2).map(|_| instance.resqd().spawn()).collect();
+    for daemon in &mut daemons {
+        daemon.wait_for_log("the queue is paused");
+    }
+    let id = instance.resqctl(["add", "a"]).ok();
+    let paused = instance.resqctl(["wait", "--timeout", "2"]).expect_code(4);
+    assert!(paused.stderr.contains("resqctl resume"), "{paused}");
+    assert_eq!(json(&instance.resqctl(["show", id.trim(), "--json"]).ok())["status"], "new");
+    instance.resqctl(["resume"]).ok();
+    instance.resqctl(["wait", "--timeout", "30"]).ok();
+}
+
+#[test]
+fn clear_and_drop_take_what_the_registry_names_and_nothing_else() {
+    let instance = Instance::ready("clear");
+    let mut conn = instance.conn();
+    conn.query_drop("CREATE DATABASE clear_foreign; CREATE DATABASE clear_seed_9").unwrap();
+    instance.resqctl(["seed", "--count", "3"]).ok();
+    let own = instance.resqctl(["add", "own"]).ok().trim().to_string();
+    let other = instance.resqctl(["add", "other"]).ok().trim().to_string();
+    let resqd = instance.resqd().spawn();
+    instance.resqctl(["wait", "--timeout", "30"]).ok();
+
+    let shown = instance.resqctl(["clear"]).expect_code(2);
+    assert_eq!(shown.stdout.lines().count(), 3, "{shown}");
+    assert!(shown.stderr.contains("--yes"), "{shown}");
+    let mut databases = || -> Vec<String> { conn.query("SHOW DATABASES LIKE 'clear\\_%'").unwrap() };
+    assert_eq!(databases().len(), 7);
+    instance.resqctl(["clear", "--yes"]).ok();
+    assert_eq!(databases(), ["clear_foreign", "clear_other", "clear_own", "clear_seed_9"]);
+    instance.resqctl(["drop", &own]).expect_code(2);
+    assert_eq!(instance.resqctl(["drop", &own, "--yes"]).ok(), "1 database and 1 row dropped\n");
+    assert_eq!(databases(), ["clear_foreign", "clear_other", "clear_seed_9"]);
+    instance.resqctl(["show", &own]).expect_code(1);
+    instance.resqctl(["show", &other]).ok();
+    // The name is free again.
+    instance.resqctl(["add", "own"]).ok();
+    instance.resqctl(["wait", "--timeout", "30"]).ok();
+    instance.resqctl(["clear", "--all", "--yes"]).ok();
+    assert_eq!(databases(), ["clear_foreign", "clear_seed_9"]);
+    assert_eq!(resqd.stop().code(), Some(0));
+}
+
+#[test]
+fn clear_is_refused_while_jobs_run() {
+    let instance = Instance::ready("busy");
+    let mut conn = instance.conn();
+    conn.query_drop("INSERT INTO res_queue (res_name, seeded) VALUES ('a', TRUE)").unwrap();
+    let mut hold = instance.server.conn();
+    hold.query_drop("DO GET_LOCK('busy', 0)").unwrap();
+    let sql = instance.sql_dir(&[("res_db/10.sql", "CREATE DATABASE {{RES_DB_NAME}}; DO GET_LOCK('busy', 60)")]);
+    let resqd = instance.resqd().arg("--sql-dir").arg(&sql).spawn();
+    wait_until("the job to run", || {
+        conn.query_first("SELECT 1 FROM res_queue WHERE status = 'in_progress'").unwrap() == Some(1)
+    });
+    assert!(instance.resqctl(["clear", "--yes"]).expect_code(1).stderr.contains("in progress"));
+    assert!(instance.resqctl(["drop", "1", "--yes"]).expect_code(1).stderr.contains("in progress"));
+    let status = json(&instance.resqctl(["status", "--json"]).ok());
+    assert!(status["running"][0]["lease_s"].as_f64().unwrap() > 0.0, "{status}");
+    hold.query_drop("DO RELEASE_LOCK('busy')").unwrap();
+    instance.resqctl(["wait", "--timeout", "30"]).ok();
+    instance.resqctl(["clear", "--yes"]).ok();
+    assert_eq!(resqd.stop().code(), Some(0));
+}

@@ -1,0 +1,148 @@
+//! Names that try to be something else. Each ends `done` with a right database or `error` with a clear text, and
+//! nothing else on the server changes.
+
+use std::collections::BTreeMap;
+
+use mysql::{Conn, prelude::Queryable};
+
+use super::{instance::Instance, program::wait_until, server::Server};
+
+/// What a job's end is expected to be.
+enum End {
+    Done,
+    /// In error, the text containing this.
+    Error(&'static str),
+}
+
+fn databases(conn: &mut Conn) -> Vec<String> {
+    conn.query("SHOW DATABASES").unwrap()
+}
+
+/// Every table of the system databases whose contents resq could have changed by accident, with its checksum.
+fn system_tables(conn: &mut Conn) -> BTreeMap<String, Option<u64>> {
+    ["user", "db", "func", "proc", "plugin", "servers", "tables_priv", "global_priv", "event", "procs_priv"]
+        .into_iter()
+        .filter_map(|table| {
+            let sum: Option<(String, Option<u64>)> = conn.query_first(format!("CHECKSUM TABLE mysql.{table}")).ok()?;
+            sum
+        })
+        .collect()
+}
+
+#[test]
+fn no_name_gets_out_of_its_place() {
+    let server = Server::own();
+    let instance = Instance::on(&server, "names");
+    instance.resqctl(["init"]).ok();
+    let mut conn = instance.conn();
+    conn.query_drop("CREATE DATABASE names_taken; CREATE TABLE names_taken.precious (a INT); INSERT INTO names_taken.precious VALUES (42)").unwrap();
+    let (before, system) = (databases(&mut conn), system_tables(&mut conn));
+
+    let long = "n".repeat(255);
+    let jobs: Vec<(&str, &str, End)> = vec![
+        ("plain_17", "default", End::Done),
+        ("", "default", End::Error("empty")),
+        (&long, "default", End::Done),
+        ("back`tick", "default", End::Done),
+        ("quo'te\"s", "shop", End::Done),
+        ("'; DROP DATABASE names_taken; -- ", "default", End::Done),
+        ("`; DROP DATABASE names_taken; -- ", "blog", End::Done),
+        ("new\nline\r\t", "default", End::Done),
+        ("nul\0byte", "default", End::Done),
+        ("back\\slash\\", "default", End::Done),
+        ("a/b/c", "default", End::Done),
+        ("\u{1F680}\u{1F600}", "default", End::Done),
+        ("mysql", "default", End::Done),
+        ("information_schema", "default", End::Done),
+        ("resq_names", "default", End::Done),
+        ("../x", "default", End::Done),
+        ("Case", "default", End::Done),
+        ("case", "default", End::Done),
+        ("a!", "default", End::Done),
+        ("a?", "default", End::Done),
+        ("taken", "default", End::Error("was not made by resq")),
+        ("twice", "default", End::Done),
+        ("twice", "default", End::Error("belongs to job")),
+        ("typed", "../x", End::Error("no templates for res_type \"../x\"")),
+        ("typed2", "", End::Error("no templates")),
+        ("{{RES_ID}}", "default", End::Done),
+        ("end ", "default", End::Done),
+    ];
+    for (name, kind, _) in &jobs {
+        conn.exec_drop("INSERT INTO res_queue (res_name, res_type, max_attempts) VALUES (?, ?, 2)", (name, kind))
+            .unwrap();
+    }
+    // Beside the safe form of `a!`, whose number it spells.
+    let id: u64 = conn.query_first("SELECT res_id FROM res_queue WHERE res_name = 'a!'").unwrap().unwrap();
+    let (plain, clash) = (format!("a_{id}"), format!("a__{id}"));
+    for name in [&plain, &clash] {
+        conn.exec_drop("INSERT INTO res_queue (res_name) VALUES (?)", (name,)).unwrap();
+    }
+    let resqd = instance.resqd().spawn();
+    wait_until("every job to end", || {
+        conn.query_first::<u8, _>("SELECT COUNT(*) FROM res_queue WHERE status IN ('new', 'in_progress')").unwrap()
+            == Some(0)
+    });
+    assert_eq!(resqd.stop().code(), Some(0));
+
+    type Ended = (String, String, Option<String>, Option<String>, u64);
+    let rows: Vec<Ended> =
+        conn.query("SELECT res_name, status, db_name, last_error, res_id FROM res_queue ORDER BY res_id").unwrap();
+    let mut made = Vec::new();
+    for ((name, _, end), row) in jobs.iter().zip(&rows) {
+        assert_eq!(*name, row.0);
+        match end {
+            End::Done => {
+                let db_name = row.2.clone().unwrap_or_else(|| panic!("{row:?}"));
+                assert_eq!(row.1, "done");
+                let stored: String = conn
+                    .query_first(format!("SELECT value FROM `{db_name}`.settings WHERE name = 'resource.name'"))
+                    .unwrap()
+                    .unwrap();
+                assert_eq!(stored, *name, "the name as a value");
+                made.push(db_name);
+            }
+            End::Error(why) => {
+                assert!(
+                    row.1 == "error" && row.2.is_none() && row.3.as_deref().is_some_and(|e| e.contains(why)),
+                    "{row:?}"
+                );
+            }
+        }
+    }
+    assert_eq!(
+        (rows[jobs.len()].1.as_str(), rows[jobs.len()].2.as_deref()),
+        ("done", Some(format!("names_{plain}").as_str()))
+    );
+    let last = &rows[jobs.len() + 1];
+    assert!(last.1 == "error" && last.3.as_deref().unwrap().contains(&format!("belongs to job {id}")), "{last:?}");
+    made.push(format!("names_{plain}"));
+
+    let mut expected = [before, made].concat();
+    expected.sort();
+    let mut after = databases(&mut conn);
+    after.sort();
+    assert_eq!(after, expected, "exactly the databases of the jobs that are done");
+    assert_eq!(system_tables(&mut conn), system);
+    assert_eq!(conn.query_first("SELECT a FROM names_taken.precious").unwrap(), Some(42));
+    let registered: Vec<String> = conn.query("SELECT db_name FROM res_database ORDER BY db_name").unwrap();
+    let mut done: Vec<String> = conn.query("SELECT db_name FROM res_queue WHERE status = 'done'").unwrap();
+    done.sort();
+    assert_eq!(registered, done, "the registry knows the same");
+}
+
+#[test]
+fn no_prefix_makes_a_job_a_system_database_or_the_queue() {
+    let instance = Instance::ready("bare");
+    let mut conn = instance.conn();
+    for (prefix, name) in
+        [("mysq", "l"), ("Information_", "Schema"), ("performance_s", "chema"), ("sy", "s"), ("resq_", "bare")]
+    {
+        conn.exec_drop("INSERT INTO res_queue (res_name) VALUES (?)", (name,)).unwrap();
+        let resqd = instance.resqd().args(["--db-prefix", prefix]).spawn();
+        let refused = "SELECT 1 FROM res_queue WHERE status = 'error' AND last_error LIKE 'its database would be%' AND res_name = ?";
+        wait_until("the name to be refused", || conn.exec_first(refused, (name,)).unwrap() == Some(1));
+        assert_eq!(resqd.stop().code(), Some(0));
+    }
+    assert_eq!(instance.resqd().args(["--db-prefix", "mysql"]).run().code(), Some(2));
+}

@@ -1,0 +1,237 @@
+//! A peer that speaks RSQ/1 byte by byte, written from the specification alone: it shares no code with the broker,
+//! so that both cannot be wrong in the same way.
+
+use std::{
+    fmt,
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    time::Duration,
+};
+
+/// What a test waits for comes within this time, or not at all.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Debug)]
+pub enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+pub struct Peer {
+    stream: Stream,
+    unread: Vec<u8>,
+}
+
+/// A frame of the server, read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    Welcome {
+        version: u8,
+        head_seq: u64,
+        max_frame: u32,
+        ping_interval_ms: u32,
+        log_id: u64,
+    },
+    Subscribed(u64),
+    Event {
+        seq: u64,
+        unix_time_us: u64,
+        state: String,
+        payload: Vec<u8>,
+    },
+    Gap(u8, u64),
+    Error(u16, String),
+    Ping(u64),
+    Pong(u64),
+    /// The server closed, or the connection broke.
+    End,
+}
+
+/// As the conformance table writes it: without what differs from run to run.
+impl fmt::Display for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Heard::Welcome { version, head_seq, .. } => write!(f, "WELCOME {version} {head_seq}"),
+            Heard::Subscribed(seq) => write!(f, "SUBSCRIBED {seq}"),
+            Heard::Event { seq, state, payload, .. } => {
+                write!(f, "EVENT {seq} {state} {}", String::from_utf8_lossy(payload))
+            }
+            Heard::Gap(kind, value) => write!(f, "GAP {kind} {value}"),
+            Heard::Error(code, _) => write!(f, "ERROR {code}"),
+            Heard::Ping(number) => write!(f, "PING {number}"),
+            Heard::Pong(number) => write!(f, "PONG {number}"),
+            Heard::End => write!(f, "END"),
+        }
+    }
+}
+
+impl Peer {
+    pub fn connect(address: &Address) -> Peer {
+        let stream = match address {
+            Address::Tcp(address) => Stream::Tcp(TcpStream::connect(address).unwrap()),
+            Address::Unix(path) => Stream::Unix(UnixStream::connect(path).unwrap()),
+        };
+        let peer = Peer { stream, unread: Vec::new() };
+        match &peer.stream {
+            Stream::Tcp(stream) => stream.set_read_timeout(Some(DEADLINE)).unwrap(),
+            Stream::Unix(stream) => stream.set_read_timeout(Some(DEADLINE)).unwrap(),
+        }
+        peer
+    }
+
+    /// Connected and welcome.
+    pub fn greeted(address: &Address, role: u8) -> Peer {
+        let mut peer = Peer::connect(address);
+        peer.send(&hello(role, "peer", ""));
+        assert!(matches!(peer.hear(), Heard::Welcome { .. }));
+        peer
+    }
+
+    /// Subscribed to these states, from now on.
+    pub fn subscribed(address: &Address, states: &[&str]) -> Peer {
+        let mut peer = Peer::greeted(address, 2);
+        peer.send(&subscribe(0, 0, states));
+        assert!(matches!(peer.hear(), Heard::Subscribed(_)));
+        peer
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.try_send(bytes).unwrap();
+    }
+
+    /// For a server that may have closed already.
+    pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        match &mut self.stream {
+            Stream::Tcp(stream) => stream.write_all(bytes),
+            Stream::Unix(stream) => stream.write_all(bytes),
+        }
+    }
+
+    /// Nothing more will be sent.
+    pub fn shut(&mut self) {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write).unwrap(),
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Write).unwrap(),
+        }
+    }
+
+    /// The next frame; panics when none comes in time.
+    pub fn hear(&mut self) -> Heard {
+        loop {
+            if let Some((kind, body)) = self.frame() {
+                return read(kind, &body);
+            }
+            let mut piece = [0; 16 << 10];
+            let result = match &mut self.stream {
+                Stream::Tcp(stream) => stream.read(&mut piece),
+                Stream::Unix(stream) => stream.read(&mut piece),
+            };
+            match result {
+                Ok(0) => return Heard::End,
+                Ok(bytes) => self.unread.extend_from_slice(&piece[..bytes]),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    panic!("nothing came within {DEADLINE:?}; unread: {:?}", self.unread)
+                }
+                Err(_) => return Heard::End,
+            }
+        }
+    }
+
+    /// The next frame, PINGs answered and left out.
+    pub fn hear_answering(&mut self) -> Heard {
+        loop {
+            match self.hear() {
+                Heard::Ping(number) => self.send(&pong(number)),
+                other => return other,
+            }
+        }
+    }
+
+    /// Everything sent so far was taken by the server.
+    pub fn sync(&mut self) {
+        self.send(&ping(4711));
+        assert_eq!(self.hear_answering(), Heard::Pong(4711));
+    }
+
+    fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
+        let length = u32::from_be_bytes(*self.unread.first_chunk()?) as usize;
+        assert!((1..=1_048_576).contains(&length), "a server's frame of {length} bytes");
+        if self.unread.len() < 4 + length {
+            return None;
+        }
+        let frame: Vec<u8> = self.unread.drain(..4 + length).skip(4).collect();
+        Some((frame[0], frame[1..].to_vec()))
+    }
+}
+
+fn read(kind: u8, body: &[u8]) -> Heard {
+    let u16_at = |at: usize| u16::from_be_bytes(body[at..at + 2].try_into().unwrap());
+    let u32_at = |at: usize| u32::from_be_bytes(body[at..at + 4].try_into().unwrap());
+    let u64_at = |at: usize| u64::from_be_bytes(body[at..at + 8].try_into().unwrap());
+    let str_at = |at: usize| String::from_utf8(body[at + 2..at + 2 + u16_at(at) as usize].to_vec()).unwrap();
+    match kind {
+        0x05 => Heard::Ping(u64_at(0)),
+        0x06 => Heard::Pong(u64_at(0)),
+        0x81 => Heard::Welcome {
+            version: body[0],
+            head_seq: u64_at(1),
+            max_frame: u32_at(9),
+            ping_interval_ms: u32_at(13),
+            log_id: u64_at(17),
+        },
+        0x82 => Heard::Subscribed(u64_at(0)),
+        0x83 => {
+            let state = str_at(16);
+            let payload = body[18 + state.len()..].to_vec();
+            Heard::Event { seq: u64_at(0), unix_time_us: u64_at(8), state, payload }
+        }
+        0x84 => Heard::Gap(body[0], u64_at(1)),
+        0x85 => Heard::Error(u16_at(0), str_at(2)),
+        other => panic!("a server sends no type {other:#x}"),
+    }
+}
+
+pub fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
+    [&(body.len() as u32 + 1).to_be_bytes()[..], &[kind], body].concat()
+}
+
+pub fn str(text: &[u8]) -> Vec<u8> {
+    [&(text.len() as u16).to_be_bytes()[..], text].concat()
+}
+
+pub fn hello(role: u8, name: &str, token: &str) -> Vec<u8> {
+    hello_version(1, role, name, token)
+}
+
+pub fn hello_version(version: u8, role: u8, name: &str, token: &str) -> Vec<u8> {
+    frame(0x01, &[&[version, role][..], &str(name.as_bytes()), &str(token.as_bytes())].concat())
+}
+
+pub fn subscribe(flags: u8, after_seq: u64, states: &[&str]) -> Vec<u8> {
+    let states_bytes: Vec<u8> = states.iter().flat_map(|state| str(state.as_bytes())).collect();
+    let n = states.len() as u16;
+    frame(0x02, &[&[flags][..], &after_seq.to_be_bytes(), &n.to_be_bytes(), &states_bytes].concat())
+}
+
+pub fn publish(state: &str, payload: &[u8]) -> Vec<u8> {
+    frame(0x03, &[&str(state.as_bytes())[..], payload].concat())
+}
+
+pub fn ring() -> Vec<u8> {
+    frame(0x04, &[])
+}
+
+pub fn ping(number: u64) -> Vec<u8> {
+    frame(0x05, &number.to_be_bytes())
+}
+
+pub fn pong(number: u64) -> Vec<u8> {
+    frame(0x06, &number.to_be_bytes())
+}

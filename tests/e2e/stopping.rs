@@ -1,0 +1,86 @@
+//! Signals: a drain lets running jobs finish and gives the others back; a second signal and a deadline end it.
+
+use mysql::prelude::Queryable;
+
+use super::{instance::Instance, program::wait_until};
+
+/// Templates that hold each job until the test lets go of the lock `name`.
+fn holding(instance: &Instance, name: &str) -> std::path::PathBuf {
+    let wait = format!("DO GET_LOCK('{name}', 60); DO RELEASE_LOCK('{name}')");
+    instance.sql_dir(&[("res_db/10.sql", "CREATE DATABASE {{RES_DB_NAME}}"), ("res_tables/10.sql", &wait)])
+}
+
+#[test]
+fn a_drain_finishes_what_runs_and_gives_back_what_does_not() {
+    let instance = Instance::ready("drain");
+    let sql = holding(&instance, "drain");
+    let mut held = instance.server.conn();
+    held.query_drop("DO GET_LOCK('drain', 60)").unwrap();
+    let mut conn = instance.conn();
+    let mut resqd = instance.resqd().args(["--workers", "2"]).arg("--sql-dir").arg(&sql).spawn();
+    instance.resqctl(["seed", "--count", "20"]).ok();
+    let count = |conn: &mut mysql::Conn, status: &str| -> Option<u64> {
+        conn.query_first(format!("SELECT COUNT(*) FROM res_queue WHERE status = '{status}'")).unwrap()
+    };
+    // Two run and a few more are claimed: one for each worker, or a little more.
+    wait_until("jobs to be claimed ahead", || count(&mut conn, "in_progress") > Some(2));
+    assert!(count(&mut conn, "in_progress") <= Some(8));
+    resqd.signal("TERM");
+    resqd.wait_for_log("that were not started are back in the queue");
+    assert_eq!(count(&mut conn, "in_progress"), Some(2));
+    held.query_drop("DO RELEASE_LOCK('drain')").unwrap();
+    let finished = resqd.wait();
+    assert_eq!(finished.code(), Some(0), "{finished}");
+    assert_eq!(
+        (count(&mut conn, "done"), count(&mut conn, "new"), count(&mut conn, "in_progress")),
+        (Some(2), Some(18), Some(0))
+    );
+    assert_eq!(
+        conn.query_first("SELECT COUNT(*) FROM res_queue WHERE status = 'new' AND attempts > 0").unwrap(),
+        Some(0)
+    );
+    assert_eq!(conn.query_first("SELECT COUNT(*) FROM res_daemon").unwrap(), Some(0), "its lease ended with it");
+}
+
+#[test]
+fn a_second_signal_and_the_end_of_the_drain_both_stop_it() {
+    for (name, second) in [("second_sig", true), ("drain_end", false)] {
+        let instance = Instance::ready(name);
+        let sql = holding(&instance, name);
+        let mut held = instance.server.conn();
+        held.query_drop(format!("DO GET_LOCK('{name}', 60)")).unwrap();
+        let mut conn = instance.conn();
+        let mut resqd =
+            instance.resqd().args(["--drain-s", if second { "60" } else { "1" }]).arg("--sql-dir").arg(&sql).spawn();
+        instance.resqctl(["add", "a"]).ok();
+        let running = "SELECT 1 FROM res_queue WHERE status = 'in_progress'";
+        wait_until("the job to run", || conn.query_first(running).unwrap() == Some(1));
+        resqd.signal("INT");
+        resqd.wait_for_log("stopping");
+        if second {
+            // Within a quarter of a second it counts as the same, so it is sent until it is heard.
+            wait_until("the second signal to be heard", || {
+                resqd.is_running() && {
+                    resqd.signal("INT");
+                    false
+                } || !resqd.is_running()
+            });
+        }
+        let finished = resqd.wait();
+        assert_eq!(finished.code(), Some(1), "{finished}");
+        assert!(
+            finished.stderr.contains(if second { "second signal" } else { "still running after 1 s" }),
+            "{finished}"
+        );
+        held.query_drop(format!("DO RELEASE_LOCK('{name}')")).unwrap();
+        let resqd = instance.resqd().args(["--lease-s", "2"]).arg("--sql-dir").arg(&sql).spawn();
+        if second {
+            // Nobody ended its lease of 30 s: the test does what time would.
+            conn.query_drop("DELETE FROM res_daemon WHERE lease_until > NOW() + INTERVAL 5 SECOND").unwrap();
+        }
+        wait_until("the next daemon to take the job over", || {
+            conn.query_first("SELECT 1 FROM res_queue WHERE status = 'done'").unwrap() == Some(1)
+        });
+        assert_eq!(resqd.stop().code(), Some(0));
+    }
+}

@@ -1,0 +1,93 @@
+//! Templates that are wrong: told at start with file and line, or at the job with file and statement.
+
+use mysql::prelude::Queryable;
+
+use super::{instance::Instance, program::wait_until};
+
+const CREATE: (&str, &str) = ("res_db/10.sql", "CREATE DATABASE {{RES_DB_NAME}}");
+
+#[test]
+fn a_failing_statement_is_named_and_leaves_no_database() {
+    let instance = Instance::ready("second");
+    let sql = instance.sql_dir(&[
+        CREATE,
+        ("res_tables/10.sql", "CREATE TABLE a (x INT);\nCREATE PROCEDURE p() BEGIN SELECT 1; SELECT ';'; END;\nCREATE TABEL b (x INT);\n-- end\n"),
+        ("res_tables/later/10.sql", "CREATE TABLE a (y INT)"),
+    ]);
+    let mut conn = instance.conn();
+    conn.query_drop("INSERT INTO res_queue (res_name, res_type) VALUES ('a', 'default')").unwrap();
+    let resqd = instance.resqd().arg("--sql-dir").arg(&sql).spawn();
+    wait_until("the error", || conn.query_first("SELECT 1 FROM res_queue WHERE status = 'error'").unwrap() == Some(1));
+    let (error, attempts): (String, u32) =
+        conn.query_first("SELECT last_error, attempts FROM res_queue").unwrap().unwrap();
+    assert!(error.contains("res_tables/10.sql, statement 3: ERROR 1064"), "{error}");
+    assert_eq!(attempts, 1, "a syntax error is final at once");
+    assert_eq!(resqd.stop().code(), Some(0));
+    assert_eq!(conn.query_first::<String, _>("SHOW DATABASES LIKE 'second\\_%'").unwrap(), None);
+    assert_eq!(conn.query_first("SELECT COUNT(*) FROM res_database").unwrap(), Some(0));
+}
+
+#[test]
+fn other_errors_are_tried_again_up_to_the_limit_with_a_history() {
+    let instance = Instance::ready("history");
+    let sql =
+        instance.sql_dir(&[CREATE, ("res_tables/10.sql", "CREATE TABLE a (x INT); INSERT INTO nowhere VALUES (1)")]);
+    let mut conn = instance.conn();
+    conn.query_drop("INSERT INTO res_queue (res_name, max_attempts) VALUES ('a', 3)").unwrap();
+    let resqd = instance.resqd().arg("--sql-dir").arg(&sql).spawn();
+    wait_until("the error", || conn.query_first("SELECT 1 FROM res_queue WHERE status = 'error'").unwrap() == Some(1));
+    assert_eq!(resqd.stop().code(), Some(0));
+    let shown = instance.resqctl(["show", "1"]).ok();
+    for attempt in 1..=3 {
+        assert!(shown.contains(&format!("attempt {attempt} failed at ")), "{shown}");
+    }
+    assert!(shown.contains("res_tables/10.sql, statement 2: ERROR 1146"), "{shown}");
+    assert_eq!(conn.query_first::<String, _>("SHOW DATABASES LIKE 'history\\_%'").unwrap(), None);
+}
+
+#[test]
+fn a_wrong_file_stops_resqd_at_start_with_file_and_line() {
+    let instance = Instance::ready("bad_files");
+    let refused = |files: &[(&str, &str)], expected: &str| {
+        let sql = instance.sql_dir(&[&[CREATE], files].concat());
+        let finished = instance.resqd().arg("--sql-dir").arg(&sql).expect_code(2);
+        assert!(finished.stderr.contains(expected), "{finished}");
+        std::fs::remove_dir_all(sql).unwrap();
+    };
+    refused(&[("res_tables/10.sql", "SELECT 1;\nSELECT {{NOPE}}")], "res_tables/10.sql:2: unknown variable {{NOPE}}");
+    refused(&[("res_tables/x/10.sql", "SELECT '{{RES_NAME}}'")], "res_tables/x/10.sql:1: {{RES_NAME}} inside quotes");
+    refused(&[("init_tables/10.sql", "SELECT {{RES_ID}}")], "init_tables/10.sql:1: unknown variable");
+    let sql = instance.sql_dir(&[CREATE]);
+    std::fs::create_dir_all(sql.join("res_tables")).unwrap();
+    std::fs::write(sql.join("res_tables/20.sql"), b"SELECT 1;\n\xc3\x28").unwrap();
+    let finished = instance.resqd().arg("--sql-dir").arg(&sql).expect_code(2);
+    assert!(finished.stderr.contains("20.sql:2: not UTF-8"), "{finished}");
+    // Root may read every file, so what can't be read is one that is not there.
+    std::fs::remove_file(sql.join("res_tables/20.sql")).unwrap();
+    std::os::unix::fs::symlink("/nowhere/at/all.sql", sql.join("res_tables/20.sql")).unwrap();
+    let finished = instance.resqd().arg("--sql-dir").arg(&sql).expect_code(2);
+    assert!(finished.stderr.contains("cannot read") && finished.stderr.contains("20.sql"), "{finished}");
+    let finished = instance.resqd().args(["--sql-dir", "/nowhere"]).expect_code(2);
+    assert!(finished.stderr.contains("/nowhere"), "{finished}");
+}
+
+#[test]
+fn a_session_left_behind_by_one_job_is_not_met_by_the_next() {
+    let instance = Instance::ready("session");
+    let sql = instance.sql_dir(&[
+        // Without a current database: a stray table must not land in the resource before.
+        ("res_db/10.sql", "CREATE DATABASE {{RES_DB_NAME}}; SET @seen = CONCAT(COALESCE(DATABASE(), 'none'), @@sql_mode, COALESCE(@left, 'clean'))"),
+        ("res_tables/10.sql", "CREATE TABLE seen AS SELECT @seen AS seen; SET @left = 'dirt', SESSION sql_mode = 'ANSI_QUOTES'; DO GET_LOCK('session_dirt', 0); CREATE TEMPORARY TABLE t (a INT)"),
+    ]);
+    instance.resqctl(["seed", "--count", "6", "--prefix", "s"]).ok();
+    let resqd = instance.resqd().args(["--workers", "1"]).arg("--sql-dir").arg(&sql).spawn();
+    instance.resqctl(["wait", "--timeout", "30"]).ok();
+    assert_eq!(resqd.stop().code(), Some(0));
+    let mut conn = instance.conn();
+    let made: Vec<String> = conn.query("SELECT db_name FROM res_queue WHERE status = 'done'").unwrap();
+    assert_eq!(made.len(), 6);
+    for db_name in made {
+        let seen: String = conn.query_first(format!("SELECT seen FROM {db_name}.seen")).unwrap().unwrap();
+        assert_eq!(seen, "noneSTRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTIONclean", "{db_name}");
+    }
+}
