@@ -20,9 +20,13 @@ use crate::{
 
 /// Events numbered in one transaction, or read in one page.
 const BATCH: usize = 2000;
-/// A look at the whole outbox may take at most this part of the time. In between, looks start behind the last event
-/// moved: deleted entries stay in the index until no snapshot needs them.
+/// A look at the whole outbox may take at most this part of the time. In between, looks start behind the events moved
+/// a while ago: deleted entries stay in the index until no snapshot needs them.
 const FULL_LOOK_SHARE: u32 = 20;
+/// How long between two looks while a transaction that wrote events stays open, when its bell has long gone.
+const OPEN_WRITERS_PAUSE: Duration = Duration::from_millis(250);
+/// Transactions that end so soon after their first event are found by every look; others by the next full one.
+const FLOOR_LAG: Duration = Duration::from_millis(200);
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 const PRUNE_BATCH: usize = 1000;
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -35,8 +39,7 @@ pub struct Reader {
     settings: Settings,
     /// Up to here everything is told.
     last_seq: u64,
-    /// The greatest outbox id moved; a look that is not a full one starts behind it.
-    floor: u64,
+    floor: Floor,
     next_full_look: Instant,
     next_poll: Instant,
     next_prune: Instant,
@@ -51,7 +54,7 @@ impl Reader {
             link: Link::new(db),
             announcer,
             last_seq: settings.head.head_seq,
-            floor: 0,
+            floor: Floor { ids: [0; 3], raised: now },
             next_full_look: now,
             next_poll: now,
             next_prune: now,
@@ -110,6 +113,10 @@ impl Reader {
             }
             self.look()?;
             self.next_poll = Instant::now() + self.settings.poll;
+            // The bell is for a commit that may be far off yet.
+            if self.echo.next().is_none() && self.link.run(store::has_open_writers)? {
+                self.echo.again_at(Instant::now() + OPEN_WRITERS_PAUSE);
+            }
         }
         if now >= self.next_prune {
             self.prune()?;
@@ -123,14 +130,14 @@ impl Reader {
         loop {
             let started = Instant::now();
             let full = started >= self.next_full_look;
-            let floor = if full { 0 } else { self.floor };
-            let moved = self.link.run(|conn| store::number(conn, floor, BATCH))?;
-            self.floor = moved.map_or(self.floor, |id| id.max(self.floor));
+            let floor = if full { 0 } else { self.floor.at(started) };
+            let after_seq = self.last_seq;
+            let store::Found { moved, events } = self.link.run(|conn| store::look(conn, floor, after_seq, BATCH))?;
+            self.floor.moved(moved);
             let now = Instant::now();
             if full {
                 self.next_full_look = now + (now - started) * FULL_LOOK_SHARE;
             }
-            let events = self.link.run(|conn| store::read(conn, self.last_seq, BATCH))?;
             self.echo.looked(Instant::now());
             let page_is_full = store::is_full(&events, BATCH);
             self.tell(events);
@@ -177,6 +184,27 @@ impl Reader {
             }
         }
         Ok(())
+    }
+}
+
+/// Where looks that are not full ones start: behind the greatest outbox id that was moved [`FLOOR_LAG`] ago or earlier.
+struct Floor {
+    /// As of now, of the last time it was raised, and of the time before.
+    ids: [u64; 3],
+    raised: Instant,
+}
+
+impl Floor {
+    fn moved(&mut self, id: Option<u64>) {
+        self.ids[0] = self.ids[0].max(id.unwrap_or(0));
+    }
+
+    fn at(&mut self, now: Instant) -> u64 {
+        if now >= self.raised + FLOOR_LAG {
+            self.ids.copy_within(0..2, 1);
+            self.raised = now;
+        }
+        self.ids[2]
     }
 }
 

@@ -22,29 +22,53 @@ pub fn head(conn: &mut Conn) -> Result<LogHead, Error> {
     Ok(LogHead { log_id, first_seq, head_seq })
 }
 
-/// Numbers up to `limit` committed events whose outbox id is above `floor`; the greatest id moved, None if there
-/// were none. One round trip; the commit is the server's.
-pub fn number(conn: &mut Conn, floor: u64, limit: usize) -> Result<Option<u64>, Error> {
-    let mut results = conn.query_iter(format!("CALL res_number({floor}, {limit}, @res_last); SELECT @res_last"))?;
-    let mut last = None;
+/// What a look at the log found.
+pub struct Found {
+    /// The greatest outbox id that was numbered; None: there was nothing to number.
+    pub moved: Option<u64>,
+    /// The next page of the log.
+    pub events: Vec<Arc<Event>>,
+}
+
+/// Numbers up to `limit` committed events whose outbox id is above `floor`, then reads on after `after_seq`, whoever
+/// numbered what is there. One round trip; the commit is the server's.
+pub fn look(conn: &mut Conn, floor: u64, after_seq: u64, limit: usize) -> Result<Found, Error> {
+    let page = page(after_seq, limit);
+    let mut results =
+        conn.query_iter(format!("CALL res_number({floor}, {limit}, @res_last); SELECT @res_last; {page}"))?;
+    let mut found = Found { moved: None, events: Vec::new() };
     while let Some(rows) = results.iter() {
         for row in rows {
-            last = row?.take::<Option<u64>, _>(0).flatten();
+            let mut row = row?;
+            match row.len() {
+                1 => found.moved = row.take::<Option<u64>, _>(0).flatten(),
+                _ => found.events.push(event(row)?),
+            }
         }
     }
-    Ok(last)
+    Ok(found)
 }
 
 /// The first events after `after_seq`, at most `limit` and about [`PAGE_BYTES`], in order.
 pub fn read(conn: &mut Conn, after_seq: u64, limit: usize) -> Result<Vec<Arc<Event>>, Error> {
+    let rows: Vec<Row> = conn.query(page(after_seq, limit))?;
+    rows.into_iter().map(event).collect()
+}
+
+fn page(after_seq: u64, limit: usize) -> String {
     // The sizes are summed before any payload is read.
-    let rows: Vec<Row> = conn.query(format!(
+    format!(
         "SELECT e.seq, CAST(UNIX_TIMESTAMP(e.at) * 1000000 AS UNSIGNED), e.state, e.payload \
          FROM (SELECT seq, SUM(bytes) OVER (ORDER BY seq) - bytes AS before_it FROM \
                (SELECT seq, bytes FROM res_event WHERE seq > {after_seq} ORDER BY seq LIMIT {limit}) page) z \
          STRAIGHT_JOIN res_event e ON e.seq = z.seq WHERE z.before_it < {PAGE_BYTES} ORDER BY e.seq"
-    ))?;
-    rows.into_iter().map(event).collect()
+    )
+}
+
+/// Whether some transaction on this node has written events and not ended yet.
+pub fn has_open_writers(conn: &mut Conn) -> Result<bool, Error> {
+    conn.query_drop("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")?;
+    Ok(conn.query_first("SELECT EXISTS (SELECT 1 FROM res_outbox)")?.unwrap_or(false))
 }
 
 /// Whether a page of at most `limit` ended for want of room, so that there may be more.

@@ -6,6 +6,7 @@ mod clients;
 mod commands;
 mod crash;
 mod cron;
+mod events;
 mod harness;
 mod install;
 mod instance;
