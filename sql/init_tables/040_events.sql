@@ -51,13 +51,16 @@ DROP PROCEDURE IF EXISTS res_number;
 CREATE PROCEDURE res_number(IN p_floor BIGINT UNSIGNED, IN p_limit INT UNSIGNED, OUT p_last BIGINT UNSIGNED)
 BEGIN
   DECLARE v_head, v_count, v_first BIGINT UNSIGNED DEFAULT 0;
+  DECLARE v_any BOOLEAN;
   DECLARE EXIT HANDLER FOR SQLEXCEPTION
   BEGIN
     ROLLBACK;
     RESIGNAL;
   END;
   SET p_last = NULL;
-  IF EXISTS (SELECT 1 FROM res_outbox WHERE id > p_floor) THEN
+  -- Not in the IF itself: there the same query would lock, and so wait for, what is not committed.
+  SELECT EXISTS (SELECT 1 FROM res_outbox WHERE id > p_floor) INTO v_any;
+  IF v_any THEN
     START TRANSACTION;
     SELECT head_seq INTO v_head FROM res_log WHERE id = 1 FOR UPDATE;
     SELECT COUNT(*), MIN(id), MAX(id) INTO v_count, v_first, p_last
