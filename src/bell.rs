@@ -23,22 +23,33 @@ impl Bell {
 }
 
 /// When to look again after a bell: it rings inside a transaction and so *before* the commit that makes its news
-/// visible. Looks follow with growing pauses, never more than 200 a second however often it rings. Pure.
+/// visible. Looks follow with growing pauses, never more than 200 a second however often it rings; only what was
+/// found earns a few quick ones for the next bell. Pure.
 #[derive(Clone, Debug, Default)]
 pub struct Echo {
     last_look: Option<Instant>,
     next: Option<Instant>,
     pause: Duration,
+    quick: u8,
 }
 
 impl Echo {
     const FIRST: Duration = Duration::from_millis(5);
     const LAST: Duration = Duration::from_millis(640);
+    /// The first pause of a quick look, and how many of them one find earns.
+    const QUICK: Duration = Duration::from_millis(1);
+    const QUICK_LOOKS: u8 = 4;
 
     pub fn rung(&mut self, now: Instant) {
-        let earliest = self.last_look.map_or(now, |last| now.max(last + Echo::FIRST));
+        let pause = if self.quick > 0 { Echo::QUICK } else { Echo::FIRST };
+        let earliest = self.last_look.map_or(now, |last| now.max(last + pause));
         self.next = Some(self.next.map_or(earliest, |next| next.min(earliest)));
-        self.pause = Echo::FIRST;
+        self.pause = pause;
+    }
+
+    /// A look was not in vain: who rings has something to tell.
+    pub fn found(&mut self) {
+        self.quick = Echo::QUICK_LOOKS;
     }
 
     /// One more look is wanted, not before `at`.
@@ -58,6 +69,7 @@ impl Echo {
     /// Somebody has looked, because of the bell or not.
     pub fn looked(&mut self, now: Instant) {
         self.last_look = Some(now);
+        self.quick = self.quick.saturating_sub(1);
         if self.is_due(now) {
             let goes_on = !self.pause.is_zero() && self.pause <= Echo::LAST;
             self.next = goes_on.then(|| now + self.pause);
@@ -97,5 +109,27 @@ mod tests {
         echo.rung(ms(1276));
         echo.rung(ms(1277));
         assert_eq!(echo.next(), Some(ms(1280)));
+    }
+
+    #[test]
+    fn only_finds_make_looks_quick() {
+        let start = Instant::now();
+        let looks_in_a_second = |finds: bool| {
+            let (mut echo, mut looks) = (Echo::default(), 0);
+            for us in (0..1_000_000).step_by(100) {
+                let now = start + Duration::from_micros(us);
+                echo.rung(now);
+                if echo.is_due(now) {
+                    echo.looked(now);
+                    looks += 1;
+                    if finds {
+                        echo.found();
+                    }
+                }
+            }
+            looks
+        };
+        assert!((190..=201).contains(&looks_in_a_second(false)), "{}", looks_in_a_second(false));
+        assert!((900..=1001).contains(&looks_in_a_second(true)), "{}", looks_in_a_second(true));
     }
 }
