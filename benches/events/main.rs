@@ -43,7 +43,7 @@ fn main() {
 
     if wanted("latency") {
         let (bare, event) = figures::latency(&instance, COMMITS_PER_S);
-        println!("  COMMIT alone, {COMMITS_PER_S}/s           p50 {:>8.2?}  p99 {:>8.2?}", bare.p50(), bare.p99());
+        println!("  one row committed, {COMMITS_PER_S}/s      p50 {:>8.2?}  p99 {:>8.2?}", bare.p50(), bare.p99());
         println!(
             "  COMMIT returned -> client      p50 {:>8.2?}  p99 {:>8.2?} (at most 10 ms)",
             event.p50(),
@@ -58,7 +58,7 @@ fn main() {
             start.p50(),
             start.p99()
         );
-        println!("  p50 to COMMIT alone            {:.2} x (it is two, and a claim)", ratio(start.p50(), bare.p50()));
+        println!("  p50 to one row committed       {:.2} x (it is two, and a claim)", ratio(start.p50(), bare.p50()));
     }
     if wanted("drain") {
         let (plain, drained) = figures::drain(&instance);
