@@ -55,8 +55,7 @@ fn a_client_that_resumes_loses_and_repeats_nothing_over_restarts() {
         if round % 2 == 0 {
             assert_eq!(running.stop().code(), Some(0));
         } else {
-            running.signal("KILL");
-            drop(running);
+            drop(running); // by SIGKILL
         }
         for n in 5..10 {
             publish(&mut conn, "A", &(round * 10 + n).to_string());
@@ -87,8 +86,7 @@ fn what_was_numbered_and_not_told_when_the_daemon_died_is_told_by_the_next() {
     for n in 4..6 {
         publish(&mut conn, "A", &n.to_string());
     }
-    frozen.signal("KILL");
-    drop(frozen);
+    drop(frozen); // by SIGKILL
     let _resqd = resqd(&instance);
     publish(&mut conn, "A", "6");
     let finished = client.wait();

@@ -67,7 +67,7 @@ impl Storm {
                 wait_at_most(Duration::from_secs(600), "the next kill", || {
                     begun.load(Ordering::Relaxed) >= at.min(self.transactions)
                 });
-                resqd.signal("KILL");
+                drop(resqd); // by SIGKILL, and its end is waited for
                 resqd = daemon(instance);
             }
             let mut committed = HashSet::new();
