@@ -20,14 +20,14 @@ use crate::{
 
 /// Events numbered in one transaction, or read in one page.
 const BATCH: usize = 2000;
-/// A look at the whole outbox may take at most this part of the time. In between, looks start behind the events moved
-/// a while ago: deleted entries stay in the index until no snapshot needs them.
+/// Finding where the outbox begins may take at most this part of the time. In between, looks start at a floor: deleted
+/// entries stay in the index until no snapshot needs them.
 const FULL_LOOK_SHARE: u32 = 20;
 /// The state of a job that waits to be claimed.
 const NEW: &str = "New";
 /// How long between two looks while a transaction that wrote events stays open, when its bell has long gone.
 const OPEN_WRITERS_PAUSE: Duration = Duration::from_millis(250);
-/// Transactions that end so soon after their first event are found by every look; others by the next full one.
+/// Between two full looks at least; longer than any transaction takes from drawing an id to writing its row.
 const FLOOR_LAG: Duration = Duration::from_millis(200);
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 const PRUNE_BATCH: usize = 1000;
@@ -60,7 +60,7 @@ impl Reader {
             announcer,
             new_jobs,
             last_seq: settings.head.head_seq,
-            floor: Floor { ids: [0; 3], raised: now },
+            floor: Floor::default(),
             next_full_look: now,
             more: false,
             next_poll: now,
@@ -125,7 +125,7 @@ impl Reader {
             self.more = self.look()?;
             self.next_poll = Instant::now() + self.settings.poll;
             // The bell is for a commit that may be far off yet.
-            if !self.more && self.echo.next().is_none() && self.link.run(store::has_open_writers)? {
+            if !self.more && self.echo.next().is_none() && self.link.run(store::oldest_unmoved)?.is_some() {
                 self.echo.again_at(Instant::now() + OPEN_WRITERS_PAUSE);
             }
         }
@@ -145,19 +145,17 @@ impl Reader {
     fn look(&mut self) -> Result<bool, Error> {
         let started = Instant::now();
         let full = started >= self.next_full_look;
-        let floor = match (full, self.more) {
-            (true, _) => 0,
-            (false, true) => self.floor.ids[0],
-            (false, false) => self.floor.at(started),
-        };
+        let floor = if full { 0 } else { self.floor.id };
         let after_seq = self.last_seq;
         let store::Found { moved, events } = self.link.run(|conn| store::look(conn, floor, after_seq, BATCH))?;
         self.floor.moved(moved);
         let now = Instant::now();
-        if full {
-            self.next_full_look = now + (now - started) * FULL_LOOK_SHARE;
-        }
         self.echo.looked(now);
+        if full {
+            let oldest = self.link.run(store::oldest_unmoved)?;
+            self.floor.raise(oldest);
+            self.next_full_look = now + FLOOR_LAG.max(now.elapsed() * FULL_LOOK_SHARE);
+        }
         let more = store::is_full(&events, BATCH);
         self.tell(events);
         Ok(more)
@@ -208,24 +206,26 @@ impl Reader {
     }
 }
 
-/// Where looks that are not full ones start: behind the greatest outbox id that was moved [`FLOOR_LAG`] ago or earlier.
+/// Where looks that are not full ones start: below every event of a transaction that is open, so that what commits late
+/// is not overtaken by what it caused.
+#[derive(Default)]
 struct Floor {
-    /// As of now, of the last time it was raised, and of the time before.
-    ids: [u64; 3],
-    raised: Instant,
+    id: u64,
+    /// The floor as of the last full look. A transaction may have drawn its id then and not written it yet.
+    next: u64,
+    greatest_moved: u64,
 }
 
 impl Floor {
     fn moved(&mut self, id: Option<u64>) {
-        self.ids[0] = self.ids[0].max(id.unwrap_or(0));
+        self.greatest_moved = self.greatest_moved.max(id.unwrap_or(0));
     }
 
-    fn at(&mut self, now: Instant) -> u64 {
-        if now >= self.raised + FLOOR_LAG {
-            self.ids.copy_within(0..2, 1);
-            self.raised = now;
-        }
-        self.ids[2]
+    /// `oldest`: the least id that is there, of an open transaction or not.
+    fn raise(&mut self, oldest: Option<u64>) {
+        let now = oldest.map_or(self.greatest_moved, |id| id - 1);
+        self.id = self.next.min(now);
+        self.next = now;
     }
 }
 

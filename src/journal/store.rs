@@ -65,10 +65,11 @@ fn page(after_seq: u64, limit: usize) -> String {
     )
 }
 
-/// Whether some transaction on this node has written events and not ended yet.
-pub fn has_open_writers(conn: &mut Conn) -> Result<bool, Error> {
+/// The least id in the outbox, committed or not: of a transaction on this node that wrote events and has not ended yet,
+/// if all that is committed was moved.
+pub fn oldest_unmoved(conn: &mut Conn) -> Result<Option<u64>, Error> {
     conn.query_drop("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")?;
-    Ok(conn.query_first("SELECT EXISTS (SELECT 1 FROM res_outbox)")?.unwrap_or(false))
+    Ok(conn.query_first("SELECT MIN(id) FROM res_outbox")?.flatten())
 }
 
 /// Whether a page of at most `limit` ended for want of room, so that there may be more.
