@@ -51,12 +51,14 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
     let (alarm, panicked) = alarm();
     let signals = signals().map_err(|e| failed("cannot listen for signals", e))?;
     let running = start(config, options, &db, templates, &alarm)?;
+    let broker_ended = running.broker.ended().clone();
 
     select! {
         recv(signals) -> _ => {
             log::info!("stopping: running jobs get {} s; a second signal stops at once", options.drain.as_secs());
         }
         recv(panicked) -> name => return Err(died(name)),
+        recv(broker_ended) -> _ => return Err(died(Ok("broker".into()))),
     }
     // A second signal and a panic end the process while the drain is on.
     let (done, drained) = bounded(1);
@@ -142,7 +144,7 @@ fn failed(what: &str, error: impl Display) -> Failure {
 
 fn died(name: Result<String, crossbeam_channel::RecvError>) -> Failure {
     let name = name.unwrap_or_default();
-    Failure::new(Exit::Failed, format!("thread {name} panicked; its last words are above, please report them"))
+    Failure::new(Exit::Failed, format!("thread {name} has died; its last words are above, please report them"))
 }
 
 /// A message for each SIGTERM or SIGINT. One right behind another is the same: who signals a process group as well as

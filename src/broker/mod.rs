@@ -31,6 +31,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use server::{Server, WAKER};
 use session::Rules;
 use std::{
+    convert::Infallible,
     io,
     net::SocketAddr,
     sync::{
@@ -50,6 +51,7 @@ pub struct Broker {
     stop: Arc<AtomicBool>,
     waker: Arc<Waker>,
     thread: JoinHandle<io::Result<()>>,
+    ended: Receiver<Infallible>,
 }
 
 impl Broker {
@@ -92,9 +94,13 @@ impl Broker {
         let rules = Rules { limits, token, states: config.states.clone() };
         let stop = Arc::new(AtomicBool::new(false));
         let server = Server::new(poll, listeners, Hub::new(rules, head, ask, bells), news, stop.clone())?;
-        let thread = thread::Builder::new().name("broker".into()).spawn(|| server.run())?;
+        let (alive, ended) = bounded(0);
+        let thread = thread::Builder::new().name("broker".into()).spawn(move || {
+            let _alive = alive;
+            server.run()
+        })?;
         let announcer = Announcer { news: tell, waker: waker.clone() };
-        Ok((Broker { addresses, stop, waker, thread }, announcer, reads))
+        Ok((Broker { addresses, stop, waker, thread, ended }, announcer, reads))
     }
 
     /// The TCP addresses in the order of the settings, with the port that port 0 became.
@@ -110,9 +116,9 @@ impl Broker {
         }
     }
 
-    /// Whether the thread has ended: without [`Self::stop`], by a failure that [`Self::join`] tells.
-    pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
+    /// Disconnects when the thread has ended: without [`Self::stop`], by a failure that [`Self::join`] tells.
+    pub fn ended(&self) -> &Receiver<Infallible> {
+        &self.ended
     }
 
     /// Waits for the thread. The outer error is a panic, the inner one the poll's.
