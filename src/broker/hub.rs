@@ -61,8 +61,8 @@ impl<S: Socket> Hub<S> {
         self.set_timer(key);
     }
 
-    /// The poll says that this peer's socket may be read, or written.
-    pub fn wake(&mut self, key: usize, readable: bool, writable: bool) {
+    /// The poll says that this peer's socket may be read, or written, and whether the peer has hung up.
+    pub fn wake(&mut self, key: usize, readable: bool, writable: bool, hung_up: bool) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         if writable {
             conn.writable = true;
@@ -70,6 +70,7 @@ impl<S: Socket> Hub<S> {
         }
         if readable {
             conn.readable = true;
+            conn.hung_up |= hung_up;
             self.queue_read(key);
         }
     }

@@ -203,7 +203,7 @@ impl World {
         let mut bytes = Vec::new();
         message.encode(&mut bytes);
         pipe.borrow_mut().to_broker.extend(bytes);
-        self.hub.wake(*key, true, false);
+        self.hub.wake(*key, true, false, false);
         self.run();
     }
 
@@ -252,7 +252,7 @@ impl World {
             std::mem::take(&mut pipe.blocked)
         };
         if was_blocked {
-            self.hub.wake(*key, false, true);
+            self.hub.wake(*key, false, true, false);
         }
         unread.extend(pipe.borrow_mut().to_peer.drain(..));
         self.run();
