@@ -15,6 +15,7 @@ use super::{
     store::{self, Ending},
 };
 use crate::{
+    bell::Bell,
     db::{Class, Link, class, told},
     text::printable,
 };
@@ -31,6 +32,8 @@ pub struct Completer {
     pub link: Link,
     pub handler: Arc<dyn Handler>,
     pub outcomes: Receiver<Outcome>,
+    /// Rung after each commit.
+    pub changed: Bell,
     pub max_attempts: u32,
 }
 
@@ -42,6 +45,7 @@ impl Completer {
             let mut endings = self.collect(first);
             endings.sort_unstable_by_key(|ending| (ending.outcome.job.claim_id, ending.outcome.job.id));
             let written = self.write(&endings);
+            self.changed.ring();
             if written < endings.len() {
                 log::warn!("{} outcomes came too late: other attempts have their jobs", endings.len() - written);
             }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, after, select};
+use crossbeam_channel::{Receiver, Sender, after, never, select};
 
 use super::{
     handler::Handler,
@@ -15,7 +15,7 @@ use super::{
     store::{self, Claimer, Cursor},
 };
 use crate::{
-    bell::Echo,
+    bell::{Bell, Echo},
     db::{Class, Link, class, told},
 };
 
@@ -32,6 +32,7 @@ pub struct Ends {
     pub unstarted: Receiver<Job>,
     pub news: Receiver<()>,
     pub slots: Receiver<()>,
+    pub changed: Bell,
     pub stop: Receiver<()>,
 }
 
@@ -104,10 +105,14 @@ impl Dispatcher {
             };
             select! {
                 recv(self.ends.stop) -> _ => break,
-                recv(self.ends.news) -> _ => {
-                    self.hungry = true;
-                    self.echo.rung(Instant::now());
-                }
+                recv(self.ends.news) -> rung => match rung {
+                    Ok(()) => {
+                        self.hungry = true;
+                        self.echo.rung(Instant::now());
+                    }
+                    // Whoever rang has ended.
+                    Err(_) => self.ends.news = never(),
+                },
                 recv(self.ends.slots) -> _ => {}
                 recv(after(wake.saturating_duration_since(Instant::now()))) -> _ => {}
             }
@@ -183,6 +188,9 @@ impl Dispatcher {
             self.echo.again_at(self.next_full_look);
         }
         self.cursor = last.or(self.cursor);
+        if !jobs.is_empty() {
+            self.ends.changed.ring();
+        }
         for job in jobs {
             if self.ends.jobs.send(job).is_err() {
                 break;

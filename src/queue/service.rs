@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, never};
 
 use super::{
     completer::Completer,
@@ -26,10 +26,23 @@ use crate::{
 /// Connections that a [`Service`] needs of its pool besides one for each worker.
 pub const FIXED_CONNECTIONS: u32 = 3;
 
+/// How the queue and the rest of a program wake each other. By default nobody does: polling finds all.
+pub struct Wakeups {
+    /// Hears that there may be new jobs.
+    pub news: Receiver<()>,
+    /// Rung after each commit that changes rows: there are events in the outbox.
+    pub changed: Bell,
+}
+
+impl Default for Wakeups {
+    fn default() -> Self {
+        Wakeups { news: never(), changed: bell().0 }
+    }
+}
+
 /// A running queue.
 pub struct Service {
     stop: Option<Sender<()>>,
-    news: Bell,
     keeper: Keeper,
     /// In the order in which they end.
     threads: Vec<JoinHandle<()>>,
@@ -43,6 +56,7 @@ impl Service {
         server: &Server,
         config: &config::Queue,
         handler: Arc<dyn Handler>,
+        wakeups: Wakeups,
         alarm: &Alarm,
     ) -> Result<Service, mysql::Error> {
         let owner = owner();
@@ -50,10 +64,17 @@ impl Service {
         let (job_in, job_out) = bounded(Buffer::LARGEST.max(config.workers));
         let (outcome_in, outcome_out) = bounded(Buffer::LARGEST);
         let (stop, stopped) = bounded(0);
-        let (news, news_ear) = bell();
+        let Wakeups { news, changed } = wakeups;
         let (slots, slots_ear) = bell();
 
-        let ends = Ends { jobs: job_in, unstarted: job_out.clone(), news: news_ear, slots: slots_ear, stop: stopped };
+        let ends = Ends {
+            jobs: job_in,
+            unstarted: job_out.clone(),
+            news,
+            slots: slots_ear,
+            changed: changed.clone(),
+            stop: stopped,
+        };
         let claimer = Claimer { owner, skip_locked: server.skip_locked };
         // Leases are looked after at every tick, so that it can't be longer than half of one.
         let tick = Duration::from_millis(config.poll_ms.min(u64::from(config.lease_s) * 500));
@@ -68,15 +89,15 @@ impl Service {
             let body = move || super::worker::work(handler, session, jobs, outcomes, slots);
             threads.push(spawn(&format!("worker-{number}"), alarm, body).map_err(mysql::Error::IoError)?);
         }
-        let completer =
-            Completer { link: Link::new(db), handler, outcomes: outcome_out, max_attempts: config.max_attempts };
+        let completer = Completer {
+            link: Link::new(db),
+            handler,
+            outcomes: outcome_out,
+            changed,
+            max_attempts: config.max_attempts,
+        };
         threads.push(spawn("completer", alarm, move || completer.run()).map_err(mysql::Error::IoError)?);
-        Ok(Service { stop: Some(stop), news, keeper, threads })
-    }
-
-    /// To be rung when there may be new jobs.
-    pub fn bell(&self) -> Bell {
-        self.news.clone()
+        Ok(Service { stop: Some(stop), keeper, threads })
     }
 
     /// No new claims from now on; running jobs go on. Calling it again changes nothing.
