@@ -14,6 +14,9 @@ use std::{
 
 /// A stream socket that does not block.
 pub trait Socket: Read + Write {
+    /// Who is at the other end, for the log.
+    fn peer(&self) -> String;
+
     /// Nothing more will be written; the peer may still read all of it.
     fn shutdown_write(&self) -> io::Result<()>;
 }

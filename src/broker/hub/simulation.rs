@@ -2,21 +2,17 @@
 //! answers when the test lets it, and any order of what may happen. What every subscriber was told is then checked
 //! against what it was promised.
 
+mod pipe;
+
 use super::*;
 use crate::{
     broker::{event_log::Event, limits::Limits},
     wire::{ClientMessage, Gap, Pattern, Role, State, split},
 };
 use crossbeam_channel::{Receiver, bounded};
+use pipe::{Fake, Pipe};
 use proptest::prelude::*;
-use std::{
-    cell::RefCell,
-    collections::VecDeque,
-    io::{self, ErrorKind},
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 const STATES: [&str; 4] = ["A", "AB", "B", "BA"];
 const FILTERS: [&[&str]; 5] = [&["A"], &["A*"], &["*"], &["B", "A", "A*"], &["Quiet"]];
@@ -46,60 +42,6 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (peer, 1usize..400).prop_map(|(peer, bytes)| Step::Read { peer, bytes }),
         2 => (1u64..600).prop_map(|ms| Step::Pass { ms }),
     ]
-}
-
-/// Both directions of a connection.
-#[derive(Default)]
-struct Pipe {
-    to_broker: VecDeque<u8>,
-    to_peer: VecDeque<u8>,
-    /// How many more bytes the broker may write.
-    room: usize,
-    /// It was told that there is no room, and waits to hear of some.
-    blocked: bool,
-    closed: bool,
-}
-
-struct Fake(Rc<RefCell<Pipe>>);
-
-impl io::Read for Fake {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut pipe = self.0.borrow_mut();
-        if pipe.to_broker.is_empty() {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        io::Read::read(&mut pipe.to_broker, buffer)
-    }
-}
-
-impl io::Write for Fake {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut pipe = self.0.borrow_mut();
-        if pipe.room == 0 {
-            pipe.blocked = true;
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        let taken = bytes.len().min(pipe.room);
-        pipe.room -= taken;
-        pipe.to_peer.extend(&bytes[..taken]);
-        Ok(taken)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Socket for Fake {
-    fn shutdown_write(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Drop for Fake {
-    fn drop(&mut self) {
-        self.0.borrow_mut().closed = true;
-    }
 }
 
 /// A peer that subscribes, and publishes too.

@@ -93,6 +93,15 @@ fn an_abandoned_socket_makes_room_a_living_one_does_not() {
 }
 
 #[test]
+fn a_file_that_is_no_socket_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("precious");
+    std::fs::write(&path, "data").unwrap();
+    assert!(matches!(start(&on_socket(&path), false), Err(StartError::Listen { .. })));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "data");
+}
+
+#[test]
 fn stopping_twice_is_stopping_once() {
     let fixture = Fixture::with_defaults();
     let broker = fixture.broker.as_ref().unwrap();
