@@ -51,14 +51,12 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
     let (alarm, panicked) = alarm();
     let signals = signals().map_err(|e| failed("cannot listen for signals", e))?;
     let running = start(config, options, &db, templates, &alarm)?;
-    let broker_ended = running.broker.ended().clone();
 
     select! {
         recv(signals) -> _ => {
             log::info!("stopping: running jobs get {} s; a second signal stops at once", options.drain.as_secs());
         }
         recv(panicked) -> name => return Err(died(name)),
-        recv(broker_ended) -> _ => return Err(died(Ok("broker".into()))),
     }
     // A second signal and a panic end the process while the drain is on.
     let (done, drained) = bounded(1);
@@ -93,7 +91,7 @@ fn start(config: &Config, options: Options, db: &Db, templates: Templates, alarm
     let (news, news_ear) = bell();
     let (changed, changed_ear) = bell();
     let wakeups = Wakeups { news: news_ear, changed: changed.clone() };
-    let (broker, announcer, reads) = start_broker(config, options, head, vec![news, changed])?;
+    let (broker, announcer, reads) = start_broker(config, options, head, vec![news, changed], alarm)?;
     let poll = Duration::from_millis(config.queue.poll_ms);
     let settings = journal::Settings { poll, retention_days: config.events.retention_days, head };
     let journal = Journal::start(db, settings, changed_ear, reads, announcer, alarm)
@@ -115,14 +113,8 @@ impl Running {
         let finished = self.queue.drain(drain);
         self.journal.stop();
         self.broker.stop();
-        match self.broker.join() {
-            Ok(Ok(())) => finished,
-            Ok(Err(error)) => {
-                log::error!("the broker ended: {error}");
-                finished
-            }
-            Err(_) => false,
-        }
+        // A panic was heard through the alarm.
+        self.broker.join().is_ok() && finished
     }
 }
 
@@ -131,8 +123,9 @@ fn start_broker(
     options: Options,
     head: LogHead,
     bells: Vec<Bell>,
+    alarm: &Alarm,
 ) -> Result<(Broker, Announcer, Receiver<Read>), Failure> {
-    Broker::start(&config.broker, options.insecure, head, bells).map_err(|error| {
+    Broker::start(&config.broker, options.insecure, head, bells, alarm).map_err(|error| {
         let exit = if matches!(error, StartError::Exposed(_)) { Exit::Usage } else { Exit::Failed };
         Failure::new(exit, error.to_string())
     })
