@@ -29,7 +29,7 @@ test: ## Check format and lints, run all tests on a private server of their own 
 test-matrix: ## Run the end-to-end tests on MySQL, MariaDB new and old, a Galera cluster and a MySQL group
 	@scripts/test.sh e2e mariadb1011 mysql97 mariadb105 galera group
 
-bench: ## Measure against bare connections on a private server, as ratios
+bench: udf ## Measure against bare connections on a private server, as ratios
 	$(CARGO) bench --locked
 
 udf: ## Build the loadable functions into udf/target/release

@@ -29,10 +29,10 @@ lints() { # MANIFEST
 
 if [ "$what" = all ]; then
   lints Cargo.toml
+  lints udf/Cargo.toml
+  ! cargo clippy --version >/dev/null 2>&1 || scripts/check-targets.sh
   step cargo test --release --locked --lib
   step cargo test --release --locked --doc
-  scripts/check-targets.sh
-  lints udf/Cargo.toml
   step cargo test --release --locked --manifest-path udf/Cargo.toml
 fi
 

@@ -41,7 +41,7 @@ start() { # N OPTION...
   pid=$!
   disown # whoever kills it knows that it ends
   echo "$pid" >"$node/pid"
-  wait_for 60 "node $n to start" grep -q 'ready for connections' "$node/server.log"
+  wait_for 120 "node $n to start" grep -q 'ready for connections' "$node/server.log"
 }
 
 wait_for() { # SECONDS WHAT COMMAND...   every node that was started has to live meanwhile

@@ -28,7 +28,7 @@ find_local() {
     echo "installing $packages" >&2
     export DEBIAN_FRONTEND=noninteractive
     # shellcheck disable=SC2086 # a list of packages
-    install_packages() { apt-get -qq install -y --no-install-recommends $packages </dev/null >/dev/null; }
+    install_packages() { apt-get -qq -o Dpkg::Use-Pty=0 install -y --no-install-recommends $packages </dev/null >/dev/null; }
     install_packages 2>/dev/null || { apt-get -qq update >&2 && install_packages; } # a fresh machine has no lists yet
     server=$(command -v mariadbd)
   fi

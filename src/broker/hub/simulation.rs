@@ -403,3 +403,14 @@ fn a_subscriber_that_takes_nothing_is_dismissed_and_the_others_notice_nothing() 
     assert_eq!((world.peers[1].complete_up_to, world.peers[1].ephemeral_received), (70, 70));
     world.finish();
 }
+
+#[test]
+fn subscribers_at_the_same_place_share_a_page() {
+    let mut world = World::new();
+    world.step(Step::Append { state: 0, events: 10 });
+    for _ in 0..4 {
+        world.step(Step::Connect { filter: 2, durable_only: true, resume: Some(2) });
+    }
+    (0..4).for_each(|peer| world.read(peer, 100_000));
+    assert_eq!(world.reads.try_iter().collect::<Vec<_>>(), [Read { after_seq: 2 }]);
+}
