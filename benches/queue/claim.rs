@@ -23,6 +23,7 @@ struct Table {
 impl Table {
     fn new(server: &Server, name: &str) -> Table {
         let bed = Bed::new(server, name);
+        bed.drop_triggers();
         let claimer = Claimer { owner: "bench".into(), skip_locked: bed.facts.skip_locked };
         Table { conn: bed.bare(), bed, claimer, cursor: None }
     }
@@ -41,7 +42,7 @@ impl Table {
 
 /// Median times in (the large table, the small one): of claims that go on from the last, and of looks at the whole.
 pub fn measure(server: &Server) -> [(Duration, Duration); 2] {
-    let (mut large, mut small) = (Table::new(server, "large"), Table::new(server, "small"));
+    let (mut large, mut small) = (Table::new(server, "bench_large"), Table::new(server, "bench_small"));
     for _ in 0..10 {
         large.bed.fill(5, ", status", ", 'done'");
     }

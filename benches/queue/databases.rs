@@ -1,4 +1,4 @@
-//! 1,000 resources of three tables: resq with five workers beside five bare connections that send the same files.
+//! Resources of three tables: resq with five workers beside five bare connections that send the same files.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -6,29 +6,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mysql::prelude::Queryable;
+use mysql::{Conn, prelude::Queryable};
 use resq::{
     db::{ident, run_script},
     provision::{Provisioner, Templates, names::Naming, template::Values},
 };
 
-use crate::{
-    bed::{Bed, WORKERS},
-    run::run,
-    server::Server,
-};
+use crate::{WORKERS, bed::Bed, run::Run, server::Server};
 
+/// A round makes 10^2 databases: short, so that ours and the bare ones see the same machine.
+const HUNDRED: u32 = 2;
+const CREATE_DATABASE: &str = include_str!("../../sql/res_db/010_database.sql");
 const CREATE_TABLES: &str = include_str!("../../sql/res_tables/010_common.sql");
-const THOUSAND: u32 = 3;
 
 /// The project's files without the INSERT at the end of one: CREATE statements alone.
 fn templates() -> Templates {
-    let dir = tempfile::tempdir().expect("a temporary folder");
     let create_tables = &CREATE_TABLES[..CREATE_TABLES.find("INSERT INTO").expect("an INSERT at its end")];
     assert_eq!(create_tables.matches("CREATE TABLE").count(), 3);
-    for (name, text) in
-        [("res_db/10.sql", include_str!("../../sql/res_db/010_database.sql")), ("res_tables/10.sql", create_tables)]
-    {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    for (name, text) in [("res_db/10.sql", CREATE_DATABASE), ("res_tables/10.sql", create_tables)] {
         let path = dir.path().join(name);
         std::fs::create_dir_all(path.parent().expect("below the folder")).expect("a folder");
         std::fs::write(path, text).expect("a file");
@@ -36,30 +32,43 @@ fn templates() -> Templates {
     Templates::load(Some(dir.path())).expect("the files are right")
 }
 
-/// Seconds for a thousand through the queue.
-pub fn ours(server: &Server) -> Duration {
-    let bed = Bed::new(server, "databases");
-    bed.fill(THOUSAND, "", "");
+/// Times of `rounds` rounds of each: (ours, bare).
+pub fn measure(server: &Server, rounds: usize) -> (Vec<Duration>, Vec<Duration>) {
+    let bed = Bed::new(server, "bench_databases");
+    bed.drop_triggers();
     let naming = Naming::new(&bed.config.queue.db_prefix, bed.db.global_db(), &bed.facts);
     let provisioner = Provisioner::new(&mut bed.bare(), templates(), naming).expect("a template version");
-    let took = run(&bed, 1000, provisioner);
-    drop_all(&bed);
-    took
+    let run = Run::start(&bed, provisioner);
+    let ours = || {
+        let took = run.round(HUNDRED);
+        drop_all(&bed);
+        // The next round's have the same names.
+        bed.bare().query_drop("DELETE FROM res_database").expect("a delete");
+        took
+    };
+    let templates = templates();
+    let bare = || {
+        let took = bare(&bed, &templates);
+        drop_all(&bed);
+        took
+    };
+    let times = crate::in_turns(rounds, ours, bare);
+    run.stop();
+    times
 }
 
-/// Seconds for a thousand by bare connections.
-pub fn bare(server: &Server) -> Duration {
-    let bed = Bed::new(server, "databases");
-    let (templates, next) = (templates(), AtomicU64::new(1));
-    let mut conns: Vec<_> = (0..WORKERS).map(|_| bed.bare()).collect();
+/// A round by bare connections.
+fn bare(bed: &Bed, templates: &Templates) -> Duration {
+    let mut conns: Vec<Conn> = (0..WORKERS).map(|_| bed.bare()).collect();
+    let next = AtomicU64::new(1);
     let start = Instant::now();
     thread::scope(|scope| {
         for conn in &mut conns {
-            let (templates, next) = (&templates, &next);
-            scope.spawn(move || {
+            scope.spawn(|| {
+                let conn = conn;
                 loop {
                     let res_id = next.fetch_add(1, Ordering::Relaxed);
-                    if res_id > 1000 {
+                    if res_id > 100 {
                         return;
                     }
                     let res_db = format!("res_{res_id}");
@@ -71,16 +80,15 @@ pub fn bare(server: &Server) -> Duration {
             });
         }
     });
-    let took = start.elapsed();
-    drop_all(&bed);
-    took
+    start.elapsed()
 }
 
 fn drop_all(bed: &Bed) {
     let names: Vec<String> = bed.bare().query("SHOW DATABASES LIKE 'res\\_%'").expect("names");
-    assert_eq!(names.len(), 1000);
+    let names: Vec<_> = names.into_iter().filter(|name| name != bed.db.global_db()).collect();
+    assert_eq!(names.len(), 100);
     thread::scope(|scope| {
-        for names in names.chunks(1000 / WORKERS) {
+        for names in names.chunks(100 / WORKERS) {
             let mut conn = bed.bare();
             scope.spawn(move || {
                 for name in names {

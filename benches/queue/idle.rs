@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{bed::WORKERS, instance::Instance, server::Server};
+use crate::{WORKERS, instance::Instance, server::Server};
 
 /// (share of one core, resident MiB) over `time`, from Linux's /proc.
 pub fn measure(server: &Server, time: Duration) -> (f64, f64) {

@@ -8,7 +8,7 @@ use resq::{
     queue::{Handler, Job, JobError, Session},
 };
 
-use crate::{bed::Bed, run::run, server::Server};
+use crate::{bed::Bed, run::Run, server::Server};
 
 const HUNDRED_THOUSAND: u32 = 5;
 
@@ -20,14 +20,24 @@ impl Handler for Noop {
     }
 }
 
-pub fn ours(server: &Server) -> Duration {
-    let bed = Bed::new(server, "noop");
-    bed.fill(HUNDRED_THOUSAND, "", "");
-    run(&bed, 100_000, Noop)
+/// Times of `rounds` rounds of each: (ours, bare). Every round has a table of its own.
+pub fn measure(server: &Server, rounds: usize) -> (Vec<Duration>, Vec<Duration>) {
+    let bed = || {
+        let bed = Bed::new(server, "bench_noop");
+        bed.drop_triggers();
+        bed
+    };
+    let ours = || {
+        let bed = bed();
+        let run = Run::start(&bed, Noop);
+        let took = run.round(HUNDRED_THOUSAND);
+        run.stop();
+        took
+    };
+    crate::in_turns(rounds, ours, || bare(&bed()))
 }
 
-pub fn bare(server: &Server) -> Duration {
-    let bed = Bed::new(server, "noop");
+fn bare(bed: &Bed) -> Duration {
     bed.fill(HUNDRED_THOUSAND, "", "");
     let mut conn = bed.bare();
     let (start, mut done) = (Instant::now(), 0);

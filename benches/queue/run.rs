@@ -1,4 +1,5 @@
-//! One run of the queue from the start of its threads to the last written outcome.
+//! The queue at work for a measurement: a service that is there and idle, then rows, a bell, and the time until the
+//! last outcome is written.
 
 use std::{
     sync::{
@@ -8,48 +9,67 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Sender, bounded};
-use mysql::{Conn, Error};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use mysql::{Conn, Error, prelude::Queryable};
 use resq::{
+    config,
     queue::{Ending, Handler, Job, JobError, Service, Session},
     threads::alarm,
 };
 
-use crate::bed::Bed;
+use crate::{WORKERS, bed::Bed};
 
-/// Runs `handler` on the `jobs` rows that wait in `bed`; how long it took. Panics if one of them was not done.
-pub fn run(bed: &Bed, jobs: u64, handler: impl Handler) -> Duration {
-    let (done, all_done) = bounded(1);
-    let counted = Counted { inner: handler, left: AtomicU64::new(jobs), done };
-    let (alarm, panicked) = alarm();
-    let start = Instant::now();
-    let service = Service::start(&bed.db, &bed.facts, &bed.config.queue, Arc::new(counted), &alarm).expect("a start");
-    all_done.recv_timeout(Duration::from_secs(600)).expect("every job is run");
-    assert!(service.drain(Duration::from_secs(60)) && panicked.is_empty());
-    let took = start.elapsed();
-    let done: Option<u64> = mysql::prelude::Queryable::query_first(
-        &mut bed.bare(),
-        "SELECT COUNT(*) FROM res_queue WHERE status = 'done' AND attempts = 1",
-    )
-    .expect("a count");
-    assert_eq!(done, Some(jobs), "every job is done in one attempt");
-    took
+/// A service on `bed`'s queue that looks at it only when it is rung.
+pub struct Run<'a> {
+    bed: &'a Bed,
+    service: Service,
+    left: Arc<AtomicU64>,
+    done: Receiver<()>,
+    panicked: Receiver<String>,
 }
 
-/// A handler that tells when the last job was run.
+impl<'a> Run<'a> {
+    pub fn start(bed: &'a Bed, handler: impl Handler) -> Run<'a> {
+        let (ended, done) = bounded(1);
+        let left = Arc::new(AtomicU64::new(0));
+        let counted = Counted { inner: handler, left: left.clone(), ended };
+        let (alarm, panicked) = alarm();
+        let queue = config::Queue { workers: WORKERS, poll_ms: 3_600_000, lease_s: 7_200, ..bed.config.queue.clone() };
+        let service = Service::start(&bed.db, &bed.facts, &queue, Arc::new(counted), &alarm).expect("a lease");
+        Run { bed, service, left, done, panicked }
+    }
+
+    /// Inserts 10^`digits` rows; how long it takes from the bell until all of them are done.
+    pub fn round(&self, digits: u32) -> Duration {
+        self.left.store(10u64.pow(digits), Ordering::Relaxed);
+        self.bed.fill(digits, "", "");
+        let start = Instant::now();
+        self.service.bell().ring();
+        self.done.recv_timeout(Duration::from_secs(600)).expect("every job is run");
+        // The last outcome's transaction is about to be committed: a locking read waits for that.
+        let sql = "SELECT res_id FROM res_queue WHERE status = 'in_progress' FOR UPDATE";
+        self.bed.bare().query_drop(sql).expect("a look");
+        start.elapsed()
+    }
+
+    /// Panics if a job was not done at the first attempt.
+    pub fn stop(self) {
+        assert!(self.service.drain(Duration::from_secs(60)) && self.panicked.is_empty());
+        let sql = "SELECT COUNT(*) FROM res_queue WHERE status <> 'done' OR attempts <> 1";
+        assert_eq!(self.bed.bare().query_first(sql).expect("a count"), Some(0));
+    }
+}
+
+/// A handler that tells when the outcome of the last job is being written.
 struct Counted<H> {
     inner: H,
-    left: AtomicU64,
-    done: Sender<()>,
+    left: Arc<AtomicU64>,
+    ended: Sender<()>,
 }
 
 impl<H: Handler> Handler for Counted<H> {
     fn run(&self, job: &Job, session: &mut Session) -> Result<Option<String>, JobError> {
-        let result = self.inner.run(job, session);
-        if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
-            let _ = self.done.try_send(());
-        }
-        result
+        self.inner.run(job, session)
     }
 
     fn abandon(&self, job: &Job, session: &mut Session) -> Result<(), JobError> {
@@ -61,6 +81,11 @@ impl<H: Handler> Handler for Counted<H> {
     }
 
     fn settle(&self, conn: &mut Conn, endings: &[&Ending]) -> Result<(), Error> {
-        self.inner.settle(conn, endings)
+        self.inner.settle(conn, endings)?;
+        let now = endings.len() as u64;
+        if self.left.fetch_sub(now, Ordering::Relaxed) == now {
+            let _ = self.ended.try_send(());
+        }
+        Ok(())
     }
 }

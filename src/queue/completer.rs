@@ -15,6 +15,7 @@ use super::{
     store::{self, Ending},
 };
 use crate::{
+    bell::Bell,
     db::{Class, Link, class, told},
     text::printable,
 };
@@ -31,6 +32,8 @@ pub struct Completer {
     pub link: Link,
     pub handler: Arc<dyn Handler>,
     pub outcomes: Receiver<Outcome>,
+    /// Rung for retries, so that the dispatcher knows when the next is due.
+    pub news: Bell,
     pub max_attempts: u32,
 }
 
@@ -44,6 +47,9 @@ impl Completer {
             let written = self.write(&endings);
             if written < endings.len() {
                 log::warn!("{} outcomes came too late: other attempts have their jobs", endings.len() - written);
+            }
+            if endings.iter().any(|ending| matches!(ending.next, Next::Retry { .. })) {
+                self.news.ring();
             }
             progress.tell(&endings);
         }

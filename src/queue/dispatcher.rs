@@ -22,6 +22,8 @@ use crate::{
 /// A look at the whole queue may take at most this part of the time; between two of them claims go on from the
 /// last place.
 const FULL_LOOK_SHARE: u32 = 20;
+/// Delayed rows that come due closer together than this start together.
+const SHORTEST_TICK: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The ends of the channels that the dispatcher holds.
@@ -104,10 +106,7 @@ impl Dispatcher {
             };
             select! {
                 recv(self.ends.stop) -> _ => break,
-                recv(self.ends.news) -> _ => {
-                    self.hungry = true;
-                    self.echo.rung(Instant::now());
-                }
+                recv(self.ends.news) -> _ => self.echo.rung(Instant::now()),
                 recv(self.ends.slots) -> _ => {}
                 recv(after(wake.saturating_duration_since(Instant::now()))) -> _ => {}
             }
@@ -133,7 +132,7 @@ impl Dispatcher {
             }
             self.look(room)?;
         }
-        // With no room the slots' bell comes first, and rows that were rung for wait as `hungry`.
+        // With no room the slots' bell comes first; the look that is due waits for it.
         let echo = self.echo.next().filter(|_| self.buffer.room(self.ends.jobs.len()) > 0);
         Ok(echo.map_or(self.next_tick, |echo| echo.min(self.next_tick)))
     }
@@ -150,10 +149,17 @@ impl Dispatcher {
             log::warn!("{rescued} jobs of a daemon whose lease ran out are back in the queue");
         }
         while self.link.run(|conn| self.claimer.promote(conn))? {}
-        let due = self.link.run(store::next_due)?;
-        self.next_tick = Instant::now() + due.map_or(self.tick, |due| due.min(self.tick));
+        self.next_tick = Instant::now() + self.tick;
         self.hungry = true;
         self.next_full_look = Instant::now();
+        self.plan()
+    }
+
+    /// The next tick comes no later than the next delayed row is due.
+    fn plan(&mut self) -> Result<(), mysql::Error> {
+        if let Some(due) = self.link.run(store::next_due)? {
+            self.next_tick = self.next_tick.min(Instant::now() + due.max(SHORTEST_TICK));
+        }
         Ok(())
     }
 
@@ -188,7 +194,8 @@ impl Dispatcher {
                 break;
             }
         }
-        Ok(())
+        // What was rung for and is not here may be a delayed row.
+        if self.hungry { Ok(()) } else { self.plan() }
     }
 
     fn give_back(mut self) {

@@ -68,8 +68,13 @@ impl Service {
             let body = move || super::worker::work(handler, session, jobs, outcomes, slots);
             threads.push(spawn(&format!("worker-{number}"), alarm, body).map_err(mysql::Error::IoError)?);
         }
-        let completer =
-            Completer { link: Link::new(db), handler, outcomes: outcome_out, max_attempts: config.max_attempts };
+        let completer = Completer {
+            link: Link::new(db),
+            handler,
+            outcomes: outcome_out,
+            news: news.clone(),
+            max_attempts: config.max_attempts,
+        };
         threads.push(spawn("completer", alarm, move || completer.run()).map_err(mysql::Error::IoError)?);
         Ok(Service { stop: Some(stop), news, keeper, threads })
     }

@@ -1,5 +1,5 @@
-//! What every measurement needs: an initialised global database of its own on the server, and rows in it. Owns the
-//! database and drops it; never measures.
+//! A global database for whoever drives the library itself, a test or a measurement: initialised, filled with rows,
+//! and dropped with the value. The programs have [`instance`](super::instance) for that.
 
 use mysql::{Conn, Opts, OptsBuilder, prelude::Queryable};
 use resq::{
@@ -8,12 +8,9 @@ use resq::{
     provision::{Templates, init},
 };
 
-use crate::server::Server;
+use super::server::Server;
 
-/// Workers, and bare connections beside them.
-pub const WORKERS: usize = 5;
-
-/// A global database as `resqctl init` makes it, without its triggers.
+/// A global database as `resqctl init` makes it, and how to get there.
 pub struct Bed {
     pub config: Config,
     pub db: Db,
@@ -26,7 +23,7 @@ impl Bed {
         let database = Database {
             host: "127.0.0.1".into(),
             port: server.port(),
-            global_db: format!("bench_{name}"),
+            global_db: format!("resq_{name}"),
             ..Database::default()
         };
         let config = Config { database, ..Config::default() };
@@ -35,24 +32,27 @@ impl Bed {
         let templates = Templates::load(None).expect("the built-in templates are right");
         init::init(&db, &facts, &templates).expect("init");
         let opts = OptsBuilder::new().ip_or_hostname(Some("127.0.0.1")).tcp_port(server.port()).prefer_socket(false);
-        let bed = Bed { opts: opts.user(Some("root")).into(), config, db, facts };
-        let mut conn = bed.bare();
+        Bed { opts: opts.user(Some("root")).into(), config, db, facts }
+    }
+
+    /// Leaves the table to whoever measures it alone.
+    pub fn drop_triggers(&self) {
+        let mut conn = self.bare();
+        let schema = &self.config.database.global_db;
         let triggers: Vec<String> = conn
-            .exec(
-                "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = ?",
-                (&bed.config.database.global_db,),
-            )
+            .exec("SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = ?", (schema,))
             .expect("triggers");
         for trigger in triggers {
             conn.query_drop(format!("DROP TRIGGER `{trigger}`")).expect("drop");
         }
-        bed
     }
 
-    /// A connection of the driver's with nothing of resq but its isolation level, in the global database.
+    /// A connection of the driver's with nothing of resq but its isolation level, in the global database. It numbers
+    /// rows 1, 2, 3 on a cluster, too.
     pub fn bare(&self) -> Conn {
         let mut conn = Conn::new(self.opts.clone()).expect("root logs in without a password");
         conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").expect("a session");
+        conn.query_drop("SET SESSION auto_increment_increment = 1, auto_increment_offset = 1").expect("a session");
         conn.select_db(&self.config.database.global_db).expect("the global database");
         conn
     }
