@@ -26,7 +26,43 @@ use crate::{
 /// Connections that a [`Service`] needs of its pool besides one for each worker.
 pub const FIXED_CONNECTIONS: u32 = 3;
 
-/// A running queue.
+/// A running queue: with a handler of the program's own in place of provisioning,
+///
+/// ```no_run
+/// use std::{sync::Arc, time::Duration};
+///
+/// use resq::{
+///     config::Config,
+///     db::{Db, Server},
+///     queue::{FIXED_CONNECTIONS, Handler, Job, JobError, Service, Session},
+///     threads::alarm,
+/// };
+///
+/// struct Mailer;
+///
+/// impl Handler for Mailer {
+///     fn run(&self, job: &Job, session: &mut Session) -> Result<Option<String>, JobError> {
+///         match &job.url {
+///             None => Err(JobError::Permanent("no address".into())),
+///             Some(address) if session.still_ours() => {
+///                 println!("attempt {} to write to {address}", job.attempt);
+///                 Ok(None)
+///             }
+///             Some(_) => Err(JobError::Interrupted("the lease ran out".into())),
+///         }
+///     }
+/// }
+///
+/// let config = Config::default();
+/// let db = Db::open(&config.database, config.queue.workers as u32 + FIXED_CONNECTIONS)?;
+/// let server = Server::ask(&mut *db.any()?)?;
+/// let (alarm, panicked) = alarm();
+/// let service = Service::start(&db, &server, &config.queue, Arc::new(Mailer), &alarm)?;
+/// service.bell().ring(); // after an insert, so that nobody waits for the next poll
+/// panicked.recv_timeout(Duration::from_secs(3600)).expect_err("a thread of the service panicked");
+/// assert!(service.drain(Duration::from_secs(30)), "running jobs were left to another daemon");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Service {
     stop: Option<Sender<()>>,
     news: Bell,

@@ -45,7 +45,10 @@ fn late_rows_of_smaller_numbers_and_priorities_are_found_behind_a_bell() {
     late.query_drop("INSERT INTO res_queue (res_name) VALUES ('late')").unwrap();
     bed.fill(2, "", "");
     serving.ring();
-    wait_at_most(PROMPT, "all but the late one", || count(&mut conn, "done") == 100);
+    if bed.facts.skip_locked {
+        // Elsewhere a claim waits for the uncommitted row.
+        wait_at_most(PROMPT, "all but the late one", || count(&mut conn, "done") == 100);
+    }
     // The bell comes before the commit: it is looked again for a while.
     serving.ring();
     late.query_drop("COMMIT").unwrap();
