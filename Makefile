@@ -10,7 +10,7 @@ udf    := --manifest-path udf/Cargo.toml
 build: ## Build the programs into target/release
 	$(CARGO) build --release --locked --bins
 
-run: build ## Start a private server, queue 20 resources (SEED=n), run resqd on them (WORKERS=5); MYSQL_HOST=… or MYSQL_SOCKET=… takes that server
+run: build udf ## Start a private server, queue 20 resources (SEED=n), run resqd on them (WORKERS=5); MYSQL_HOST=… or MYSQL_SOCKET=… takes that server
 	@scripts/run.sh
 
 demo: build ## Play a story through: rows change, a trigger fires, two clients hear what they asked for
@@ -29,7 +29,7 @@ test: ## Check format and lints, run all tests on a private server of their own 
 test-matrix: ## Run the end-to-end tests on MySQL, MariaDB new and old, a Galera cluster and a MySQL group
 	@scripts/test.sh e2e mariadb1011 mysql97 mariadb105 galera group
 
-bench: ## Measure against bare connections on a private server, as ratios
+bench: udf ## Measure against bare connections on a private server, as ratios
 	$(CARGO) bench --locked
 
 udf: ## Build the loadable functions into udf/target/release

@@ -2,6 +2,7 @@
 # test.sh all [KIND...]   every check and every test; the end-to-end ones once on each KIND of server
 # test.sh e2e [KIND...]   the end-to-end tests alone
 # KIND as in testdb.sh; by default MariaDB as packaged, or the host's own server where packages can't be had.
+# KIND:WORD runs only the tests with WORD in their path there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,18 +29,19 @@ lints() { # MANIFEST
 
 if [ "$what" = all ]; then
   lints Cargo.toml
-  step cargo test --release --locked --lib --bins
+  lints udf/Cargo.toml
+  ! cargo clippy --version >/dev/null 2>&1 || scripts/check-targets.sh
+  step cargo test --release --locked --lib
   step cargo test --release --locked --doc
-  scripts/check-targets.sh
-  if [ -f udf/Cargo.toml ]; then
-    lints udf/Cargo.toml
-    step cargo test --release --locked --manifest-path udf/Cargo.toml
-  fi
+  step cargo test --release --locked --manifest-path udf/Cargo.toml
 fi
 
+# The servers under test load these.
+step cargo build --release --locked --manifest-path udf/Cargo.toml --lib --examples
 failed=()
 for kind; do
-  TEST_SERVER=$kind step cargo test --release --locked --test e2e || failed+=("$kind")
+  word=${kind#"${kind%%:*}"}
+  TEST_SERVER=${kind%%:*} step cargo test --release --locked --test e2e -- ${word:+"${word#:}"} || failed+=("$kind")
 done
 [ $# = 1 ] || echo "end-to-end: $# kinds of server, failed on: ${failed[*]:-none}"
 [ ${#failed[@]} = 0 ]

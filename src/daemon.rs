@@ -2,6 +2,7 @@
 //! changes while it runs.
 
 use std::{
+    fmt::Display,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,31 +14,89 @@ use signal_hook::{
 };
 
 use crate::{
+    bell::{Bell, bell},
+    broker::{Announcer, Broker, LogHead, Read, StartError},
     cli::{Exit, Failure},
     config::Config,
     db::{Db, Server},
+    journal::{self, Journal},
     provision::{Provisioner, Templates, init, names::Naming},
-    queue::{FIXED_CONNECTIONS, Service},
-    threads::{alarm, spawn},
+    queue::{FIXED_CONNECTIONS, Service, Wakeups},
+    threads::{Alarm, alarm, spawn},
 };
 
-/// Runs until SIGTERM or SIGINT, then drains for at most `drain`.
-pub fn run(config: &Config, drain: Duration) -> Result<(), Failure> {
-    let templates = Templates::load(config.sql_dir.as_deref()).map_err(|e| Failure::new(Exit::Usage, e))?;
-    let db = Db::open(&config.database, config.queue.workers as u32 + FIXED_CONNECTIONS)?;
-    init::check_done(&db)?;
-    let (server, provisioner) = {
-        let mut conn = db.any()?;
-        let server = Server::ask(&mut conn)?;
-        let naming = Naming::new(&config.queue.db_prefix, db.global_db(), &server);
-        let provisioner = Provisioner::new(&mut conn, templates, naming)?;
-        (server, provisioner)
-    };
-    init::check_server(&server)?;
+/// What is said at the start and not in the settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How long running jobs get to finish after a signal.
+    pub drain: Duration,
+    /// Listen on other than loopback without a token.
+    pub insecure: bool,
+}
 
+/// The parts that run, in the order in which they stop: claims, workers and completer first, so that the last
+/// outcomes are still numbered; the journal, so that they are still told; the broker.
+struct Running {
+    queue: Service,
+    journal: Journal,
+    broker: Broker,
+}
+
+/// Runs until SIGTERM or SIGINT, then drains.
+pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
+    let templates = Templates::load(config.sql_dir.as_deref()).map_err(|e| Failure::new(Exit::Usage, e))?;
+    let connections = config.queue.workers as u32 + FIXED_CONNECTIONS + journal::CONNECTIONS;
+    let db = Db::open(&config.database, connections)?;
+    init::check_done(&db)?;
     let (alarm, panicked) = alarm();
-    let signals = signals().map_err(|e| Failure::new(Exit::Failed, format!("cannot listen for signals: {e}")))?;
-    let queue = Service::start(&db, &server, &config.queue, Arc::new(provisioner), &alarm)?;
+    let signals = signals().map_err(|e| failed("cannot listen for signals", e))?;
+    let running = start(config, options, &db, templates, &alarm)?;
+
+    select! {
+        recv(signals) -> _ => {
+            log::info!("stopping: running jobs get {} s; a second signal stops at once", options.drain.as_secs());
+        }
+        recv(panicked) -> name => return Err(died(name)),
+    }
+    // A second signal and a panic end the process while the drain is on.
+    let (done, drained) = bounded(1);
+    let drain = move || {
+        let _ = done.send(running.stop(options.drain));
+    };
+    spawn("drain", &alarm, drain).map_err(|e| failed("cannot start the drain", e))?;
+    select! {
+        recv(drained) -> finished => match finished {
+            Ok(true) => Ok(()),
+            _ => Err(Failure::new(Exit::Failed, format!(
+                "jobs were still running after {} s; another daemon, or the next start, takes them over",
+                options.drain.as_secs()
+            ))),
+        },
+        recv(signals) -> _ => {
+            Err(Failure::new(Exit::Failed, "stopped by a second signal; running jobs come back when the lease ends"))
+        }
+        recv(panicked) -> name => Err(died(name)),
+    }
+}
+
+fn start(config: &Config, options: Options, db: &Db, templates: Templates, alarm: &Alarm) -> Result<Running, Failure> {
+    let mut conn = db.global()?;
+    let server = Server::ask(&mut conn)?;
+    init::check_server(&server)?;
+    let naming = Naming::new(&config.queue.db_prefix, db.global_db(), &server);
+    let provisioner = Provisioner::new(&mut conn, templates, naming)?;
+    let head = journal::store::head(&mut conn)?;
+    drop(conn);
+
+    let (news, news_ear) = bell();
+    let (changed, changed_ear) = bell();
+    let wakeups = Wakeups { news: news_ear, changed: changed.clone() };
+    let (broker, announcer, reads) = start_broker(config, options, head, vec![news, changed])?;
+    let poll = Duration::from_millis(config.queue.poll_ms);
+    let settings = journal::Settings { poll, retention_days: config.events.retention_days, head };
+    let journal = Journal::start(db, settings, changed_ear, reads, announcer, alarm)
+        .map_err(|e| failed("cannot start the journal", e))?;
+    let queue = Service::start(db, &server, &config.queue, Arc::new(provisioner), wakeups, alarm)?;
     log::info!(
         "serving `{}` on {} with {} workers{}",
         db.global_db(),
@@ -45,50 +104,45 @@ pub fn run(config: &Config, drain: Duration) -> Result<(), Failure> {
         config.queue.workers,
         if server.skip_locked { "" } else { "; this server has no SKIP LOCKED, jobs are claimed by token" },
     );
+    Ok(Running { queue, journal, broker })
+}
 
-    select! {
-        recv(signals) -> _ => log::info!("stopping: running jobs get {} s; a second signal stops at once", drain.as_secs()),
-        recv(panicked) -> name => return Err(died(name)),
-    }
-    // A second signal and a panic end the process while the drain is on.
-    let finished = drain_or_end(queue, drain, &signals, &panicked, &alarm)?;
-    if finished {
-        Ok(())
-    } else {
-        Err(Failure::new(
-            Exit::Failed,
-            format!(
-                "jobs were still running after {} s; another daemon, or the next start, takes them over",
-                drain.as_secs()
-            ),
-        ))
+impl Running {
+    /// False if jobs were still running when their time was over.
+    fn stop(self, drain: Duration) -> bool {
+        let finished = self.queue.drain(drain);
+        self.journal.stop();
+        self.broker.stop();
+        match self.broker.join() {
+            Ok(Ok(())) => finished,
+            Ok(Err(error)) => {
+                log::error!("the broker ended: {error}");
+                finished
+            }
+            Err(_) => false,
+        }
     }
 }
 
-fn drain_or_end(
-    queue: Service,
-    drain: Duration,
-    signals: &Receiver<()>,
-    panicked: &Receiver<String>,
-    alarm: &crate::threads::Alarm,
-) -> Result<bool, Failure> {
-    let (done, drained) = bounded(1);
-    let thread = spawn("drain", alarm, move || {
-        let _ = done.send(queue.drain(drain));
-    });
-    thread.map_err(|e| Failure::new(Exit::Failed, format!("cannot start the drain: {e}")))?;
-    select! {
-        recv(drained) -> finished => Ok(finished.unwrap_or(false)),
-        recv(signals) -> _ => Err(Failure::new(Exit::Failed, "stopped by a second signal; running jobs come back when the lease ends")),
-        recv(panicked) -> name => Err(died(name)),
-    }
+fn start_broker(
+    config: &Config,
+    options: Options,
+    head: LogHead,
+    bells: Vec<Bell>,
+) -> Result<(Broker, Announcer, Receiver<Read>), Failure> {
+    Broker::start(&config.broker, options.insecure, head, bells).map_err(|error| {
+        let exit = if matches!(error, StartError::Exposed(_)) { Exit::Usage } else { Exit::Failed };
+        Failure::new(exit, error.to_string())
+    })
+}
+
+fn failed(what: &str, error: impl Display) -> Failure {
+    Failure::new(Exit::Failed, format!("{what}: {error}"))
 }
 
 fn died(name: Result<String, crossbeam_channel::RecvError>) -> Failure {
-    Failure::new(
-        Exit::Failed,
-        format!("thread {} panicked; its last words are above, please report them", name.unwrap_or_default()),
-    )
+    let name = name.unwrap_or_default();
+    Failure::new(Exit::Failed, format!("thread {name} panicked; its last words are above, please report them"))
 }
 
 /// A message for each SIGTERM or SIGINT. One right behind another is the same: who signals a process group as well as

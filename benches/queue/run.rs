@@ -12,8 +12,9 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mysql::{Conn, Error, prelude::Queryable};
 use resq::{
+    bell::{Bell, bell},
     config,
-    queue::{Ending, Handler, Job, JobError, Service, Session},
+    queue::{Ending, Handler, Job, JobError, Service, Session, Wakeups},
     threads::alarm,
 };
 
@@ -23,6 +24,7 @@ use crate::{WORKERS, bed::Bed};
 pub struct Run<'a> {
     bed: &'a Bed,
     service: Service,
+    news: Bell,
     left: Arc<AtomicU64>,
     done: Receiver<()>,
     panicked: Receiver<String>,
@@ -35,8 +37,10 @@ impl<'a> Run<'a> {
         let counted = Counted { inner: handler, left: left.clone(), ended };
         let (alarm, panicked) = alarm();
         let queue = config::Queue { workers: WORKERS, poll_ms: 3_600_000, lease_s: 7_200, ..bed.config.queue.clone() };
-        let service = Service::start(&bed.db, &bed.facts, &queue, Arc::new(counted), &alarm).expect("a lease");
-        Run { bed, service, left, done, panicked }
+        let (rope, news) = bell();
+        let wakeups = Wakeups { news, ..Wakeups::default() };
+        let service = Service::start(&bed.db, &bed.facts, &queue, Arc::new(counted), wakeups, &alarm).expect("a lease");
+        Run { bed, service, news: rope, left, done, panicked }
     }
 
     /// Inserts 10^`digits` rows; how long it takes from the bell until all of them are done.
@@ -44,7 +48,7 @@ impl<'a> Run<'a> {
         self.left.store(10u64.pow(digits), Ordering::Relaxed);
         self.bed.fill(digits, "", "");
         let start = Instant::now();
-        self.service.bell().ring();
+        self.news.ring();
         self.done.recv_timeout(Duration::from_secs(600)).expect("every job is run");
         // The last outcome's transaction is about to be committed: a locking read waits for that.
         let sql = "SELECT res_id FROM res_queue WHERE status = 'in_progress' FOR UPDATE";

@@ -9,9 +9,10 @@ init_data() { # N
   if is_mariadb; then
     local as_root=()
     [ "$(id -u)" != 0 ] || as_root=(--user=root)
-    "$(PATH=$usr/bin:$usr/scripts:$PATH command -v mariadb-install-db || command -v mysql_install_db)" --no-defaults \
-      --basedir="$usr" --datadir="$data" "${as_root[@]}" --auth-root-authentication-method=normal --skip-test-db \
-      --skip-name-resolve --innodb-flush-log-at-trx-commit=2 </dev/null >"$dir/init.log" 2>&1
+    # From inside the folder, since the script takes no path with spaces.
+    (cd "$dir/n1" && "$(PATH=$usr/bin:$usr/scripts:$PATH command -v mariadb-install-db || command -v mysql_install_db)" \
+      --no-defaults --basedir="$usr" --datadir=./data "${as_root[@]}" --auth-root-authentication-method=normal \
+      --skip-test-db --skip-name-resolve --innodb-flush-log-at-trx-commit=2) </dev/null >"$dir/init.log" 2>&1
   else
     "$server" "${options[@]}" --initialize-insecure --datadir="$data" --innodb-flush-log-at-trx-commit=2 \
       --log-error="$dir/init.log"
@@ -40,7 +41,7 @@ start() { # N OPTION...
   pid=$!
   disown # whoever kills it knows that it ends
   echo "$pid" >"$node/pid"
-  wait_for 60 "node $n to start" grep -q 'ready for connections' "$node/server.log"
+  wait_for 120 "node $n to start" grep -q 'ready for connections' "$node/server.log"
 }
 
 wait_for() { # SECONDS WHAT COMMAND...   every node that was started has to live meanwhile
@@ -48,7 +49,7 @@ wait_for() { # SECONDS WHAT COMMAND...   every node that was started has to live
   shift 2
   until "$@" >/dev/null 2>&1; do
     for n in "$dir"/n*/pid; do
-      [ ! -e "$n" ] || kill -0 "$(cat "$n")" 2>/dev/null || { tail -20 "${n%pid}server.log" >&2; die "${n%/pid} ended while waiting for $what"; }
+      [ ! -e "$n" ] || alive "$(cat "$n")" || { tail -20 "${n%pid}server.log" >&2; die "${n%/pid} ended while waiting for $what"; }
     done
     [ "$SECONDS" -lt "$end" ] || die "waited too long for $what"
     sleep 0.05
@@ -60,10 +61,14 @@ stop() { # N
     local pid end=$((SECONDS + 30))
     pid=$(cat "$dir/n$1/pid")
     kill "$pid"
-    while running "$1" && [ "$SECONDS" -lt "$end" ]; do sleep 0.05; done
+    while alive "$pid" && [ "$SECONDS" -lt "$end" ]; do sleep 0.05; done
     ! running "$1" || kill -9 "$pid"
   fi
   rm -f "$dir/n$1/pid"
+}
+
+alive() { # PID   a zombie, whose parent never looks, is not
+  grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$1/status"
 }
 
 sql() { # N STATEMENT

@@ -10,6 +10,7 @@ find_programs() {
     mysql97 | mariadb1011 | mariadb105 | galera) ;;
     *) die "unknown kind '$kind' (mysql97, mariadb1011, mariadb105, galera, group, local)" ;;
   esac
+  case $cache in *[[:space:]]*) die "the servers' scripts take no path with spaces: set TESTDB_CACHE to another than '$cache'" ;; esac
   "$here/testdb/fetch.sh" "$suite" "$cache/$suite"
   usr=$cache/$suite/root/usr
   case $kind in
@@ -27,8 +28,8 @@ find_local() {
     echo "installing $packages" >&2
     export DEBIAN_FRONTEND=noninteractive
     # shellcheck disable=SC2086 # a list of packages
-    { apt-get -qq install -y --no-install-recommends $packages ||
-      { apt-get -qq update && apt-get -qq install -y --no-install-recommends $packages; }; } >&2 </dev/null
+    install_packages() { apt-get -qq -o Dpkg::Use-Pty=0 install -y --no-install-recommends $packages </dev/null >/dev/null; }
+    install_packages 2>/dev/null || { apt-get -qq update >&2 && install_packages; } # a fresh machine has no lists yet
     server=$(command -v mariadbd)
   fi
   client=$(command -v mariadb || command -v mysql || true)

@@ -82,7 +82,8 @@ fn listen(args: Args, config: Config) -> Result<(), Failure> {
     }
     let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let subscription = Subscription { states: args.sub, since: args.since, durable_only: args.durable };
-    let mut subscriber = Subscriber::connect(Peer::from_config(&config, args.name), subscription)?;
+    let peer = Peer::from_config(&config, args.name);
+    let mut subscriber = Subscriber::connect_deadline(peer, subscription, deadline)?;
     #[cfg(feature = "toast")]
     let mut toast = args.toast.then(resq::sink::toast::Toast::default);
     let mut events = 0;

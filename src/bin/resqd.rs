@@ -16,8 +16,14 @@ struct Args {
     /// seconds that running jobs get to finish after SIGTERM or SIGINT (default 30)
     #[argh(option, default = "30")]
     drain_s: u64,
+    /// listen on other than loopback without a token
+    #[argh(switch)]
+    insecure: bool,
 }
 
 fn main() -> ExitCode {
-    cli::run(&PROGRAM, |args: Args, config| daemon::run(&config, Duration::from_secs(args.drain_s)))
+    cli::run(&PROGRAM, |args: Args, config| {
+        let Args { drain_s, insecure } = args;
+        daemon::run(&config, daemon::Options { drain: Duration::from_secs(drain_s), insecure })
+    })
 }

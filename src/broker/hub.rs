@@ -57,7 +57,7 @@ impl<S: Socket> Hub<S> {
 
     pub fn insert(&mut self, socket: S, now: Instant) {
         let key = self.conns.insert(Conn::new(socket, now, &self.rules));
-        self.to_read(key);
+        self.queue_read(key);
         self.set_timer(key);
     }
 
@@ -70,7 +70,7 @@ impl<S: Socket> Hub<S> {
         }
         if readable {
             conn.readable = true;
-            self.to_read(key);
+            self.queue_read(key);
         }
     }
 
@@ -132,7 +132,7 @@ impl<S: Socket> Hub<S> {
             && conn.outbox.bytes() <= self.rules.limits.queue_bytes
         {
             if budget == 0 {
-                return self.to_read(key);
+                return self.queue_read(key);
             }
             let mut buffer = mem::take(&mut self.buffer);
             match conn.read(&mut buffer[..budget]) {
@@ -227,7 +227,7 @@ impl<S: Socket> Hub<S> {
             }
         }
         if conn.readable && conn.outbox.bytes() <= self.rules.limits.queue_bytes {
-            self.to_read(key);
+            self.queue_read(key);
         }
         self.set_timer(key);
     }
@@ -277,7 +277,7 @@ impl<S: Socket> Hub<S> {
         }
     }
 
-    fn to_read(&mut self, key: usize) {
+    fn queue_read(&mut self, key: usize) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         if !conn.in_ready {
             conn.in_ready = true;

@@ -48,6 +48,8 @@ impl fmt::Display for Failure {
     }
 }
 
+impl std::error::Error for Failure {}
+
 impl From<Failure> for ExitCode {
     fn from(failure: Failure) -> ExitCode {
         ExitCode::from(failure.exit as u8)

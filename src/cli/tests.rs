@@ -1,6 +1,7 @@
 //! Command lines as people write them, and what argh and the settings get to see.
 
 use argh::{ArgsInfo, FromArgs};
+use proptest::prelude::*;
 
 use super::{
     Program,
@@ -180,4 +181,29 @@ fn help_lists_what_the_program_takes_and_nothing_else() {
     assert!(!text.contains("MYSQL_HOST"), "{text}");
     let text = help::text::<Nested>(&Program { name: "p", takes: &[] }, Some("add"));
     assert!(text.contains("Usage: p add") && text.contains("--tag") && !text.contains("Settings"), "{text}");
+}
+
+proptest! {
+    #[test]
+    fn any_command_line_is_taken_apart_or_refused_in_one_line(
+        words in prop::collection::vec(
+            prop_oneof!["add", "list", "help", "--", "-", "--tag", "--tag=x", "--limit", "--host", "-v+", "--help", "\\PC{0,6}", ".{0,6}"],
+            0..8,
+        ),
+    ) {
+        for info in [Nested::get_args_info(), Flat::get_args_info()] {
+            match (Grammar { takes: TAKES, info: &info }).parse(&words) {
+                Err(message) => prop_assert!(!message.chars().any(char::is_control), "{message:?}"),
+                Ok(Request::Run(run)) => {
+                    // Nothing is lost: every word without a dash is a subcommand, a value or a positional.
+                    let kept = run.args.iter().chain(run.settings.iter().map(|(_, v)| v)).chain(&run.config).chain(&run.log_file);
+                    let kept: Vec<&String> = kept.collect();
+                    for word in words.iter().filter(|w| !w.starts_with('-')) {
+                        prop_assert!(kept.contains(&word), "{word:?} of {words:?} is not in {kept:?}");
+                    }
+                }
+                Ok(_) => {}
+            }
+        }
+    }
 }

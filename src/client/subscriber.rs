@@ -85,13 +85,22 @@ impl Subscriber {
     /// Connects and subscribes. From its return on no event is missed, and the connection is made again by itself
     /// whenever it breaks; only this first time a broker that is not there is an error.
     pub fn connect(peer: Peer, subscription: Subscription) -> Result<Subscriber, Error> {
+        Subscriber::connect_deadline(peer, subscription, None)
+    }
+
+    /// The same, before the deadline; without one an attempt takes 20 s at most.
+    pub fn connect_deadline(
+        peer: Peer,
+        subscription: Subscription,
+        deadline: Option<Instant>,
+    ) -> Result<Subscriber, Error> {
         for state in &subscription.states {
             Pattern::new(state).map_err(Error::Invalid)?;
         }
         let position = Position::new(subscription.since);
         let link = Link::Down { retry_at: Instant::now() };
         let mut subscriber = Subscriber { peer, subscription, position, backoff: Backoff::default(), link };
-        subscriber.open(None)?;
+        subscriber.open(deadline)?;
         Ok(subscriber)
     }
 

@@ -4,7 +4,7 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::*;
@@ -185,6 +185,16 @@ fn the_first_connection_must_succeed_and_refusals_end_a_later_one() {
     assert!(error.is_refusal(Code::Token) && error.is_final());
     assert!(error.to_string().ends_with("refused (error 3): wrong token\\n"), "{error}");
     broker.join().unwrap();
+}
+
+#[test]
+fn a_deadline_holds_for_the_first_connection_too() {
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = Address::Tcp { host: "127.0.0.1".into(), port: mute.local_addr().unwrap().port() };
+    let start = Instant::now();
+    let deadline = Some(start + Duration::from_millis(50));
+    let error = Subscriber::connect_deadline(Peer::new(address, "t"), Subscription::to(["A"]), deadline).unwrap_err();
+    assert!(error.to_string().contains("did not answer HELLO") && start.elapsed() < SOON / 4, "{error}");
 }
 
 #[test]

@@ -200,6 +200,15 @@ mod tests {
         assert!(!message.contains("hunter2"), "{message}");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused_in_one_line(text in "(\\[?[a-z.]{0,9}\\]?( = ('\\PC{0,4}'|[0-9]{1,3}|\\[\\]|.{0,4}))?\n?){0,6}") {
+            if let Err(message) = parsed(&text) {
+                proptest::prop_assert!(message.starts_with("f:") && !message.chars().any(char::is_control), "{message:?}");
+            }
+        }
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_file_with_a_secret_is_refused_if_others_can_read_it() {

@@ -1,1 +1,60 @@
-//! (to come)
+//! The event log: numbers what the database has committed and hands it to the broker, answers the broker's questions
+//! for older pages, and prunes what is past its time. `store` holds the SQL, `reader` the thread's work; it never
+//! touches a socket.
+
+mod reader;
+pub mod store;
+
+use std::{io, thread::JoinHandle, time::Duration};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::{
+    broker::{Announcer, LogHead, Read},
+    db::Db,
+    threads::{Alarm, spawn},
+};
+use reader::Reader;
+
+/// Connections that a journal needs of the pool.
+pub const CONNECTIONS: u32 = 1;
+
+/// What a journal goes by.
+pub struct Settings {
+    /// How long between two looks without a bell.
+    pub poll: Duration,
+    /// Events written longer ago are deleted.
+    pub retention_days: u32,
+    /// Where the log stood when the broker was started.
+    pub head: LogHead,
+}
+
+/// A running journal.
+pub struct Journal {
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Journal {
+    /// Starts the thread. `ear` hears that there may be news; `reads` are the broker's questions.
+    pub fn start(
+        db: &Db,
+        settings: Settings,
+        ear: Receiver<()>,
+        reads: Receiver<Read>,
+        announcer: Announcer,
+        alarm: &Alarm,
+    ) -> io::Result<Journal> {
+        let (stop, stopped) = bounded(0);
+        let reader = Reader::new(db, settings, announcer);
+        let thread = spawn("journal", alarm, move || reader.run(&ear, &reads, &stopped))?;
+        Ok(Journal { stop, thread })
+    }
+
+    /// Tells what is committed by now and ends.
+    pub fn stop(self) {
+        drop(self.stop);
+        // A panic was heard through the alarm.
+        let _ = self.thread.join();
+    }
+}

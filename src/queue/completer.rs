@@ -32,8 +32,10 @@ pub struct Completer {
     pub link: Link,
     pub handler: Arc<dyn Handler>,
     pub outcomes: Receiver<Outcome>,
-    /// Rung for retries, so that the dispatcher knows when the next is due.
-    pub news: Bell,
+    /// Rung after each commit.
+    pub changed: Bell,
+    /// Rung after those of them that leave a job to be tried again.
+    pub retried: Bell,
     pub max_attempts: u32,
 }
 
@@ -45,11 +47,12 @@ impl Completer {
             let mut endings = self.collect(first);
             endings.sort_unstable_by_key(|ending| (ending.outcome.job.claim_id, ending.outcome.job.id));
             let written = self.write(&endings);
+            self.changed.ring();
             if written < endings.len() {
                 log::warn!("{} outcomes came too late: other attempts have their jobs", endings.len() - written);
             }
             if endings.iter().any(|ending| matches!(ending.next, Next::Retry { .. })) {
-                self.news.ring();
+                self.retried.ring();
             }
             progress.tell(&endings);
         }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, after, select};
+use crossbeam_channel::{Receiver, Sender, after, never, select};
 
 use super::{
     handler::Handler,
@@ -15,7 +15,7 @@ use super::{
     store::{self, Claimer, Cursor},
 };
 use crate::{
-    bell::Echo,
+    bell::{Bell, Echo},
     db::{Class, Link, class, told},
 };
 
@@ -34,6 +34,9 @@ pub struct Ends {
     pub unstarted: Receiver<Job>,
     pub news: Receiver<()>,
     pub slots: Receiver<()>,
+    /// Heard when jobs are left to be tried again.
+    pub retried: Receiver<()>,
+    pub changed: Bell,
     pub stop: Receiver<()>,
 }
 
@@ -47,6 +50,8 @@ pub struct Dispatcher {
     /// How long between two looks without a bell.
     tick: Duration,
     next_tick: Instant,
+    /// There may be delayed rows that `next_tick` was not set for.
+    unplanned: bool,
     echo: Echo,
     /// There may be more rows than the last claim took.
     hungry: bool,
@@ -78,6 +83,7 @@ impl Dispatcher {
             buffer: Buffer::new(workers),
             tick,
             next_tick: now,
+            unplanned: true,
             echo: Echo::default(),
             hungry: true,
             cursor: None,
@@ -106,7 +112,12 @@ impl Dispatcher {
             };
             select! {
                 recv(self.ends.stop) -> _ => break,
-                recv(self.ends.news) -> _ => self.echo.rung(Instant::now()),
+                recv(self.ends.news) -> rung => match rung {
+                    Ok(()) => self.echo.rung(Instant::now()),
+                    // Whoever rang has ended.
+                    Err(_) => self.ends.news = never(),
+                },
+                recv(self.ends.retried) -> _ => self.unplanned = true,
                 recv(self.ends.slots) -> _ => {}
                 recv(after(wake.saturating_duration_since(Instant::now()))) -> _ => {}
             }
@@ -132,6 +143,9 @@ impl Dispatcher {
             }
             self.look(room)?;
         }
+        if self.unplanned {
+            self.plan()?;
+        }
         // With no room the slots' bell comes first; the look that is due waits for it.
         let echo = self.echo.next().filter(|_| self.buffer.room(self.ends.jobs.len()) > 0);
         Ok(echo.map_or(self.next_tick, |echo| echo.min(self.next_tick)))
@@ -152,7 +166,8 @@ impl Dispatcher {
         self.next_tick = Instant::now() + self.tick;
         self.hungry = true;
         self.next_full_look = Instant::now();
-        self.plan()
+        self.unplanned = true;
+        Ok(())
     }
 
     /// The next tick comes no later than the next delayed row is due.
@@ -160,6 +175,7 @@ impl Dispatcher {
         if let Some(due) = self.link.run(store::next_due)? {
             self.next_tick = self.next_tick.min(Instant::now() + due.max(SHORTEST_TICK));
         }
+        self.unplanned = false;
         Ok(())
     }
 
@@ -189,13 +205,17 @@ impl Dispatcher {
             self.echo.again_at(self.next_full_look);
         }
         self.cursor = last.or(self.cursor);
+        if !jobs.is_empty() {
+            self.ends.changed.ring();
+        }
         for job in jobs {
             if self.ends.jobs.send(job).is_err() {
                 break;
             }
         }
         // What was rung for and is not here may be a delayed row.
-        if self.hungry { Ok(()) } else { self.plan() }
+        self.unplanned |= !self.hungry;
+        Ok(())
     }
 
     fn give_back(mut self) {

@@ -16,5 +16,5 @@ mod worker;
 pub use admin::{NewJob, Queue};
 pub use handler::{Handler, JobError, Session};
 pub use job::{Job, Status};
-pub use service::{FIXED_CONNECTIONS, Service};
+pub use service::{FIXED_CONNECTIONS, Service, Wakeups};
 pub use store::Ending;

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, never};
 
 use super::{
     completer::Completer,
@@ -26,15 +26,30 @@ use crate::{
 /// Connections that a [`Service`] needs of its pool besides one for each worker.
 pub const FIXED_CONNECTIONS: u32 = 3;
 
+/// How the queue and the rest of a program wake each other. By default nobody does: polling finds all.
+pub struct Wakeups {
+    /// Hears that there may be new jobs.
+    pub news: Receiver<()>,
+    /// Rung after each commit that changes rows: there are events in the outbox.
+    pub changed: Bell,
+}
+
+impl Default for Wakeups {
+    fn default() -> Self {
+        Wakeups { news: never(), changed: bell().0 }
+    }
+}
+
 /// A running queue: with a handler of the program's own in place of provisioning,
 ///
 /// ```no_run
 /// use std::{sync::Arc, time::Duration};
 ///
 /// use resq::{
+///     bell::bell,
 ///     config::Config,
 ///     db::{Db, Server},
-///     queue::{FIXED_CONNECTIONS, Handler, Job, JobError, Service, Session},
+///     queue::{FIXED_CONNECTIONS, Handler, Job, JobError, Service, Session, Wakeups},
 ///     threads::alarm,
 /// };
 ///
@@ -57,15 +72,16 @@ pub const FIXED_CONNECTIONS: u32 = 3;
 /// let db = Db::open(&config.database, config.queue.workers as u32 + FIXED_CONNECTIONS)?;
 /// let server = Server::ask(&mut *db.any()?)?;
 /// let (alarm, panicked) = alarm();
-/// let service = Service::start(&db, &server, &config.queue, Arc::new(Mailer), &alarm)?;
-/// service.bell().ring(); // after an insert, so that nobody waits for the next poll
+/// let (bell, news) = bell();
+/// let wakeups = Wakeups { news, ..Wakeups::default() };
+/// let service = Service::start(&db, &server, &config.queue, Arc::new(Mailer), wakeups, &alarm)?;
+/// bell.ring(); // after an insert, so that nobody waits for the next poll
 /// panicked.recv_timeout(Duration::from_secs(3600)).expect_err("a thread of the service panicked");
 /// assert!(service.drain(Duration::from_secs(30)), "running jobs were left to another daemon");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Service {
     stop: Option<Sender<()>>,
-    news: Bell,
     keeper: Keeper,
     /// In the order in which they end.
     threads: Vec<JoinHandle<()>>,
@@ -79,6 +95,7 @@ impl Service {
         server: &Server,
         config: &config::Queue,
         handler: Arc<dyn Handler>,
+        wakeups: Wakeups,
         alarm: &Alarm,
     ) -> Result<Service, mysql::Error> {
         let owner = owner();
@@ -86,10 +103,19 @@ impl Service {
         let (job_in, job_out) = bounded(Buffer::LARGEST.max(config.workers));
         let (outcome_in, outcome_out) = bounded(Buffer::LARGEST);
         let (stop, stopped) = bounded(0);
-        let (news, news_ear) = bell();
+        let Wakeups { news, changed } = wakeups;
         let (slots, slots_ear) = bell();
+        let (retried, retried_ear) = bell();
 
-        let ends = Ends { jobs: job_in, unstarted: job_out.clone(), news: news_ear, slots: slots_ear, stop: stopped };
+        let ends = Ends {
+            jobs: job_in,
+            unstarted: job_out.clone(),
+            news,
+            slots: slots_ear,
+            retried: retried_ear,
+            changed: changed.clone(),
+            stop: stopped,
+        };
         let claimer = Claimer { owner, skip_locked: server.skip_locked };
         // Leases are looked after at every tick, so that it can't be longer than half of one.
         let tick = Duration::from_millis(config.poll_ms.min(u64::from(config.lease_s) * 500));
@@ -108,16 +134,12 @@ impl Service {
             link: Link::new(db),
             handler,
             outcomes: outcome_out,
-            news: news.clone(),
+            changed,
+            retried,
             max_attempts: config.max_attempts,
         };
         threads.push(spawn("completer", alarm, move || completer.run()).map_err(mysql::Error::IoError)?);
-        Ok(Service { stop: Some(stop), news, keeper, threads })
-    }
-
-    /// To be rung when there may be new jobs.
-    pub fn bell(&self) -> Bell {
-        self.news.clone()
+        Ok(Service { stop: Some(stop), keeper, threads })
     }
 
     /// No new claims from now on; running jobs go on. Calling it again changes nothing.

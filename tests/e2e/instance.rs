@@ -1,7 +1,9 @@
 //! One installation of resq for one test: a global database, a prefix and a broker socket of its own on a server, so
 //! that tests run side by side and see nothing of each other.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use mysql::Conn;
 use mysql::prelude::Queryable;
@@ -37,6 +39,7 @@ impl Instance<'static> {
 impl<'a> Instance<'a> {
     /// On a server of the test's own.
     pub fn on(server: &'a Server, name: &str) -> Instance<'a> {
+        assert_distinct(server, name);
         let dir = tempfile::Builder::new().prefix("resq-").tempdir().expect("a temporary folder");
         Instance { server, global_db: format!("resq_{name}"), db_prefix: format!("{name}_"), dir }
     }
@@ -108,4 +111,15 @@ impl<'a> Instance<'a> {
             ("RESQ_SOCKET", self.broker_socket().display().to_string()),
         ]
     }
+}
+
+/// Two tests whose databases begin alike would see each other's: `drain` would find those of `drain_end`.
+fn assert_distinct(server: &Server, name: &str) {
+    static NAMES: Mutex<BTreeSet<(u16, String)>> = Mutex::new(BTreeSet::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    let begins = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('_'));
+    let port = server.port();
+    let taken = names.iter().find(|(p, other)| *p == port && (begins(other, name) || begins(name, other)));
+    assert!(taken.is_none(), "the names of two tests begin alike: {name}, {}", taken.map_or("", |(_, other)| other));
+    names.insert((port, name.into()));
 }

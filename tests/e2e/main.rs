@@ -19,4 +19,5 @@ mod server;
 mod setup;
 mod stopping;
 mod templates;
+mod testdb;
 mod udf;

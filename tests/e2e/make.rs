@@ -26,7 +26,7 @@ fn run_on_a_named_server_queues_nothing_unasked() {
     let instance = Instance::new("run_named");
     let mut resqd = run(&instance).spawn();
     resqd.wait_for_output("from the environment; none is started");
-    resqd.wait_for_log("listening");
+    resqd.wait_for_log("serving");
     let queued: u64 = instance.conn().query_first("SELECT COUNT(*) FROM res_queue").unwrap().unwrap();
     assert_eq!(queued, 0);
     resqd.signal("INT");
@@ -38,7 +38,7 @@ fn run_on_a_named_server_queues_nothing_unasked() {
 fn run_queues_what_it_is_asked_for_and_drains_on_ctrl_c() {
     let instance = Instance::new("run_seeded");
     let mut resqd = run(&instance).env("SEED", "3").spawn();
-    resqd.wait_for_log("listening");
+    resqd.wait_for_log("serving");
     let done = "SELECT COUNT(*) FROM res_queue WHERE status = 'done'";
     super::program::wait_until("three databases", || instance.conn().query_first(done).unwrap() == Some(3));
     resqd.signal("INT");

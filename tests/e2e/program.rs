@@ -31,6 +31,12 @@ pub fn signal(pid: u32, name: &str) {
     assert!(status.expect("sh runs").success(), "kill -{name} {pid}");
 }
 
+/// Whether a process runs; a zombie does not.
+pub fn is_alive(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.lines().any(|line| line.starts_with("State:") && !line.contains('Z') && !line.contains('X'))
+}
+
 /// A program about to run, in an environment of `PATH` alone.
 pub struct Program {
     name: String,

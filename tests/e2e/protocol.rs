@@ -1,6 +1,10 @@
 //! RSQ/1 and the broker, over real sockets and without a database: the specification as a table, what strangers may
-//! send, slow and resuming subscribers, and the way in.
+//! send, the way in, and the way back after an absence.
 
+mod bad_input;
+mod child;
 mod conformance;
 mod fixture;
 mod peer;
+mod resume;
+mod way_in;

@@ -3,12 +3,14 @@
 //! outlives the test process, however that ends.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, OptsBuilder};
+
+use super::program::{is_alive, signal, wait_until};
 
 /// One node as `testdb.sh` prints it.
 #[derive(Clone, Debug)]
@@ -119,8 +121,8 @@ impl Server {
     /// Ends node `n` as a crash does.
     pub fn kill9(&self, n: usize) {
         let pid = self.node(n).pid;
-        super::program::signal(pid, "KILL");
-        super::program::wait_until("the killed server to be gone", || !Path::new(&format!("/proc/{pid}")).exists());
+        signal(pid, "KILL");
+        wait_until("the killed server to be gone", || !is_alive(pid));
     }
 
     /// Starts node `n` again after [`kill9`](Self::kill9), on the same port and socket.

@@ -234,3 +234,6 @@ impl Link {
         self.waiting.push_back(Outgoing { bytes, kind });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -210,7 +210,8 @@ impl World {
     fn publish(&mut self, peer: usize, state: &'static str) {
         // Not where the broker reads no more, for a while or for ever: then nobody can say when it will be taken.
         let conn = self.hub.conns.get(self.peers[peer].key);
-        if conn.is_none_or(|conn| conn.session.is_closing() || conn.outbox.bytes() > QUEUE_BYTES) {
+        let is_over = self.peers[peer].is_over();
+        if is_over || conn.is_none_or(|conn| conn.session.is_closing() || conn.outbox.bytes() > QUEUE_BYTES) {
             return;
         }
         self.published += 1;
@@ -272,7 +273,8 @@ impl World {
 
     /// Everybody reads all, the log answers everything; then nothing may be missing.
     fn finish(&mut self) {
-        for _ in 0..4 + self.head_seq as usize {
+        // At worst each peer reads the whole log alone, an event a page.
+        for _ in 0..self.peers.len() * (2 + self.head_seq as usize) {
             (0..self.peers.len()).for_each(|peer| self.read(peer, 100_000));
             self.answer();
             self.run();
@@ -400,4 +402,15 @@ fn a_subscriber_that_takes_nothing_is_dismissed_and_the_others_notice_nothing() 
     assert!(!world.peers[1].is_over());
     assert_eq!((world.peers[1].complete_up_to, world.peers[1].ephemeral_received), (70, 70));
     world.finish();
+}
+
+#[test]
+fn subscribers_at_the_same_place_share_a_page() {
+    let mut world = World::new();
+    world.step(Step::Append { state: 0, events: 10 });
+    for _ in 0..4 {
+        world.step(Step::Connect { filter: 2, durable_only: true, resume: Some(2) });
+    }
+    (0..4).for_each(|peer| world.read(peer, 100_000));
+    assert_eq!(world.reads.try_iter().collect::<Vec<_>>(), [Read { after_seq: 2 }]);
 }

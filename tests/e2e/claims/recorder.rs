@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
+use resq::bell::{Bell, bell};
 use resq::config;
-use resq::queue::{Handler, Job, JobError, Service, Session};
+use resq::queue::{Handler, Job, JobError, Service, Session, Wakeups};
 use resq::threads::alarm;
 
 use crate::bed::Bed;
@@ -57,6 +58,7 @@ impl Handler for Recorder {
 /// A service on `bed`'s queue that no thread of may panic.
 pub struct Serving {
     service: Service,
+    news: Bell,
     panicked: Receiver<String>,
 }
 
@@ -68,13 +70,16 @@ impl Serving {
     /// The same over another way to the server.
     pub fn start_over(db: &resq::db::Db, bed: &Bed, queue: config::Queue, handler: &Recorder) -> Serving {
         let (alarm, panicked) = alarm();
-        let service = Service::start(db, &bed.facts, &queue, Arc::new(handler.clone()), &alarm).expect("a lease");
-        Serving { service, panicked }
+        let (rope, news) = bell();
+        let wakeups = Wakeups { news, ..Wakeups::default() };
+        let handler = Arc::new(handler.clone());
+        let service = Service::start(db, &bed.facts, &queue, handler, wakeups, &alarm).expect("a lease");
+        Serving { service, news: rope, panicked }
     }
 
     /// As news of a row would.
     pub fn ring(&self) {
-        self.service.bell().ring();
+        self.news.ring();
     }
 
     pub fn stop(self) {

@@ -149,9 +149,29 @@ fn settings_come_from_file_environment_and_flag() {
     client().env("RESQ_CONFIG", &file).expect_code(4);
     client().arg("--config").arg(&file).env("RESQ_PORT", "1").expect_code(3);
     client().env("RESQ_PORT", "1").arg("--socket").arg(daemon.socket()).expect_code(4);
+    let port = daemon.address().port().to_string();
+    client().env("RESQ_CONFIG", "/dev/null").env("RESQ_PORT", port).expect_code(4);
     std::fs::write(&file, "[client]\nprot = 1\n").unwrap();
     let wrong = client().arg("--config").arg(&file).expect_code(2);
     assert!(wrong.stderr.contains("resq.toml:2: unknown setting client.prot; did you mean client.port?"), "{wrong}");
+}
+
+#[test]
+fn the_log_goes_to_standard_error_and_to_a_file() {
+    let daemon = Daemon::start();
+    let file = daemon.path("log");
+    let client = || daemon.client().args(["--sub=A", "--timeout=0.1", "--log-file"]);
+    for lines in 1..=2 {
+        let finished = client().arg(&file).expect_code(4);
+        let log = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(log.lines().count(), lines, "it is appended to: {log}");
+        let last = log.lines().next_back().unwrap();
+        // Each of the two writes its own time.
+        let (time, text) = last.split_once(' ').unwrap();
+        assert!(time.starts_with("20") && time.ends_with('Z'), "{log}");
+        assert!(text.starts_with("[INFO ] subscribed at") && finished.stderr.contains(text), "{log}{finished}");
+    }
+    client().arg(daemon.path("none/log")).expect_code(2);
 }
 
 #[test]

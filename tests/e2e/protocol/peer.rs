@@ -114,6 +114,16 @@ impl Peer {
         }
     }
 
+    /// False when the server has taken nothing for so long.
+    pub fn try_send_for(&mut self, bytes: &[u8], ms: u64) -> bool {
+        let timeout = Some(Duration::from_millis(ms));
+        match &self.stream {
+            Stream::Tcp(stream) => stream.set_write_timeout(timeout).unwrap(),
+            Stream::Unix(stream) => stream.set_write_timeout(timeout).unwrap(),
+        }
+        self.try_send(bytes).is_ok()
+    }
+
     /// Nothing more will be sent.
     pub fn shut(&mut self) {
         match &self.stream {

@@ -1,0 +1,73 @@
+-- The event log. Triggers and `publish` write to the outbox in the caller's transaction; a daemon moves what is
+-- committed to res_event, where it gets its number: after the commit, so that numbers have no holes to wait for.
+CREATE TABLE IF NOT EXISTS res_outbox (
+  id      BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+  state   VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  payload MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  at      TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)
+) ENGINE = InnoDB;
+CREATE TABLE IF NOT EXISTS res_event (
+  seq     BIGINT UNSIGNED NOT NULL PRIMARY KEY,
+  bytes   INT UNSIGNED NOT NULL,
+  state   VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  payload MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  at      TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)
+) ENGINE = InnoDB;
+-- One row: which log this is, the last number given, the first still kept. Its lock puts the movers in order.
+CREATE TABLE IF NOT EXISTS res_log (
+  id        TINYINT UNSIGNED NOT NULL PRIMARY KEY,
+  log_id    BIGINT UNSIGNED NOT NULL,
+  head_seq  BIGINT UNSIGNED NOT NULL DEFAULT 0,
+  first_seq BIGINT UNSIGNED NOT NULL DEFAULT 1
+) ENGINE = InnoDB;
+INSERT IGNORE INTO res_log (id, log_id) VALUES (1, CONV(LEFT(SHA2(CONCAT(UUID(), RAND(), NOW(6)), 256), 16), 16, 10));
+
+-- Writes a durable event in the caller's transaction. Open to whoever has EXECUTE on it.
+DROP PROCEDURE IF EXISTS publish;
+CREATE PROCEDURE publish(IN p_state LONGTEXT CHARACTER SET utf8mb4, IN p_payload LONGTEXT CHARACTER SET utf8mb4)
+BEGIN
+  IF p_state IS NULL OR LENGTH(p_state) NOT BETWEEN 1 AND 64 OR p_state COLLATE utf8mb4_bin REGEXP '[^A-Za-z0-9_.:-]' THEN
+    SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'resq.publish: a state is 1 to 64 of A-Z a-z 0-9 _ . : -';
+  END IF;
+  IF p_payload IS NULL OR NOT JSON_VALID(p_payload) THEN
+    SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'resq.publish: the payload is not JSON';
+  END IF;
+  IF LENGTH(p_payload) > 1000000 THEN
+    SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'resq.publish: the payload is over 1,000,000 bytes';
+  END IF;
+  INSERT INTO res_outbox (state, payload) VALUES (p_state, p_payload);
+  -- The function may be missing: that costs a poll, never the caller's statement.
+  BEGIN
+    DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END;
+    DO resq_ring();
+  END;
+END;
+
+-- Numbers up to p_limit committed events whose outbox id is above p_floor, in one transaction of its own. Called by
+-- daemons. Ids are read without locks, and rows then taken by primary key from a temporary table: a DELETE by id list
+-- or range would wait for rows that other transactions have not committed yet.
+DROP PROCEDURE IF EXISTS res_number;
+CREATE PROCEDURE res_number(IN p_floor BIGINT UNSIGNED, IN p_limit INT UNSIGNED, OUT p_last BIGINT UNSIGNED)
+BEGIN
+  DECLARE v_head, v_count BIGINT UNSIGNED DEFAULT 0;
+  DECLARE EXIT HANDLER FOR SQLEXCEPTION
+  BEGIN
+    ROLLBACK;
+    RESIGNAL;
+  END;
+  SET p_last = NULL;
+  IF EXISTS (SELECT 1 FROM res_outbox WHERE id > p_floor) THEN
+    CREATE TEMPORARY TABLE IF NOT EXISTS res_moving (id BIGINT UNSIGNED NOT NULL PRIMARY KEY) ENGINE = MEMORY;
+    DELETE FROM res_moving;
+    START TRANSACTION;
+    SELECT head_seq INTO v_head FROM res_log WHERE id = 1 FOR UPDATE;
+    INSERT INTO res_moving SELECT id FROM res_outbox WHERE id > p_floor ORDER BY id LIMIT p_limit;
+    SELECT COUNT(*), MAX(id) INTO v_count, p_last FROM res_moving;
+    INSERT INTO res_event (seq, bytes, state, payload, at)
+      SELECT v_head + ROW_NUMBER() OVER (ORDER BY o.id), LENGTH(o.payload), o.state, o.payload, o.at
+      FROM res_moving m STRAIGHT_JOIN res_outbox o FORCE INDEX (PRIMARY) ON o.id = m.id;
+    DELETE o FROM res_moving m STRAIGHT_JOIN res_outbox o FORCE INDEX (PRIMARY) ON o.id = m.id;
+    UPDATE res_log SET head_seq = v_head + v_count WHERE id = 1;
+    COMMIT;
+  END IF;
+END;

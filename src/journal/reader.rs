@@ -1,0 +1,217 @@
+//! The journal's thread: looks when it is rung, numbers, tells. Owns the place up to which this daemon's subscribers
+//! have been told.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, after, select};
+use mysql::Error;
+
+use super::{Settings, store};
+use crate::{
+    bell::Echo,
+    broker::{Announcer, Event, Read},
+    db::{Class, Db, Link, class, told},
+    text::printable,
+    wire::{MAX_FRAME, ServerMessage, split},
+};
+
+/// Events numbered in one transaction, or read in one page.
+const BATCH: usize = 2000;
+/// A look at the whole outbox may take at most this part of the time. In between, looks start behind the last event
+/// moved: deleted entries stay in the index until no snapshot needs them.
+const FULL_LOOK_SHARE: u32 = 20;
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+const PRUNE_BATCH: usize = 1000;
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Events printed to the log in a second; the rest are counted.
+const PRINTED_A_SECOND: u32 = 50;
+
+pub struct Reader {
+    link: Link,
+    announcer: Announcer,
+    settings: Settings,
+    /// Up to here everything is told.
+    last_seq: u64,
+    /// The greatest outbox id moved; a look that is not a full one starts behind it.
+    floor: u64,
+    next_full_look: Instant,
+    next_poll: Instant,
+    next_prune: Instant,
+    echo: Echo,
+    printed: Printed,
+}
+
+impl Reader {
+    pub fn new(db: &Db, settings: Settings, announcer: Announcer) -> Reader {
+        let now = Instant::now();
+        Reader {
+            link: Link::new(db),
+            announcer,
+            last_seq: settings.head.head_seq,
+            floor: 0,
+            next_full_look: now,
+            next_poll: now,
+            next_prune: now,
+            echo: Echo::default(),
+            printed: Printed::default(),
+            settings,
+        }
+    }
+
+    pub fn run(mut self, ear: &Receiver<()>, reads: &Receiver<Read>, stopped: &Receiver<()>) {
+        let mut pause = Duration::from_millis(50);
+        // A question that met a lost server is asked again when it is back.
+        let mut unanswered: Vec<Read> = Vec::new();
+        loop {
+            let wake = match self.turn(&mut unanswered) {
+                Ok(wake) => {
+                    pause = Duration::from_millis(50);
+                    wake
+                }
+                Err(error) => {
+                    if class(&error) != Class::Lost {
+                        log::error!("the event log can't be read, trying again: {}", told(&error));
+                    }
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    Instant::now() + pause
+                }
+            };
+            select! {
+                recv(stopped) -> _ => break,
+                recv(ear) -> _ => self.echo.rung(Instant::now()),
+                recv(reads) -> read => match read {
+                    Ok(read) => unanswered.push(read),
+                    // The broker has ended: nobody is left to tell.
+                    Err(_) => break,
+                },
+                recv(after(wake.saturating_duration_since(Instant::now()))) -> _ => {}
+            }
+        }
+        // What was committed before the stop is told before the broker ends.
+        self.next_full_look = Instant::now();
+        if let Err(error) = self.look() {
+            log::warn!("the last events are told after the next start: {}", told(&error));
+        }
+    }
+
+    /// Does what is due; returns when to come again if nothing rings before.
+    fn turn(&mut self, unanswered: &mut Vec<Read>) -> Result<Instant, Error> {
+        while let Some(read) = unanswered.first() {
+            self.answer(*read)?;
+            unanswered.remove(0);
+        }
+        let now = Instant::now();
+        if now >= self.next_poll || self.echo.is_due(now) {
+            if now >= self.next_poll {
+                self.next_full_look = now;
+            }
+            self.look()?;
+            self.next_poll = Instant::now() + self.settings.poll;
+        }
+        if now >= self.next_prune {
+            self.prune()?;
+        }
+        let wake = self.next_poll.min(self.next_prune);
+        Ok(self.echo.next().map_or(wake, |echo| wake.min(echo)))
+    }
+
+    /// Numbers what is committed and tells all that is new, whoever numbered it.
+    fn look(&mut self) -> Result<(), Error> {
+        loop {
+            let started = Instant::now();
+            let full = started >= self.next_full_look;
+            let floor = if full { 0 } else { self.floor };
+            let moved = self.link.run(|conn| store::number(conn, floor, BATCH))?;
+            self.floor = moved.map_or(self.floor, |id| id.max(self.floor));
+            let now = Instant::now();
+            if full {
+                self.next_full_look = now + (now - started) * FULL_LOOK_SHARE;
+            }
+            let events = self.link.run(|conn| store::read(conn, self.last_seq, BATCH))?;
+            self.echo.looked(Instant::now());
+            let page_is_full = store::is_full(&events, BATCH);
+            self.tell(events);
+            if !page_is_full {
+                return Ok(());
+            }
+        }
+    }
+
+    fn tell(&mut self, events: Vec<Arc<Event>>) {
+        let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
+        // Numbers are dense, so only a log that was emptied or replaced under us can jump; a new start finds its feet.
+        assert_eq!(first.seq, self.last_seq + 1, "the event log has a hole before {}", first.seq);
+        self.last_seq = last.seq;
+        if log::log_enabled!(log::Level::Info) {
+            self.printed.print(&events);
+        }
+        self.announcer.live(events);
+    }
+
+    fn answer(&mut self, read: Read) -> Result<(), Error> {
+        let head = self.link.run(store::head)?;
+        let events = self.link.run(|conn| store::read(conn, read.after_seq, BATCH))?;
+        // Pruned between the two: the page says so itself.
+        let first_seq = events.first().map_or(head.first_seq, |first| match first.seq {
+            seq if seq > read.after_seq + 1 => seq.max(head.first_seq),
+            _ => head.first_seq.min(read.after_seq + 1),
+        });
+        self.announcer.page(read.after_seq, events, first_seq);
+        Ok(())
+    }
+
+    /// One small piece; comes again at once while there is more.
+    fn prune(&mut self) -> Result<(), Error> {
+        let head = self.link.run(store::head)?;
+        assert_eq!(head.log_id, self.settings.head.log_id, "the event log was replaced by another");
+        let days = self.settings.retention_days;
+        match self.link.run(|conn| store::prune(conn, days, PRUNE_BATCH))? {
+            Some(first_seq) => self.announcer.pruned(first_seq),
+            None => {
+                // Another daemon may have pruned.
+                self.announcer.pruned(head.first_seq);
+                self.next_prune = Instant::now() + PRUNE_EVERY;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Events in the log for people, a bounded number a second.
+struct Printed {
+    since: Instant,
+    count: u32,
+}
+
+impl Default for Printed {
+    fn default() -> Self {
+        Printed { since: Instant::now(), count: 0 }
+    }
+}
+
+impl Printed {
+    fn print(&mut self, events: &[Arc<Event>]) {
+        for event in events {
+            if self.since.elapsed() >= Duration::from_secs(1) {
+                if self.count > PRINTED_A_SECOND {
+                    log::info!("and {} more events", self.count - PRINTED_A_SECOND);
+                }
+                (self.since, self.count) = (Instant::now(), 0);
+            }
+            self.count += 1;
+            if self.count <= PRINTED_A_SECOND
+                && let Some(ServerMessage::Event { state, payload, .. }) = decode(&event.frame)
+            {
+                log::info!("{state} #{} {}", event.seq, printable(&String::from_utf8_lossy(payload)));
+            }
+        }
+    }
+}
+
+fn decode(frame: &[u8]) -> Option<ServerMessage<'_>> {
+    let (frame, _) = split(frame, MAX_FRAME).ok()??;
+    ServerMessage::decode(frame).ok()?
+}

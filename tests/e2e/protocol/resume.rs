@@ -1,0 +1,112 @@
+//! The seam between the log and what is live: whoever comes back while events go on gets each of them once.
+
+use super::{
+    fixture::{Fixture, Settings},
+    peer::{self, Heard, Peer},
+};
+use resq::broker::Limits;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+/// Appends as fast as it can until told to stop; meanwhile `visit` is called. The number of the last event.
+fn while_publishing(fixture: &Fixture, visit: impl FnOnce()) {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                (0..20).for_each(|_| fixture.append("Busy", "{\"some\":\"payload\"}"));
+                thread::yield_now();
+            }
+        });
+        visit();
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+/// So little memory that nearly all comes from the log.
+fn forgetful() -> Settings {
+    let limits = Limits { queue_bytes: 4_096, recent_events: 16, reads: 2, ..Limits::default() };
+    Settings { limits, old_events: 3_000, ..Settings::default() }
+}
+
+#[test]
+fn no_gap_and_no_repeat_while_publishing_goes_on() {
+    for settings in [forgetful(), Settings { old_events: 3_000, ..Settings::default() }] {
+        let fixture = Fixture::start(settings);
+        while_publishing(&fixture, || {
+            let mut last = 100;
+            // Away and back again, at the number seen last.
+            for stay in [1, 10, 500, 3_000, 2_000] {
+                let mut peer = Peer::greeted(&fixture.tcp, 2);
+                peer.send(&peer::subscribe(1, last, &["*"]));
+                assert_eq!(peer.hear(), Heard::Subscribed(last));
+                for _ in 0..stay {
+                    let heard = peer.hear_answering();
+                    assert!(matches!(heard, Heard::Event { seq, .. } if seq == last + 1), "{heard:?} after {last}");
+                    last += 1;
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn many_at_the_same_place_all_get_everything() {
+    let fixture = Fixture::start(forgetful());
+    while_publishing(&fixture, || {
+        let mut peers: Vec<Peer> = (0..50)
+            .map(|_| {
+                let mut peer = Peer::greeted(&fixture.unix, 2);
+                peer.send(&peer::subscribe(1, 0, &["Old", "Bu*"]));
+                assert_eq!(peer.hear(), Heard::Subscribed(0));
+                peer
+            })
+            .collect();
+        for expected in 1..=3_200 {
+            for peer in &mut peers {
+                let heard = peer.hear_answering();
+                assert!(matches!(heard, Heard::Event { seq, .. } if seq == expected), "{heard:?} for {expected}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_slow_subscriber_gets_every_durable_event_in_the_end() {
+    let fixture = Fixture::with_defaults();
+    let mut slow = Peer::subscribed(&fixture.tcp, &["Big"]);
+    let payload = "x".repeat(100_000);
+    (0..200).for_each(|_| fixture.append("Big", &payload));
+    for expected in 1..=200 {
+        let heard = slow.hear_answering();
+        assert!(matches!(heard, Heard::Event { seq, .. } if seq == expected), "not {expected}");
+    }
+}
+
+#[test]
+fn pruning_that_overtakes_a_slow_subscriber_is_told() {
+    let fixture =
+        Fixture::start(Settings { limits: Limits { recent_events: 1, ..Limits::default() }, ..Settings::default() });
+    let mut slow = Peer::subscribed(&fixture.tcp, &["Big"]);
+    let payload = "x".repeat(100_000);
+    (0..300).for_each(|_| fixture.append("Big", &payload));
+    fixture.log.prune(250);
+    let (mut last, mut gaps) = (0, 0);
+    while last < 300 {
+        match slow.hear_answering() {
+            Heard::Event { seq, .. } => {
+                assert_eq!(seq, last + 1);
+                last = seq;
+            }
+            Heard::Gap(1, first) => {
+                assert_eq!(first, 250);
+                last = first - 1;
+                gaps += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(gaps, 1);
+}

@@ -1,0 +1,117 @@
+//! Listeners: who is let near them, what becomes of their sockets, and how the broker starts and stops.
+
+use super::{
+    fixture::{Fixture, Settings},
+    peer::{self, Heard, Peer},
+};
+use resq::{
+    broker::{Announcer, Broker, Limits, LogHead, Read, StartError},
+    config,
+};
+use std::{os::unix::fs::PermissionsExt, path::Path};
+
+const EMPTY: LogHead = LogHead { log_id: 1, first_seq: 1, head_seq: 0 };
+
+fn start(config: &config::Broker, insecure: bool) -> Result<Broker, StartError> {
+    let started: (Broker, Announcer, crossbeam_channel::Receiver<Read>) =
+        Broker::start_with(config, Limits::default(), insecure, EMPTY, Vec::new())?;
+    Ok(started.0)
+}
+
+fn end(broker: Broker) {
+    broker.stop();
+    broker.join().unwrap().unwrap();
+}
+
+fn on_socket(path: &Path) -> config::Broker {
+    config::Broker { listen: Vec::new(), socket: Some(path.into()), ..config::Broker::default() }
+}
+
+#[test]
+fn an_open_port_needs_a_token_or_insecure() {
+    let open = config::Broker { listen: vec!["0.0.0.0:0".parse().unwrap()], ..config::Broker::default() };
+    let with_token = |token: &str| config::Broker { token: Some(config::Secret(token.into())), ..open.clone() };
+    assert!(matches!(start(&open, false), Err(StartError::Exposed(_))));
+    assert!(matches!(start(&with_token(""), false), Err(StartError::Exposed(_))), "an empty token is none");
+    end(start(&open, true).unwrap());
+    end(start(&with_token("secret"), false).unwrap());
+}
+
+#[test]
+fn several_ports_of_the_systems_choice() {
+    let any = "127.0.0.1:0".parse().unwrap();
+    let broker = start(&config::Broker { listen: vec![any; 3], ..config::Broker::default() }, false).unwrap();
+    assert_eq!(broker.local_addrs().len(), 3);
+    for address in broker.local_addrs() {
+        assert_ne!(address.port(), 0);
+        Peer::greeted(&peer::Address::Tcp(*address), 1).sync();
+    }
+    end(broker);
+}
+
+#[test]
+fn a_port_in_use_is_told_by_its_address() {
+    let any = config::Broker { listen: vec!["127.0.0.1:0".parse().unwrap()], ..config::Broker::default() };
+    let first = start(&any, false).unwrap();
+    let taken = first.local_addrs()[0];
+    let error = start(&config::Broker { listen: vec![taken], ..any }, false).err().expect("refused");
+    assert!(error.to_string().contains(&taken.to_string()), "{error}");
+    end(first);
+}
+
+#[test]
+fn the_unix_socket_is_for_owner_and_group() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("resq.sock");
+    let broker = start(&on_socket(&path), false).unwrap();
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o660);
+    end(broker);
+    assert!(!path.exists(), "it goes with the broker");
+}
+
+#[test]
+fn the_unix_socket_has_the_group_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("resq.sock");
+    let own = nix::unistd::Group::from_gid(nix::unistd::getgid()).unwrap().expect("a group").name;
+    let with_group = |group: &str| config::Broker { socket_group: Some(group.into()), ..on_socket(&path) };
+    assert!(matches!(start(&with_group("no-such-group"), false), Err(StartError::NoGroup(_))));
+    end(start(&with_group(&own), false).unwrap());
+}
+
+#[test]
+fn an_abandoned_socket_makes_room_a_living_one_does_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("resq.sock");
+    // A listener that is dropped leaves its file, as a killed process does.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let broker = start(&on_socket(&path), false).unwrap();
+    assert!(matches!(start(&on_socket(&path), false), Err(StartError::Listen { .. })));
+    Peer::greeted(&peer::Address::Unix(path), 1).sync();
+    end(broker);
+}
+
+#[test]
+fn stopping_twice_is_stopping_once() {
+    let fixture = Fixture::with_defaults();
+    let broker = fixture.broker.as_ref().unwrap();
+    assert!(!broker.is_finished());
+    broker.stop();
+    broker.stop();
+}
+
+#[test]
+fn a_full_broker_has_room_again_when_somebody_leaves() {
+    let limits = Limits { max_connections: 2, ..Limits::default() };
+    let fixture = Fixture::start(Settings { limits, ..Settings::default() });
+    let first = Peer::greeted(&fixture.tcp, 1);
+    let _second = Peer::greeted(&fixture.unix, 1);
+    let refused = Peer::connect(&fixture.tcp).hear();
+    assert!(matches!(refused, Heard::Error(9, _)), "{refused:?}");
+    drop(first);
+    super::fixture::wait_until("room again", || {
+        let mut peer = Peer::connect(&fixture.tcp);
+        let _ = peer.try_send(&peer::hello(1, "third", ""));
+        matches!(peer.hear(), Heard::Welcome { .. })
+    });
+}
