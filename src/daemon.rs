@@ -137,7 +137,7 @@ fn failed(what: &str, error: impl Display) -> Failure {
 
 fn died(name: Result<String, crossbeam_channel::RecvError>) -> Failure {
     let name = name.unwrap_or_default();
-    Failure::new(Exit::Failed, format!("thread {name} panicked; its last words are above, please report them"))
+    Failure::new(Exit::Failed, format!("thread {name} has died; its last words are above, please report them"))
 }
 
 /// A message for each SIGTERM or SIGINT. One right behind another is the same: who signals a process group as well as

@@ -34,6 +34,8 @@ pub struct Completer {
     pub outcomes: Receiver<Outcome>,
     /// Rung after each commit.
     pub changed: Bell,
+    /// Rung after those of them that leave a job to be tried again.
+    pub retried: Bell,
     pub max_attempts: u32,
 }
 
@@ -48,6 +50,9 @@ impl Completer {
             self.changed.ring();
             if written < endings.len() {
                 log::warn!("{} outcomes came too late: other attempts have their jobs", endings.len() - written);
+            }
+            if endings.iter().any(|ending| matches!(ending.next, Next::Retry { .. })) {
+                self.retried.ring();
             }
             progress.tell(&endings);
         }

@@ -34,6 +34,28 @@ fn job(row: Columns, claim_id: u64, counting: u32) -> Job {
     Job { id, name, kind, url, attempt: attempts + counting, max_attempts, interruptions, claim_id }
 }
 
+/// A claim's read. It locks what it reads, so it may read nothing but what it takes: a sort in its plan would lock
+/// every ready row.
+pub fn locking_read(limit: usize, after: Option<Cursor>) -> String {
+    let behind = after.map_or_else(String::new, |Cursor { priority, id }| {
+        format!("AND (priority > {priority} OR (priority = {priority} AND res_id > {id}))")
+    });
+    format!(
+        "SELECT {COLUMNS} FROM res_queue FORCE INDEX (res_queue_claim) \
+         WHERE {READY} {behind} ORDER BY priority, res_id LIMIT {limit} FOR UPDATE SKIP LOCKED"
+    )
+}
+
+/// A claim's UPDATE where there is no SKIP LOCKED. The ORDER BY names the whole index: by less it sorts, and locks
+/// every ready row.
+pub fn token_update(owner: &str, claim_id: u64, limit: usize) -> String {
+    format!(
+        "UPDATE res_queue SET status = 'in_progress', attempts = attempts + 1, owner = {}, claim_id = {claim_id}, \
+         started_at = NOW(6) WHERE {READY} ORDER BY status, run_at, priority, res_id LIMIT {limit}",
+        literal(owner),
+    )
+}
+
 impl Claimer {
     /// Claims up to `limit` ready rows in one short transaction, in the order of (priority, res_id), `within` it
     /// running what has to be committed together with the claim. Returns the jobs and the place of the last one.
@@ -71,13 +93,7 @@ impl Claimer {
         limit: usize,
         after: Option<Cursor>,
     ) -> Result<Option<Vec<Columns>>, Error> {
-        let behind = after.map_or_else(String::new, |Cursor { priority, id }| {
-            format!("AND (priority > {priority} OR (priority = {priority} AND res_id > {id}))")
-        });
-        let rows: Vec<Columns> = conn.query(format!(
-            "SELECT {COLUMNS} FROM res_queue FORCE INDEX (res_queue_claim) \
-             WHERE {READY} {behind} ORDER BY priority, res_id LIMIT {limit} FOR UPDATE SKIP LOCKED"
-        ))?;
+        let rows: Vec<Columns> = conn.query(locking_read(limit, after))?;
         if rows.is_empty() {
             return Ok(Some(rows));
         }
@@ -90,13 +106,9 @@ impl Claimer {
         Ok((conn.affected_rows() == rows.len() as u64).then_some(rows))
     }
 
-    /// For servers without SKIP LOCKED. The ORDER BY names the whole index: by less it sorts, and locks every row.
+    /// For servers without SKIP LOCKED.
     fn mark_by_token(&self, conn: &mut Conn, claim_id: u64, limit: usize) -> Result<Option<Vec<Columns>>, Error> {
-        conn.query_drop(format!(
-            "UPDATE res_queue SET status = 'in_progress', attempts = attempts + 1, owner = {}, claim_id = {claim_id}, \
-             started_at = NOW(6) WHERE {READY} ORDER BY status, run_at, priority, res_id LIMIT {limit}",
-            literal(&self.owner),
-        ))?;
+        conn.query_drop(token_update(&self.owner, claim_id, limit))?;
         if conn.affected_rows() == 0 {
             return Ok(None);
         }
