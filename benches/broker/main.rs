@@ -77,7 +77,7 @@ fn compare(unit: &str, turns: usize, better: Better, measure: impl Fn(&Server) -
         More => others.reduce(f64::max).map(|best| medians[0] / best),
         Less => others.reduce(f64::min).map(|best| best / medians[0]),
     };
-    if let Some(ratio) = ratio {
+    if let Some(ratio) = ratio.filter(|ratio| ratio.is_finite()) {
         println!("  {} is {ratio:.2} times as good as the better of the others", Dialect::Resq.name());
     }
 }

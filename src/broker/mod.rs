@@ -1,7 +1,7 @@
 //! The broker: every socket, every subscription, one thread. Reading order: [`Limits`]; the rules without any socket
-//! (`session`, `filter`, `topics`, `feed`, `outbox`, `recent`); the peers and what passes between them (`conn`,
-//! `delivery`, `hub`); the system's side (`listener`, `server`); and the seam to the event log ([`event_log`]). It
-//! never touches the database, and never waits for anything but its poll.
+//! (`session`, `filter`, `topics`, `feed`, `outbox`, `recent`, `questions`); the peers and what passes between them
+//! (`conn`, `delivery`, `hub`); the system's side (`listener`, `server`); and the seam to the event log (`event_log`).
+//! It never touches the database, and never waits for anything but its poll.
 
 mod conn;
 mod delivery;
@@ -13,6 +13,7 @@ mod limits;
 mod listener;
 mod memory_log;
 mod outbox;
+mod questions;
 mod recent;
 mod server;
 mod session;
