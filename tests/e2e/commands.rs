@@ -100,7 +100,7 @@ fn retry_and_cancel_move_only_what_they_may() {
 fn pause_holds_every_daemon_from_its_commit_on() {
     let instance = Instance::ready("pause");
     instance.resqctl(["pause"]).ok();
-    let mut daemons: Vec<_> = (0..2).map(|_| instance.resqd().spawn()).collect();
+    let mut daemons: Vec<_> = (0..2).map(|_| instance.resqd().env("RESQ_SOCKET", "").spawn()).collect();
     for daemon in &mut daemons {
         daemon.wait_for_log("the queue is paused");
     }
