@@ -250,7 +250,10 @@ impl Queue {
     pub fn resume(&mut self) -> Result<(), Error> {
         self.link.run(|conn| conn.query_drop("DELETE FROM res_meta WHERE name = 'paused'"))?;
         // No trigger rings for this; where the function is missing, the daemons poll.
-        self.link.run(|conn| Ok(conn.query_drop("DO resq_ring()").unwrap_or_default()))
+        self.link.run(|conn| {
+            let _ = conn.query_drop("DO resq_ring()");
+            Ok(())
+        })
     }
 
     pub fn is_paused(&mut self) -> Result<bool, Error> {
