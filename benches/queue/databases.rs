@@ -1,4 +1,5 @@
-//! Resources of three tables: resq with five workers beside five bare connections that send the same files.
+//! Resources of three tables: resq with five workers, its triggers in place, beside five bare connections that send
+//! the same files.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -35,7 +36,6 @@ fn templates() -> Templates {
 /// Times of `rounds` rounds of each: (ours, bare).
 pub fn measure(server: &Server, rounds: usize) -> (Vec<Duration>, Vec<Duration>) {
     let bed = Bed::new(server, "bench_databases");
-    bed.drop_triggers();
     let naming = Naming::new(&bed.config.queue.db_prefix, bed.db.global_db(), &bed.facts);
     let provisioner = Provisioner::new(&mut bed.bare(), templates(), naming).expect("a template version");
     let run = Run::start(&bed, provisioner);

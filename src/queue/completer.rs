@@ -20,9 +20,11 @@ use crate::{
     text::printable,
 };
 
-/// A transaction writes at most this many outcomes, and waits at most this long for more of them to come.
+/// A transaction writes at most this many outcomes. It waits a moment for more of them, and one that is not full
+/// follows the last by a longer one: each commit is flushed to the disk that the workers' own statements wait for.
 const BATCH: usize = 500;
 const LINGER: Duration = Duration::from_millis(3);
+const PACE: Duration = Duration::from_millis(25);
 /// An error's text is kept up to this many characters; TEXT holds 65,535 bytes.
 const LONGEST_ERROR: usize = 8_000;
 /// Failures told one by one in a second; the rest are counted.
@@ -43,10 +45,12 @@ impl Completer {
     /// Runs until every worker has ended and all they handed over is written.
     pub fn run(mut self) {
         let mut progress = Progress::default();
+        let mut next = Instant::now();
         while let Some(first) = self.first(&mut progress) {
-            let mut endings = self.collect(first);
+            let mut endings = self.collect(first, next.max(Instant::now() + LINGER));
             endings.sort_unstable_by_key(|ending| (ending.outcome.job.claim_id, ending.outcome.job.id));
             let written = self.write(&endings);
+            next = Instant::now() + PACE;
             self.changed.ring();
             if written < endings.len() {
                 log::warn!("{} outcomes came too late: other attempts have their jobs", endings.len() - written);
@@ -74,8 +78,7 @@ impl Completer {
         }
     }
 
-    fn collect(&self, first: Outcome) -> Vec<Ending> {
-        let deadline = Instant::now() + LINGER;
+    fn collect(&self, first: Outcome, deadline: Instant) -> Vec<Ending> {
         let mut endings = vec![self.judge(first)];
         while endings.len() < BATCH
             && let Ok(outcome) = self.outcomes.recv_deadline(deadline)

@@ -19,11 +19,13 @@ pub struct Run {
     pub at: Instant,
 }
 
+type End = dyn Fn(&Job) -> Result<(), JobError> + Send + Sync;
+
 /// Records every run, then does what it was made with.
 #[derive(Clone)]
 pub struct Recorder {
     runs: Arc<Mutex<Vec<Run>>>,
-    end: Arc<dyn Fn(&Job) -> Result<(), JobError> + Send + Sync>,
+    end: Arc<End>,
 }
 
 impl Recorder {

@@ -190,6 +190,7 @@ fn a_stopped_service_runs_nothing_more() {
     bed.fill(2, "", "");
     let serving = Serving::start(&bed, config::Queue { workers: 2, ..deaf() }, &recorder);
     wait_until("both workers to have one", || recorder.runs().len() == 2);
+    wait_until("more to be claimed ahead", || count(&mut conn, "in_progress") > 2);
     let stopping = std::thread::spawn(move || serving.stop());
     wait_until("the rest to be given back", || count(&mut conn, "in_progress") == 2);
     go.store(true, Ordering::Relaxed);
