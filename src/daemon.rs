@@ -91,10 +91,10 @@ fn start(config: &Config, options: Options, db: &Db, templates: Templates, alarm
     let (news, news_ear) = bell();
     let (changed, changed_ear) = bell();
     let wakeups = Wakeups { news: news_ear, changed: changed.clone() };
-    let (broker, announcer, reads) = start_broker(config, options, head, vec![news, changed], alarm)?;
+    let (broker, announcer, reads) = start_broker(config, options, head, vec![news.clone(), changed], alarm)?;
     let poll = Duration::from_millis(config.queue.poll_ms);
     let settings = journal::Settings { poll, retention_days: config.events.retention_days, head };
-    let journal = Journal::start(db, settings, changed_ear, reads, announcer, alarm)
+    let journal = Journal::start(db, settings, changed_ear, reads, announcer, news, alarm)
         .map_err(|e| failed("cannot start the journal", e))?;
     let queue = Service::start(db, &server, &config.queue, Arc::new(provisioner), wakeups, alarm)?;
     log::info!(

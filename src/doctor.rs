@@ -2,6 +2,8 @@
 //! for the purpose and dropped again, since grants, roles and server switches interact in ways no reading of
 //! SHOW GRANTS gets right.
 
+mod events;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use mysql::{Conn, Error, prelude::Queryable};
@@ -9,6 +11,7 @@ use mysql::{Conn, Error, prelude::Queryable};
 use crate::{
     config::Config,
     db::{Db, Server, code, ident, told},
+    journal,
     provision::{Templates, init},
 };
 
@@ -160,8 +163,11 @@ pub fn examine(config: &Config) -> Vec<Check> {
             "functions",
             Functions::ask(&mut conn).map_or_else(|e| unsure(e.to_string(), "grant EXECUTE"), |f| f.verdict()),
         );
+        add("triggers", events::triggers(&mut conn));
+        add("publish", events::publish(&mut conn, &user, db.global_db()));
         add("daemons", daemons(&mut conn));
     }
+    add("broker", events::broker(config));
     checks
 }
 
@@ -177,7 +183,7 @@ fn version(server: &Server) -> Verdict {
 }
 
 fn connections(conn: &mut Conn, workers: usize) -> Verdict {
-    let needed = workers as u64 + u64::from(crate::queue::FIXED_CONNECTIONS);
+    let needed = workers as u64 + u64::from(crate::queue::FIXED_CONNECTIONS + journal::CONNECTIONS);
     match conn.query_first::<u64, _>("SELECT @@max_connections") {
         Ok(Some(max)) if max >= needed + 10 => good(format!("a daemon takes {needed} of the server's {max}")),
         Ok(Some(max)) => bad(

@@ -44,30 +44,54 @@ BEGIN
 END;
 
 -- Numbers up to p_limit committed events whose outbox id is above p_floor, in one transaction of its own. Called by
--- daemons. Ids are read without locks, and rows then taken by primary key from a temporary table: a DELETE by id list
--- or range would wait for rows that other transactions have not committed yet.
+-- daemons; p_last is NULL where there was nothing to do. It never waits for rows that other transactions have not
+-- committed yet, though they lie between: ids are read without locks (inside an IF the same query would lock). Where
+-- they follow each other, a DELETE of the range with its exact LIMIT ends before the next row; else rows are taken one
+-- by one by primary key, since a DELETE by a list of ids may scan the table.
 DROP PROCEDURE IF EXISTS res_number;
 CREATE PROCEDURE res_number(IN p_floor BIGINT UNSIGNED, IN p_limit INT UNSIGNED, OUT p_last BIGINT UNSIGNED)
 BEGIN
-  DECLARE v_head, v_count BIGINT UNSIGNED DEFAULT 0;
+  DECLARE v_head, v_count, v_first BIGINT UNSIGNED DEFAULT 0;
+  DECLARE v_is_run BOOLEAN;
   DECLARE EXIT HANDLER FOR SQLEXCEPTION
   BEGIN
     ROLLBACK;
     RESIGNAL;
   END;
-  SET p_last = NULL;
-  IF EXISTS (SELECT 1 FROM res_outbox WHERE id > p_floor) THEN
-    CREATE TEMPORARY TABLE IF NOT EXISTS res_moving (id BIGINT UNSIGNED NOT NULL PRIMARY KEY) ENGINE = MEMORY;
-    DELETE FROM res_moving;
+  SELECT COUNT(*), MIN(id), MAX(id) INTO v_count, v_first, p_last
+    FROM (SELECT id FROM res_outbox WHERE id > p_floor ORDER BY id LIMIT p_limit) page;
+  IF v_count > 0 THEN
     START TRANSACTION;
-    SELECT head_seq INTO v_head FROM res_log WHERE id = 1 FOR UPDATE;
-    INSERT INTO res_moving SELECT id FROM res_outbox WHERE id > p_floor ORDER BY id LIMIT p_limit;
-    SELECT COUNT(*), MAX(id) INTO v_count, p_last FROM res_moving;
-    INSERT INTO res_event (seq, bytes, state, payload, at)
-      SELECT v_head + ROW_NUMBER() OVER (ORDER BY o.id), LENGTH(o.payload), o.state, o.payload, o.at
-      FROM res_moving m STRAIGHT_JOIN res_outbox o FORCE INDEX (PRIMARY) ON o.id = m.id;
-    DELETE o FROM res_moving m STRAIGHT_JOIN res_outbox o FORCE INDEX (PRIMARY) ON o.id = m.id;
-    UPDATE res_log SET head_seq = v_head + v_count WHERE id = 1;
-    COMMIT;
+    -- Holds every other daemon back until the end.
+    UPDATE res_log SET head_seq = LAST_INSERT_ID(head_seq + v_count) WHERE id = 1;
+    SET v_head = LAST_INSERT_ID() - v_count, v_is_run = v_count = p_last - v_first + 1;
+    IF v_is_run THEN
+      INSERT INTO res_event (seq, bytes, state, payload, at)
+        SELECT v_head + 1 + (id - v_first), LENGTH(payload), state, payload, at
+        FROM res_outbox WHERE id BETWEEN v_first AND p_last;
+    ELSE
+      CREATE TEMPORARY TABLE IF NOT EXISTS res_page
+        (n INT UNSIGNED NOT NULL PRIMARY KEY, id BIGINT UNSIGNED NOT NULL) ENGINE = MEMORY;
+      DELETE FROM res_page;
+      INSERT INTO res_page (n, id)
+        SELECT ROW_NUMBER() OVER (ORDER BY id), id
+        FROM (SELECT id FROM res_outbox WHERE id BETWEEN v_first AND p_last ORDER BY id LIMIT v_count) page;
+      SELECT MAX(id) INTO p_last FROM res_page;
+      INSERT INTO res_event (seq, bytes, state, payload, at)
+        SELECT v_head + p.n, LENGTH(o.payload), o.state, o.payload, o.at
+        FROM res_page p STRAIGHT_JOIN res_outbox o FORCE INDEX (PRIMARY) ON o.id = p.id;
+    END IF;
+    IF ROW_COUNT() <> v_count THEN
+      -- Another daemon was faster.
+      ROLLBACK;
+      SET p_last = NULL;
+    ELSE
+      IF v_is_run THEN
+        DELETE FROM res_outbox WHERE id BETWEEN v_first AND p_last ORDER BY id LIMIT v_count;
+      ELSE
+        DELETE o FROM res_page p STRAIGHT_JOIN res_outbox o FORCE INDEX (PRIMARY) ON o.id = p.id;
+      END IF;
+      COMMIT;
+    END IF;
   END IF;
 END;

@@ -10,6 +10,7 @@ use std::{io, thread::JoinHandle, time::Duration};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::{
+    bell::Bell,
     broker::{Announcer, LogHead, Read},
     db::Db,
     threads::{Alarm, spawn},
@@ -36,17 +37,19 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Starts the thread. `ear` hears that there may be news; `reads` are the broker's questions.
+    /// Starts the thread. `ear` hears that there may be news; `reads` are the broker's questions; `new_jobs` rings when
+    /// a job was committed.
     pub fn start(
         db: &Db,
         settings: Settings,
         ear: Receiver<()>,
         reads: Receiver<Read>,
         announcer: Announcer,
+        new_jobs: Bell,
         alarm: &Alarm,
     ) -> io::Result<Journal> {
         let (stop, stopped) = bounded(0);
-        let reader = Reader::new(db, settings, announcer);
+        let reader = Reader::new(db, settings, announcer, new_jobs);
         let thread = spawn("journal", alarm, move || reader.run(&ear, &reads, &stopped))?;
         Ok(Journal { stop, thread })
     }

@@ -11,7 +11,7 @@ use mysql::Error;
 
 use super::{Settings, store};
 use crate::{
-    bell::Echo,
+    bell::{Bell, Echo},
     broker::{Announcer, Event, Read},
     db::{Class, Db, Link, class, told},
     text::printable,
@@ -20,9 +20,15 @@ use crate::{
 
 /// Events numbered in one transaction, or read in one page.
 const BATCH: usize = 2000;
-/// A look at the whole outbox may take at most this part of the time. In between, looks start behind the last event
-/// moved: deleted entries stay in the index until no snapshot needs them.
+/// A look at the whole outbox may take at most this part of the time. In between, looks start behind the events moved
+/// a while ago: deleted entries stay in the index until no snapshot needs them.
 const FULL_LOOK_SHARE: u32 = 20;
+/// The state of a job that waits to be claimed.
+const NEW: &str = "New";
+/// How long between two looks while a transaction that wrote events stays open, when its bell has long gone.
+const OPEN_WRITERS_PAUSE: Duration = Duration::from_millis(250);
+/// Transactions that end so soon after their first event are found by every look; others by the next full one.
+const FLOOR_LAG: Duration = Duration::from_millis(200);
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 const PRUNE_BATCH: usize = 1000;
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -32,12 +38,14 @@ const PRINTED_A_SECOND: u32 = 50;
 pub struct Reader {
     link: Link,
     announcer: Announcer,
+    new_jobs: Bell,
     settings: Settings,
     /// Up to here everything is told.
     last_seq: u64,
-    /// The greatest outbox id moved; a look that is not a full one starts behind it.
-    floor: u64,
+    floor: Floor,
     next_full_look: Instant,
+    /// The last page was full.
+    more: bool,
     next_poll: Instant,
     next_prune: Instant,
     echo: Echo,
@@ -45,14 +53,16 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub fn new(db: &Db, settings: Settings, announcer: Announcer) -> Reader {
+    pub fn new(db: &Db, settings: Settings, announcer: Announcer, new_jobs: Bell) -> Reader {
         let now = Instant::now();
         Reader {
             link: Link::new(db),
             announcer,
+            new_jobs,
             last_seq: settings.head.head_seq,
-            floor: 0,
+            floor: Floor { ids: [0; 3], raised: now },
             next_full_look: now,
+            more: false,
             next_poll: now,
             next_prune: now,
             echo: Echo::default(),
@@ -92,8 +102,12 @@ impl Reader {
         }
         // What was committed before the stop is told before the broker ends.
         self.next_full_look = Instant::now();
-        if let Err(error) = self.look() {
-            log::warn!("the last events are told after the next start: {}", told(&error));
+        loop {
+            match self.look() {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => return log::warn!("the last events are told after the next start: {}", told(&error)),
+            }
         }
     }
 
@@ -104,40 +118,49 @@ impl Reader {
             unanswered.remove(0);
         }
         let now = Instant::now();
-        if now >= self.next_poll || self.echo.is_due(now) {
+        if now >= self.next_poll || self.echo.is_due(now) || self.more {
             if now >= self.next_poll {
                 self.next_full_look = now;
             }
-            self.look()?;
+            self.more = self.look()?;
             self.next_poll = Instant::now() + self.settings.poll;
+            // The bell is for a commit that may be far off yet.
+            if !self.more && self.echo.next().is_none() && self.link.run(store::has_open_writers)? {
+                self.echo.again_at(Instant::now() + OPEN_WRITERS_PAUSE);
+            }
         }
         if now >= self.next_prune {
             self.prune()?;
+        }
+        if self.more {
+            // Questions and the end have their turn in between.
+            return Ok(now);
         }
         let wake = self.next_poll.min(self.next_prune);
         Ok(self.echo.next().map_or(wake, |echo| wake.min(echo)))
     }
 
-    /// Numbers what is committed and tells all that is new, whoever numbered it.
-    fn look(&mut self) -> Result<(), Error> {
-        loop {
-            let started = Instant::now();
-            let full = started >= self.next_full_look;
-            let floor = if full { 0 } else { self.floor };
-            let moved = self.link.run(|conn| store::number(conn, floor, BATCH))?;
-            self.floor = moved.map_or(self.floor, |id| id.max(self.floor));
-            let now = Instant::now();
-            if full {
-                self.next_full_look = now + (now - started) * FULL_LOOK_SHARE;
-            }
-            let events = self.link.run(|conn| store::read(conn, self.last_seq, BATCH))?;
-            self.echo.looked(Instant::now());
-            let page_is_full = store::is_full(&events, BATCH);
-            self.tell(events);
-            if !page_is_full {
-                return Ok(());
-            }
+    /// Numbers a batch of what is committed and tells a page of what is new, whoever numbered it. True: there may be
+    /// more.
+    fn look(&mut self) -> Result<bool, Error> {
+        let started = Instant::now();
+        let full = started >= self.next_full_look;
+        let floor = match (full, self.more) {
+            (true, _) => 0,
+            (false, true) => self.floor.ids[0],
+            (false, false) => self.floor.at(started),
+        };
+        let after_seq = self.last_seq;
+        let store::Found { moved, events } = self.link.run(|conn| store::look(conn, floor, after_seq, BATCH))?;
+        self.floor.moved(moved);
+        let now = Instant::now();
+        if full {
+            self.next_full_look = now + (now - started) * FULL_LOOK_SHARE;
         }
+        self.echo.looked(now);
+        let more = store::is_full(&events, BATCH);
+        self.tell(events);
+        Ok(more)
     }
 
     fn tell(&mut self, events: Vec<Arc<Event>>) {
@@ -145,6 +168,11 @@ impl Reader {
         // Numbers are dense, so only a log that was emptied or replaced under us can jump; a new start finds its feet.
         assert_eq!(first.seq, self.last_seq + 1, "the event log has a hole before {}", first.seq);
         self.last_seq = last.seq;
+        self.echo.found();
+        // Its own bell rang before the commit, and where that was long ago nobody looks any more.
+        if events.iter().any(|event| &*event.state == NEW) {
+            self.new_jobs.ring();
+        }
         if log::log_enabled!(log::Level::Info) {
             self.printed.print(&events);
         }
@@ -177,6 +205,27 @@ impl Reader {
             }
         }
         Ok(())
+    }
+}
+
+/// Where looks that are not full ones start: behind the greatest outbox id that was moved [`FLOOR_LAG`] ago or earlier.
+struct Floor {
+    /// As of now, of the last time it was raised, and of the time before.
+    ids: [u64; 3],
+    raised: Instant,
+}
+
+impl Floor {
+    fn moved(&mut self, id: Option<u64>) {
+        self.ids[0] = self.ids[0].max(id.unwrap_or(0));
+    }
+
+    fn at(&mut self, now: Instant) -> u64 {
+        if now >= self.raised + FLOOR_LAG {
+            self.ids.copy_within(0..2, 1);
+            self.raised = now;
+        }
+        self.ids[2]
     }
 }
 

@@ -206,6 +206,7 @@ impl Dispatcher {
         }
         self.cursor = last.or(self.cursor);
         if !jobs.is_empty() {
+            self.echo.found();
             self.ends.changed.ring();
         }
         for job in jobs {

@@ -8,6 +8,7 @@ mod clients;
 mod commands;
 mod crash;
 mod cron;
+mod events;
 mod harness;
 mod install;
 mod instance;

@@ -5,6 +5,6 @@ mod bad_input;
 mod child;
 mod conformance;
 mod fixture;
-mod peer;
+pub mod peer;
 mod resume;
 mod way_in;

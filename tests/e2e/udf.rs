@@ -1,8 +1,8 @@
 //! The loadable functions inside a real server, against a peer that freezes, dies and comes back: the server and its
 //! statements must not notice any of it.
 
-mod peer;
-mod rig;
+pub mod peer;
+pub mod rig;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

@@ -25,6 +25,7 @@ pub enum Command {
     Resume(Resume),
     Drop(Drop),
     Clear(Clear),
+    Events(Events),
     Doctor(Doctor),
 }
 
@@ -167,6 +168,24 @@ pub struct Clear {
     /// every database that resq made, not the seeded ones alone
     #[argh(switch)]
     pub all: bool,
+}
+
+/// read the event log: the newest events, or those after a number
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "events")]
+pub struct Events {
+    /// the first ones after this number
+    #[argh(option)]
+    pub since: Option<u64>,
+    /// of this state alone; a * at its end stands for any rest
+    #[argh(option)]
+    pub state: Option<String>,
+    /// how many at most (default 50)
+    #[argh(option, default = "50")]
+    pub limit: u32,
+    /// each as a line of JSON
+    #[argh(switch)]
+    pub json: bool,
 }
 
 /// check everything that resq needs and say how to mend what is missing

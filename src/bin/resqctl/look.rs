@@ -1,16 +1,22 @@
 //! The commands that only look: for people by default, as JSON for programs.
 
+use std::io::{BufWriter, ErrorKind, Write};
+
 use resq::{
     cli::{Exit, Failure},
+    client::Event,
     db::{Db, Server},
     doctor::{Check, Functions, Verdict},
+    journal::store,
     queue::{Queue, Status},
+    sink::line,
     text::printable,
+    wire::Pattern,
 };
 use serde_json::{Value as Json, json};
 
 use crate::{
-    args::{List, Show},
+    args::{Events, List, Show},
     count,
 };
 
@@ -125,6 +131,29 @@ pub fn show(queue: &mut Queue, args: &Show) -> Result<(), Failure> {
         println!("attempt {} failed at {}: {}", attempt.attempt, attempt.at, printable(&attempt.message));
     }
     Ok(())
+}
+
+/// The lines are those of resq-client, written as they come: a page of large payloads is never held.
+pub fn events(conn: &mut mysql::Conn, args: &Events) -> Result<(), Failure> {
+    let pattern = args.state.as_deref().map(Pattern::new).transpose();
+    let pattern = pattern.map_err(|error| Failure::new(Exit::Usage, format!("--state: {error}")))?;
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut written = Ok(());
+    store::each(conn, args.since, pattern, args.limit, |(seq, unix_time_us, state, payload)| {
+        let event = Event { seq, unix_time_us, state, payload };
+        let text = if args.json { line::json(&event) } else { line::human(&event) };
+        written = writeln!(out, "{text}");
+        written.is_ok()
+    })?;
+    let waiting = store::waiting(conn)?;
+    if waiting > 0 {
+        log::warn!("{} committed and not yet numbered: no resqd has come to it", count(waiting, "event"));
+    }
+    match written.and_then(|()| out.flush()) {
+        // The reader has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(|error| Failure::new(Exit::Failed, format!("standard output: {error}"))),
+    }
 }
 
 pub fn doctor(checks: &[Check]) -> Result<(), Failure> {

@@ -53,6 +53,7 @@ fn run(command: Command, config: &Config) -> Result<(), Failure> {
         Command::Status(args) => look::status(&db, &mut queue, args.json),
         Command::List(args) => look::list(&mut queue, &args),
         Command::Show(args) => look::show(&mut queue, &args),
+        Command::Events(args) => look::events(&mut *db.global()?, &args),
         Command::Drop(args) => clear::drop(&mut queue, db.global_db(), &args),
         Command::Clear(args) => clear::clear(&mut queue, db.global_db(), &args),
     }

@@ -1,0 +1,211 @@
+//! What is done to the server and what is counted.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use mysql::{Conn, prelude::Queryable};
+use resq::client::{Address, Delivery, Peer, Subscriber, Subscription};
+
+use crate::{
+    instance::Instance,
+    listeners::Listeners,
+    program::{Running, wait_at_most, wait_until},
+};
+
+/// Times of one thing, sorted.
+pub struct Times(Vec<Duration>);
+
+impl Times {
+    fn new(mut times: Vec<Duration>) -> Times {
+        times.sort_unstable();
+        Times(times)
+    }
+
+    pub fn p50(&self) -> Duration {
+        self.0[self.0.len() / 2]
+    }
+
+    pub fn p99(&self) -> Duration {
+        self.0[self.0.len() * 99 / 100]
+    }
+}
+
+fn daemon(instance: &Instance) -> Running {
+    let mut resqd = instance.resqd().args(["-v", "--poll-ms", "60000"]).spawn();
+    resqd.wait_for_log("serving");
+    resqd.wait_for_log("resq_udf");
+    resqd
+}
+
+fn subscribe(instance: &Instance, since: Option<u64>) -> Subscriber {
+    let peer = Peer::new(Address::Unix(instance.broker_socket()), "bench");
+    let mut subscription = Subscription::to(["*"]);
+    subscription.since = since;
+    Subscriber::connect(peer, subscription).expect("the daemon is there")
+}
+
+/// A bare durable commit: one row, committed with its statement; how long that took.
+fn commit_bare(conn: &mut Conn) -> Duration {
+    let start = Instant::now();
+    conn.query_drop("INSERT INTO bare (payload) VALUES ('{\"writer\":1,\"number\":1}')").unwrap();
+    start.elapsed()
+}
+
+/// Bare commits, and from a COMMIT's return to the event at the client, at so many commits a second by four writers.
+/// Every fourth commit is a bare one, so that both kinds meet the same neighbours.
+pub fn latency(instance: &Instance, commits_per_s: u64) -> (Times, Times) {
+    const WRITERS: u64 = 4;
+    const EACH: u64 = 750;
+    let _resqd = daemon(instance);
+    let mut subscriber = subscribe(instance, None);
+    let returned = Mutex::new(HashMap::new());
+    let bare = Mutex::new(Vec::new());
+    let begin = Instant::now();
+    let arrived: Vec<(String, Instant)> = thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let (returned, bare) = (&returned, &bare);
+            scope.spawn(move || {
+                let mut conn = instance.conn();
+                for n in 0..EACH {
+                    let at = begin + Duration::from_micros((n * WRITERS + writer) * 1_000_000 / commits_per_s);
+                    thread::sleep(at.saturating_duration_since(Instant::now()));
+                    if n % 4 == 0 {
+                        let took = commit_bare(&mut conn);
+                        bare.lock().unwrap().push(took);
+                        continue;
+                    }
+                    let payload = format!("\"{writer}:{n}\"");
+                    conn.query_drop("START TRANSACTION").unwrap();
+                    conn.query_drop(format!("CALL publish('Bench', '{payload}')")).unwrap();
+                    conn.query_drop("COMMIT").unwrap();
+                    returned.lock().unwrap().insert(payload, Instant::now());
+                }
+            });
+        }
+        let events = WRITERS * EACH - WRITERS * EACH.div_ceil(4);
+        (0..events).map(|_| event(&mut subscriber)).collect()
+    });
+    let returned = returned.into_inner().unwrap();
+    let times = arrived.iter().map(|(payload, at)| at.saturating_duration_since(returned[payload])).collect();
+    (Times::new(bare.into_inner().unwrap()), Times::new(times))
+}
+
+fn event(subscriber: &mut Subscriber) -> (String, Instant) {
+    match subscriber.recv_timeout(Duration::from_secs(60)).expect("no refusal") {
+        Some(Delivery::Event(event)) => (String::from_utf8(event.payload).expect("UTF-8"), Instant::now()),
+        other => panic!("an event expected, not {other:?}"),
+    }
+}
+
+/// Bare commits, and from the INSERT of a job, before its COMMIT, to the first statement of its template, by the
+/// server's clock.
+pub fn start_of_jobs(instance: &Instance) -> (Times, Times) {
+    const JOBS: u64 = 200;
+    let mut conn = instance.conn();
+    conn.query_drop("SET time_zone = '+00:00'").unwrap();
+    conn.query_drop("CREATE TABLE started (id BIGINT PRIMARY KEY, at TIMESTAMP(6) NOT NULL)").unwrap();
+    let first =
+        "INSERT INTO {{GLOBAL_DB_NAME}}.started VALUES ({{RES_ID}}, SYSDATE(6)); CREATE DATABASE {{RES_DB_NAME}}";
+    let sql = instance.sql_dir(&[("res_db/10.sql", first)]);
+    let mut resqd = instance.resqd().args(["-v", "--poll-ms", "60000", "--sql-dir"]).arg(&sql).spawn();
+    resqd.wait_for_log("resq_udf");
+    let mut bare = Vec::new();
+    let done = "SELECT COUNT(*) FROM res_queue WHERE status = 'done'";
+    for n in 1..=JOBS {
+        conn.query_drop(format!("INSERT INTO res_queue (res_name, res_url) VALUES ('bench{n}', SYSDATE(6))")).unwrap();
+        wait_until("the job", || conn.query_first(done).unwrap() == Some(n));
+        bare.push(commit_bare(&mut conn));
+    }
+    let us: Vec<i64> = conn
+        .query("SELECT TIMESTAMPDIFF(MICROSECOND, CAST(q.res_url AS DATETIME(6)), s.at) FROM res_queue q JOIN started s ON s.id = q.res_id")
+        .unwrap();
+    let times = us.into_iter().map(|us| Duration::from_micros(us.max(0) as u64)).collect();
+    (Times::new(bare), Times::new(times))
+}
+
+/// Rows a second of a plain INSERT … SELECT, and events a second from a full outbox to a client, from the first to
+/// the last that it gets.
+pub fn drain(instance: &Instance) -> (f64, f64) {
+    const EVENTS: u64 = 200_000;
+    const BATCH: u64 = 2_000;
+    let mut conn = instance.conn();
+    let values: Vec<String> =
+        (0..BATCH).map(|n| format!("('Bench', '{{\"res_id\":{n},\"status\":\"done\"}}')")).collect();
+    let fill = format!("INSERT INTO res_outbox (state, payload) VALUES {}", values.join(","));
+    (0..EVENTS / BATCH).for_each(|_| conn.query_drop(&fill).unwrap());
+    conn.query_drop("CREATE TABLE IF NOT EXISTS plain LIKE res_event").unwrap();
+    let (first, last): (u64, u64) = conn.query_first("SELECT MIN(id), MAX(id) FROM res_outbox").unwrap().unwrap();
+    let start = Instant::now();
+    for from in (first..=last).step_by(BATCH as usize) {
+        conn.query_drop(format!(
+            "INSERT INTO plain SELECT id, LENGTH(payload), state, payload, at FROM res_outbox WHERE id BETWEEN {from} AND {}",
+            from + BATCH - 1
+        ))
+        .unwrap();
+    }
+    let plain = EVENTS as f64 / start.elapsed().as_secs_f64();
+    conn.query_drop("DROP TABLE plain").unwrap();
+    let since: u64 = conn.query_first("SELECT head_seq FROM res_log").unwrap().unwrap();
+    let mut resqd = instance.resqd().spawn();
+    resqd.wait_for_log("broker.sock");
+    let mut subscriber = subscribe(instance, Some(since));
+    let (_, begin) = event(&mut subscriber);
+    let mut end = begin;
+    for _ in 1..EVENTS {
+        end = event(&mut subscriber).1;
+    }
+    (plain, EVENTS as f64 / (end - begin).as_secs_f64())
+}
+
+/// Transactions a second of eight writers, without and with a hundred subscribers to what they write: medians of
+/// turns by turns.
+pub fn commit_rate(instance: &Instance) -> [f64; 2] {
+    const TURNS: usize = 5;
+    let _resqd = daemon(instance);
+    let mut rates = [Vec::new(), Vec::new()];
+    for _ in 0..TURNS {
+        for (subscribers, rates) in [0, 100].into_iter().zip(&mut rates) {
+            let listeners = Listeners::subscribe(&instance.broker_socket(), subscribers);
+            rates.push(writers_rate(instance));
+            let mut conn = instance.conn();
+            wait_at_most(Duration::from_secs(60), "the outbox to be empty", || {
+                conn.query_first::<u8, _>("SELECT 1 FROM res_outbox LIMIT 1").unwrap().is_none()
+            });
+            drop(listeners);
+        }
+    }
+    rates.map(median)
+}
+
+fn writers_rate(instance: &Instance) -> f64 {
+    const WRITERS: usize = 8;
+    const RUN: Duration = Duration::from_secs(3);
+    let (over, commits) = (AtomicBool::new(false), AtomicU64::new(0));
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..WRITERS {
+            scope.spawn(|| {
+                let mut conn = instance.conn();
+                while !over.load(Ordering::Relaxed) {
+                    conn.query_drop("CALL publish('Bench', '{\"res_id\":1,\"status\":\"done\"}')").unwrap();
+                    commits.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        thread::sleep(RUN);
+        over.store(true, Ordering::Relaxed);
+    });
+    commits.into_inner() as f64 / start.elapsed().as_secs_f64()
+}
+
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -1,0 +1,101 @@
+//! The event log's figures on a durable server of its own (`TEST_SERVER`, see `scripts/testdb.sh`) with the loadable
+//! functions in it, and PostgreSQL's LISTEN and NOTIFY beside it where that is installed. Absolute times are the
+//! machine's; what counts are the ratios to bare statements of the same run. Arguments pick figures by name: latency,
+//! start, drain, subscribers, storm.
+
+#![allow(dead_code)] // the tests' harness has more than is needed here
+
+mod figures;
+#[path = "../../tests/e2e/instance.rs"]
+mod instance;
+mod listeners;
+#[path = "../../tests/e2e/udf/peer.rs"]
+mod peer;
+mod postgres;
+#[path = "../../tests/e2e/program.rs"]
+mod program;
+#[path = "../../tests/e2e/udf/rig.rs"]
+mod rig;
+#[path = "../../tests/e2e/server.rs"]
+mod server;
+#[path = "../../tests/e2e/events/storm.rs"]
+mod storm;
+
+use std::time::Duration;
+
+use instance::Instance;
+use mysql::prelude::Queryable;
+use rig::Rig;
+
+/// The rate that the issue of latency is about.
+const COMMITS_PER_S: u64 = 200;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let wanted = |figure: &str| arguments.is_empty() || arguments.iter().any(|argument| argument == figure);
+    let rig = Rig::own();
+    let instance = Instance::on(&rig.server, "bench");
+    rig.write_settings(&format!("addr = unix:{}\n", instance.broker_socket().display()), 0o640);
+    instance.resqctl(["init"]).ok();
+    let mut conn = instance.conn();
+    conn.query_drop("CREATE TABLE bare (id BIGINT AUTO_INCREMENT PRIMARY KEY, payload VARCHAR(200))").unwrap();
+    println!("events on {}", rig.server.kind());
+
+    if wanted("latency") {
+        let (bare, event) = figures::latency(&instance, COMMITS_PER_S);
+        println!("  one row committed, {COMMITS_PER_S}/s      p50 {:>8.2?}  p99 {:>8.2?}", bare.p50(), bare.p99());
+        println!(
+            "  COMMIT returned -> client      p50 {:>8.2?}  p99 {:>8.2?} (at most 10 ms)",
+            event.p50(),
+            event.p99()
+        );
+        println!("  p50 to p50                     {:.2} x (at most 2)", ratio(event.p50(), bare.p50()));
+    }
+    if wanted("start") {
+        let (bare, start) = figures::start_of_jobs(&instance);
+        println!(
+            "  INSERT of a job -> it starts   p50 {:>8.2?}  p99 {:>8.2?} (p50 at most 5 ms; polls a minute apart)",
+            start.p50(),
+            start.p99()
+        );
+        println!("  p50 to one row committed       {:.2} x (it is two, and a claim)", ratio(start.p50(), bare.p50()));
+    }
+    if wanted("drain") {
+        let (plain, drained) = figures::drain(&instance);
+        println!("  full outbox -> one client      {drained:>8.0} events/s (at least 20,000)");
+        println!(
+            "  plain INSERT ... SELECT        {plain:>8.0} rows/s of the same, 2,000 a transaction: {:.2} x",
+            drained / plain
+        );
+    }
+    if wanted("subscribers") {
+        let [none, hundred] = figures::commit_rate(&instance);
+        println!(
+            "  8 writers commit               {none:>8.0}/s; with 100 subscribers {hundred:.0}/s: {:.2} x (1)",
+            hundred / none
+        );
+        match postgres::commit_rate() {
+            Some([none, hundred]) => println!(
+                "  PostgreSQL, NOTIFY             {none:>8.0}/s; with 100 listeners {hundred:.0}/s: {:.2} x",
+                hundred / none
+            ),
+            None => println!("  PostgreSQL is not installed here"),
+        }
+    }
+    if wanted("storm") {
+        let transactions = std::env::var("STORM").map_or(100_000, |number| number.parse().expect("a number"));
+        let storm = storm::Storm { transactions, held_one_in: 2_000, kills: 10, seed: fastrand::u64(..) };
+        let start = std::time::Instant::now();
+        let weathered = storm.rage(&instance);
+        println!(
+            "  {transactions} transactions, {} events committed, 10 kills, {} resumptions, in {:.0?}: no phantom, no miss",
+            weathered.committed,
+            weathered.resumed,
+            start.elapsed()
+        );
+    }
+}
+
+fn ratio(a: Duration, b: Duration) -> f64 {
+    a.as_secs_f64() / b.as_secs_f64()
+}

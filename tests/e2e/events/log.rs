@@ -1,0 +1,187 @@
+//! The log itself: numbers without holes in the order of commits, through restarts, kills, several daemons and
+//! pruning.
+
+use std::{sync::Mutex, thread};
+
+use mysql::prelude::Queryable;
+
+use super::{head_seq, next, publish, resqd, resqd_at, storm::Storm, subscriber};
+use crate::{instance::Instance, program::wait_until, protocol::peer::Heard};
+
+#[test]
+fn late_commits_get_later_numbers_and_are_missed_by_nobody() {
+    let instance = Instance::ready("late");
+    let _resqd = resqd(&instance);
+    let mut peer = subscriber(&instance.broker_socket(), 0);
+    let (mut late, mut other) = (instance.conn(), instance.conn());
+    // More than a server's optimizer takes for a small table.
+    late.query_drop("START TRANSACTION").unwrap();
+    for n in 0..400 {
+        publish(&mut late, "Late", &n.to_string());
+    }
+    for n in 1..=5 {
+        publish(&mut other, "Soon", "0");
+        assert_eq!(next(&mut peer), (n, "Soon".into(), "0".into()));
+    }
+    late.query_drop("COMMIT").unwrap();
+    for n in 0..400 {
+        assert_eq!(next(&mut peer), (n + 6, "Late".into(), n.to_string()));
+    }
+    publish(&mut other, "Last", "1");
+    assert_eq!(next(&mut peer).0, 406);
+    // Who comes later reads the same.
+    let mut again = subscriber(&instance.broker_socket(), 0);
+    let states: Vec<String> = (1..=406)
+        .map(|seq| (next(&mut again), seq))
+        .map(|(e, seq)| {
+            assert_eq!(e.0, seq);
+            e.1
+        })
+        .collect();
+    assert_eq!(states.iter().filter(|state| *state == "Late").count(), 400);
+}
+
+#[test]
+fn a_client_that_resumes_loses_and_repeats_nothing_over_restarts() {
+    let instance = Instance::ready("restarts");
+    let mut running = resqd(&instance);
+    let mut client = instance.resq_client(["-v", "--sub", "*", "--count", "40"]).spawn();
+    client.wait_for_log("subscribed at");
+    let mut conn = instance.conn();
+    for round in 0..4 {
+        for n in 0..5 {
+            publish(&mut conn, "A", &(round * 10 + n).to_string());
+        }
+        if round % 2 == 0 {
+            assert_eq!(running.stop().code(), Some(0));
+        } else {
+            running.signal("KILL");
+            drop(running);
+        }
+        for n in 5..10 {
+            publish(&mut conn, "A", &(round * 10 + n).to_string());
+        }
+        running = resqd(&instance);
+    }
+    let finished = client.wait();
+    let told: Vec<&str> = finished.stdout.lines().map(|line| line.split_once(' ').unwrap().1).collect();
+    let expected: Vec<String> = (0..40).map(|n| format!("A #{} {n}", n + 1)).collect();
+    assert_eq!(told, expected, "{finished}");
+}
+
+#[test]
+fn what_was_numbered_and_not_told_when_the_daemon_died_is_told_by_the_next() {
+    let instance = Instance::ready("undelivered");
+    let frozen = resqd(&instance);
+    let mut client = instance.resq_client(["-v", "--sub", "*", "--count", "7"]).spawn();
+    client.wait_for_log("subscribed at");
+    let mut conn = instance.conn();
+    publish(&mut conn, "A", "0");
+    client.wait_for_output("#1");
+    frozen.signal("STOP");
+    for n in 1..4 {
+        publish(&mut conn, "A", &n.to_string());
+    }
+    conn.query_drop("CALL res_number(0, 1000, @last)").unwrap();
+    assert_eq!(head_seq(&mut conn), 4);
+    for n in 4..6 {
+        publish(&mut conn, "A", &n.to_string());
+    }
+    frozen.signal("KILL");
+    drop(frozen);
+    let _resqd = resqd(&instance);
+    publish(&mut conn, "A", "6");
+    let finished = client.wait();
+    let told: Vec<&str> = finished.stdout.lines().map(|line| line.split_once(' ').unwrap().1).collect();
+    let expected: Vec<String> = (0..7).map(|n| format!("A #{} {n}", n + 1)).collect();
+    assert_eq!(told, expected, "{finished}");
+}
+
+#[test]
+fn two_daemons_tell_everybody_the_same() {
+    const WRITERS: u64 = 4;
+    const EACH: u64 = 100;
+    let instance = Instance::ready("two_daemons");
+    let (first, second) = (instance.broker_socket(), instance.dir().join("second.sock"));
+    let _daemons = [resqd(&instance), resqd_at(&instance, &second)];
+    let sockets = [&first, &second, &first, &second];
+    let seen = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for socket in sockets {
+            let mut peer = subscriber(socket, 0);
+            let seen = &seen;
+            scope.spawn(move || {
+                let events: Vec<_> = (1..=WRITERS * EACH)
+                    .map(|seq| {
+                        let event = next(&mut peer);
+                        assert_eq!(event.0, seq);
+                        event
+                    })
+                    .collect();
+                seen.lock().unwrap().push(events);
+            });
+        }
+        for writer in 0..WRITERS {
+            let mut conn = instance.conn();
+            scope.spawn(move || (0..EACH).for_each(|n| publish(&mut conn, &format!("W{writer}"), &n.to_string())));
+        }
+    });
+    let seen = seen.into_inner().unwrap();
+    assert_eq!(seen.len(), sockets.len());
+    assert!(seen.iter().all(|events| events == &seen[0]));
+    for writer in 0..WRITERS {
+        let own = seen[0].iter().filter(|event| event.1 == format!("W{writer}")).map(|event| event.2.clone());
+        let expected: Vec<String> = (0..EACH).map(|n| n.to_string()).collect();
+        assert_eq!(own.collect::<Vec<_>>(), expected, "a writer's own order");
+    }
+}
+
+#[test]
+fn old_events_are_pruned_in_pieces_and_who_comes_too_late_is_told() {
+    const ALL: u64 = 5_500;
+    const OLD: u64 = 5_200;
+    let instance = Instance::ready("pruned");
+    let running = resqd(&instance);
+    let mut conn = instance.conn();
+    let values = vec!["('A', '1')"; ALL as usize].join(",");
+    conn.query_drop(format!("INSERT INTO res_outbox (state, payload) VALUES {values}")).unwrap();
+    wait_until("all to be numbered", || head_seq(&mut conn) == ALL);
+    assert_eq!(running.stop().code(), Some(0));
+    conn.query_drop(format!("UPDATE res_event SET at = NOW(6) - INTERVAL 169 HOUR WHERE seq <= {OLD}")).unwrap();
+    // One that is still young keeps its place and what comes after it.
+    conn.query_drop("UPDATE res_event SET at = NOW(6) - INTERVAL 300 HOUR WHERE seq = 5300").unwrap();
+
+    let running = resqd(&instance);
+    let mut first_seqs = vec![1];
+    wait_until("the old ones to be gone", || {
+        let first: u64 = conn.query_first("SELECT first_seq FROM res_log").unwrap().unwrap();
+        if first_seqs.last() != Some(&first) {
+            first_seqs.push(first);
+        }
+        first == OLD + 1
+    });
+    assert!(first_seqs.iter().all(|first| (first - 1) % 1000 == 0 || *first == OLD + 1), "{first_seqs:?}");
+    let left: (u64, u64) = conn.query_first("SELECT MIN(seq), COUNT(*) FROM res_event").unwrap().unwrap();
+    assert_eq!(left, (OLD + 1, ALL - OLD));
+
+    for since in [0, 17, OLD - 1] {
+        let mut peer = subscriber(&instance.broker_socket(), since);
+        assert_eq!(peer.hear_answering(), Heard::Gap(1, OLD + 1), "after {since}");
+        assert_eq!(next(&mut peer).0, OLD + 1);
+    }
+    for since in [OLD, OLD + 1] {
+        assert_eq!(next(&mut subscriber(&instance.broker_socket(), since)).0, since + 1);
+    }
+    let mut beyond = subscriber(&instance.broker_socket(), ALL + 9);
+    assert_eq!(beyond.hear_answering(), Heard::Gap(3, ALL));
+    assert_eq!(running.stop().code(), Some(0));
+}
+
+#[test]
+fn never_a_phantom_never_a_miss() {
+    let instance = Instance::ready("storm");
+    let storm = Storm { transactions: 3_000, held_one_in: 300, kills: 5, seed: fastrand::u64(..) };
+    let weathered = storm.rage(&instance);
+    println!("{} events committed, the third client resumed {} times", weathered.committed, weathered.resumed);
+    assert!(weathered.committed > 3_000 && weathered.resumed > 1);
+}

@@ -1,0 +1,63 @@
+//! `resqctl events` and what `doctor` says of the event log.
+
+use mysql::prelude::Queryable;
+
+use super::{head_seq, publish, resqd};
+use crate::{instance::Instance, program::wait_until};
+
+#[test]
+fn resqctl_events_prints_the_log_as_a_client_does() {
+    let instance = Instance::ready("look");
+    let mut conn = instance.conn();
+    assert_eq!(instance.resqctl(["events"]).ok(), "");
+    publish(&mut conn, "A", "{ \"n\": 1 }");
+    let unnumbered = instance.resqctl(["events"]).expect_code(0);
+    assert_eq!(unnumbered.stdout, "");
+    assert!(unnumbered.stderr.contains("1 event committed and not yet numbered"), "{unnumbered}");
+    let running = resqd(&instance);
+    for (state, payload) in [("Error", "\"\\u001b[2J\u{1b}\""), ("Erratic", "3"), ("A", "4")] {
+        let payload = payload.replace('\u{1b}', "\u{1f600}");
+        publish(&mut conn, state, &payload);
+    }
+    wait_until("all to be numbered", || head_seq(&mut conn) == 4);
+
+    let client = |json: bool| {
+        let client = instance.resq_client(["--sub", "*", "--since", "0", "--count", "4"]);
+        if json { client.arg("--json").ok() } else { client.ok() }
+    };
+    let (people, programs) = (client(false), client(true));
+    assert_eq!(running.stop().code(), Some(0));
+    assert_eq!(instance.resqctl(["events"]).ok(), people);
+    assert_eq!(instance.resqctl(["events", "--json"]).ok(), programs);
+    let line = |n: usize| format!("{}\n", people.lines().nth(n).unwrap());
+    assert_eq!(instance.resqctl(["events", "--limit", "2"]).ok(), line(2) + &line(3), "the newest");
+    assert_eq!(instance.resqctl(["events", "--since", "1", "--limit", "2"]).ok(), line(1) + &line(2), "the next");
+    assert_eq!(instance.resqctl(["events", "--state", "A"]).ok(), line(0) + &line(3));
+    assert_eq!(instance.resqctl(["events", "--state=Err*", "--since=2"]).ok(), line(2));
+    assert_eq!(instance.resqctl(["events", "--since", "99"]).ok(), "");
+    let wrong = instance.resqctl(["events", "--state", "' OR 1 = 1 #"]).expect_code(2);
+    assert!(wrong.stderr.contains("--state"), "{wrong}");
+}
+
+#[test]
+fn doctor_says_what_the_event_log_lacks_and_how_to_mend_it() {
+    let instance = Instance::ready("events_doctor");
+    let running = resqd(&instance);
+    let healthy = instance.resqctl(["doctor"]).ok();
+    for point in ["triggers: res_queue_inserted, res_queue_updated", "publish: ", "broker: clients reach it at unix:"] {
+        assert!(healthy.contains(&format!("ok       {point}")), "{healthy}");
+    }
+    assert_eq!(running.stop().code(), Some(0));
+    let alone = instance.resqctl(["doctor"]).ok();
+    assert!(alone.contains("warning  broker: ") && alone.contains("start resqd"), "{alone}");
+
+    let mut conn = instance.conn();
+    conn.query_drop("DROP TRIGGER res_queue_updated; DROP PROCEDURE publish").unwrap();
+    let sick = instance.resqctl(["doctor"]).expect_code(1);
+    for point in ["triggers: there is no trigger res_queue_updated", "publish: "] {
+        assert!(sick.stdout.contains(&format!("MISSING  {point}")), "{sick}");
+    }
+    assert!(sick.stdout.contains("`resqctl init` makes it again"), "{sick}");
+    instance.resqctl(["init"]).ok();
+    instance.resqctl(["doctor"]).ok();
+}
