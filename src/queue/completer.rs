@@ -99,17 +99,22 @@ impl Completer {
     }
 
     /// Writes until it is written. After a lost answer the same again is right: what was written is no longer held
-    /// under its claim and left alone.
+    /// under its claim and left alone. Outcomes that the server refuses for good are found one by one, so that they
+    /// hold up no others.
     fn write(&mut self, endings: &[Ending]) -> usize {
         let mut pause = Duration::from_millis(50);
         loop {
             let handler = &self.handler;
-            match self.link.run(|conn| store::finish(conn, endings, |conn, held| handler.settle(conn, held))) {
-                Ok(written) => return written,
-                Err(error) if class(&error) == Class::Lost => log::debug!("outcomes wait: {}", told(&error)),
-                Err(error) => {
-                    log::error!("{} outcomes could not be written, trying again: {}", endings.len(), told(&error));
-                }
+            let error =
+                match self.link.run(|conn| store::finish(conn, endings, |conn, held| handler.settle(conn, held))) {
+                    Ok(written) => return written,
+                    Err(error) => error,
+                };
+            match (class(&error), endings) {
+                (Class::Never, [_, _, ..]) => return endings.chunks(1).map(|one| self.write(one)).sum(),
+                (Class::Never, [one]) if !one.is_refused() => return self.write(&[one.refused(&error)]),
+                (Class::Never, _) => log::error!("an outcome can't be written, trying again: {}", told(&error)),
+                _ => log::debug!("outcomes wait: {}", told(&error)),
             }
             thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_secs(5));

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, after, never, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, after, never, select};
 
 use super::{
     handler::Handler,
@@ -107,7 +107,11 @@ impl Dispatcher {
                         log::error!("the queue can't be read, trying again: {}", told(&error));
                     }
                     pause = (pause * 2).min(LONGEST_PAUSE);
-                    Instant::now() + pause
+                    // Whoever rings meanwhile does not make it come sooner.
+                    match self.ends.stop.recv_timeout(pause) {
+                        Err(RecvTimeoutError::Timeout) => continue,
+                        _ => break,
+                    }
                 }
             };
             select! {
@@ -128,7 +132,7 @@ impl Dispatcher {
     /// Does what is due; returns when to come again if nothing rings before.
     fn turn(&mut self) -> Result<Instant, mysql::Error> {
         while let Some(&claim_id) = self.doubtful.last() {
-            self.link.run(|conn| store::give_back_claim(conn, claim_id))?;
+            self.give_back_claim(claim_id, None)?;
             self.doubtful.pop();
         }
         if Instant::now() >= self.next_tick {
@@ -219,15 +223,20 @@ impl Dispatcher {
         Ok(())
     }
 
+    fn give_back_claim(&mut self, claim_id: u64, ids: Option<&[u64]>) -> Result<(), mysql::Error> {
+        let handler = &self.handler;
+        self.link.run(|conn| store::give_back(conn, claim_id, ids, |conn| handler.release(conn, claim_id, ids)))
+    }
+
     fn give_back(mut self) {
         let unstarted: Vec<Job> = self.ends.unstarted.try_iter().collect();
-        if unstarted.is_empty() {
-            return;
-        }
-        match self.link.run(|conn| store::give_back(conn, &unstarted)) {
-            Ok(()) => log::info!("{} claimed jobs that were not started are back in the queue", unstarted.len()),
-            Err(error) => {
-                log::warn!("{} claimed jobs come back when the lease ends: {}", unstarted.len(), told(&error))
+        for jobs in unstarted.chunk_by(|a, b| a.claim_id == b.claim_id) {
+            let ids: Vec<u64> = jobs.iter().map(|job| job.id).collect();
+            match self.give_back_claim(jobs[0].claim_id, Some(&ids)) {
+                Ok(()) => log::info!("{} claimed jobs that were not started are back in the queue", ids.len()),
+                Err(error) => {
+                    log::warn!("{} claimed jobs come back when the lease ends: {}", ids.len(), told(&error));
+                }
             }
         }
     }

@@ -63,6 +63,12 @@ pub trait Handler: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Takes [`Handler::reserve`] back for jobs of one claim that were not started, all of them or these; `conn` is
+    /// inside the transaction that gives them back, in the global database.
+    fn release(&self, _conn: &mut Conn, _claim_id: u64, _ids: Option<&[u64]>) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// What has to be committed together with the outcomes; `conn` is inside that transaction, in the global database.
     fn settle(&self, _conn: &mut Conn, _endings: &[&Ending]) -> Result<(), Error> {
         Ok(())

@@ -20,7 +20,7 @@ use crate::{
     bell::{Bell, bell},
     config,
     db::{Db, Link, Server},
-    threads::{Alarm, spawn},
+    threads::{Alarm, join_within, spawn},
 };
 
 /// Connections that a [`Service`] needs of its pool besides one for each worker.
@@ -39,6 +39,9 @@ impl Default for Wakeups {
         Wakeups { news: never(), changed: bell().0 }
     }
 }
+
+/// How long the end of the lease may take to be written: a server that hangs must not hold up the stop.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A running queue: with a handler of the program's own in place of provisioning,
 ///
@@ -152,19 +155,10 @@ impl Service {
     pub fn drain(mut self, drain: Duration) -> bool {
         self.stop();
         let deadline = Instant::now() + drain;
-        for thread in std::mem::take(&mut self.threads) {
-            while !thread.is_finished() {
-                if Instant::now() >= deadline {
-                    self.keeper.stop();
-                    return false;
-                }
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            // Its panic was heard through the alarm.
-            let _ = thread.join();
-        }
-        self.keeper.stop();
-        true
+        let mut threads = std::mem::take(&mut self.threads).into_iter();
+        let finished = threads.all(|thread| join_within(thread, deadline.saturating_duration_since(Instant::now())));
+        self.keeper.stop(LAST_WORDS);
+        finished
     }
 }
 
