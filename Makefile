@@ -13,7 +13,7 @@ build: ## Build the programs into target/release
 run: build udf ## Start a private server, queue 20 resources (SEED=n), run resqd on them (WORKERS=5); MYSQL_HOST=… or MYSQL_SOCKET=… takes that server
 	@scripts/run.sh
 
-demo: build ## Play a story through: rows change, a trigger fires, two clients hear what they asked for
+demo: build udf ## Play a story through: rows change, a trigger fires, two clients hear what they asked for
 	@scripts/demo.sh
 
 db-stop: ## Stop the private server of `make run`; its data stays

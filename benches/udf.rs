@@ -125,12 +125,8 @@ fn inserts(rig: &Rig, conn: &mut Conn, when: &str) {
             worked[i].push(processor() - before);
         }
     }
-    println!(
-        "  {ROWS} rows, {when}: {:.0?} without, {:.0?} with DO 1, {:.0?} ringing",
-        median(&took[0]),
-        median(&took[1]),
-        median(&took[2])
-    );
+    let [without, do_1, ringing] = [0, 1, 2].map(|i| median(&took[i]).as_millis());
+    println!("  {ROWS} rows, {when}: {without} ms without, {do_1} ms with DO 1, {ringing} ms ringing");
     for (what, times) in [("waited", &took), ("processor", &worked)] {
         println!(
             "    {what:<10} {:.2} x without (MariaDB: at most 1.15), {:.2} x DO 1 (MySQL: at most 1.5)",

@@ -23,8 +23,7 @@ else
   export RESQ_CONFIG=$PWD/.resq/resq.toml
   echo "server: private, in .resq/server, port $port"
   # With the loadable functions an INSERT starts its job at once; without them it waits for the next poll.
-  client=$(command -v mariadb || command -v mysql || echo no-client)
-  MYSQL="$client --no-defaults -uroot -S $socket" udf/install.sh >.resq/udf.log 2>&1 ||
+  MYSQL="$(cat .resq/server/client) --no-defaults -uroot -S $socket" udf/install.sh >.resq/udf.log 2>&1 ||
     echo "the loadable functions are not installed (.resq/udf.log says why): changes are found by polling"
   echo "in another terminal:  $programs/resqctl --config .resq/resq.toml status"
 fi

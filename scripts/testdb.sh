@@ -9,7 +9,8 @@
 #
 # KIND: mysql97 | mariadb1011 | mariadb105 (no SKIP LOCKED) | galera | group (three nodes each): unpacked from the
 #   distribution's packages into a cache, nothing is installed; or local: the host's own mysqld or mariadbd.
-# up, hold and node print a line a node: PORT SOCKET PID. DIR/plugin is the plugin folder.
+# up, hold and node print a line a node: PORT SOCKET PID. DIR/plugin is the plugin folder,
+# DIR/client the path of the command-line client.
 # ARGS="--x=y ..." goes to every node; FAST=1 leaves out the fsyncs, for tests that never pull the plug;
 # TESTDB_CACHE is the folder of the unpacked programs.
 set -euo pipefail
@@ -59,6 +60,7 @@ up() {
     down # of a cluster that half runs
     mkdir -p "$dir/plugin"
     echo "$kind" >"$dir/kind"
+    echo "$client" >"$dir/client"
     for plugin in "$usr"/lib/mysql/plugin/*.so; do [ ! -e "$plugin" ] || ln -sf "$plugin" "$dir/plugin/"; done
     set_options
     [ -f "$dir/ready" ] || { rm -rf "$dir"/n?; init_data 1; }

@@ -91,7 +91,7 @@ fn start(config: &Config, options: Options, db: &Db, templates: Templates, alarm
     let (news, news_ear) = bell();
     let (changed, changed_ear) = bell();
     let wakeups = Wakeups { news: news_ear, changed: changed.clone() };
-    let (broker, announcer, reads) = start_broker(config, options, head, vec![news.clone(), changed])?;
+    let (broker, announcer, reads) = start_broker(config, options, head, vec![news.clone(), changed], alarm)?;
     let poll = Duration::from_millis(config.queue.poll_ms);
     let settings = journal::Settings { poll, retention_days: config.events.retention_days, head };
     let journal = Journal::start(db, settings, changed_ear, reads, announcer, news, alarm)
@@ -113,14 +113,8 @@ impl Running {
         let finished = self.queue.drain(drain);
         self.journal.stop();
         self.broker.stop();
-        match self.broker.join() {
-            Ok(Ok(())) => finished,
-            Ok(Err(error)) => {
-                log::error!("the broker ended: {error}");
-                finished
-            }
-            Err(_) => false,
-        }
+        // A panic was heard through the alarm.
+        self.broker.join().is_ok() && finished
     }
 }
 
@@ -129,8 +123,9 @@ fn start_broker(
     options: Options,
     head: LogHead,
     bells: Vec<Bell>,
+    alarm: &Alarm,
 ) -> Result<(Broker, Announcer, Receiver<Read>), Failure> {
-    Broker::start(&config.broker, options.insecure, head, bells).map_err(|error| {
+    Broker::start(&config.broker, options.insecure, head, bells, alarm).map_err(|error| {
         let exit = if matches!(error, StartError::Exposed(_)) { Exit::Usage } else { Exit::Failed };
         Failure::new(exit, error.to_string())
     })
@@ -142,7 +137,7 @@ fn failed(what: &str, error: impl Display) -> Failure {
 
 fn died(name: Result<String, crossbeam_channel::RecvError>) -> Failure {
     let name = name.unwrap_or_default();
-    Failure::new(Exit::Failed, format!("thread {name} panicked; its last words are above, please report them"))
+    Failure::new(Exit::Failed, format!("thread {name} has died; its last words are above, please report them"))
 }
 
 /// A message for each SIGTERM or SIGINT. One right behind another is the same: who signals a process group as well as

@@ -83,16 +83,7 @@ impl Functions {
                 self.describe(),
                 "udf/install.sh installs them; on a managed server that is not possible, and not needed",
             ),
-            Some(stats) if stats.contains("\"connected\":true") || stats.contains("\"connected\": true") => {
-                good(self.describe())
-            }
-            Some(stats)
-                if stats.contains("\"connected\"")
-                    && !stats.contains("\"connected\":0")
-                    && !stats.contains("\"connected\":false") =>
-            {
-                good(self.describe())
-            }
+            Some(stats) if !stats.contains("\"connected\":0,") => good(self.describe()),
             Some(_) => unsure(
                 self.describe(),
                 "start resqd, and check the address and token in resq_udf.conf beside the library",

@@ -4,6 +4,7 @@
 use std::{
     io,
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -33,6 +34,19 @@ pub fn spawn(name: &str, alarm: &Alarm, body: impl FnOnce() + Send + 'static) ->
         let _on_panic = on_panic;
         body();
     })
+}
+
+/// Waits for a thread's end at most so long; false if it goes on. Its panic was heard through the alarm.
+pub fn join_within(thread: JoinHandle<()>, patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    while !thread.is_finished() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    let _ = thread.join();
+    true
 }
 
 #[cfg(test)]

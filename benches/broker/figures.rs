@@ -1,7 +1,11 @@
 //! The figures themselves: what is done to a server and what is counted.
 
 use crate::{load::Subscribers, server::Server};
-use std::time::{Duration, Instant};
+use std::{
+    io::Write,
+    net::{TcpListener, TcpStream},
+    time::{Duration, Instant},
+};
 
 /// Events on their way at once: so few that none of the servers calls a reading subscriber slow.
 const WINDOW: u64 = 2_048;
@@ -72,6 +76,23 @@ pub fn one_to_all_us(server: &Server) -> f64 {
         worst = worst.max(start.elapsed());
     }
     worst.as_secs_f64() * 1e6
+}
+
+/// What the kernel alone needs to send such an event on 10,000 sockets, one call each, in µs: no server that has a
+/// socket a subscriber can be faster.
+pub fn bare_sends_us() -> f64 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("its address");
+    // Both ends are ours: in two halves, so that one process has files enough.
+    let half = |_| {
+        let pairs: Vec<(TcpStream, TcpStream)> = (0..5_000)
+            .map(|_| (TcpStream::connect(address).expect("it listens"), listener.accept().expect("a peer").0))
+            .collect();
+        let start = Instant::now();
+        pairs.iter().for_each(|(_, peer)| assert_eq!((&mut &*peer).write(&[0; 155]).expect("room"), 155));
+        start.elapsed().as_secs_f64() * 1e6
+    };
+    (0..2).map(half).sum()
 }
 
 /// How often the server's threads woke up in five seconds in which nothing happened.

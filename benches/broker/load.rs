@@ -80,7 +80,9 @@ impl Subscribers {
             loop {
                 let kept = subscriber.partial.len();
                 self.buffer[..kept].copy_from_slice(&subscriber.partial);
-                let read = match subscriber.stream.read(&mut self.buffer[kept..]) {
+                let room = &mut self.buffer[kept..];
+                let all = room.len();
+                let read = match subscriber.stream.read(room) {
                     Ok(0) => panic!("the server closed"),
                     Ok(bytes) => bytes,
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
@@ -102,6 +104,10 @@ impl Subscribers {
                 }
                 subscriber.partial.clear();
                 subscriber.partial.extend_from_slice(rest);
+                // A short read has emptied the socket.
+                if read < all {
+                    break;
+                }
             }
         }
     }

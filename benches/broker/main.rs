@@ -36,6 +36,7 @@ fn main() {
     if wanted("idle") {
         compare("resident bytes for each of 10,000 idle subscribers", 1, Less, figures::resident_bytes);
         compare("µs until one event is with all of 10,000 subscribers", 3, Less, figures::one_to_all_us);
+        println!("  the kernel alone needs {:.0} for as many sends", figures::bare_sends_us());
         compare("wake-ups in 5 s with 1,000 idle subscribers", 1, Less, figures::wake_ups);
     }
 }
@@ -76,7 +77,7 @@ fn compare(unit: &str, turns: usize, better: Better, measure: impl Fn(&Server) -
         More => others.reduce(f64::max).map(|best| medians[0] / best),
         Less => others.reduce(f64::min).map(|best| best / medians[0]),
     };
-    if let Some(ratio) = ratio {
+    if let Some(ratio) = ratio.filter(|ratio| ratio.is_finite()) {
         println!("  {} is {ratio:.2} times as good as the better of the others", Dialect::Resq.name());
     }
 }

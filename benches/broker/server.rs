@@ -4,6 +4,7 @@ use crate::dialect::Dialect;
 use resq::{
     broker::{Broker, LogHead, MemoryLog},
     config,
+    threads::alarm,
 };
 use std::{
     fs,
@@ -91,7 +92,8 @@ pub fn serve(port: u16) {
     let listen = vec![SocketAddr::from(([127, 0, 0, 1], port))];
     let config = config::Broker { listen, ping_s: 600, ..config::Broker::default() };
     let head = LogHead { log_id: 1, first_seq: 1, head_seq: 0 };
-    let (_broker, announcer, reads) = Broker::start(&config, false, head, Vec::new()).expect("it starts");
+    let (alarm, _) = alarm();
+    let (_broker, announcer, reads) = Broker::start(&config, false, head, Vec::new(), &alarm).expect("it starts");
     let _log = MemoryLog::start(announcer, reads, head, Vec::new());
     let _ = io::stdin().read(&mut [0]);
 }

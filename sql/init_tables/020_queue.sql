@@ -7,8 +7,8 @@ CREATE TABLE IF NOT EXISTS res_queue (
   res_url    VARCHAR(500) NULL,
   created_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
   updated_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP
-) ENGINE = InnoDB;
-CALL res_add_column('res_queue', 'res_type', 'VARCHAR(64) NOT NULL DEFAULT ''default''');
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
+CALL res_add_column('res_queue', 'res_type', 'VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci NOT NULL DEFAULT ''default''');
 CALL res_add_column('res_queue', 'priority', 'SMALLINT NOT NULL DEFAULT 0');
 -- NULL: ready. Rows whose time has come are set to NULL by the dispatcher, so that a claim's conditions are all equalities.
 CALL res_add_column('res_queue', 'run_at', 'TIMESTAMP(6) NULL DEFAULT NULL');
@@ -16,7 +16,7 @@ CALL res_add_column('res_queue', 'attempts', 'INT UNSIGNED NOT NULL DEFAULT 0');
 CALL res_add_column('res_queue', 'max_attempts', 'INT UNSIGNED NULL');
 -- Attempts that lost their worker: they do not count as attempts.
 CALL res_add_column('res_queue', 'interruptions', 'INT UNSIGNED NOT NULL DEFAULT 0');
-CALL res_add_column('res_queue', 'last_error', 'TEXT NULL');
+CALL res_add_column('res_queue', 'last_error', 'TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci NULL');
 CALL res_add_column('res_queue', 'db_name', 'VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL');
 -- Who holds the row while it is in progress, and under which claim: random, so that a stale holder never matches.
 CALL res_add_column('res_queue', 'owner', 'VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL');

@@ -1,14 +1,15 @@
+-- The character set is said outright: an older installation's database may default to another.
 -- Facts about this installation: schema_version, and `paused` while it is there.
 CREATE TABLE IF NOT EXISTS res_meta (
   name  VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
   value VARCHAR(255) NOT NULL
-) ENGINE = InnoDB;
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
 -- The daemons and until when each keeps the jobs it holds.
 CREATE TABLE IF NOT EXISTS res_daemon (
   owner       VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL PRIMARY KEY,
   lease_until TIMESTAMP(6) NULL DEFAULT NULL,
   started_at  TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP
-) ENGINE = InnoDB;
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
 -- What went wrong, attempt by attempt.
 CREATE TABLE IF NOT EXISTS res_error (
   id      BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
@@ -17,7 +18,7 @@ CREATE TABLE IF NOT EXISTS res_error (
   at      TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
   message TEXT NOT NULL,
   KEY res_error_job (res_id)
-) ENGINE = InnoDB;
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
 -- Every database that resq made or is about to make: a row is committed before CREATE DATABASE, and only under a name
 -- that was free then. What has no row here is never dropped.
 CREATE TABLE IF NOT EXISTS res_database (
@@ -29,4 +30,4 @@ CREATE TABLE IF NOT EXISTS res_database (
   claim_id         BIGINT UNSIGNED NOT NULL,
   created_at       TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
   KEY res_database_job (res_id)
-) ENGINE = InnoDB;
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;

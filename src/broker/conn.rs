@@ -14,6 +14,9 @@ use std::{
 
 /// A stream socket that does not block.
 pub trait Socket: Read + Write {
+    /// Who is at the other end, for the log.
+    fn peer(&self) -> String;
+
     /// Nothing more will be written; the peer may still read all of it.
     fn shutdown_write(&self) -> io::Result<()>;
 }
@@ -27,7 +30,9 @@ pub struct Conn<S> {
     pub feed: Option<Box<Feed>>,
     /// The socket may have something to read: true until reading said that it would block.
     pub readable: bool,
-    /// The same for writing.
+    /// The peer has finished or gone: reading goes on until it says so.
+    pub hung_up: bool,
+    /// As `readable`, for writing.
     pub writable: bool,
     /// Its place among the timers.
     pub due: Option<Instant>,
@@ -45,6 +50,7 @@ impl<S: Socket> Conn<S> {
             session: Session::new(now, rules),
             feed: None,
             readable: true,
+            hung_up: false,
             writable: true,
             due: None,
             in_ready: false,
@@ -58,6 +64,9 @@ impl<S: Socket> Conn<S> {
             match self.socket.read(buffer) {
                 Ok(bytes) => {
                     self.session.heard();
+                    // A short read has emptied the socket, and whatever comes now will be told (see epoll(7)); an end
+                    // that came before it was told already.
+                    self.readable = self.hung_up || bytes == buffer.len();
                     return Ok(Some(bytes));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -7,27 +7,20 @@ use super::{
     feed::Feed,
     filter::Filter,
     limits::{Limits, SCAN_BUDGET},
+    questions::Questions,
     recent::Recent,
     topics::Topics,
 };
 use crate::wire::{Gap, Pattern, ServerMessage, State};
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::Sender;
 use slab::Slab;
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 pub struct Delivery {
     topics: Topics,
     head: LogHead,
     recent: Recent,
-    reads: Sender<Read>,
-    /// Who waits for the page after which number; one question each, however many wait.
-    waiting: BTreeMap<u64, Vec<usize>>,
-    /// Questions for which the channel had no room yet.
-    unsent: VecDeque<u64>,
+    questions: Questions,
     queue_bytes: usize,
     /// Peers with something new to be written, each once.
     pub dirty: Vec<usize>,
@@ -39,9 +32,7 @@ impl Delivery {
             topics: Topics::default(),
             head,
             recent: Recent::new(limits),
-            reads,
-            waiting: BTreeMap::new(),
-            unsent: VecDeque::new(),
+            questions: Questions::new(reads),
             queue_bytes: limits.queue_bytes,
             dirty: Vec::new(),
         }
@@ -85,8 +76,10 @@ impl Delivery {
     }
 
     pub fn unsubscribe<S>(&mut self, key: usize, conn: &mut Conn<S>) {
-        if conn.feed.take().is_some() {
-            self.topics.unsubscribe(key);
+        let Some(feed) = conn.feed.take() else { return };
+        self.topics.unsubscribe(key);
+        if let Some(after_seq) = feed.waits_for() {
+            self.questions.withdraw(after_seq, key);
         }
     }
 
@@ -151,9 +144,9 @@ impl Delivery {
         self.pruned(first_seq);
         let LogHead { head_seq, first_seq, .. } = self.head;
         let events = &events[..events.partition_point(|event| event.seq <= head_seq)];
-        for key in self.waiting.remove(&after_seq).unwrap_or_default() {
+        for key in self.questions.answered(after_seq) {
             let Some(conn) = conns.get_mut(key) else { continue };
-            let Some(feed) = conn.feed.as_mut().filter(|feed| feed.is_waiting_for(after_seq)) else { continue };
+            let Some(feed) = conn.feed.as_mut().filter(|feed| feed.waits_for() == Some(after_seq)) else { continue };
             feed.answered();
             feed.pruned(first_seq, head_seq, &mut conn.outbox);
             match events {
@@ -162,7 +155,6 @@ impl Delivery {
             }
             touch(&mut self.dirty, key, conn);
         }
-        self.send_questions();
     }
 
     /// All that was queued for a subscriber is written: it is told what it missed, and if it is behind it gets what
@@ -178,32 +170,13 @@ impl Delivery {
                 feed.pruned(first_seq, head_seq, &mut conn.outbox);
                 if let Some(after) = feed.wants() {
                     feed.asked();
-                    self.ask(after, key);
+                    self.questions.ask(after, key);
                 }
             }
         }
         let reads_on = conn.feed.as_ref().is_some_and(|feed| feed.wants().is_some());
         if reads_on || !conn.outbox.is_empty() {
             touch(&mut self.dirty, key, conn);
-        }
-    }
-
-    fn ask(&mut self, after_seq: u64, key: usize) {
-        let waiting = self.waiting.entry(after_seq).or_default();
-        waiting.push(key);
-        if waiting.len() == 1 {
-            self.unsent.push_back(after_seq);
-            self.send_questions();
-        }
-    }
-
-    /// Those that find no room go after a later answer, which makes some.
-    fn send_questions(&mut self) {
-        while let Some(&after_seq) = self.unsent.front() {
-            if let Err(TrySendError::Full(_)) = self.reads.try_send(Read { after_seq }) {
-                return;
-            }
-            self.unsent.pop_front();
         }
     }
 }

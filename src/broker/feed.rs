@@ -47,9 +47,12 @@ impl Feed {
         }
     }
 
-    /// Whether the page after this number is the one on its way.
-    pub fn is_waiting_for(&self, after_seq: u64) -> bool {
-        self.position == Position::Behind { after: after_seq, asked: true }
+    /// After which number the page begins that is on its way.
+    pub fn waits_for(&self) -> Option<u64> {
+        match self.position {
+            Position::Behind { after, asked: true } => Some(after),
+            _ => None,
+        }
     }
 
     pub fn answered(&mut self) {

@@ -61,8 +61,8 @@ impl<S: Socket> Hub<S> {
         self.set_timer(key);
     }
 
-    /// The poll says that this peer's socket may be read, or written.
-    pub fn wake(&mut self, key: usize, readable: bool, writable: bool) {
+    /// The poll says that this peer's socket may be read, or written, and whether the peer has hung up.
+    pub fn wake(&mut self, key: usize, readable: bool, writable: bool, hung_up: bool) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         if writable {
             conn.writable = true;
@@ -70,6 +70,7 @@ impl<S: Socket> Hub<S> {
         }
         if readable {
             conn.readable = true;
+            conn.hung_up |= hung_up;
             self.queue_read(key);
         }
     }
@@ -147,7 +148,7 @@ impl<S: Socket> Hub<S> {
                     self.remove(key);
                 }
                 Err(error) => {
-                    log::debug!("peer {key}: {error}");
+                    log::debug!("{} is lost: {error}", conn.socket.peer());
                     self.remove(key);
                 }
             }
@@ -180,7 +181,7 @@ impl<S: Socket> Hub<S> {
         let conn = &mut self.conns[key];
         match action {
             Action::Welcome { name, role } => {
-                log::debug!("peer {key}: {role:?} {name:?}");
+                log::debug!("{} is {name:?}, {role:?}", conn.socket.peer());
                 let head = self.delivery.head();
                 conn.outbox.push_message(&ServerMessage::Welcome {
                     version: VERSION,
@@ -222,7 +223,7 @@ impl<S: Socket> Hub<S> {
             Ok(Flow::Paused) => self.delivery.touch(key, conn),
             Ok(Flow::Blocked) => {}
             Err(error) => {
-                log::debug!("peer {key}: {error}");
+                log::debug!("{} is lost: {error}", conn.socket.peer());
                 return self.remove(key);
             }
         }
@@ -262,7 +263,7 @@ impl<S: Socket> Hub<S> {
         if conn.session.is_closing() {
             return;
         }
-        log::info!("peer {key} is sent away: {:?}: {}", refusal.code, refusal.message.escape_debug());
+        log::info!("{} is sent away: {:?}: {}", conn.socket.peer(), refusal.code, refusal.message.escape_debug());
         self.delivery.unsubscribe(key, conn);
         conn.refuse(refusal, at_once, now, &self.rules);
         self.delivery.touch(key, conn);

@@ -16,7 +16,7 @@ use std::{
     fs::{self, File, Permissions},
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr},
-    os::unix::fs::{PermissionsExt, chown},
+    os::unix::fs::{FileTypeExt, PermissionsExt, chown},
     path::{Path, PathBuf},
 };
 use thiserror::Error;
@@ -78,10 +78,12 @@ fn group_id(name: &str) -> Result<u32, StartError> {
     }
 }
 
-/// A socket left behind by a process that is gone makes room; one that somebody listens on does not.
+/// A socket left behind by a process that is gone makes room; one that somebody listens on does not, nor any other
+/// file (connecting to which is refused just the same).
 fn bind_unix(path: &Path, group: Option<u32>) -> io::Result<UnixListener> {
-    let abandoned = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-    if std::os::unix::net::UnixStream::connect(path).is_err_and(abandoned) {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    if is_socket && std::os::unix::net::UnixStream::connect(path).is_err_and(refused) {
         fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
@@ -153,9 +155,9 @@ impl Door {
             Err(error) => match error.raw_os_error().map(Errno::from_raw) {
                 _ if error.kind() == io::ErrorKind::WouldBlock => Accepted::Empty,
                 Some(Errno::EMFILE | Errno::ENFILE) => self.turn_away(listener, error),
-                Some(Errno::ENOMEM | Errno::ENOBUFS) => Accepted::Exhausted(error),
                 // The peer's own trouble: it has gone again.
-                _ => Accepted::Nobody,
+                Some(Errno::ECONNABORTED | Errno::EINTR | Errno::EPROTO) => Accepted::Nobody,
+                _ => Accepted::Exhausted(error),
             },
         }
     }
@@ -231,6 +233,13 @@ impl Write for Stream {
 }
 
 impl Socket for Stream {
+    fn peer(&self) -> String {
+        match self {
+            Stream::Tcp(stream) => stream.peer_addr().map_or("a peer gone".into(), |address| address.to_string()),
+            Stream::Unix(_) => "a local peer".into(),
+        }
+    }
+
     fn shutdown_write(&self) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),

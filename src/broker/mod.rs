@@ -1,7 +1,7 @@
 //! The broker: every socket, every subscription, one thread. Reading order: [`Limits`]; the rules without any socket
-//! (`session`, `filter`, `topics`, `feed`, `outbox`, `recent`); the peers and what passes between them (`conn`,
-//! `delivery`, `hub`); the system's side (`listener`, `server`); and the seam to the event log ([`event_log`]). It
-//! never touches the database, and never waits for anything but its poll.
+//! (`session`, `filter`, `topics`, `feed`, `outbox`, `recent`, `questions`); the peers and what passes between them
+//! (`conn`, `delivery`, `hub`); the system's side (`listener`, `server`); and the seam to the event log (`event_log`).
+//! It never touches the database, and never waits for anything but its poll.
 
 mod conn;
 mod delivery;
@@ -13,6 +13,7 @@ mod limits;
 mod listener;
 mod memory_log;
 mod outbox;
+mod questions;
 mod recent;
 mod server;
 mod session;
@@ -23,7 +24,11 @@ pub use limits::Limits;
 pub use listener::StartError;
 pub use memory_log::MemoryLog;
 
-use crate::{bell::Bell, config};
+use crate::{
+    bell::Bell,
+    config,
+    threads::{Alarm, spawn},
+};
 use crossbeam_channel::{Receiver, bounded};
 use hub::Hub;
 use mio::{Poll, Waker};
@@ -31,7 +36,6 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use server::{Server, WAKER};
 use session::Rules;
 use std::{
-    io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -49,24 +53,26 @@ pub struct Broker {
     addresses: Vec<SocketAddr>,
     stop: Arc<AtomicBool>,
     waker: Arc<Waker>,
-    thread: JoinHandle<io::Result<()>>,
+    thread: JoinHandle<()>,
 }
 
 impl Broker {
     /// Binds all listeners and starts the thread. `head` is where the log stands now; all that comes after it is to
-    /// be told by the announcer, and every [`Read`] to be answered by it. The `bells` ring at each RING.
+    /// be told by the announcer, and every [`Read`] to be answered by it. The `bells` ring at each RING; the alarm when
+    /// the thread dies.
     pub fn start(
         config: &config::Broker,
         insecure: bool,
         head: LogHead,
         bells: Vec<Bell>,
+        alarm: &Alarm,
     ) -> Result<(Broker, Announcer, Receiver<Read>), StartError> {
         let limits = Limits {
             ping_interval: Duration::from_secs(config.ping_s.max(1).into()),
             max_connections: config.max_connections.min(room_for_connections(config.max_connections)),
             ..Limits::default()
         };
-        Broker::start_with(config, limits, insecure, head, bells)
+        Broker::start_with(config, limits, insecure, head, bells, alarm)
     }
 
     /// The same with limits of one's own, which stand for what `config` says of them: for tests and simulations.
@@ -76,6 +82,7 @@ impl Broker {
         insecure: bool,
         head: LogHead,
         bells: Vec<Bell>,
+        alarm: &Alarm,
     ) -> Result<(Broker, Announcer, Receiver<Read>), StartError> {
         let listeners = listener::bind(config, insecure)?;
         let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr()).collect();
@@ -92,7 +99,13 @@ impl Broker {
         let rules = Rules { limits, token, states: config.states.clone() };
         let stop = Arc::new(AtomicBool::new(false));
         let server = Server::new(poll, listeners, Hub::new(rules, head, ask, bells), news, stop.clone())?;
-        let thread = thread::Builder::new().name("broker".into()).spawn(|| server.run())?;
+        let serve = || {
+            if let Err(error) = server.run() {
+                // No poll, no broker: as good as any other bug, and as loud.
+                panic!("the broker cannot wait for its sockets: {error}");
+            }
+        };
+        let thread = spawn("broker", alarm, serve)?;
         let announcer = Announcer { news: tell, waker: waker.clone() };
         Ok((Broker { addresses, stop, waker, thread }, announcer, reads))
     }
@@ -110,13 +123,8 @@ impl Broker {
         }
     }
 
-    /// Whether the thread has ended: without [`Self::stop`], by a failure that [`Self::join`] tells.
-    pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
-    }
-
-    /// Waits for the thread. The outer error is a panic, the inner one the poll's.
-    pub fn join(self) -> thread::Result<io::Result<()>> {
+    /// Waits for the thread, after [`Self::stop`]. An error is its panic, which the alarm has told.
+    pub fn join(self) -> thread::Result<()> {
         self.thread.join()
     }
 }

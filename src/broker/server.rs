@@ -68,7 +68,9 @@ impl Server {
                 match event.token() {
                     WAKER => {}
                     Token(key) if key >= WAKER.0 - self.listeners.len() => self.accept_at = Some(now),
-                    Token(key) => self.hub.wake(key, event.is_readable(), event.is_writable()),
+                    Token(key) => {
+                        self.hub.wake(key, event.is_readable(), event.is_writable(), event.is_read_closed());
+                    }
                 }
             }
             // Looked at before the news are, so that what was told before the stop is still delivered.

@@ -172,6 +172,18 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_lists_every_setting() {
+        let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+        let cell = |name: Option<&str>| name.map_or(String::new(), |name| format!("`{name}`"));
+        for s in SETTINGS {
+            let flag = s.flag.map(|flag| if s.kind == Kind::Secret { format!("{flag} FILE") } else { flag.into() });
+            let default = Some(s.default).filter(|default| !default.is_empty());
+            let row = format!("| `{}` | {} | {} | {} |", s.key, cell(s.env), cell(flag.as_deref()), cell(default));
+            assert!(readme.contains(&row), "README.md lacks the row {row}");
+        }
+    }
+
+    #[test]
     fn a_program_takes_whole_groups_or_single_settings() {
         let taken_by = |takes: &[&str]| SETTINGS.iter().filter(|s| taken(s, takes)).map(|s| s.key).collect::<Vec<_>>();
         assert_eq!(taken_by(&["sql", "broker.token"]), ["sql.dir", "broker.token"]);

@@ -45,6 +45,8 @@ pub fn class(error: &Error) -> Class {
         Error::MySqlError(e) => {
             CODES.iter().find(|(code, ..)| *code == e.code).map_or(Class::Never, |(_, class, _)| *class)
         }
+        // Larger than max_allowed_packet: it will not shrink.
+        Error::CodecError(e) if e.to_string().contains("max_allowed_packet") => Class::Never,
         // The driver's own: the stream broke or what it carried made no sense.
         Error::IoError(_) | Error::CodecError(_) | Error::DriverError(_) => Class::Lost,
         _ => Class::Never,
@@ -88,6 +90,7 @@ mod tests {
         assert_eq!(class(&server(1213)), Class::Again);
         assert_eq!(class(&server(1047)), Class::Lost);
         assert_eq!(class(&server(1064)), Class::Never);
+        assert_eq!(class(&server(1290)), Class::Never, "some other option than read-only");
         assert_eq!(class(&Error::IoError(std::io::ErrorKind::UnexpectedEof.into())), Class::Lost);
     }
 }

@@ -17,8 +17,8 @@ use mysql::{Error, prelude::Queryable};
 use r2d2::{ManageConnection, NopErrorHandler, Pool};
 
 pub use codes::{Class, class, code, told};
-use nodes::Nodes;
-pub(crate) use nodes::SESSION;
+use nodes::{LastError, Nodes};
+pub(crate) use nodes::{SESSION, SQL_MODE};
 pub use server::Server;
 
 use crate::{
@@ -40,6 +40,7 @@ pub struct Db {
     pool: Pool<Nodes>,
     global_db: Arc<str>,
     lost: Arc<AtomicBool>,
+    last_error: LastError,
 }
 
 impl Db {
@@ -47,8 +48,9 @@ impl Db {
     /// logged in to, with what to do next.
     pub fn open(config: &Database, connections: u32) -> Result<Db, Failure> {
         let nodes = Nodes::new(config);
+        let last_error = nodes.last_error();
         if nodes.connect().is_err() {
-            let error = nodes.take_error().unwrap_or_else(Error::server_disconnected);
+            let error = take(&last_error).unwrap_or_else(Error::server_disconnected);
             return Err(unreachable(&nodes.names(), &config.user, &error));
         }
         let pool = Pool::builder()
@@ -60,7 +62,7 @@ impl Db {
             .connection_timeout(CONNECT_TIMEOUT)
             .error_handler(Box::new(NopErrorHandler))
             .build_unchecked(nodes);
-        Ok(Db { pool, global_db: config.global_db.as_str().into(), lost: Arc::default() })
+        Ok(Db { pool, global_db: config.global_db.as_str().into(), lost: Arc::default(), last_error })
     }
 
     /// The name of the global database, unquoted.
@@ -94,12 +96,19 @@ impl Db {
         }
     }
 
+    /// What kept the pool from making a connection, as one that may pass: a password that was changed comes back as
+    /// well as a server that was stopped.
     fn pool_error(&self) -> Error {
-        Error::IoError(std::io::Error::other(match self.pool.state() {
-            state if state.connections >= self.pool.max_size() => "every connection of the pool is in use".to_string(),
-            _ => format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()),
-        }))
+        let why = match take(&self.last_error) {
+            Some(error) => told(&error),
+            None => format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()),
+        };
+        Error::IoError(std::io::Error::other(why))
     }
+}
+
+fn take(last_error: &LastError) -> Option<Error> {
+    last_error.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
 }
 
 /// One role's connection to the global database: opened when first needed, thrown away when it broke.

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -15,8 +15,11 @@ use r2d2_mysql::MySqlConnectionManager;
 
 use crate::config::Database;
 
+/// One known sql_mode, because it decides how literals are read.
+pub const SQL_MODE: &str = "sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'";
+
 /// Every connection's session. READ COMMITTED because under REPEATABLE READ a claim that asks for more rows than
-/// there are blocks the INSERTs of the producers; one known sql_mode because it decides how literals are quoted.
+/// there are blocks the INSERTs of the producers.
 pub const SESSION: &[&str] = &[
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
     "SET SESSION autocommit = 1, time_zone = '+00:00', innodb_lock_wait_timeout = 10, lock_wait_timeout = 60, \
@@ -34,8 +37,11 @@ const READY_MYSQL: &str = "SELECT @@global.super_read_only, \
 pub struct Nodes {
     nodes: Vec<(String, MySqlConnectionManager)>,
     preferred: AtomicUsize,
-    last_error: Mutex<Option<Error>>,
+    last_error: LastError,
 }
+
+/// Why the last connection could not be made; r2d2 itself keeps only its text.
+pub type LastError = Arc<Mutex<Option<Error>>>;
 
 impl Nodes {
     pub fn new(config: &Database) -> Nodes {
@@ -62,7 +68,7 @@ impl Nodes {
             [] => vec![host(&config.host, config.port)],
             hosts => hosts.iter().map(|(name, port)| host(name, *port)).collect(),
         };
-        Nodes { nodes, preferred: AtomicUsize::new(0), last_error: Mutex::new(None) }
+        Nodes { nodes, preferred: AtomicUsize::new(0), last_error: LastError::default() }
     }
 
     /// `host:port` of every node, for people.
@@ -70,9 +76,8 @@ impl Nodes {
         self.nodes.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
-    /// Why the last connection could not be made; r2d2 itself keeps only its text.
-    pub fn take_error(&self) -> Option<Error> {
-        self.last_error.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
+    pub fn last_error(&self) -> LastError {
+        self.last_error.clone()
     }
 
     /// Only a cluster has nodes that answer and yet can't be used.

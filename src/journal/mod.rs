@@ -13,12 +13,15 @@ use crate::{
     bell::Bell,
     broker::{Announcer, LogHead, Read},
     db::Db,
-    threads::{Alarm, spawn},
+    threads::{Alarm, join_within, spawn},
 };
 use reader::Reader;
 
 /// Connections that a journal needs of the pool.
 pub const CONNECTIONS: u32 = 1;
+
+/// How long the last look may take.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// What a journal goes by.
 pub struct Settings {
@@ -54,10 +57,9 @@ impl Journal {
         Ok(Journal { stop, thread })
     }
 
-    /// Tells what is committed by now and ends.
+    /// Tells what is committed by now and ends; a server that hangs does not hold up the stop.
     pub fn stop(self) {
         drop(self.stop);
-        // A panic was heard through the alarm.
-        let _ = self.thread.join();
+        join_within(self.thread, LAST_WORDS);
     }
 }

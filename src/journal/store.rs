@@ -11,8 +11,8 @@ use crate::{
     wire::Pattern,
 };
 
-/// A page ends with the event that fills it; a single one may be larger.
-const PAGE_BYTES: usize = 4 << 20;
+/// A page ends with the event that fills it; a single one may be larger. As much as one subscriber's queue takes.
+const PAGE_BYTES: usize = 1 << 20;
 
 /// Where the log begins and ends.
 pub fn head(conn: &mut Conn) -> Result<LogHead, Error> {

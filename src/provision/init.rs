@@ -44,6 +44,8 @@ pub fn init(db: &Db, server: &Server, templates: &Templates) -> Result<(), Failu
     for template in &templates.init_tables {
         run(&mut conn, template, &values)?;
     }
+    // Last, so that it stands for all steps, those of a `sql.dir` among them.
+    conn.exec_drop("REPLACE INTO res_meta (name, value) VALUES ('schema_version', ?)", (SCHEMA_VERSION,))?;
     conn.query_drop(format!("DO RELEASE_LOCK({lock})"))?;
     Ok(())
 }

@@ -1,5 +1,5 @@
 //! From a resource to its database: templates ([`template`], [`source`]), the name ([`names`]), the registry of
-//! databases that are ours ([`registry`]), and the handler that builds them ([`provision`]). [`init`] sets up the
+//! databases that are ours ([`registry`]), and the handler that builds them (`provisioner`). [`init`] sets up the
 //! global database from the same kind of files.
 
 pub mod init;

@@ -11,7 +11,7 @@ use super::{
     template::{Template, Values},
 };
 use crate::{
-    db::{self, Class, class, code, ident, told},
+    db::{self, Class, SQL_MODE, class, code, ident, told},
     queue::{Ending, Handler, Job, JobError, Session, job::Ended},
 };
 
@@ -55,7 +55,7 @@ impl Provisioner {
     /// The registry's verdict on the job's name, with the lock for it held.
     fn enter(&self, job: &Job, session: &mut Session) -> Result<(String, Verdict), JobError> {
         let db_name = self.db_name(job).map_err(JobError::Permanent)?;
-        let (row, exists) = registry::lock_and_look(session.conn()?, &self.naming.global_db, &db_name)?;
+        let (row, exists) = registry::lock_and_look(session.conn()?, &self.naming.global_db, &db_name, job)?;
         let verdict = registry::verdict(&db_name, job, row, exists);
         Ok((db_name, verdict))
     }
@@ -98,8 +98,10 @@ fn run(template: &Template, values: &Values, session: &mut Session) -> Result<()
     if !session.still_ours() {
         return Err(JobError::Interrupted("this daemon's lease ran out".into()).into());
     }
-    db::run_script(session.conn()?, &template.render(values)).map_err(|(statement, error)| {
-        let text = format!("{}, statement {statement}: {}", template.name, told(&error));
+    // A file before this one may have changed how literals are read.
+    let script = format!("SET SESSION {SQL_MODE}, NAMES utf8mb4; {}", template.render(values));
+    db::run_script(session.conn()?, &script).map_err(|(statement, error)| {
+        let text = format!("{}, statement {}: {}", template.name, statement.max(2) - 1, told(&error));
         if code(&error) == DATABASE_EXISTS && text.contains(&format!("'{}'", values.res_db)) {
             return Broken::NotOurs(text);
         }
@@ -130,6 +132,7 @@ impl Handler for Provisioner {
                 registry::forget(session.conn()?, global_db, &db_name, job)?;
                 return Err(JobError::Permanent(why));
             }
+            Verdict::TryAgain(why) => return Err(JobError::Failed(why)),
         }
         let kind = self.templates_of(job).map_err(Broken::Failed);
         match kind.and_then(|kind| self.build(job, &db_name, kind, session)) {
@@ -161,8 +164,15 @@ impl Handler for Provisioner {
         }
     }
 
+    fn release(&self, conn: &mut Conn, claim_id: u64, ids: Option<&[u64]>) -> Result<(), Error> {
+        registry::release(conn, claim_id, ids)
+    }
+
     fn settle(&self, conn: &mut Conn, endings: &[&Ending]) -> Result<(), Error> {
-        let done = endings.iter().filter(|ending| matches!(ending.outcome.ended, Ended::Done { .. }));
-        registry::ready(conn, &done.map(|ending| ending.outcome.job.id).collect::<Vec<_>>())
+        let made = endings.iter().filter_map(|ending| match &ending.outcome.ended {
+            Ended::Done { db_name } => db_name.as_deref(),
+            _ => None,
+        });
+        registry::ready(conn, &made.collect::<Vec<_>>())
     }
 }

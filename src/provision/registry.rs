@@ -27,6 +27,8 @@ pub enum Verdict {
     /// An earlier attempt of this job left half a database.
     DropAndBuild,
     Refuse(String),
+    /// The name was not free at the claim and is now: another attempt may have it.
+    TryAgain(String),
 }
 
 /// Decides by the registry's row for `db_name` and whether such a database exists. Pure.
@@ -44,7 +46,8 @@ pub fn verdict(db_name: &str, job: &Job, row: Option<Registered>, exists: bool) 
         Some(row) if row.claim_id == job.claim_id && exists => not_ours(db_name),
         Some(_) if exists => Verdict::DropAndBuild,
         Some(_) => Verdict::Build,
-        None => not_ours(db_name),
+        None if exists => not_ours(db_name),
+        None => Verdict::TryAgain(format!("database `{db_name}` was somebody else's when the job was claimed")),
     }
 }
 
@@ -55,7 +58,8 @@ fn not_ours(db_name: &str) -> Verdict {
 }
 
 /// Enters a row for each of `jobs`' databases whose name is free on the server and in the registry; part of the
-/// claim's transaction, in the global database. One round trip for all.
+/// claim's transaction, in the global database. One round trip for all. A row that an earlier claim of the same job
+/// left is entered afresh where there is no such database: the name is free, whatever became of that claim.
 pub fn reserve(conn: &mut Conn, named: &[(String, &Job)], version: &str) -> Result<(), Error> {
     if named.is_empty() {
         return Ok(());
@@ -66,7 +70,7 @@ pub fn reserve(conn: &mut Conn, named: &[(String, &Job)], version: &str) -> Resu
         .map(|(db_name, job)| {
             let name = literal(db_name);
             format!(
-                "SELECT {name}, {}, {}, {}, {} FROM (SELECT 1) one WHERE NOT EXISTS (SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {name})",
+                "SELECT {name} AS n, {} AS i, {} AS t, {} AS v, {} AS c FROM (SELECT 1) one WHERE NOT EXISTS (SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {name})",
                 job.id,
                 literal(&job.kind),
                 literal(version),
@@ -75,22 +79,34 @@ pub fn reserve(conn: &mut Conn, named: &[(String, &Job)], version: &str) -> Resu
         })
         .collect();
     conn.query_drop(format!(
-        "INSERT IGNORE INTO res_database (db_name, res_id, res_type, template_version, claim_id) {}",
+        "INSERT INTO res_database (db_name, res_id, res_type, template_version, claim_id) SELECT * FROM ({}) free \
+         ON DUPLICATE KEY UPDATE claim_id = IF(res_id = VALUES(res_id) AND state = 'making', VALUES(claim_id), claim_id)",
         rows.join(" UNION ALL ")
     ))
 }
 
-/// Marks the databases of these jobs as ready; part of the outcome's transaction.
-pub fn ready(conn: &mut Conn, ids: &[u64]) -> Result<(), Error> {
-    if ids.is_empty() {
-        return Ok(());
-    }
-    conn.query_drop(format!("UPDATE res_database SET state = 'ready' WHERE res_id IN ({})", id_list(ids)))
+/// Forgets what a claim entered whose jobs are given back unstarted, all of them or these: somebody else may have the
+/// name before they are claimed again. Part of that transaction.
+pub fn release(conn: &mut Conn, claim_id: u64, ids: Option<&[u64]>) -> Result<(), Error> {
+    let of = ids.map_or_else(String::new, |ids| format!("AND res_id IN ({})", id_list(ids)));
+    conn.query_drop(format!("DELETE FROM res_database WHERE claim_id = {claim_id} AND state = 'making' {of}"))
 }
 
-/// Forgets a name that `job` entered and that is not its database after all.
+/// Marks these databases as ready; part of the outcome's transaction.
+pub fn ready(conn: &mut Conn, db_names: &[&str]) -> Result<(), Error> {
+    if db_names.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = db_names.iter().map(|name| literal(name)).collect();
+    conn.query_drop(format!(
+        "UPDATE res_database FORCE INDEX (PRIMARY) SET state = 'ready' WHERE db_name IN ({})",
+        names.join(", ")
+    ))
+}
+
+/// Forgets a name that this claim of `job` entered and that is not its database after all.
 pub fn forget(conn: &mut Conn, global_db: &str, db_name: &str, job: &Job) -> Result<(), Error> {
-    conn.query_drop(forgetting(global_db, db_name, job))
+    conn.query_drop(format!("{} AND claim_id = {}", forgetting(global_db, db_name, job), job.claim_id))
 }
 
 /// Drops what `job` half made under `db_name` and forgets it, in that order and one round trip: where the first
@@ -105,33 +121,48 @@ fn forgetting(global_db: &str, db_name: &str, job: &Job) -> String {
     format!("DELETE FROM {global_db}.res_database WHERE db_name = {name} AND res_id = {} AND state = 'making'", job.id)
 }
 
-/// Takes the lock for `db_name` and reads what there is under that name, in one round trip. Who holds the lock is a
-/// stale attempt, since only the job that the registry names ever asks for it: it is killed.
-pub fn lock_and_look(conn: &mut Conn, global_db: &str, db_name: &str) -> Result<(Option<Registered>, bool), JobError> {
-    let name = literal(db_name);
-    let lock = lock_name(db_name);
-    let look = format!(
-        "SELECT d.res_id, d.claim_id, d.state = 'ready', EXISTS (SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {name}) \
-         FROM (SELECT 1) one LEFT JOIN {}.res_database d ON d.db_name = {name}",
-        ident(global_db)
-    );
-    let (mut locked, mut found) = query_both(conn, &format!("SELECT GET_LOCK({lock}, 0)"), &look)?;
+/// Takes the lock for `db_name` and reads what there is under that name, in one round trip. While the job is ours,
+/// whoever holds the lock is a stale attempt and is killed; once it is not, we are.
+pub fn lock_and_look(
+    conn: &mut Conn,
+    global_db: &str,
+    db_name: &str,
+    job: &Job,
+) -> Result<(Option<Registered>, bool), JobError> {
+    let look = look(global_db, db_name, job.id);
+    let (mut locked, mut found) = query_both(conn, db_name, 0, &look)?;
     if locked != Some(1) {
-        match conn.query_drop(format!("KILL IS_USED_LOCK({lock})")) {
+        check_claim(&found, job)?;
+        match conn.query_drop(format!("KILL IS_USED_LOCK({})", lock_name(db_name))) {
             // Gone by itself in between (1094 by number, else the NULL of nobody).
             Err(error) if code(&error) != 1094 && code(&error) != 1095 => {
                 log::debug!("the holder of `{db_name}` was not killed: {}", told(&error))
             }
             _ => log::warn!("ended a stale attempt that still held `{db_name}`"),
         }
-        (locked, found) = query_both(conn, &format!("SELECT GET_LOCK({lock}, {LOCK_WAIT_S})"), &look)?;
+        (locked, found) = query_both(conn, db_name, LOCK_WAIT_S, &look)?;
     }
     if locked != Some(1) {
         return Err(JobError::Interrupted(format!("another attempt still holds `{db_name}`")));
     }
-    let (res_id, claim_id, ready, exists) = found;
-    let row = res_id.zip(claim_id).zip(ready).map(|((res_id, claim_id), ready)| Registered { res_id, claim_id, ready });
-    Ok((row, exists))
+    check_claim(&found, job)?;
+    Ok((found.registered(), found.exists))
+}
+
+/// Takes the lock for the database of a job that is not in progress, to drop it. Err: somebody is at work on it.
+pub fn lock_idle(conn: &mut Conn, global_db: &str, db_name: &str, res_id: u64) -> Result<Option<Registered>, JobError> {
+    let (locked, found) = query_both(conn, db_name, LOCK_WAIT_S, &look(global_db, db_name, res_id))?;
+    if locked != Some(1) || found.held_by.is_some() {
+        return Err(JobError::Failed(format!("job {res_id} is in progress")));
+    }
+    Ok(found.registered())
+}
+
+fn check_claim(found: &Found, job: &Job) -> Result<(), JobError> {
+    if found.held_by == Some(job.claim_id) {
+        return Ok(());
+    }
+    Err(JobError::Interrupted("another attempt has the job".into()))
 }
 
 /// Lets go of the lock before the session ends.
@@ -145,11 +176,36 @@ fn lock_name(db_name: &str) -> String {
     format!("CONCAT('resq.', SHA2({}, 224))", literal(db_name))
 }
 
-type Found = (Option<u64>, Option<u64>, Option<bool>, bool);
+/// What a look finds.
+struct Found {
+    res_id: Option<u64>,
+    claim_id: Option<u64>,
+    ready: Option<bool>,
+    exists: bool,
+    /// The claim under which the job is in progress.
+    held_by: Option<u64>,
+}
 
-/// Two statements, the second of which the server starts only when the first is done.
-fn query_both(conn: &mut Conn, lock: &str, look: &str) -> Result<(Option<u8>, Found), Error> {
-    let mut results = conn.query_iter(format!("{lock}; {look}"))?;
+impl Found {
+    fn registered(&self) -> Option<Registered> {
+        let row = self.res_id.zip(self.claim_id).zip(self.ready);
+        row.map(|((res_id, claim_id), ready)| Registered { res_id, claim_id, ready })
+    }
+}
+
+fn look(global_db: &str, db_name: &str, res_id: u64) -> String {
+    let (global_db, name) = (ident(global_db), literal(db_name));
+    format!(
+        "SELECT d.res_id, d.claim_id, d.state = 'ready', \
+         EXISTS (SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {name}), \
+         (SELECT q.claim_id FROM {global_db}.res_queue q WHERE q.res_id = {res_id} AND q.status = 'in_progress') \
+         FROM (SELECT 1) one LEFT JOIN {global_db}.res_database d ON d.db_name = {name}"
+    )
+}
+
+/// Lock and look in one round trip: the server starts the second statement only when the first is done.
+fn query_both(conn: &mut Conn, db_name: &str, wait_s: u32, look: &str) -> Result<(Option<u8>, Found), Error> {
+    let mut results = conn.query_iter(format!("SELECT GET_LOCK({}, {wait_s}); {look}", lock_name(db_name)))?;
     let mut locked = None;
     if let Some(mut set) = results.iter() {
         locked = set.next().transpose()?.and_then(|mut row| row.take::<Option<u8>, _>(0)).flatten();
@@ -159,7 +215,8 @@ fn query_both(conn: &mut Conn, lock: &str, look: &str) -> Result<(Option<u8>, Fo
         found = set.next().transpose()?;
     }
     let found = found.ok_or_else(Error::server_disconnected)?;
-    Ok((locked, mysql::from_row_opt(found)?))
+    let (res_id, claim_id, ready, exists, held_by) = mysql::from_row_opt(found)?;
+    Ok((locked, Found { res_id, claim_id, ready, exists, held_by }))
 }
 
 #[cfg(test)]
@@ -188,6 +245,7 @@ mod tests {
         assert_eq!(verdict("res_a", &job, row(5, 69, false), true), Verdict::DropAndBuild);
         refused(row(5, 70, false), true, "not made by resq");
         refused(None, true, "not made by resq");
+        assert!(matches!(verdict("res_a", &job, None, false), Verdict::TryAgain(_)));
         refused(row(4, 70, false), false, "belongs to job 4");
         refused(row(5, 69, true), true, "ready already");
     }

@@ -23,7 +23,7 @@ pub enum Which<'a> {
     Seeded,
     All,
     Of(&'a [u64]),
-    /// Those of these jobs that were never finished.
+    /// Those of these jobs that ended in error and left half a database.
     HalfMade(&'a [u64]),
 }
 
@@ -34,7 +34,11 @@ pub fn list(conn: &mut Conn, which: Which) -> Result<Vec<Owned>, Error> {
         Which::All => "TRUE".to_string(),
         Which::Of([]) | Which::HalfMade([]) => "FALSE".to_string(),
         Which::Of(ids) => format!("d.res_id IN ({})", id_list(ids)),
-        Which::HalfMade(ids) => format!("d.res_id IN ({}) AND d.state = 'making'", id_list(ids)),
+        Which::HalfMade(ids) => format!(
+            "d.res_id IN ({}) AND d.state = 'making' \
+             AND EXISTS (SELECT 1 FROM res_queue q WHERE q.res_id = d.res_id AND q.status = 'error')",
+            id_list(ids)
+        ),
     };
     conn.query_map(
         format!("SELECT db_name, res_id FROM res_database d WHERE {condition} ORDER BY db_name"),
@@ -44,7 +48,13 @@ pub fn list(conn: &mut Conn, which: Which) -> Result<Vec<Owned>, Error> {
 
 /// Drops one database and forgets it.
 pub fn drop_database(conn: &mut Conn, global_db: &str, owned: &Owned) -> Result<(), JobError> {
-    let (row, _) = registry::lock_and_look(conn, global_db, &owned.db_name)?;
+    let row = match registry::lock_idle(conn, global_db, &owned.db_name, owned.res_id) {
+        Ok(row) => row,
+        Err(error) => {
+            registry::unlock(conn, &owned.db_name)?;
+            return Err(error);
+        }
+    };
     let dropped = if row.is_some_and(|row| row.res_id == owned.res_id) {
         conn.query_drop(format!("DROP DATABASE IF EXISTS {}", ident(&owned.db_name))).and_then(|()| {
             conn.exec_drop("DELETE FROM res_database WHERE db_name = ? AND res_id = ?", (&owned.db_name, owned.res_id))

@@ -87,8 +87,12 @@ fn read_folder(dir: &Path, folder: &str, files: &mut Vec<(String, String)>) -> R
     for entry in entries {
         let Some(name) = entry.file_name().and_then(|name| name.to_str()) else { continue };
         let below = format!("{folder}/{name}");
-        if entry.is_dir() {
+        if entry.is_dir() && folder == "res_tables" {
+            // A type, with files or without: entered as one without text.
+            files.push((format!("{below}/"), String::new()));
             read_folder(dir, &below, files)?;
+        } else if entry.is_dir() {
+            return Err(format!("{}: folders of templates go no deeper than res_tables/<res_type>", entry.display()));
         } else if name.ends_with(".sql") {
             let bytes = fs::read(&entry).map_err(|e| unreadable(&entry, e))?;
             files.push((below, text(&entry, bytes)?));

@@ -143,12 +143,12 @@ impl Queue {
         })
     }
 
-    /// Inserts one batch of seeded rows, `prefix` + its number + a part that no other seeding has.
+    /// Inserts one batch of seeded rows, `prefix`, a part that no other seeding has, and its number.
     pub fn seed(&mut self, prefix: &str, kind: &str, unique: &str, numbers: std::ops::Range<u64>) -> Result<(), Error> {
         let places = vec!["(?, ?, TRUE)"; numbers.clone().count()].join(", ");
         let sql = format!("INSERT INTO res_queue (res_name, res_type, seeded) VALUES {places}");
         let values: Vec<Value> =
-            numbers.flat_map(|n| [Value::from(format!("{prefix}{unique}_{n}")), Value::from(kind)]).collect();
+            numbers.flat_map(|n| [Value::from(format!("{prefix}_{unique}_{n}")), Value::from(kind)]).collect();
         self.link.run(|conn| conn.exec_drop(&sql, Params::Positional(values.clone())))
     }
 
@@ -195,6 +195,15 @@ impl Queue {
             }
         }
         Ok(depth)
+    }
+
+    /// How many rows are (new, in progress): cheap however many are finished.
+    pub fn pending(&mut self) -> Result<(u64, u64), Error> {
+        let rows: Vec<(String, u64)> = self.link.run(|conn| {
+            conn.query("SELECT status, COUNT(*) FROM res_queue WHERE status IN ('new', 'in_progress') GROUP BY status")
+        })?;
+        let of = |status: Status| rows.iter().find(|(name, _)| name == status.as_str()).map_or(0, |(_, count)| *count);
+        Ok((of(Status::New), of(Status::InProgress)))
     }
 
     /// How long the oldest job that could run has been waiting, in seconds.
@@ -248,7 +257,12 @@ impl Queue {
     }
 
     pub fn resume(&mut self) -> Result<(), Error> {
-        self.link.run(|conn| conn.query_drop("DELETE FROM res_meta WHERE name = 'paused'"))
+        self.link.run(|conn| conn.query_drop("DELETE FROM res_meta WHERE name = 'paused'"))?;
+        // No trigger rings for this; where the function is missing, the daemons poll.
+        self.link.run(|conn| {
+            let _ = conn.query_drop("DO resq_ring()");
+            Ok(())
+        })
     }
 
     pub fn is_paused(&mut self) -> Result<bool, Error> {

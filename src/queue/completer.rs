@@ -20,9 +20,11 @@ use crate::{
     text::printable,
 };
 
-/// A transaction writes at most this many outcomes, and waits at most this long for more of them to come.
+/// A transaction writes at most this many outcomes. It waits a moment for more of them, and one that is not full
+/// follows the last by a longer one: each commit is flushed to the disk that the workers' own statements wait for.
 const BATCH: usize = 500;
 const LINGER: Duration = Duration::from_millis(3);
+const PACE: Duration = Duration::from_millis(25);
 /// An error's text is kept up to this many characters; TEXT holds 65,535 bytes.
 const LONGEST_ERROR: usize = 8_000;
 /// Failures told one by one in a second; the rest are counted.
@@ -34,6 +36,8 @@ pub struct Completer {
     pub outcomes: Receiver<Outcome>,
     /// Rung after each commit.
     pub changed: Bell,
+    /// Rung after those of them that leave a job to be tried again.
+    pub retried: Bell,
     pub max_attempts: u32,
 }
 
@@ -41,13 +45,18 @@ impl Completer {
     /// Runs until every worker has ended and all they handed over is written.
     pub fn run(mut self) {
         let mut progress = Progress::default();
+        let mut next = Instant::now();
         while let Some(first) = self.first(&mut progress) {
-            let mut endings = self.collect(first);
+            let mut endings = self.collect(first, next.max(Instant::now() + LINGER));
             endings.sort_unstable_by_key(|ending| (ending.outcome.job.claim_id, ending.outcome.job.id));
             let written = self.write(&endings);
+            next = Instant::now() + PACE;
             self.changed.ring();
             if written < endings.len() {
                 log::warn!("{} outcomes came too late: other attempts have their jobs", endings.len() - written);
+            }
+            if endings.iter().any(|ending| matches!(ending.next, Next::Retry { .. })) {
+                self.retried.ring();
             }
             progress.tell(&endings);
         }
@@ -69,8 +78,7 @@ impl Completer {
         }
     }
 
-    fn collect(&self, first: Outcome) -> Vec<Ending> {
-        let deadline = Instant::now() + LINGER;
+    fn collect(&self, first: Outcome, deadline: Instant) -> Vec<Ending> {
         let mut endings = vec![self.judge(first)];
         while endings.len() < BATCH
             && let Ok(outcome) = self.outcomes.recv_deadline(deadline)
@@ -91,17 +99,22 @@ impl Completer {
     }
 
     /// Writes until it is written. After a lost answer the same again is right: what was written is no longer held
-    /// under its claim and left alone.
+    /// under its claim and left alone. Outcomes that the server refuses for good are found one by one, so that they
+    /// hold up no others.
     fn write(&mut self, endings: &[Ending]) -> usize {
         let mut pause = Duration::from_millis(50);
         loop {
             let handler = &self.handler;
-            match self.link.run(|conn| store::finish(conn, endings, |conn, held| handler.settle(conn, held))) {
-                Ok(written) => return written,
-                Err(error) if class(&error) == Class::Lost => log::debug!("outcomes wait: {}", told(&error)),
-                Err(error) => {
-                    log::error!("{} outcomes could not be written, trying again: {}", endings.len(), told(&error));
-                }
+            let error =
+                match self.link.run(|conn| store::finish(conn, endings, |conn, held| handler.settle(conn, held))) {
+                    Ok(written) => return written,
+                    Err(error) => error,
+                };
+            match (class(&error), endings) {
+                (Class::Never, [_, _, ..]) => return endings.chunks(1).map(|one| self.write(one)).sum(),
+                (Class::Never, [one]) if !one.is_refused() => return self.write(&[one.refused(&error)]),
+                (Class::Never, _) => log::error!("an outcome can't be written, trying again: {}", told(&error)),
+                _ => log::debug!("outcomes wait: {}", told(&error)),
             }
             thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_secs(5));

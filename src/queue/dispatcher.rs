@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, after, never, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, after, never, select};
 
 use super::{
     handler::Handler,
@@ -22,6 +22,8 @@ use crate::{
 /// A look at the whole queue may take at most this part of the time; between two of them claims go on from the
 /// last place.
 const FULL_LOOK_SHARE: u32 = 20;
+/// Delayed rows that come due closer together than this start together.
+const SHORTEST_TICK: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The ends of the channels that the dispatcher holds.
@@ -32,6 +34,8 @@ pub struct Ends {
     pub unstarted: Receiver<Job>,
     pub news: Receiver<()>,
     pub slots: Receiver<()>,
+    /// Heard when jobs are left to be tried again.
+    pub retried: Receiver<()>,
     pub changed: Bell,
     pub stop: Receiver<()>,
 }
@@ -46,6 +50,8 @@ pub struct Dispatcher {
     /// How long between two looks without a bell.
     tick: Duration,
     next_tick: Instant,
+    /// There may be delayed rows that `next_tick` was not set for.
+    unplanned: bool,
     echo: Echo,
     /// There may be more rows than the last claim took.
     hungry: bool,
@@ -77,6 +83,7 @@ impl Dispatcher {
             buffer: Buffer::new(workers),
             tick,
             next_tick: now,
+            unplanned: true,
             echo: Echo::default(),
             hungry: true,
             cursor: None,
@@ -100,19 +107,21 @@ impl Dispatcher {
                         log::error!("the queue can't be read, trying again: {}", told(&error));
                     }
                     pause = (pause * 2).min(LONGEST_PAUSE);
-                    Instant::now() + pause
+                    // Whoever rings meanwhile does not make it come sooner.
+                    match self.ends.stop.recv_timeout(pause) {
+                        Err(RecvTimeoutError::Timeout) => continue,
+                        _ => break,
+                    }
                 }
             };
             select! {
                 recv(self.ends.stop) -> _ => break,
                 recv(self.ends.news) -> rung => match rung {
-                    Ok(()) => {
-                        self.hungry = true;
-                        self.echo.rung(Instant::now());
-                    }
+                    Ok(()) => self.echo.rung(Instant::now()),
                     // Whoever rang has ended.
                     Err(_) => self.ends.news = never(),
                 },
+                recv(self.ends.retried) -> _ => self.unplanned = true,
                 recv(self.ends.slots) -> _ => {}
                 recv(after(wake.saturating_duration_since(Instant::now()))) -> _ => {}
             }
@@ -123,7 +132,7 @@ impl Dispatcher {
     /// Does what is due; returns when to come again if nothing rings before.
     fn turn(&mut self) -> Result<Instant, mysql::Error> {
         while let Some(&claim_id) = self.doubtful.last() {
-            self.link.run(|conn| store::give_back_claim(conn, claim_id))?;
+            self.give_back_claim(claim_id, None)?;
             self.doubtful.pop();
         }
         if Instant::now() >= self.next_tick {
@@ -138,7 +147,10 @@ impl Dispatcher {
             }
             self.look(room)?;
         }
-        // With no room the slots' bell comes first, and rows that were rung for wait as `hungry`.
+        if self.unplanned {
+            self.plan()?;
+        }
+        // With no room the slots' bell comes first; the look that is due waits for it.
         let echo = self.echo.next().filter(|_| self.buffer.room(self.ends.jobs.len()) > 0);
         Ok(echo.map_or(self.next_tick, |echo| echo.min(self.next_tick)))
     }
@@ -155,10 +167,19 @@ impl Dispatcher {
             log::warn!("{rescued} jobs of a daemon whose lease ran out are back in the queue");
         }
         while self.link.run(|conn| self.claimer.promote(conn))? {}
-        let due = self.link.run(store::next_due)?;
-        self.next_tick = Instant::now() + due.map_or(self.tick, |due| due.min(self.tick));
+        self.next_tick = Instant::now() + self.tick;
         self.hungry = true;
         self.next_full_look = Instant::now();
+        self.unplanned = true;
+        Ok(())
+    }
+
+    /// The next tick comes no later than the next delayed row is due.
+    fn plan(&mut self) -> Result<(), mysql::Error> {
+        if let Some(due) = self.link.run(store::next_due)? {
+            self.next_tick = self.next_tick.min(Instant::now() + due.max(SHORTEST_TICK));
+        }
+        self.unplanned = false;
         Ok(())
     }
 
@@ -197,18 +218,25 @@ impl Dispatcher {
                 break;
             }
         }
+        // What was rung for and is not here may be a delayed row.
+        self.unplanned |= !self.hungry;
         Ok(())
+    }
+
+    fn give_back_claim(&mut self, claim_id: u64, ids: Option<&[u64]>) -> Result<(), mysql::Error> {
+        let handler = &self.handler;
+        self.link.run(|conn| store::give_back(conn, claim_id, ids, |conn| handler.release(conn, claim_id, ids)))
     }
 
     fn give_back(mut self) {
         let unstarted: Vec<Job> = self.ends.unstarted.try_iter().collect();
-        if unstarted.is_empty() {
-            return;
-        }
-        match self.link.run(|conn| store::give_back(conn, &unstarted)) {
-            Ok(()) => log::info!("{} claimed jobs that were not started are back in the queue", unstarted.len()),
-            Err(error) => {
-                log::warn!("{} claimed jobs come back when the lease ends: {}", unstarted.len(), told(&error))
+        for jobs in unstarted.chunk_by(|a, b| a.claim_id == b.claim_id) {
+            let ids: Vec<u64> = jobs.iter().map(|job| job.id).collect();
+            match self.give_back_claim(jobs[0].claim_id, Some(&ids)) {
+                Ok(()) => log::info!("{} claimed jobs that were not started are back in the queue", ids.len()),
+                Err(error) => {
+                    log::warn!("{} claimed jobs come back when the lease ends: {}", ids.len(), told(&error));
+                }
             }
         }
     }

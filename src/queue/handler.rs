@@ -1,9 +1,12 @@
 //! What a worker does with a job: the seam between the queue, which knows no databases of resources, and whatever
 //! is run for a job, provisioning or a program's own code.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use mysql::{ChangeUserOpts, Conn, Error, prelude::Queryable};
+use mysql::{ChangeUserOpts, Conn, Error};
 
 use super::{job::Job, lease::Lease, store::Ending};
 use crate::db::{self, Class, Db, SESSION, class, told};
@@ -60,28 +63,42 @@ pub trait Handler: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Takes [`Handler::reserve`] back for jobs of one claim that were not started, all of them or these; `conn` is
+    /// inside the transaction that gives them back, in the global database.
+    fn release(&self, _conn: &mut Conn, _claim_id: u64, _ids: Option<&[u64]>) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// What has to be committed together with the outcomes; `conn` is inside that transaction, in the global database.
     fn settle(&self, _conn: &mut Conn, _endings: &[&Ending]) -> Result<(), Error> {
         Ok(())
     }
 }
 
+/// A connection idle for longer is tried before it is used.
+const ASLEEP: Duration = Duration::from_secs(30);
+
 /// A worker's database connection, opened at a handler's first use of it, and its right to the job.
 pub struct Session {
     db: Db,
     lease: Arc<Lease>,
     conn: Option<db::Conn>,
+    /// Since its last reset.
     used: bool,
+    idle_since: Instant,
 }
 
 impl Session {
     pub(super) fn new(db: &Db, lease: Arc<Lease>) -> Session {
-        Session { db: db.clone(), lease, conn: None, used: false }
+        Session { db: db.clone(), lease, conn: None, used: false, idle_since: Instant::now() }
     }
 
     /// The connection, in no database, with a fresh session at the start of each job.
     pub fn conn(&mut self) -> Result<&mut Conn, JobError> {
-        let conn = match self.conn.take() {
+        // A server closes what is idle for long, and the job is not to blame for that.
+        let asleep = !self.used && self.idle_since.elapsed() > ASLEEP;
+        let kept = self.conn.take().and_then(|mut conn| (!asleep || conn.ping().is_ok()).then_some(conn));
+        let conn = match kept {
             Some(conn) => conn,
             None => {
                 let mut conn = self.db.any()?;
@@ -101,6 +118,7 @@ impl Session {
     /// Leaves nothing of a job's session: locks, variables and the current database are gone. A connection that
     /// can't be reset is not used again.
     pub(super) fn reset(&mut self) {
+        self.idle_since = Instant::now();
         if std::mem::take(&mut self.used)
             && let Some(mut conn) = self.conn.take()
             && fresh(&mut conn).is_ok()
@@ -114,5 +132,6 @@ impl Session {
 /// that a stray unqualified CREATE TABLE can't end up in the resource before.
 fn fresh(conn: &mut Conn) -> Result<(), Error> {
     conn.change_user(ChangeUserOpts::new().with_db_name(None))?;
-    SESSION.iter().try_for_each(|statement| conn.query_drop(statement))
+    // In one round trip: this is between any two jobs.
+    db::run_script(conn, &SESSION.join("; ")).map_err(|(_, error)| error)
 }

@@ -89,8 +89,8 @@ pub fn next(outcome: &Outcome, max_attempts: u32, chance: f64) -> Next {
         Ended::Failed { permanent: true, .. } => Next::Error,
         Ended::Failed { .. } if job.attempt >= job.max_attempts.unwrap_or(max_attempts) => Next::Error,
         Ended::Failed { .. } => Next::Retry { after: backoff(job.attempt, chance) },
-        Ended::Interrupted { .. } if job.interruptions + 1 >= MAX_INTERRUPTIONS => Next::Error,
-        Ended::Interrupted { .. } => Next::Retry { after: backoff(job.interruptions + 1, chance) },
+        // Always: a job that was lost too often is given up by the next worker, which undoes what is left of it.
+        Ended::Interrupted { .. } => Next::Retry { after: backoff(job.interruptions.saturating_add(1), chance) },
     }
 }
 
@@ -173,7 +173,7 @@ mod tests {
             (5, Some(6), 0, failed(false), secs(16)),
             (1, None, 0, failed(true), Next::Error),
             (9, None, 0, lost(), secs(1)),
-            (1, None, MAX_INTERRUPTIONS - 1, lost(), Next::Error),
+            (1, None, MAX_INTERRUPTIONS, lost(), secs(300)),
         ];
         for (attempt, max, interruptions, ended, expected) in table {
             let o = outcome(attempt, max, interruptions, ended);

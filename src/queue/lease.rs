@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::store;
 use crate::{
     db::{Db, Link, told},
-    threads::{Alarm, spawn},
+    threads::{Alarm, join_within, spawn},
 };
 
 /// How long the jobs are ours, as the workers see it: by this machine's steady clock, counted from before the
@@ -56,10 +56,10 @@ impl Keeper {
         Ok(Keeper { lease, stop, thread: thread.map_err(mysql::Error::IoError)? })
     }
 
-    /// Stops renewing and ends the lease at once.
-    pub fn stop(self) {
+    /// Stops renewing and ends the lease at once, waiting for that at most so long.
+    pub fn stop(self, patience: Duration) {
         drop(self.stop);
-        let _ = self.thread.join();
+        join_within(self.thread, patience);
     }
 }
 

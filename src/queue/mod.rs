@@ -10,7 +10,7 @@ pub mod handler;
 pub mod job;
 mod lease;
 mod service;
-mod store;
+pub mod store;
 mod worker;
 
 pub use admin::{NewJob, Queue};

@@ -20,7 +20,7 @@ use crate::{
     bell::{Bell, bell},
     config,
     db::{Db, Link, Server},
-    threads::{Alarm, spawn},
+    threads::{Alarm, join_within, spawn},
 };
 
 /// Connections that a [`Service`] needs of its pool besides one for each worker.
@@ -40,7 +40,49 @@ impl Default for Wakeups {
     }
 }
 
-/// A running queue.
+/// How long the end of the lease may take to be written: a server that hangs must not hold up the stop.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// A running queue: with a handler of the program's own in place of provisioning,
+///
+/// ```no_run
+/// use std::{sync::Arc, time::Duration};
+///
+/// use resq::{
+///     bell::bell,
+///     config::Config,
+///     db::{Db, Server},
+///     queue::{FIXED_CONNECTIONS, Handler, Job, JobError, Service, Session, Wakeups},
+///     threads::alarm,
+/// };
+///
+/// struct Mailer;
+///
+/// impl Handler for Mailer {
+///     fn run(&self, job: &Job, session: &mut Session) -> Result<Option<String>, JobError> {
+///         match &job.url {
+///             None => Err(JobError::Permanent("no address".into())),
+///             Some(address) if session.still_ours() => {
+///                 println!("attempt {} to write to {address}", job.attempt);
+///                 Ok(None)
+///             }
+///             Some(_) => Err(JobError::Interrupted("the lease ran out".into())),
+///         }
+///     }
+/// }
+///
+/// let config = Config::default();
+/// let db = Db::open(&config.database, config.queue.workers as u32 + FIXED_CONNECTIONS)?;
+/// let server = Server::ask(&mut *db.any()?)?;
+/// let (alarm, panicked) = alarm();
+/// let (bell, news) = bell();
+/// let wakeups = Wakeups { news, ..Wakeups::default() };
+/// let service = Service::start(&db, &server, &config.queue, Arc::new(Mailer), wakeups, &alarm)?;
+/// bell.ring(); // after an insert, so that nobody waits for the next poll
+/// panicked.recv_timeout(Duration::from_secs(3600)).expect_err("a thread of the service panicked");
+/// assert!(service.drain(Duration::from_secs(30)), "running jobs were left to another daemon");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Service {
     stop: Option<Sender<()>>,
     keeper: Keeper,
@@ -66,12 +108,14 @@ impl Service {
         let (stop, stopped) = bounded(0);
         let Wakeups { news, changed } = wakeups;
         let (slots, slots_ear) = bell();
+        let (retried, retried_ear) = bell();
 
         let ends = Ends {
             jobs: job_in,
             unstarted: job_out.clone(),
             news,
             slots: slots_ear,
+            retried: retried_ear,
             changed: changed.clone(),
             stop: stopped,
         };
@@ -94,6 +138,7 @@ impl Service {
             handler,
             outcomes: outcome_out,
             changed,
+            retried,
             max_attempts: config.max_attempts,
         };
         threads.push(spawn("completer", alarm, move || completer.run()).map_err(mysql::Error::IoError)?);
@@ -110,19 +155,10 @@ impl Service {
     pub fn drain(mut self, drain: Duration) -> bool {
         self.stop();
         let deadline = Instant::now() + drain;
-        for thread in std::mem::take(&mut self.threads) {
-            while !thread.is_finished() {
-                if Instant::now() >= deadline {
-                    self.keeper.stop();
-                    return false;
-                }
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            // Its panic was heard through the alarm.
-            let _ = thread.join();
-        }
-        self.keeper.stop();
-        true
+        let mut threads = std::mem::take(&mut self.threads).into_iter();
+        let finished = threads.all(|thread| join_within(thread, deadline.saturating_duration_since(Instant::now())));
+        self.keeper.stop(LAST_WORDS);
+        finished
     }
 }
 

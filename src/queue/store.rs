@@ -6,7 +6,7 @@ use std::time::Duration;
 use mysql::{Conn, Error, prelude::Queryable};
 
 use super::job::{Ended, Job, Next, Outcome, Status};
-use crate::db::{id_list, literal};
+use crate::db::{self, id_list, literal};
 
 /// Where a claim goes on: just after this priority and `res_id`. Index entries of earlier claims are delete-marked
 /// and stay until no snapshot needs them; starting behind them keeps a claim's time flat.
@@ -23,15 +23,43 @@ pub struct Claimer {
     pub skip_locked: bool,
 }
 
-/// A claim's conditions, all equalities on the claim's index. The pause switch is read with the claim, so that it
-/// holds from the moment it is committed.
-const READY: &str = "status = 'new' AND run_at IS NULL AND NOT EXISTS (SELECT 1 FROM res_meta WHERE name = 'paused')";
-const COLUMNS: &str = "res_id, priority, res_name, res_type, res_url, attempts, max_attempts, interruptions";
+/// A claim's conditions: equalities on the claim's index; the pause switch, which so holds from the moment it is
+/// committed; and no number below 1, which a signed `res_id` can have and nothing else here can hold.
+const READY: &str = "status = 'new' AND run_at IS NULL AND res_id > 0 \
+                     AND NOT EXISTS (SELECT 1 FROM res_meta WHERE name = 'paused')";
+/// What a claim sets. Whoever may INSERT may also write the greatest number of attempts there is.
+const CLAIMED: &str =
+    "status = 'in_progress', attempts = LEAST(COALESCE(attempts, 0), 4294967294) + 1, started_at = NOW(6)";
+/// A table from before resq may have columns of these names that are NULL in old rows.
+const COLUMNS: &str = "res_id, COALESCE(priority, 0), res_name, COALESCE(res_type, 'default'), res_url, \
+                       COALESCE(attempts, 0), max_attempts, interruptions";
 type Columns = (u64, i64, String, String, Option<String>, u32, Option<u32>, u32);
 
 fn job(row: Columns, claim_id: u64, counting: u32) -> Job {
     let (id, _, name, kind, url, attempts, max_attempts, interruptions) = row;
-    Job { id, name, kind, url, attempt: attempts + counting, max_attempts, interruptions, claim_id }
+    Job { id, name, kind, url, attempt: attempts.saturating_add(counting), max_attempts, interruptions, claim_id }
+}
+
+/// A claim's read. It locks what it reads, so it may read nothing but what it takes: a sort in its plan would lock
+/// every ready row.
+pub fn locking_read(limit: usize, after: Option<Cursor>) -> String {
+    let behind = after.map_or_else(String::new, |Cursor { priority, id }| {
+        format!("AND (priority > {priority} OR (priority = {priority} AND res_id > {id}))")
+    });
+    format!(
+        "SELECT {COLUMNS} FROM res_queue FORCE INDEX (res_queue_claim) \
+         WHERE {READY} {behind} ORDER BY priority, res_id LIMIT {limit} FOR UPDATE SKIP LOCKED"
+    )
+}
+
+/// A claim's UPDATE where there is no SKIP LOCKED. The ORDER BY names the whole index: by less it sorts, and locks
+/// every ready row.
+pub fn token_update(owner: &str, claim_id: u64, limit: usize) -> String {
+    format!(
+        "UPDATE res_queue SET {CLAIMED}, owner = {}, claim_id = {claim_id} \
+         WHERE {READY} ORDER BY status, run_at, priority, res_id LIMIT {limit}",
+        literal(owner),
+    )
 }
 
 impl Claimer {
@@ -71,40 +99,30 @@ impl Claimer {
         limit: usize,
         after: Option<Cursor>,
     ) -> Result<Option<Vec<Columns>>, Error> {
-        let behind = after.map_or_else(String::new, |Cursor { priority, id }| {
-            format!("AND (priority > {priority} OR (priority = {priority} AND res_id > {id}))")
-        });
-        let rows: Vec<Columns> = conn.query(format!(
-            "SELECT {COLUMNS} FROM res_queue FORCE INDEX (res_queue_claim) \
-             WHERE {READY} {behind} ORDER BY priority, res_id LIMIT {limit} FOR UPDATE SKIP LOCKED"
-        ))?;
+        let rows: Vec<Columns> = conn.query_opt(locking_read(limit, after))?.into_iter().collect::<Result<_, _>>()?;
         if rows.is_empty() {
             return Ok(Some(rows));
         }
         conn.query_drop(format!(
-            "UPDATE res_queue FORCE INDEX (PRIMARY) SET status = 'in_progress', attempts = attempts + 1, owner = {}, \
-             claim_id = {claim_id}, started_at = NOW(6) WHERE res_id IN ({}) AND status = 'new'",
+            "UPDATE res_queue FORCE INDEX (PRIMARY) SET {CLAIMED}, owner = {}, claim_id = {claim_id} \
+             WHERE res_id IN ({}) AND status = 'new'",
             literal(&self.owner),
             id_list(rows.iter().map(|row| &row.0)),
         ))?;
         Ok((conn.affected_rows() == rows.len() as u64).then_some(rows))
     }
 
-    /// For servers without SKIP LOCKED. The ORDER BY names the whole index: by less it sorts, and locks every row.
+    /// For servers without SKIP LOCKED.
     fn mark_by_token(&self, conn: &mut Conn, claim_id: u64, limit: usize) -> Result<Option<Vec<Columns>>, Error> {
-        conn.query_drop(format!(
-            "UPDATE res_queue SET status = 'in_progress', attempts = attempts + 1, owner = {}, claim_id = {claim_id}, \
-             started_at = NOW(6) WHERE {READY} ORDER BY status, run_at, priority, res_id LIMIT {limit}",
-            literal(&self.owner),
-        ))?;
+        conn.query_drop(token_update(&self.owner, claim_id, limit))?;
         if conn.affected_rows() == 0 {
             return Ok(None);
         }
-        conn.query(format!(
+        let rows = conn.query_opt(format!(
             "SELECT {COLUMNS} FROM res_queue FORCE INDEX (res_queue_claim) \
              WHERE status = 'in_progress' AND claim_id = {claim_id} ORDER BY priority, res_id"
-        ))
-        .map(Some)
+        ))?;
+        Ok(Some(rows.into_iter().collect::<Result<_, _>>()?))
     }
 
     /// Makes up to 500 delayed rows ready whose time has come; true if there may be more.
@@ -167,8 +185,8 @@ pub fn rescue(conn: &mut Conn) -> Result<u64, Error> {
     for (id, claim_id) in &lost {
         conn.exec_drop(
             "UPDATE res_queue FORCE INDEX (PRIMARY) SET status = 'new', owner = NULL, claim_id = NULL, \
-             attempts = GREATEST(attempts, 1) - 1, interruptions = interruptions + 1, \
-             run_at = IF(interruptions > 1, NOW(6) + INTERVAL LEAST(POW(2, interruptions - 1), 60) SECOND, NULL) \
+             attempts = GREATEST(attempts, 1) - 1, interruptions = LEAST(interruptions, 1000) + 1, \
+             run_at = IF(interruptions > 1, NOW(6) + INTERVAL POW(2, LEAST(interruptions - 1, 6)) SECOND, NULL) \
              WHERE res_id = ? AND status = 'in_progress' AND claim_id <=> ?",
             (id, claim_id),
         )?;
@@ -180,18 +198,21 @@ pub fn rescue(conn: &mut Conn) -> Result<u64, Error> {
     Ok(rescued)
 }
 
-/// Gives jobs back that were claimed and not started: as if they had never been claimed.
-pub fn give_back(conn: &mut Conn, jobs: &[Job]) -> Result<(), Error> {
-    for batch in jobs.chunk_by(|a, b| a.claim_id == b.claim_id) {
-        let ids = format!("AND res_id IN ({})", id_list(batch.iter().map(|job| &job.id)));
-        unclaim(conn, batch[0].claim_id, "PRIMARY", &ids)?;
+/// Gives jobs of one claim back that were not started, all of them or these: as if they had never been claimed.
+/// `within` the transaction runs what takes back what was committed with the claim.
+pub fn give_back(
+    conn: &mut Conn,
+    claim_id: u64,
+    ids: Option<&[u64]>,
+    within: impl Fn(&mut Conn) -> Result<(), Error>,
+) -> Result<(), Error> {
+    conn.query_drop("START TRANSACTION")?;
+    match ids {
+        Some(ids) => unclaim(conn, claim_id, "PRIMARY", &format!("AND res_id IN ({})", id_list(ids)))?,
+        None => unclaim(conn, claim_id, "res_queue_claim", "")?,
     }
-    Ok(())
-}
-
-/// Gives back whatever a claim took whose COMMIT got no answer.
-pub fn give_back_claim(conn: &mut Conn, claim_id: u64) -> Result<(), Error> {
-    unclaim(conn, claim_id, "res_queue_claim", "")
+    within(conn)?;
+    conn.query_drop("COMMIT")
 }
 
 fn unclaim(conn: &mut Conn, claim_id: u64, index: &str, and: &str) -> Result<(), Error> {
@@ -206,6 +227,21 @@ fn unclaim(conn: &mut Conn, claim_id: u64, index: &str, and: &str) -> Result<(),
 pub struct Ending {
     pub outcome: Outcome,
     pub next: Next,
+}
+
+impl Ending {
+    const REFUSED: &str = "the outcome could not be recorded";
+
+    /// The same job ending in error, with a text that every character set can hold: the server refused this ending.
+    pub fn refused(&self, error: &Error) -> Ending {
+        let error = format!("{}: server error {}", Ending::REFUSED, db::code(error));
+        let outcome = Outcome { job: self.outcome.job.clone(), ended: Ended::Failed { error, permanent: true } };
+        Ending { outcome, next: Next::Error }
+    }
+
+    pub fn is_refused(&self) -> bool {
+        matches!(&self.outcome.ended, Ended::Failed { error, .. } if error.starts_with(Ending::REFUSED))
+    }
 }
 
 /// Writes `endings` in one transaction. Rows that are no longer held under their claim are left alone: their worker
@@ -273,8 +309,8 @@ fn finish_failed(conn: &mut Conn, ending: &Ending, error: &str, interrupted: boo
     };
     conn.exec_drop(
         "UPDATE res_queue FORCE INDEX (PRIMARY) SET status = ?, run_at = NOW(6) + INTERVAL ? MICROSECOND, \
-         last_error = ?, attempts = attempts - ?, interruptions = interruptions + ?, owner = NULL, claim_id = NULL \
+         last_error = ?, attempts = GREATEST(attempts, ?) - ?, interruptions = LEAST(interruptions, 1000) + ?, owner = NULL, claim_id = NULL \
          WHERE res_id = ?",
-        (status.as_str(), pause_us, error, interrupted, interrupted, job.id),
+        (status.as_str(), pause_us, error, interrupted, interrupted, interrupted, job.id),
     )
 }

@@ -5,5 +5,6 @@ mod exec;
 mod listen;
 mod publish;
 mod python;
+mod restart;
 #[cfg(feature = "toast")]
 mod toast;

@@ -100,7 +100,7 @@ fn retry_and_cancel_move_only_what_they_may() {
 fn pause_holds_every_daemon_from_its_commit_on() {
     let instance = Instance::ready("pause");
     instance.resqctl(["pause"]).ok();
-    let mut daemons: Vec<_> = (0..2).map(|_| instance.resqd().spawn()).collect();
+    let mut daemons: Vec<_> = (0..2).map(|_| instance.resqd().env("RESQ_SOCKET", "").spawn()).collect();
     for daemon in &mut daemons {
         daemon.wait_for_log("the queue is paused");
     }
@@ -162,5 +162,32 @@ fn clear_is_refused_while_jobs_run() {
     hold.query_drop("DO RELEASE_LOCK('busy')").unwrap();
     instance.resqctl(["wait", "--timeout", "30"]).ok();
     instance.resqctl(["clear", "--yes"]).ok();
+    assert_eq!(resqd.stop().code(), Some(0));
+}
+
+#[test]
+fn cancelling_a_running_job_leaves_its_worker_and_its_database_alone() {
+    let instance = Instance::ready("cancelrun");
+    let mut hold = instance.server.conn();
+    hold.query_drop("DO GET_LOCK('cancelrun', 0)").unwrap();
+    let sql = instance.sql_dir(&[
+        ("res_db/10.sql", "CREATE DATABASE {{RES_DB_NAME}}"),
+        ("res_tables/10.sql", "DO GET_LOCK('cancelrun', 60); CREATE TABLE t (a INT)"),
+    ]);
+    let resqd = instance.resqd().arg("--sql-dir").arg(&sql).spawn();
+    let id = instance.resqctl(["add", "a"]).ok().trim().to_string();
+    let mut conn = instance.conn();
+    let there = "SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = 'cancelrun_a'";
+    wait_until("the database to be there", || conn.query_first(there).unwrap() == Some(1));
+    let refused = instance.resqctl(["cancel", &id]).expect_code(1);
+    assert!(refused.stderr.contains("not waiting"), "{refused}");
+    hold.query_drop("DO RELEASE_LOCK('cancelrun')").unwrap();
+    instance.resqctl(["wait", "--timeout", "30"]).ok();
+    let shown = json(&instance.resqctl(["show", &id, "--json"]).ok());
+    assert_eq!(
+        (&shown["status"], &shown["attempts"], &shown["errors"]),
+        (&"done".into(), &1.into(), &Json::Array(vec![]))
+    );
+    assert_eq!(conn.query_first("SELECT COUNT(*) FROM cancelrun_a.t").unwrap(), Some(0));
     assert_eq!(resqd.stop().code(), Some(0));
 }

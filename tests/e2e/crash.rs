@@ -39,8 +39,15 @@ fn assert_all_done(instance: &Instance, jobs: u64) {
     }
 }
 
+/// On no socket, so that several run side by side.
 fn daemon(instance: &Instance, sql: &std::path::Path) -> Running {
-    instance.resqd().args(["--lease-s", LEASE_S, "--poll-ms", "100"]).arg("--sql-dir").arg(sql).spawn()
+    instance
+        .resqd()
+        .env("RESQ_SOCKET", "")
+        .args(["--lease-s", LEASE_S, "--poll-ms", "100"])
+        .arg("--sql-dir")
+        .arg(sql)
+        .spawn()
 }
 
 #[test]

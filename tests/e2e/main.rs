@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // not every test uses all of the harness
 
+mod bed;
+mod claims;
 mod clients;
 mod commands;
 mod crash;

@@ -4,6 +4,7 @@ use mysql::prelude::Queryable;
 
 use super::instance::Instance;
 use super::program::Program;
+use super::server::Server;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -44,4 +45,17 @@ fn run_queues_what_it_is_asked_for_and_drains_on_ctrl_c() {
     resqd.signal("INT");
     let finished = resqd.wait();
     assert_eq!(finished.code(), Some(0), "{finished}");
+}
+
+#[test]
+fn demo_tells_each_client_what_it_asked_for() {
+    let kind = match Server::shared().kind() {
+        cluster @ ("galera" | "group") => return println!("one server is enough for the demo, not {cluster}"),
+        single => single,
+    };
+    let cache = std::env::var_os("TESTDB_CACHE").unwrap_or_default();
+    let home = std::env::var_os("HOME").unwrap_or_default();
+    let demo = Program::new(format!("{ROOT}/scripts/demo.sh")).env("SERVER", kind);
+    let out = demo.env("TESTDB_CACHE", cache).env("HOME", home).ok();
+    assert!(out.contains("alarm got:") && !out.contains("without the loadable functions"), "{out}");
 }

@@ -146,3 +146,69 @@ fn no_prefix_makes_a_job_a_system_database_or_the_queue() {
     }
     assert_eq!(instance.resqd().args(["--db-prefix", "mysql"]).run().code(), Some(2));
 }
+
+#[test]
+fn a_database_made_by_others_after_a_claim_was_given_back_is_left_alone() {
+    let instance = Instance::ready("given");
+    let wait = "DO GET_LOCK('given', 60); DO RELEASE_LOCK('given')";
+    let sql = instance.sql_dir(&[("res_db/10.sql", "CREATE DATABASE {{RES_DB_NAME}}"), ("res_tables/10.sql", wait)]);
+    let mut hold = instance.server.conn();
+    hold.query_drop("DO GET_LOCK('given', 0)").unwrap();
+    let mut conn = instance.conn();
+    conn.query_drop("INSERT INTO res_queue (res_name) VALUES ('first'), ('second')").unwrap();
+    let mut resqd = instance.resqd().args(["--workers", "1"]).arg("--sql-dir").arg(&sql).spawn();
+    let claimed = "SELECT COUNT(*) FROM res_database WHERE db_name IN ('given_first', 'given_second')";
+    wait_until("both to be claimed", || conn.query_first(claimed).unwrap() == Some(2));
+    wait_until("the first to be held", || {
+        conn.query_first("SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = 'given_first'").unwrap()
+            == Some(1)
+    });
+    resqd.signal("TERM");
+    resqd.wait_for_log("that were not started are back in the queue");
+    conn.query_drop("CREATE DATABASE given_second; CREATE TABLE given_second.precious (a INT)").unwrap();
+    hold.query_drop("DO RELEASE_LOCK('given')").unwrap();
+    assert_eq!(resqd.wait().code(), Some(0));
+    let resqd = instance.resqd().arg("--sql-dir").arg(&sql).spawn();
+    instance.resqctl(["wait", "--timeout", "30"]).ok();
+    let error: Option<String> = conn.query_first("SELECT last_error FROM res_queue WHERE status = 'error'").unwrap();
+    assert!(error.as_deref().is_some_and(|text| text.contains("was not made by resq")), "{error:?}");
+    assert_eq!(conn.query_first("SELECT COUNT(*) FROM given_second.precious").unwrap(), Some(0));
+    assert_eq!(resqd.stop().code(), Some(0));
+}
+
+#[test]
+fn rows_that_no_program_of_ours_would_write_stop_nobody_else() {
+    let instance = Instance::new("hostile");
+    let mut conn = instance.server.conn();
+    // A table from before resq: a signed number, another character set, columns of its own that may be NULL.
+    conn.query_drop(
+        "CREATE DATABASE resq_hostile DEFAULT CHARSET latin1; USE resq_hostile; CREATE TABLE res_queue ( \
+         res_id INT AUTO_INCREMENT PRIMARY KEY, res_name VARCHAR(255) NOT NULL, priority INT NULL, \
+         status ENUM('new','in_progress','done','error') DEFAULT 'new', res_url VARCHAR(500), \
+         created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP, \
+         updated_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP)",
+    )
+    .unwrap();
+    instance.resqctl(["init"]).ok();
+    let sql = instance.sql_dir(&[
+        ("res_db/10.sql", "CREATE DATABASE {{RES_DB_NAME}}"),
+        ("res_tables/foreign/10.sql", "SELECT \u{65e5}\u{672c}\u{8a9e} FROM nowhere"),
+    ]);
+    conn.query_drop("SET NAMES utf8mb4; SET sql_mode = ''").unwrap();
+    conn.query_drop(
+        "INSERT INTO res_queue (res_id, res_name, attempts, interruptions, max_attempts, res_type) VALUES \
+         (-1, 'below', 0, 0, NULL, 'default'), (1, 'most', 4294967295, 0, NULL, 'default'), \
+         (2, 'lost', 0, 4294967295, NULL, 'default'), (3, 'words', 0, 0, 1, 'foreign')",
+    )
+    .unwrap();
+    conn.query_drop("INSERT INTO res_queue (res_name) VALUES ('honest')").unwrap();
+    let resqd = instance.resqd().arg("--sql-dir").arg(&sql).spawn();
+    let ended = "SELECT COUNT(*) FROM res_queue WHERE res_id > 0 AND status IN ('done', 'error')";
+    wait_until("all but the one below to end", || conn.query_first(ended).unwrap() == Some(4));
+    assert_eq!(resqd.stop().code(), Some(0));
+    let ends: Vec<(String, String)> = conn.query("SELECT res_name, status FROM res_queue ORDER BY res_id").unwrap();
+    let ends: Vec<_> = ends.iter().map(|(name, status)| (name.as_str(), status.as_str())).collect();
+    assert_eq!(ends, [("below", "new"), ("most", "done"), ("lost", "error"), ("words", "error"), ("honest", "done")]);
+    let error: String = conn.query_first("SELECT last_error FROM res_queue WHERE res_name = 'words'").unwrap().unwrap();
+    assert!(error.contains("res_tables/foreign/10.sql, statement 1"), "{error}");
+}

@@ -72,6 +72,26 @@ fn a_wrong_file_stops_resqd_at_start_with_file_and_line() {
 }
 
 #[test]
+fn a_file_that_changes_how_literals_are_read_lets_no_value_out() {
+    let instance = Instance::ready("escapes");
+    let sql = instance.sql_dir(&[
+        CREATE,
+        ("res_tables/10.sql", "SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES'; CREATE TABLE a (x VARCHAR(99))"),
+        ("res_tables/20.sql", "INSERT INTO a VALUES ({{RES_NAME}})"),
+        ("res_tables/empty/notes.txt", "a type without files is a type"),
+    ]);
+    let mut conn = instance.conn();
+    let name = "x\\'); DROP TABLE a; -- ";
+    conn.exec_drop("INSERT INTO res_queue (res_name, res_type) VALUES (?, 'empty')", (name,)).unwrap();
+    let resqd = instance.resqd().arg("--sql-dir").arg(&sql).spawn();
+    instance.resqctl(["wait", "--timeout", "30"]).ok();
+    assert_eq!(resqd.stop().code(), Some(0));
+    let db_name: String = conn.query_first("SELECT db_name FROM res_queue").unwrap().unwrap();
+    let stored: Option<String> = conn.query_first(format!("SELECT x FROM {db_name}.a")).unwrap();
+    assert_eq!(stored.as_deref(), Some(name));
+}
+
+#[test]
 fn a_session_left_behind_by_one_job_is_not_met_by_the_next() {
     let instance = Instance::ready("session");
     let sql = instance.sql_dir(&[

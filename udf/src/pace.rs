@@ -15,9 +15,13 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(1_000);
 /// single commits, whose subscribers wait for it. The rows of a bulk statement can be seen by nobody before its commit:
 /// for them it doubles, so that the last RING comes late by no more than the statement took.
 pub fn ring_gap(rings: u32, elapsed: Duration, gap: Duration) -> Duration {
-    match u128::from(rings) > COMMITS_PER_MS * elapsed.as_millis().max(1) {
-        true => (gap * 2).clamp(SHORTEST_GAP, LONGEST_GAP),
-        false => SHORTEST_GAP,
+    if u128::from(rings) > COMMITS_PER_MS * elapsed.as_millis().max(1) {
+        (gap * 2).clamp(SHORTEST_GAP, LONGEST_GAP)
+    } else if elapsed > gap * 2 {
+        SHORTEST_GAP
+    } else {
+        // Rings still waited when the gap ended: a bulk statement that waited for its disk, it may be.
+        (gap / 2).max(SHORTEST_GAP)
     }
 }
 
@@ -81,7 +85,8 @@ mod tests {
             (5, ms(1), ms(1), ms(2)),
             (1_600, ms(32), ms(32), ms(50)),
             (u32::MAX, ms(50), ms(50), ms(50)),
-            (200, ms(50), ms(50), ms(1)),
+            (200, ms(50), ms(50), ms(25)),
+            (1, ms(101), ms(50), ms(1)),
         ] {
             assert_eq!(ring_gap(rings, elapsed, gap), next, "{rings} in {elapsed:?} after {gap:?}");
         }

@@ -44,8 +44,8 @@ pub struct Seed {
     /// their res_type (default: default)
     #[argh(option, long = "type", default = "\"default\".into()")]
     pub kind: String,
-    /// what their names begin with (default: seed_)
-    #[argh(option, default = "\"seed_\".into()")]
+    /// what their names begin with (default: seed)
+    #[argh(option, default = "\"seed\".into()")]
     pub prefix: String,
 }
 

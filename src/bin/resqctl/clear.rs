@@ -21,6 +21,8 @@ pub fn drop(queue: &mut Queue, global_db: &str, args: &Drop) -> Result<(), Failu
     // Waiting ones first, so that no daemon starts what is about to go.
     queue.cancel(&args.ids)?;
     refuse_running(queue, Some(&args.ids))?;
+    // Again, since some may have been finished in between.
+    let owned = queue.with(|conn| removal::list(conn, Which::Of(&args.ids)))?;
     drop_all(queue, global_db, &owned)?;
     let rows = queue.with(|conn| removal::delete_rows(conn, &args.ids))?;
     println!("{} and {} dropped", count(owned.len() as u64, "database"), count(rows, "row"));
@@ -36,11 +38,16 @@ pub fn clear(queue: &mut Queue, global_db: &str, args: &Clear) -> Result<(), Fai
     if !args.yes {
         return only_shown(&queue.with(|conn| removal::list(conn, which))?);
     }
-    // Listed before the waiting rows go, since half-made ones of theirs are found through them; then the rows, so that
-    // no daemon starts what is about to be dropped.
-    let owned = queue.with(|conn| removal::list(conn, which))?;
+    // Half-made databases of waiting rows are found through these, so the list is made before they go; and again when
+    // nothing runs any more, since some may have been finished in between.
+    let mut owned = queue.with(|conn| removal::list(conn, which))?;
     queue.with(removal::delete_waiting_seeded)?;
     refuse_running(queue, None)?;
+    for late in queue.with(|conn| removal::list(conn, which))? {
+        if !owned.contains(&late) {
+            owned.push(late);
+        }
+    }
     show(&owned);
     drop_all(queue, global_db, &owned)?;
     for owned in owned.chunks(1000) {

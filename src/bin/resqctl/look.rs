@@ -67,7 +67,7 @@ pub fn status(db: &Db, queue: &mut Queue, as_json: bool) -> Result<(), Failure> 
             "running      job {} `{}` by {}, {lease}",
             job.id,
             printable(&job.name),
-            job.owner.as_deref().unwrap_or("nobody")
+            printable(job.owner.as_deref().unwrap_or("nobody"))
         );
     }
     Ok(())
@@ -97,7 +97,7 @@ pub fn list(queue: &mut Queue, args: &List) -> Result<(), Failure> {
             row.id,
             row.attempts,
             printable(&row.name),
-            row.db_name.as_deref().unwrap_or_default(),
+            printable(row.db_name.as_deref().unwrap_or_default()),
             printable(error)
         );
         println!("{}", line.trim_end());

@@ -48,15 +48,15 @@ pub fn wait(queue: &mut Queue, timeout_s: Option<u64>) -> Result<(), Failure> {
     let bar = bar(0);
     let mut pause = Duration::from_millis(20);
     loop {
-        let depth = queue.depth()?;
-        let left = depth.new + depth.in_progress;
+        let (new, running) = queue.pending()?;
+        let left = new + running;
         if left == 0 {
             break;
         }
         most = most.max(left);
         bar.set_length(most);
         bar.set_position(most - left);
-        bar.set_message(format!("{} running, {} delayed, {} in error", depth.in_progress, depth.delayed, depth.error));
+        bar.set_message(format!("{running} running"));
         if deadline.is_some_and(|deadline| Instant::now() + pause > deadline) {
             bar.finish_and_clear();
             let why = if queue.is_paused()? {

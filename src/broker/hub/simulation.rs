@@ -2,21 +2,17 @@
 //! answers when the test lets it, and any order of what may happen. What every subscriber was told is then checked
 //! against what it was promised.
 
+mod pipe;
+
 use super::*;
 use crate::{
     broker::{event_log::Event, limits::Limits},
     wire::{ClientMessage, Gap, Pattern, Role, State, split},
 };
 use crossbeam_channel::{Receiver, bounded};
+use pipe::{Fake, Pipe};
 use proptest::prelude::*;
-use std::{
-    cell::RefCell,
-    collections::VecDeque,
-    io::{self, ErrorKind},
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 const STATES: [&str; 4] = ["A", "AB", "B", "BA"];
 const FILTERS: [&[&str]; 5] = [&["A"], &["A*"], &["*"], &["B", "A", "A*"], &["Quiet"]];
@@ -48,60 +44,6 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Both directions of a connection.
-#[derive(Default)]
-struct Pipe {
-    to_broker: VecDeque<u8>,
-    to_peer: VecDeque<u8>,
-    /// How many more bytes the broker may write.
-    room: usize,
-    /// It was told that there is no room, and waits to hear of some.
-    blocked: bool,
-    closed: bool,
-}
-
-struct Fake(Rc<RefCell<Pipe>>);
-
-impl io::Read for Fake {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut pipe = self.0.borrow_mut();
-        if pipe.to_broker.is_empty() {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        io::Read::read(&mut pipe.to_broker, buffer)
-    }
-}
-
-impl io::Write for Fake {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut pipe = self.0.borrow_mut();
-        if pipe.room == 0 {
-            pipe.blocked = true;
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        let taken = bytes.len().min(pipe.room);
-        pipe.room -= taken;
-        pipe.to_peer.extend(&bytes[..taken]);
-        Ok(taken)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Socket for Fake {
-    fn shutdown_write(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Drop for Fake {
-    fn drop(&mut self) {
-        self.0.borrow_mut().closed = true;
-    }
-}
-
 /// A peer that subscribes, and publishes too.
 struct Peer {
     key: usize,
@@ -116,7 +58,8 @@ struct Peer {
     ephemeral_received: u64,
     ephemeral_dropped: u64,
     ephemeral_expected: u64,
-    dismissed: bool,
+    /// The code of the ERROR that it got.
+    dismissed: Option<u16>,
 }
 
 struct World {
@@ -187,7 +130,7 @@ impl World {
             ephemeral_received: 0,
             ephemeral_dropped: 0,
             ephemeral_expected: 0,
-            dismissed: false,
+            dismissed: None,
         });
         let patterns = filter.iter().map(|text| Pattern::new(text).unwrap()).collect();
         let peer = self.peers.len() - 1;
@@ -203,7 +146,7 @@ impl World {
         let mut bytes = Vec::new();
         message.encode(&mut bytes);
         pipe.borrow_mut().to_broker.extend(bytes);
-        self.hub.wake(*key, true, false);
+        self.hub.wake(*key, true, false, false);
         self.run();
     }
 
@@ -252,7 +195,7 @@ impl World {
             std::mem::take(&mut pipe.blocked)
         };
         if was_blocked {
-            self.hub.wake(*key, false, true);
+            self.hub.wake(*key, false, true, false);
         }
         unread.extend(pipe.borrow_mut().to_peer.drain(..));
         self.run();
@@ -294,7 +237,7 @@ impl World {
 
 impl Peer {
     fn is_over(&self) -> bool {
-        self.dismissed || self.pipe.borrow().closed
+        self.dismissed.is_some() || self.pipe.borrow().closed
     }
 
     fn wants(&self, state: &str) -> bool {
@@ -313,7 +256,7 @@ impl Peer {
     }
 
     fn check(&mut self, message: &ServerMessage<'_>, log: &[Arc<Event>]) {
-        assert!(!self.dismissed, "{message:?} after ERROR");
+        assert!(self.dismissed.is_none(), "{message:?} after ERROR");
         match *message {
             ServerMessage::Welcome { .. } | ServerMessage::Pong(_) => {}
             ServerMessage::Subscribed { seq } => {
@@ -352,8 +295,8 @@ impl Peer {
                 self.complete_up_to = self.complete_up_to.max(number);
             }
             ServerMessage::Error { code, .. } => {
-                assert_eq!(code, Code::TimedOut as u16, "only silence is punished here");
-                self.dismissed = true;
+                assert!([Code::Slow as u16, Code::TimedOut as u16].contains(&code), "nobody said anything wrong");
+                self.dismissed = Some(code);
             }
         }
     }
@@ -402,6 +345,19 @@ fn a_subscriber_that_takes_nothing_is_dismissed_and_the_others_notice_nothing() 
     assert!(!world.peers[1].is_over());
     assert_eq!((world.peers[1].complete_up_to, world.peers[1].ephemeral_received), (70, 70));
     world.finish();
+}
+
+#[test]
+fn a_stuck_subscriber_is_told_so_behind_the_frame_that_is_half_written() {
+    let mut world = World::new();
+    world.hub.rules.limits.ping_interval = Duration::from_secs(600);
+    world.connect(&["*"], false, None);
+    world.step(Step::Append { state: 0, events: 3 });
+    // WELCOME and SUBSCRIBED are 43 bytes: the first event is cut.
+    world.read(0, 60);
+    world.step(Step::Pass { ms: 60_000 });
+    world.read(0, 1_000);
+    assert_eq!((world.peers[0].complete_up_to, world.peers[0].dismissed), (1, Some(Code::Slow as u16)));
 }
 
 #[test]

@@ -93,7 +93,7 @@ impl Daemon {
     pub fn go_away(&mut self) {
         if let Some((broker, _)) = self.running.take() {
             broker.stop();
-            broker.join().expect("the broker panicked").expect("the broker failed");
+            broker.join().expect("the broker panicked");
         }
     }
 
@@ -104,7 +104,8 @@ impl Daemon {
         let head_seq = self.first_seq + events.len() as u64 - 1;
         let head = LogHead { log_id: self.log_id, first_seq: self.first_seq, head_seq };
         let (broker, announcer, reads) =
-            Broker::start_with(&self.config, self.limits.clone(), false, head, vec![]).unwrap();
+            Broker::start_with(&self.config, self.limits.clone(), false, head, vec![], &resq::threads::alarm().0)
+                .unwrap();
         self.config.listen = broker.local_addrs().to_vec();
         self.running = Some((broker, MemoryLog::start(announcer, reads, head, events)));
     }

@@ -41,6 +41,8 @@ const TABLE: &[(&str, &str)] = &[
     ),
     // Malformed frames.
     ("a frame has a type", "a> HELLO 1 1 x -\na< WELCOME 1 0\na> RAW 00000000\na< ERROR 1\na< END"),
+    ("a frame has a type before HELLO too", "a> RAW 00000000\na< ERROR 1\na< END"),
+    ("the shortest frame is one byte", "a> RAW 00000001 04\na< ERROR 1\na< END"),
     ("an unknown type is malformed", "a> HELLO 1 1 x -\na< WELCOME 1 0\na> RAW 00000001 07\na< ERROR 1\na< END"),
     (
         "a server's type is malformed",

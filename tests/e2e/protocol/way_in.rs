@@ -7,6 +7,7 @@ use super::{
 use resq::{
     broker::{Announcer, Broker, Limits, LogHead, Read, StartError},
     config,
+    threads::alarm,
 };
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
@@ -14,13 +15,13 @@ const EMPTY: LogHead = LogHead { log_id: 1, first_seq: 1, head_seq: 0 };
 
 fn start(config: &config::Broker, insecure: bool) -> Result<Broker, StartError> {
     let started: (Broker, Announcer, crossbeam_channel::Receiver<Read>) =
-        Broker::start_with(config, Limits::default(), insecure, EMPTY, Vec::new())?;
+        Broker::start_with(config, Limits::default(), insecure, EMPTY, Vec::new(), &alarm().0)?;
     Ok(started.0)
 }
 
 fn end(broker: Broker) {
     broker.stop();
-    broker.join().unwrap().unwrap();
+    broker.join().unwrap();
 }
 
 fn on_socket(path: &Path) -> config::Broker {
@@ -92,10 +93,18 @@ fn an_abandoned_socket_makes_room_a_living_one_does_not() {
 }
 
 #[test]
+fn a_file_that_is_no_socket_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("precious");
+    std::fs::write(&path, "data").unwrap();
+    assert!(matches!(start(&on_socket(&path), false), Err(StartError::Listen { .. })));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "data");
+}
+
+#[test]
 fn stopping_twice_is_stopping_once() {
     let fixture = Fixture::with_defaults();
     let broker = fixture.broker.as_ref().unwrap();
-    assert!(!broker.is_finished());
     broker.stop();
     broker.stop();
 }

@@ -1,0 +1,67 @@
+//! The time of a claim's transaction in a table with 1,000,000 finished rows and 100,000 delayed ones, beside a table
+//! that holds nothing but what is claimed.
+
+use std::time::{Duration, Instant};
+
+use mysql::{Conn, prelude::Queryable};
+use resq::queue::store::{Claimer, Cursor};
+
+use crate::{bed::Bed, server::Server};
+
+const CLAIMS: usize = 200;
+/// Rows of one claim.
+const LIMIT: usize = 10;
+
+/// A table and where the next claim in it goes on.
+struct Table {
+    bed: Bed,
+    conn: Conn,
+    claimer: Claimer,
+    cursor: Option<Cursor>,
+}
+
+impl Table {
+    fn new(server: &Server, name: &str) -> Table {
+        let bed = Bed::new(server, name);
+        bed.drop_triggers();
+        let claimer = Claimer { owner: "bench".into(), skip_locked: bed.facts.skip_locked };
+        Table { conn: bed.bare(), bed, claimer, cursor: None }
+    }
+
+    fn claim(&mut self, number: usize, full: bool) -> Duration {
+        let start = Instant::now();
+        let from = if full { None } else { self.cursor };
+        let claim_id = 1 + number as u64;
+        let claimed = self.claimer.claim(&mut self.conn, claim_id, LIMIT, from, |_, _| Ok(())).expect("a claim");
+        let took = start.elapsed();
+        assert_eq!(claimed.0.len(), LIMIT);
+        self.cursor = claimed.1;
+        took
+    }
+}
+
+/// Median times in (the large table, the small one): of claims that go on from the last, and of looks at the whole.
+pub fn measure(server: &Server) -> [(Duration, Duration); 2] {
+    let (mut large, mut small) = (Table::new(server, "bench_large"), Table::new(server, "bench_small"));
+    for _ in 0..10 {
+        large.bed.fill(5, ", status", ", 'done'");
+    }
+    large.bed.fill(5, ", run_at", ", NOW(6) + INTERVAL 1 DAY");
+    for table in [&mut large, &mut small] {
+        table.bed.fill(4, "", "");
+        table.conn.query_drop("ANALYZE TABLE res_queue").expect("statistics");
+    }
+    [false, true].map(|full| {
+        let (mut in_large, mut in_small) = (Vec::new(), Vec::new());
+        for number in 0..CLAIMS {
+            in_large.push(large.claim(number, full));
+            in_small.push(small.claim(number, full));
+        }
+        (median(in_large), median(in_small))
+    })
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}

@@ -1,0 +1,100 @@
+//! Resources of three tables: resq with five workers, its triggers in place, beside five bare connections that send
+//! the same files.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use mysql::{Conn, prelude::Queryable};
+use resq::{
+    db::{ident, run_script},
+    provision::{Provisioner, Templates, names::Naming, template::Values},
+};
+
+use crate::{WORKERS, bed::Bed, run::Run, server::Server};
+
+/// A round makes 10^2 databases: short, so that ours and the bare ones see the same machine.
+const HUNDRED: u32 = 2;
+const CREATE_DATABASE: &str = include_str!("../../sql/res_db/010_database.sql");
+const CREATE_TABLES: &str = include_str!("../../sql/res_tables/010_common.sql");
+
+/// The project's files without the INSERT at the end of one: CREATE statements alone.
+fn templates() -> Templates {
+    let create_tables = &CREATE_TABLES[..CREATE_TABLES.find("INSERT INTO").expect("an INSERT at its end")];
+    assert_eq!(create_tables.matches("CREATE TABLE").count(), 3);
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    for (name, text) in [("res_db/10.sql", CREATE_DATABASE), ("res_tables/10.sql", create_tables)] {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("below the folder")).expect("a folder");
+        std::fs::write(path, text).expect("a file");
+    }
+    Templates::load(Some(dir.path())).expect("the files are right")
+}
+
+/// Times of `rounds` rounds of each: (ours, bare).
+pub fn measure(server: &Server, rounds: usize) -> (Vec<Duration>, Vec<Duration>) {
+    let bed = Bed::new(server, "bench_databases");
+    let naming = Naming::new(&bed.config.queue.db_prefix, bed.db.global_db(), &bed.facts);
+    let provisioner = Provisioner::new(&mut bed.bare(), templates(), naming).expect("a template version");
+    let run = Run::start(&bed, provisioner);
+    let ours = || {
+        let took = run.round(HUNDRED);
+        drop_all(&bed);
+        // The next round's have the same names.
+        bed.bare().query_drop("DELETE FROM res_database").expect("a delete");
+        took
+    };
+    let templates = templates();
+    let bare = || {
+        let took = bare(&bed, &templates);
+        drop_all(&bed);
+        took
+    };
+    let times = crate::in_turns(rounds, ours, bare);
+    run.stop();
+    times
+}
+
+/// A round by bare connections.
+fn bare(bed: &Bed, templates: &Templates) -> Duration {
+    let mut conns: Vec<Conn> = (0..WORKERS).map(|_| bed.bare()).collect();
+    let next = AtomicU64::new(1);
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for conn in &mut conns {
+            scope.spawn(|| {
+                let conn = conn;
+                loop {
+                    let res_id = next.fetch_add(1, Ordering::Relaxed);
+                    if res_id > 100 {
+                        return;
+                    }
+                    let res_db = format!("res_{res_id}");
+                    let values = Values { res_db: &res_db, res_id, ..Values::default() };
+                    run_script(conn, &templates.res_db[0].render(&values)).expect("a database");
+                    conn.select_db(&res_db).expect("the new database");
+                    run_script(conn, &templates.res_tables[0].render(&values)).expect("its tables");
+                }
+            });
+        }
+    });
+    start.elapsed()
+}
+
+fn drop_all(bed: &Bed) {
+    let names: Vec<String> = bed.bare().query("SHOW DATABASES LIKE 'res\\_%'").expect("names");
+    let names: Vec<_> = names.into_iter().filter(|name| name != bed.db.global_db()).collect();
+    assert_eq!(names.len(), 100);
+    thread::scope(|scope| {
+        for names in names.chunks(100 / WORKERS) {
+            let mut conn = bed.bare();
+            scope.spawn(move || {
+                for name in names {
+                    conn.query_drop(format!("DROP DATABASE {}", ident(name))).expect("a drop");
+                }
+            });
+        }
+    });
+}

@@ -1,0 +1,89 @@
+//! What the queue costs beside bare connections that do only what can't be left out, on a durable private server, as
+//! ratios of one run: rounds of both in turns (A B B A), so that what else the machine does falls on both.
+//!
+//! `cargo bench --bench queue [-- databases noop claim idle]`; `TEST_SERVER` chooses the kind of server.
+
+#[path = "../../tests/e2e/bed.rs"]
+mod bed;
+mod claim;
+mod databases;
+mod idle;
+#[path = "../../tests/e2e/instance.rs"]
+#[allow(dead_code)]
+mod instance;
+mod noop;
+#[path = "../../tests/e2e/program.rs"]
+#[allow(dead_code)]
+mod program;
+mod run;
+#[path = "../../tests/e2e/server.rs"]
+#[allow(dead_code)]
+mod server;
+
+use std::time::Duration;
+
+use server::Server;
+
+/// Of resq, and bare connections beside them.
+const WORKERS: usize = 5;
+
+fn main() {
+    // Cargo adds --bench.
+    let chosen: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == name);
+    let server = Server::own();
+    println!("{}, fsync on, 5 workers", server.kind());
+    if wanted("databases") {
+        tell("databases", 100, 0.9, databases::measure(&server, 10));
+    }
+    if wanted("noop") {
+        tell("no-op jobs", 100_000, 0.7, noop::measure(&server, 2));
+    }
+    if wanted("claim") {
+        for (what, (large, small)) in
+            ["going on from the last", "from the first row"].iter().zip(claim::measure(&server))
+        {
+            let ratio = large.as_secs_f64() / small.as_secs_f64();
+            println!(
+                "claim of 10, {what}: {large:.2?} beside 1,100,000 rows, {small:.2?} alone, ratio {ratio:.2} (at most 1.2)"
+            );
+        }
+    }
+    if wanted("idle") {
+        let (share, mib) = idle::measure(&server, Duration::from_secs(20));
+        println!("resqd idle: {:.2} % of a core (below 0.5), {mib:.1} MiB resident (below 20)", share * 100.0);
+    }
+}
+
+/// Times of `rounds` rounds of `a` and of `b`, in the order A B B A A B B A, after one of each on a cold server that
+/// does not count.
+fn in_turns(
+    rounds: usize,
+    mut a: impl FnMut() -> Duration,
+    mut b: impl FnMut() -> Duration,
+) -> (Vec<Duration>, Vec<Duration>) {
+    let (mut times_a, mut times_b) = (Vec::new(), Vec::new());
+    let _ = (a(), b());
+    for round in 0..rounds {
+        if round % 2 == 0 {
+            times_a.push(a());
+            times_b.push(b());
+        } else {
+            times_b.push(b());
+            times_a.push(a());
+        }
+    }
+    (times_a, times_b)
+}
+
+fn tell(what: &str, in_a_round: u32, target: f64, (ours, bare): (Vec<Duration>, Vec<Duration>)) {
+    let count = in_a_round * ours.len() as u32;
+    let rate = |times: &[Duration]| f64::from(count) / times.iter().sum::<Duration>().as_secs_f64();
+    println!(
+        "{count} {what}: {:.0}/s, bare {:.0}/s, ratio {:.2} (at least {target})",
+        rate(&ours),
+        rate(&bare),
+        rate(&ours) / rate(&bare)
+    );
+    println!("  rounds: {ours:.1?}\n    bare: {bare:.1?}");
+}

@@ -1,0 +1,79 @@
+//! A global database for whoever drives the library itself, a test or a measurement: initialised, filled with rows,
+//! and dropped with the value. The programs have [`instance`](super::instance) for that.
+
+use mysql::{Conn, Opts, OptsBuilder, prelude::Queryable};
+use resq::{
+    config::{Config, Database},
+    db::{Db, Server as Facts},
+    provision::{Templates, init},
+};
+
+use super::server::Server;
+
+/// A global database as `resqctl init` makes it, and how to get there.
+pub struct Bed {
+    pub config: Config,
+    pub db: Db,
+    pub facts: Facts,
+    opts: Opts,
+}
+
+impl Bed {
+    pub fn new(server: &Server, name: &str) -> Bed {
+        let database = Database {
+            host: "127.0.0.1".into(),
+            port: server.port(),
+            global_db: format!("resq_{name}"),
+            ..Database::default()
+        };
+        let config = Config { database, ..Config::default() };
+        let db = Db::open(&config.database, 16).expect("the server runs");
+        let facts = Facts::ask(&mut db.any().expect("a connection")).expect("facts");
+        let templates = Templates::load(None).expect("the built-in templates are right");
+        init::init(&db, &facts, &templates).expect("init");
+        let opts = OptsBuilder::new().ip_or_hostname(Some("127.0.0.1")).tcp_port(server.port()).prefer_socket(false);
+        Bed { opts: opts.user(Some("root")).into(), config, db, facts }
+    }
+
+    /// Leaves the table to whoever measures it alone.
+    pub fn drop_triggers(&self) {
+        let mut conn = self.bare();
+        let schema = &self.config.database.global_db;
+        let triggers: Vec<String> = conn
+            .exec("SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = ?", (schema,))
+            .expect("triggers");
+        for trigger in triggers {
+            conn.query_drop(format!("DROP TRIGGER `{trigger}`")).expect("drop");
+        }
+    }
+
+    /// A connection of the driver's with nothing of resq but its isolation level, in the global database. It numbers
+    /// rows 1, 2, 3 on a cluster, too.
+    pub fn bare(&self) -> Conn {
+        let mut conn = Conn::new(self.opts.clone()).expect("root logs in without a password");
+        conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").expect("a session");
+        conn.query_drop("SET SESSION auto_increment_increment = 1, auto_increment_offset = 1").expect("a session");
+        conn.select_db(&self.config.database.global_db).expect("the global database");
+        conn
+    }
+
+    /// Inserts 10^`digits` rows; `columns` and `values` are what they hold besides their names.
+    pub fn fill(&self, digits: u32, columns: &str, values: &str) {
+        const DIGIT: &str = "(SELECT 0 d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 \
+                             UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9)";
+        let name: Vec<String> = (0..digits).map(|i| format!("t{i}.d")).collect();
+        let from: Vec<String> = (0..digits).map(|i| format!("{DIGIT} t{i}")).collect();
+        let sql = format!(
+            "INSERT INTO res_queue (res_name{columns}) SELECT CONCAT('b', {}){values} FROM {}",
+            name.join(","),
+            from.join(" JOIN ")
+        );
+        self.bare().query_drop(sql).expect("rows");
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        let _ = self.bare().query_drop(format!("DROP DATABASE `{}`", self.config.database.global_db));
+    }
+}

@@ -1,0 +1,39 @@
+//! Answers that get lost on the way: what was committed and what was not must not be guessed.
+
+use mysql::prelude::Queryable;
+use resq::config::Database;
+use resq::db::Db;
+
+use super::proxy::Proxy;
+use super::recorder::{Recorder, Serving, deaf};
+use crate::bed::Bed;
+use crate::program::wait_until;
+use crate::server::Server;
+
+/// 100 jobs while the answer to a COMMIT behind a statement with `mark` is lost.
+fn lose(name: &str, mark: &'static str) {
+    let (bed, recorder) = (Bed::new(Server::shared(), name), Recorder::new());
+    bed.fill(2, "", "");
+    let proxy = Proxy::losing_a_commit(bed.config.database.port, mark);
+    let way = Database { port: proxy.port, ..bed.config.database.clone() };
+    let db = Db::open(&way, 16).expect("the proxy passes logins");
+    let serving = Serving::start_over(&db, &bed, deaf(), &recorder);
+    let mut conn = bed.bare();
+    let done = "SELECT COUNT(*) FROM res_queue WHERE status = 'done' AND attempts = 1 AND interruptions = 0";
+    wait_until("all to be done", || conn.query_first::<u64, _>(done).unwrap() == Some(100));
+    assert!(proxy.has_lost());
+    let mut ids = recorder.ids();
+    ids.sort_unstable();
+    assert_eq!(ids, (1..=100).collect::<Vec<u64>>(), "each is run once");
+    serving.stop();
+}
+
+#[test]
+fn a_claim_whose_commit_got_no_answer_is_given_back_and_taken_again() {
+    lose("lost_claim", "status = 'in_progress', attempts");
+}
+
+#[test]
+fn outcomes_whose_commit_got_no_answer_are_recorded_once() {
+    lose("lost_outcome", "SET status = 'done'");
+}

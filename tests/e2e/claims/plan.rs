@@ -1,0 +1,166 @@
+//! What a claim reads and locks: its rows and no more, whatever else is in the table.
+
+use std::{thread, time::Duration};
+
+use crossbeam_channel::bounded;
+use mysql::{Conn, Row, Value, prelude::Queryable};
+use resq::queue::Job;
+use resq::queue::store::{self, Claimer, Cursor};
+
+use crate::bed::Bed;
+use crate::server::Server;
+
+const NONE: [u64; 0] = [];
+
+/// 100,000 finished rows, 100,000 delayed ones, and 10,000 ready ones of ten priorities, which are claimed in the
+/// order of their last digit.
+fn crowded(name: &str) -> Bed {
+    let bed = Bed::new(Server::shared(), name);
+    bed.fill(5, ", status", ", 'done'");
+    bed.fill(5, ", run_at", ", NOW(6) + INTERVAL 1 DAY");
+    bed.fill(4, ", priority", ", t0.d - 5");
+    bed.bare().query_drop("ANALYZE TABLE res_queue").unwrap();
+    bed
+}
+
+fn claimer(bed: &Bed) -> Claimer {
+    Claimer { owner: "test".into(), skip_locked: bed.facts.skip_locked }
+}
+
+fn ids(jobs: &[Job]) -> Vec<u64> {
+    jobs.iter().map(|job| job.id).collect()
+}
+
+/// The first ready rows in the order in which they are to be claimed.
+fn expected(conn: &mut Conn, limit: usize) -> Vec<u64> {
+    conn.query(format!(
+        "SELECT res_id FROM res_queue WHERE status = 'new' AND run_at IS NULL ORDER BY priority, res_id LIMIT {limit}"
+    ))
+    .unwrap()
+}
+
+/// (key, extra) of the plan's line for res_queue.
+fn plan(conn: &mut Conn, sql: &str) -> (String, String) {
+    // MySQL can be set to print a tree; MariaDB has no such variable.
+    let _ = conn.query_drop("SET SESSION explain_format = TRADITIONAL");
+    let rows: Vec<Row> = conn.query(format!("EXPLAIN {sql}")).unwrap();
+    let text = |row: &Row, column: &str| match row.get::<Value, _>(column) {
+        Some(Value::Bytes(bytes)) => String::from_utf8(bytes).unwrap(),
+        _ => String::new(),
+    };
+    let row = rows.iter().find(|row| text(row, "table") == "res_queue").expect("a line for res_queue");
+    (text(row, "key"), text(row, "Extra"))
+}
+
+#[test]
+fn a_claim_reads_by_its_index_and_sorts_nothing() {
+    let bed = crowded("claim_plan");
+    let mut conn = bed.bare();
+    let mut statements = vec![store::token_update("test", 7, 5)];
+    if bed.facts.skip_locked {
+        statements.extend([5, 500].map(|limit| store::locking_read(limit, None)));
+        for (priority, id) in [(-5, 200_500), (0, 205_000), (4, 210_000)] {
+            statements.push(store::locking_read(5, Some(Cursor { priority, id })));
+        }
+    }
+    for sql in statements {
+        let (key, extra) = plan(&mut conn, &sql);
+        assert_eq!(key, "res_queue_claim", "{sql}");
+        assert!(!extra.contains("filesort"), "{extra}: {sql}");
+    }
+}
+
+#[test]
+fn two_claims_at_once_take_different_rows_and_only_those() {
+    let bed = crowded("claim_two");
+    let (claimer, mut conns) = (claimer(&bed), [bed.bare(), bed.bare()]);
+    let first_ten = expected(&mut conns[0], 10);
+    let (taken, has_taken) = bounded(1);
+    let (end, may_end) = bounded(1);
+    let [one, two] = &mut conns;
+    let ((first, last), second) = thread::scope(|scope| {
+        let first = scope.spawn(|| {
+            let hold = |_: &mut Conn, _: &[Job]| {
+                taken.send(()).expect("the test waits");
+                may_end.recv().map_err(|_| mysql::Error::server_disconnected())
+            };
+            claimer.claim(one, 1, 5, None, hold).expect("a claim")
+        });
+        has_taken.recv().expect("a claim");
+        // Its transaction is open. Where locked rows are skipped the second need not wait for it, and what it gets
+        // shows which rows the first has locked.
+        if !bed.facts.skip_locked {
+            end.send(()).expect("the first waits");
+        }
+        let second = claimer.claim(two, 2, 5, None, |_, _| Ok(())).expect("another claim").0;
+        let _ = end.try_send(());
+        (first.join().expect("no panic"), second)
+    });
+    assert_eq!(ids(&first), first_ten[..5]);
+    assert_eq!(ids(&second), first_ten[5..]);
+    assert_eq!(last.map(|last| last.id), Some(first_ten[4]));
+}
+
+#[test]
+fn claims_go_by_priority_then_number_and_going_on_misses_none() {
+    let bed = Bed::new(Server::shared(), "claim_order");
+    bed.fill(3, ", priority", ", t0.d - 5");
+    let (claimer, mut conn) = (claimer(&bed), bed.bare());
+    let expected = expected(&mut conn, 1000);
+    let (mut claimed, mut after) = (Vec::new(), None);
+    for claim_id in 1.. {
+        let (jobs, last) = claimer.claim(&mut conn, claim_id, 70, after, |_, _| Ok(())).unwrap();
+        if jobs.is_empty() {
+            break;
+        }
+        claimed.extend(ids(&jobs));
+        after = last;
+    }
+    assert!(claimed == expected, "{claimed:?}");
+}
+
+#[test]
+fn a_late_row_before_the_place_reached_is_found_by_a_look_at_the_whole() {
+    let bed = Bed::new(Server::shared(), "claim_late");
+    let (claimer, mut conn, mut late) = (claimer(&bed), bed.bare(), bed.bare());
+    late.query_drop("START TRANSACTION").unwrap();
+    late.query_drop("INSERT INTO res_queue (res_name) VALUES ('late')").unwrap();
+    conn.query_drop("INSERT INTO res_queue (res_name) VALUES ('a'), ('b')").unwrap();
+    if !bed.facts.skip_locked {
+        // There a claim waits for the row.
+        late.query_drop("ROLLBACK; START TRANSACTION").unwrap();
+    }
+    let mut claim = |claim_id, after| {
+        let (jobs, last) = claimer.claim(&mut conn, claim_id, 10, after, |_, _| Ok(())).unwrap();
+        (ids(&jobs), last)
+    };
+    let (jobs, place) = claim(1, None);
+    assert_eq!(jobs, [2, 3], "an uncommitted row is neither waited for nor taken");
+    if !bed.facts.skip_locked {
+        late.query_drop("INSERT INTO res_queue (res_id, res_name) VALUES (1, 'late')").unwrap();
+    }
+    late.query_drop("COMMIT").unwrap();
+    late.query_drop("INSERT INTO res_queue (res_name, priority) VALUES ('first', -1)").unwrap();
+    if bed.facts.skip_locked {
+        assert_eq!(claim(2, place).0, NONE, "both stand before the place");
+    }
+    assert_eq!(claim(3, None).0, [4, 1]);
+}
+
+#[test]
+fn a_paused_queue_and_a_delayed_row_give_a_claim_nothing() {
+    let bed = Bed::new(Server::shared(), "claim_none");
+    let (claimer, mut conn) = (claimer(&bed), bed.bare());
+    conn.query_drop("INSERT INTO res_queue (res_name, run_at) VALUES ('d', NOW(6) + INTERVAL 1 HOUR)").unwrap();
+    let claim = |conn: &mut Conn| ids(&claimer.claim(conn, 7, 10, None, |_, _| Ok(())).unwrap().0);
+    assert!(!claimer.promote(&mut conn).unwrap());
+    assert_eq!(claim(&mut conn), NONE, "not before its time");
+    let due = store::next_due(&mut conn).unwrap().expect("a delayed row");
+    assert!(due > Duration::from_secs(3500) && due <= Duration::from_secs(3600), "{due:?}");
+    conn.query_drop("UPDATE res_queue SET run_at = NOW(6)").unwrap();
+    claimer.promote(&mut conn).unwrap();
+    conn.query_drop("INSERT INTO res_meta (name, value) VALUES ('paused', '1')").unwrap();
+    assert_eq!(claim(&mut conn), NONE, "paused");
+    conn.query_drop("DELETE FROM res_meta WHERE name = 'paused'").unwrap();
+    assert_eq!(claim(&mut conn), [1]);
+}

@@ -1,0 +1,96 @@
+//! A handler that keeps in memory what it was given, and a service that runs it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use resq::bell::{Bell, bell};
+use resq::config;
+use resq::queue::{Handler, Job, JobError, Service, Session, Wakeups};
+use resq::threads::alarm;
+
+use crate::bed::Bed;
+
+/// One run of a job.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub id: u64,
+    pub attempt: u32,
+    pub at: Instant,
+}
+
+type End = dyn Fn(&Job) -> Result<(), JobError> + Send + Sync;
+
+/// Records every run, then does what it was made with.
+#[derive(Clone)]
+pub struct Recorder {
+    runs: Arc<Mutex<Vec<Run>>>,
+    end: Arc<End>,
+}
+
+impl Recorder {
+    /// Every job succeeds.
+    pub fn new() -> Recorder {
+        Recorder::ending(|_| Ok(()))
+    }
+
+    /// Every job ends as `end` says; it may also wait.
+    pub fn ending(end: impl Fn(&Job) -> Result<(), JobError> + Send + Sync + 'static) -> Recorder {
+        Recorder { runs: Arc::default(), end: Arc::new(end) }
+    }
+
+    pub fn runs(&self) -> Vec<Run> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The ids in the order in which they were run.
+    pub fn ids(&self) -> Vec<u64> {
+        self.runs().iter().map(|run| run.id).collect()
+    }
+}
+
+impl Handler for Recorder {
+    fn run(&self, job: &Job, _session: &mut Session) -> Result<Option<String>, JobError> {
+        let run = Run { id: job.id, attempt: job.attempt, at: Instant::now() };
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner).push(run);
+        (self.end)(job).map(|()| None)
+    }
+}
+
+/// A service on `bed`'s queue that no thread of may panic.
+pub struct Serving {
+    service: Service,
+    news: Bell,
+    panicked: Receiver<String>,
+}
+
+impl Serving {
+    pub fn start(bed: &Bed, queue: config::Queue, handler: &Recorder) -> Serving {
+        Serving::start_over(&bed.db, bed, queue, handler)
+    }
+
+    /// The same over another way to the server.
+    pub fn start_over(db: &resq::db::Db, bed: &Bed, queue: config::Queue, handler: &Recorder) -> Serving {
+        let (alarm, panicked) = alarm();
+        let (rope, news) = bell();
+        let wakeups = Wakeups { news, ..Wakeups::default() };
+        let handler = Arc::new(handler.clone());
+        let service = Service::start(db, &bed.facts, &queue, handler, wakeups, &alarm).expect("a lease");
+        Serving { service, news: rope, panicked }
+    }
+
+    /// As news of a row would.
+    pub fn ring(&self) {
+        self.news.ring();
+    }
+
+    pub fn stop(self) {
+        assert!(self.service.drain(Duration::from_secs(30)), "every outcome is written");
+        assert!(self.panicked.is_empty(), "no thread panicked");
+    }
+}
+
+/// Settings under which nothing is found by chance: a look without a bell comes once in a minute.
+pub fn deaf() -> config::Queue {
+    config::Queue { poll_ms: 60_000, lease_s: 3600, ..config::Queue::default() }
+}

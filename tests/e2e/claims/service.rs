@@ -1,0 +1,200 @@
+//! A running service: what starts when, what is tried again, and that several never do a job twice.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use mysql::{Conn, prelude::Queryable};
+use resq::config;
+use resq::queue::JobError;
+
+use super::recorder::{Recorder, Serving, deaf};
+use crate::bed::Bed;
+use crate::program::{wait_at_most, wait_until};
+use crate::server::Server;
+
+/// Far less than the minute between two looks without a bell.
+const PROMPT: Duration = Duration::from_secs(10);
+
+fn count(conn: &mut Conn, status: &str) -> u64 {
+    conn.exec_first("SELECT COUNT(*) FROM res_queue WHERE status = ?", (status,)).unwrap().unwrap()
+}
+
+#[test]
+fn a_delayed_row_starts_when_it_is_due_and_not_before() {
+    let (bed, recorder) = (Bed::new(Server::shared(), "serve_delayed"), Recorder::new());
+    let serving = Serving::start(&bed, deaf(), &recorder);
+    let mut conn = bed.bare();
+    let started = Instant::now();
+    conn.query_drop("INSERT INTO res_queue (res_name, run_at) VALUES ('a', NOW(6) + INTERVAL 1 SECOND)").unwrap();
+    conn.query_drop("INSERT INTO res_queue (res_name) VALUES ('b')").unwrap();
+    serving.ring();
+    wait_at_most(PROMPT, "both to be done", || count(&mut conn, "done") == 2);
+    let runs = recorder.runs();
+    assert_eq!(recorder.ids(), [2, 1]);
+    assert!(runs[1].at.duration_since(started) >= Duration::from_millis(990), "{:?}", runs[1].at - started);
+    serving.stop();
+}
+
+#[test]
+fn late_rows_of_smaller_numbers_and_priorities_are_found_behind_a_bell() {
+    let (bed, recorder) = (Bed::new(Server::shared(), "serve_late"), Recorder::new());
+    let serving = Serving::start(&bed, deaf(), &recorder);
+    let (mut conn, mut late) = (bed.bare(), bed.bare());
+    late.query_drop("START TRANSACTION").unwrap();
+    late.query_drop("INSERT INTO res_queue (res_name) VALUES ('late')").unwrap();
+    bed.fill(2, "", "");
+    serving.ring();
+    if bed.facts.skip_locked {
+        // Elsewhere a claim waits for the uncommitted row.
+        wait_at_most(PROMPT, "all but the late one", || count(&mut conn, "done") == 100);
+    }
+    // The bell comes before the commit: it is looked again for a while.
+    serving.ring();
+    late.query_drop("COMMIT").unwrap();
+    wait_at_most(PROMPT, "the late one", || count(&mut conn, "done") == 101);
+    conn.query_drop("INSERT INTO res_queue (res_name, priority) VALUES ('first', -1)").unwrap();
+    serving.ring();
+    wait_at_most(PROMPT, "the urgent one", || count(&mut conn, "done") == 102);
+    serving.stop();
+}
+
+#[test]
+fn an_urgent_row_overtakes_a_backlog() {
+    let (bed, recorder) = (Bed::new(Server::shared(), "serve_urgent"), Recorder::new());
+    let mut conn = bed.bare();
+    bed.fill(4, "", "");
+    let serving = Serving::start(&bed, deaf(), &recorder);
+    wait_until("a start", || !recorder.runs().is_empty());
+    conn.query_drop("INSERT INTO res_queue (res_name, priority) VALUES ('urgent', -1)").unwrap();
+    let urgent = conn.last_insert_id();
+    wait_until("all to be done", || recorder.runs().len() == 10_001);
+    let place = recorder.ids().iter().position(|id| *id == urgent);
+    assert!(place.is_some_and(|place| place < 9_000), "{place:?} of 10,001");
+    serving.stop();
+}
+
+#[test]
+fn a_failing_job_is_tried_again_with_growing_pauses_up_to_its_own_limit() {
+    let bed = Bed::new(Server::shared(), "serve_retry");
+    let recorder = Recorder::ending(|job| match job.name.as_str() {
+        "hopeless" => Err(JobError::Permanent("never".into())),
+        "shaky" if job.attempt == 3 => Ok(()),
+        "panicking" => panic!("on purpose"),
+        _ => Err(JobError::Failed(format!("attempt {}", job.attempt))),
+    });
+    let mut conn = bed.bare();
+    conn.query_drop(
+        "INSERT INTO res_queue (res_name, max_attempts) VALUES \
+         ('hopeless', NULL), ('shaky', NULL), ('two', 2), ('panicking', 1)",
+    )
+    .unwrap();
+    let serving = Serving::start(&bed, deaf(), &recorder);
+    wait_at_most(PROMPT, "every end", || count(&mut conn, "done") + count(&mut conn, "error") == 4);
+    serving.stop();
+    let rows: Vec<(String, String, u32, Option<String>)> =
+        conn.query("SELECT res_name, status, attempts, last_error FROM res_queue ORDER BY res_id").unwrap();
+    let row = |name: &str, status: &str, attempts, error: Option<&str>| {
+        (name.to_string(), status.to_string(), attempts, error.map(str::to_string))
+    };
+    assert_eq!(
+        rows,
+        [
+            row("hopeless", "error", 1, Some("never")),
+            row("shaky", "done", 3, None),
+            row("two", "error", 2, Some("attempt 2")),
+            row("panicking", "error", 1, Some("the handler panicked: on purpose")),
+        ]
+    );
+    let errors: Vec<(u32, String)> =
+        conn.query("SELECT attempt, message FROM res_error WHERE res_id = 2 ORDER BY id").unwrap();
+    assert_eq!(errors, [(1, "attempt 1".to_string()), (2, "attempt 2".to_string())]);
+    let shaky: Vec<_> = recorder.runs().into_iter().filter(|run| run.id == 2).collect();
+    assert_eq!(shaky.iter().map(|run| run.attempt).collect::<Vec<_>>(), [1, 2, 3]);
+    // Of a pause of 1 s, then of 2 s, the upper half is left to chance.
+    assert!(shaky[1].at - shaky[0].at >= Duration::from_millis(490), "{shaky:?}");
+    assert!(shaky[2].at - shaky[1].at >= Duration::from_millis(990), "{shaky:?}");
+}
+
+#[test]
+fn the_jobs_of_a_daemon_whose_lease_ran_out_are_taken_over() {
+    let (bed, recorder) = (Bed::new(Server::shared(), "serve_rescue"), Recorder::new());
+    let mut conn = bed.bare();
+    conn.query_drop("INSERT INTO res_daemon (owner, lease_until) VALUES ('gone', NOW(6) + INTERVAL 1 SECOND)").unwrap();
+    conn.query_drop(
+        "INSERT INTO res_queue (res_name, status, attempts, owner, claim_id) VALUES ('a', 'in_progress', 1, 'gone', 7)",
+    )
+    .unwrap();
+    let serving =
+        Serving::start(&bed, config::Queue { poll_ms: 100, lease_s: 5, ..config::Queue::default() }, &recorder);
+    conn.query_drop("INSERT INTO res_queue (res_name) VALUES ('b')").unwrap();
+    wait_until("the other job", || count(&mut conn, "done") == 1);
+    assert_eq!(count(&mut conn, "in_progress"), 1, "its lease lasts");
+    wait_until("the end of the lease", || count(&mut conn, "done") == 2);
+    assert_eq!(recorder.runs().last().map(|run| (run.id, run.attempt)), Some((1, 1)), "an interruption is no attempt");
+    serving.stop();
+}
+
+/// Two services on one queue, jobs coming in while they work, and half of them claimed by token where that is asked.
+fn share(name: &str, skip_locked: impl Fn(bool) -> [bool; 2]) {
+    let mut bed = Bed::new(Server::shared(), name);
+    let recorder = Recorder::new();
+    let mut conn = bed.bare();
+    bed.fill(3, "", "");
+    let serving: Vec<Serving> = skip_locked(bed.facts.skip_locked)
+        .into_iter()
+        .map(|skip_locked| {
+            bed.facts.skip_locked = skip_locked;
+            Serving::start(&bed, deaf(), &recorder)
+        })
+        .collect();
+    for _ in 0..4 {
+        bed.fill(3, "", "");
+        serving.iter().for_each(Serving::ring);
+    }
+    wait_until("all to be done", || count(&mut conn, "done") == 5_000);
+    serving.into_iter().for_each(Serving::stop);
+    let mut ids = recorder.ids();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!((recorder.runs().len(), ids.len()), (5_000, 5_000), "none twice, none left out");
+    assert_eq!(conn.query_first("SELECT COUNT(*) FROM res_queue WHERE attempts <> 1").unwrap(), Some(0));
+    assert_eq!(conn.query_first("SELECT COUNT(*) FROM res_error").unwrap(), Some(0));
+}
+
+#[test]
+fn two_services_do_5000_jobs_once_each() {
+    share("serve_two", |can| [can, can]);
+}
+
+#[test]
+fn claims_by_token_do_5000_jobs_once_each() {
+    share("serve_token", |_| [false, false]);
+}
+
+#[test]
+fn claims_by_token_and_by_skipping_go_together() {
+    share("serve_both", |can| [can, false]);
+}
+
+#[test]
+fn a_stopped_service_runs_nothing_more() {
+    let bed = Bed::new(Server::shared(), "serve_stop");
+    let go = Arc::new(AtomicBool::new(false));
+    let held = go.clone();
+    let recorder = Recorder::ending(move |_| {
+        wait_until("the word to go on", || held.load(Ordering::Relaxed));
+        Ok(())
+    });
+    let mut conn = bed.bare();
+    bed.fill(2, "", "");
+    let serving = Serving::start(&bed, config::Queue { workers: 2, ..deaf() }, &recorder);
+    wait_until("both workers to have one", || recorder.runs().len() == 2);
+    wait_until("more to be claimed ahead", || count(&mut conn, "in_progress") > 2);
+    let stopping = std::thread::spawn(move || serving.stop());
+    wait_until("the rest to be given back", || count(&mut conn, "in_progress") == 2);
+    go.store(true, Ordering::Relaxed);
+    stopping.join().unwrap();
+    assert_eq!(recorder.runs().len(), 2);
+    assert_eq!((count(&mut conn, "done"), count(&mut conn, "new")), (2, 98));
+}
