@@ -28,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The ends of the channels that the dispatcher holds.
 pub struct Ends {
-    /// Bounded at [`Buffer::LARGEST`] or the number of workers, so that a send never waits.
+    /// Bounded at the largest [`Buffer`], so that a send never waits.
     pub jobs: Sender<Job>,
     /// The workers' end: what is in it at the stop is given back.
     pub unstarted: Receiver<Job>,

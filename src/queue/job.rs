@@ -101,11 +101,12 @@ pub fn backoff(attempt: u32, chance: f64) -> Duration {
     whole / 2 + whole.mul_f64(chance.clamp(0.0, 1.0) / 2.0)
 }
 
-/// How many jobs may wait claimed and unstarted: one for each worker while those are slower than a claim, more where
-/// they are faster. Starts small, so that a drain has little to give back.
+/// How many jobs may wait claimed and unstarted: two for each worker while those are slower than a claim, so that a
+/// claim's commit is shared by a few jobs; more where they are faster. Starts small, so that a drain has little to
+/// give back.
 #[derive(Clone, Debug)]
 pub struct Buffer {
-    workers: usize,
+    least: usize,
     size: usize,
     /// Claims in a row that found nothing left of the one before.
     starved: u32,
@@ -117,7 +118,8 @@ impl Buffer {
     const PROOF: u32 = 3;
 
     pub fn new(workers: usize) -> Buffer {
-        Buffer { workers, size: workers, starved: 0 }
+        let least = workers * 2;
+        Buffer { least, size: least, starved: 0 }
     }
 
     /// How many to claim when `waiting` are claimed and unstarted: none until half of them have been taken.
@@ -129,9 +131,9 @@ impl Buffer {
     pub fn claimed(&mut self, waiting: usize) {
         self.starved = if waiting == 0 { self.starved + 1 } else { 0 };
         if self.starved >= Buffer::PROOF {
-            self.size = (self.size * 2).min(Buffer::LARGEST.max(self.workers));
+            self.size = (self.size * 2).min(Buffer::LARGEST.max(self.least));
         } else if waiting * 4 > self.size {
-            self.size = (self.size - self.size / 4).max(self.workers);
+            self.size = (self.size - self.size / 4).max(self.least);
         }
     }
 }
@@ -184,15 +186,15 @@ mod tests {
     #[test]
     fn the_buffer_grows_only_while_the_workers_wait_for_claims() {
         let mut buffer = Buffer::new(5);
-        assert_eq!((buffer.room(0), buffer.room(3), buffer.room(2)), (5, 0, 3));
+        assert_eq!((buffer.room(0), buffer.room(6), buffer.room(5)), (10, 0, 5));
         buffer.claimed(0);
         buffer.claimed(0);
-        assert_eq!(buffer.room(0), 5, "idle workers are no proof");
+        assert_eq!(buffer.room(0), 10, "idle workers are no proof");
         buffer.claimed(0);
         buffer.claimed(0);
-        assert_eq!(buffer.room(0), 20);
-        buffer.claimed(6);
-        assert_eq!(buffer.room(0), 15);
+        assert_eq!(buffer.room(0), 40);
+        buffer.claimed(12);
+        assert_eq!(buffer.room(0), 30);
     }
 
     proptest! {
@@ -208,8 +210,8 @@ mod tests {
             let mut buffer = Buffer::new(workers);
             for waiting in left {
                 buffer.claimed(waiting);
-                prop_assert!(buffer.room(0) >= workers);
-                prop_assert!(buffer.room(0) <= Buffer::LARGEST.max(workers));
+                prop_assert!(buffer.room(0) >= workers * 2);
+                prop_assert!(buffer.room(0) <= Buffer::LARGEST.max(workers * 2));
                 prop_assert!(buffer.room(waiting) + waiting <= buffer.size.max(waiting));
             }
         }

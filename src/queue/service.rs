@@ -103,7 +103,7 @@ impl Service {
     ) -> Result<Service, mysql::Error> {
         let owner = owner();
         let keeper = Keeper::start(db, &owner, config.lease_s, alarm)?;
-        let (job_in, job_out) = bounded(Buffer::LARGEST.max(config.workers));
+        let (job_in, job_out) = bounded(Buffer::LARGEST.max(config.workers * 2));
         let (outcome_in, outcome_out) = bounded(Buffer::LARGEST);
         let (stop, stopped) = bounded(0);
         let Wakeups { news, changed } = wakeups;

@@ -24,8 +24,9 @@ pub struct Claimer {
 }
 
 /// A claim's conditions: equalities on the claim's index; the pause switch, which so holds from the moment it is
-/// committed; and no number below 1, which a signed `res_id` can have and nothing else here can hold.
-const READY: &str = "status = 'new' AND run_at IS NULL AND res_id > 0 \
+/// committed; and no number below 1, which a signed `res_id` can have and nothing else here can hold
+/// (as a sum, so that no plan goes by it).
+const READY: &str = "status = 'new' AND run_at IS NULL AND res_id + 0 > 0 \
                      AND NOT EXISTS (SELECT 1 FROM res_meta WHERE name = 'paused')";
 /// What a claim sets. Whoever may INSERT may also write the greatest number of attempts there is.
 const CLAIMED: &str =

@@ -169,7 +169,7 @@ fn a_database_made_by_others_after_a_claim_was_given_back_is_left_alone() {
     hold.query_drop("DO RELEASE_LOCK('given')").unwrap();
     assert_eq!(resqd.wait().code(), Some(0));
     let resqd = instance.resqd().arg("--sql-dir").arg(&sql).spawn();
-    instance.resqctl(["wait", "--timeout", "30"]).ok();
+    instance.resqctl(["wait", "--timeout", "30"]).expect_code(1);
     let error: Option<String> = conn.query_first("SELECT last_error FROM res_queue WHERE status = 'error'").unwrap();
     assert!(error.as_deref().is_some_and(|text| text.contains("was not made by resq")), "{error:?}");
     assert_eq!(conn.query_first("SELECT COUNT(*) FROM given_second.precious").unwrap(), Some(0));

@@ -81,17 +81,18 @@ fn a_claim_that_got_no_answer_is_given_back_whole_and_no_other() {
     conn.query_drop("INSERT INTO res_queue (res_name) VALUES ('other')").unwrap();
     assert_eq!(claim(&bed, &mut conn, "them", 71).len(), 1);
     assert_eq!(finish(&mut conn, &[done(&jobs[0])]), 1);
-    store::give_back_claim(&mut conn, 70).unwrap();
+    store::give_back(&mut conn, 70, None, |_| Ok(())).unwrap();
     let done = ("done".to_string(), 1, 0, true, Some("made by 70".to_string()));
     assert_eq!(rows(&mut conn), [done, row("new", 0, 0), row("new", 0, 0), row("in_progress", 1, 0)]);
     // A claim that never was committed: nothing to give back.
-    store::give_back_claim(&mut conn, 99).unwrap();
+    store::give_back(&mut conn, 99, None, |_| Ok(())).unwrap();
 }
 
 #[test]
 fn unstarted_jobs_are_given_back_as_if_never_claimed() {
     let (_bed, mut conn, jobs) = claimed("guard_unstarted", 3);
-    store::give_back(&mut conn, &jobs[1..]).unwrap();
+    let ids: Vec<u64> = jobs[1..].iter().map(|job| job.id).collect();
+    store::give_back(&mut conn, jobs[1].claim_id, Some(&ids), |_| Ok(())).unwrap();
     assert_eq!(rows(&mut conn), [row("in_progress", 1, 0), row("new", 0, 0), row("new", 0, 0)]);
 }
 
