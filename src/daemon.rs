@@ -16,9 +16,9 @@ use signal_hook::{
 use crate::{
     bell::{Bell, bell},
     broker::{Announcer, Broker, LogHead, Read, StartError},
-    cli::{Exit, Failure},
     config::Config,
     db::{Db, Server},
+    failure::{Exit, Failure},
     journal::{self, Journal},
     provision::{Provisioner, Templates, init, names::Naming},
     queue::{FIXED_CONNECTIONS, Service, Wakeups},

@@ -115,7 +115,9 @@ pub fn examine(config: &Config) -> Vec<Check> {
             return checks;
         }
     };
-    let user: String = conn.query_first("SELECT CURRENT_USER()").ok().flatten().unwrap_or_default();
+    // As a GRANT takes it.
+    let account = "SELECT CONCAT(QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', 1)), '@', QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', -1)))";
+    let user: String = conn.query_first(account).ok().flatten().unwrap_or_default();
     add("login", good(user.clone()));
     match Server::ask(&mut conn) {
         Err(error) => add("server", bad(told(&error), "is this a MySQL or MariaDB server?")),
@@ -242,10 +244,18 @@ fn access(conn: &mut Conn, user: &str, global_db: &str) -> Verdict {
         ),
         ("INSERT, UPDATE, DELETE", "res_database", "DELETE FROM res_database WHERE 1 = 0"),
         ("SELECT", "res_meta", "SELECT 1 FROM res_meta WHERE 1 = 0"),
+        ("SELECT, UPDATE", "res_log", "UPDATE res_log SET first_seq = first_seq WHERE 1 = 0"),
+        ("SELECT, DELETE", "res_event", "DELETE FROM res_event WHERE 1 = 0"),
+        ("SELECT", "res_outbox", "SELECT 1 FROM res_outbox WHERE 1 = 0"),
+        ("EXECUTE", "PROCEDURE res_number", "CALL res_number(18446744073709551615, 1, @res_none)"),
     ];
-    for (privilege, table, statement) in statements {
+    for (privilege, what, statement) in statements {
         if let Err(error) = conn.query_drop(statement) {
-            return bad(told(&error), format!("GRANT {privilege} ON `{global_db}`.{table} TO {user}"));
+            let what = match what.strip_prefix("PROCEDURE ") {
+                Some(procedure) => format!("PROCEDURE `{global_db}`.{procedure}"),
+                None => format!("`{global_db}`.{what}"),
+            };
+            return bad(told(&error), format!("GRANT {privilege} ON {what} TO {user}"));
         }
     }
     good(format!("{user} can read and write what the daemon reads and writes"))

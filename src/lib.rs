@@ -1,9 +1,10 @@
 //! resq turns a MySQL or MariaDB table into a work queue and a change feed.
 //!
-//! The modules, in reading order: the protocol's bytes ([`wire`]); what every program shares (`config`, `cli`,
-//! `text`); a client of the broker (`client`) and what it does with an event (`sink`); and the daemon: the database connection (`db`), the queue and what
-//! it runs (`queue`, `provision`), the event log (`journal`), its subscribers (`broker`), and the threads that tie
-//! them together (`daemon`). Imports point one way: daemon → {queue, provision, journal, broker} → {db, wire, config}.
+//! The modules, in reading order: the protocol's bytes ([`wire`]); what every program shares (`config`, `cli`, `text`,
+//! `failure`); a client of the broker (`client`) and what it does with an event (`sink`); and the daemon: the database
+//! connection (`db`), the queue and what it runs (`queue`, `provision`), the event log (`journal`), its subscribers
+//! (`broker`), and the threads that tie them together (`daemon`). Imports point one way: daemon → {provision, journal}
+//! → {queue, broker} → {db, client, cli} → config → {wire, text, failure, bell, threads}.
 
 pub mod wire;
 
@@ -13,6 +14,8 @@ pub mod cli;
 pub mod client;
 #[cfg(feature = "client")]
 pub mod config;
+#[cfg(feature = "client")]
+pub mod failure;
 #[cfg(feature = "client")]
 pub mod sink;
 #[cfg(feature = "client")]

@@ -2,7 +2,7 @@
 
 use super::Error;
 use crate::{
-    cli::{Exit, Failure},
+    failure::{Exit, Failure},
     wire::Code,
 };
 

@@ -42,6 +42,12 @@ const CODES: &[(u16, Class, &str)] = &[
 /// What `error` means for the one who got it.
 pub fn class(error: &Error) -> Class {
     match error {
+        // Other options prevent other statements (secure_file_priv, skip_grant_tables), and those for good.
+        Error::MySqlError(e)
+            if e.code == 1290 && !e.message.contains("read-only") && !e.message.contains("read_only") =>
+        {
+            Class::Never
+        }
         Error::MySqlError(e) => {
             CODES.iter().find(|(code, ..)| *code == e.code).map_or(Class::Never, |(_, class, _)| *class)
         }

@@ -22,8 +22,8 @@ pub(crate) use nodes::{SESSION, SQL_MODE};
 pub use server::Server;
 
 use crate::{
-    cli::{Exit, Failure},
     config::Database,
+    failure::{Exit, Failure},
 };
 
 /// One connection out of the pool; it goes back when dropped.

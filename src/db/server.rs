@@ -7,6 +7,8 @@ use mysql::{Conn, Error, prelude::Queryable};
 pub struct Server {
     /// As the server prints it: `10.11.6-MariaDB`, `9.7.0`.
     pub version: String,
+    /// `host:port`, as the server calls itself: on a cluster, which node this is.
+    pub host: String,
     pub mariadb: bool,
     /// SELECT … FOR UPDATE SKIP LOCKED: MySQL from 8.0, MariaDB from 10.6. Without it jobs are claimed by token.
     pub skip_locked: bool,
@@ -20,8 +22,9 @@ pub struct Server {
 
 impl Server {
     pub fn ask(conn: &mut Conn) -> Result<Server, Error> {
-        let (version, folds, log_bin): (String, u8, bool) =
-            conn.query_first("SELECT VERSION(), @@lower_case_table_names, @@log_bin")?.unwrap_or_default();
+        let (version, host, folds, log_bin): (String, String, u8, bool) = conn
+            .query_first("SELECT VERSION(), CONCAT(@@hostname, ':', @@port), @@lower_case_table_names, @@log_bin")?
+            .unwrap_or_default();
         // MySQL 9 has dropped binlog_format: rows are all it writes.
         let format: Option<(String, String)> = conn.query_first("SHOW VARIABLES LIKE 'binlog_format'")?;
         let mariadb = version.contains("MariaDB");
@@ -29,6 +32,7 @@ impl Server {
         let release = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
         Ok(Server {
             skip_locked: release >= if mariadb { (10, 6) } else { (8, 0) },
+            host,
             mariadb,
             folds_case: folds != 0,
             binary_log: log_bin,

@@ -10,8 +10,8 @@ use super::{
     template::{Template, Values},
 };
 use crate::{
-    cli::{Exit, Failure},
     db::{self, Class, Db, Server, class, code, told},
+    failure::{Exit, Failure},
 };
 
 /// What `res_meta` holds after the last step; a daemon serves no other.

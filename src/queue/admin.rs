@@ -6,9 +6,9 @@ use serde_json::{Value as Json, json};
 
 use super::job::Status;
 use crate::{
-    cli::Failure,
     config::Config,
     db::{Db, Link, id_list},
+    failure::Failure,
 };
 
 /// The queue of one global database, as an application sees it.
@@ -108,11 +108,9 @@ const COLUMNS: &str = "res_id, res_name, res_type, status, res_url, priority, ru
                        last_error, db_name, owner, created_at, updated_at";
 
 impl Queue {
-    /// Connects; fails where the server can't be reached or `resqctl init` was not run.
+    /// Connects; fails where the server can't be reached. Where `resqctl init` was not run, the first call says so.
     pub fn open(config: &Config) -> Result<Queue, Failure> {
-        let db = Db::open(&config.database, 1)?;
-        crate::provision::init::check_done(&db)?;
-        Ok(Queue::on(&db))
+        Ok(Queue::on(&Db::open(&config.database, 1)?))
     }
 
     /// On a pool that is there already.

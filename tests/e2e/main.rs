@@ -12,6 +12,7 @@ mod events;
 mod harness;
 mod install;
 mod instance;
+mod layers;
 mod make;
 mod names;
 mod program;

@@ -35,13 +35,18 @@ pub fn status(db: &Db, queue: &mut Queue, as_json: bool) -> Result<(), Failure> 
             "{}",
             json!({
                 "new": depth.new, "delayed": depth.delayed, "in_progress": depth.in_progress, "done": depth.done, "error": depth.error,
-                "oldest_waiting_s": oldest, "paused": paused, "running": running, "server": server.version,
+                "oldest_waiting_s": oldest, "paused": paused, "running": running, "server": server.version, "host": server.host,
                 "global_db": db.global_db(), "udf": functions.present(), "triggers": triggers,
             })
         );
         return Ok(());
     }
-    println!("server       {} (database `{}`)", printable(&server.version), db.global_db());
+    println!(
+        "server       {} at {} (database `{}`)",
+        printable(&server.version),
+        printable(&server.host),
+        db.global_db()
+    );
     println!("functions    {}", functions.describe());
     println!("triggers     {}", if triggers.is_empty() { "none".into() } else { triggers.join(", ") });
     println!(
