@@ -40,7 +40,7 @@ impl Daemon {
     pub fn start_with(change: impl FnOnce(&mut config::Broker, &mut Limits)) -> Daemon {
         let directory = tempfile::tempdir().unwrap();
         let mut config = config::Broker {
-            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], own_port()))],
             socket: Some(directory.path().join("resq.sock")),
             ..config::Broker::default()
         };
@@ -154,4 +154,10 @@ impl Drop for Daemon {
             self.go_away();
         }
     }
+}
+
+/// A free port below those that the system hands out: nobody's connection takes it while the daemon is away.
+fn own_port() -> u16 {
+    let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(|| fastrand::u16(10_000..16_000)).find(free).expect("endless")
 }

@@ -7,7 +7,7 @@ use crate::{instance::Instance, program::wait_until};
 
 #[test]
 fn resqctl_events_prints_the_log_as_a_client_does() {
-    let instance = Instance::ready("look");
+    let instance = Instance::ready("events_look");
     let mut conn = instance.conn();
     assert_eq!(instance.resqctl(["events"]).ok(), "");
     publish(&mut conn, "A", "{ \"n\": 1 }");
