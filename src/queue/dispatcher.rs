@@ -230,14 +230,18 @@ impl Dispatcher {
 
     fn give_back(mut self) {
         let unstarted: Vec<Job> = self.ends.unstarted.try_iter().collect();
+        let mut given = 0;
         for jobs in unstarted.chunk_by(|a, b| a.claim_id == b.claim_id) {
             let ids: Vec<u64> = jobs.iter().map(|job| job.id).collect();
             match self.give_back_claim(jobs[0].claim_id, Some(&ids)) {
-                Ok(()) => log::info!("{} claimed jobs that were not started are back in the queue", ids.len()),
+                Ok(()) => given += ids.len(),
                 Err(error) => {
                     log::warn!("{} claimed jobs come back when the lease ends: {}", ids.len(), told(&error));
                 }
             }
+        }
+        if given > 0 {
+            log::info!("{given} claimed jobs that were not started are back in the queue");
         }
     }
 }

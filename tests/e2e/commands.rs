@@ -27,7 +27,8 @@ fn seed_never_uses_a_name_twice_and_wait_sees_the_end() {
     let resqd = instance.resqd().spawn();
     let waited = instance.resqctl(["wait", "--timeout", "30"]).expect_code(0);
     assert_eq!((waited.stdout.as_str(), waited.stderr.as_str()), ("", ""), "no bar in a pipe");
-    instance.resqctl(["add", "broken", "--type", "no-such-type"]).ok();
+    // Delayed, so that it is still waiting when it begins to be waited for.
+    instance.resqctl(["add", "broken", "--type", "no-such-type", "--delay", "5"]).ok();
     let failed = instance.resqctl(["wait", "--timeout", "30"]).expect_code(1);
     assert!(failed.stderr.contains("1 job ended in error"), "{failed}");
     instance.resqctl(["wait", "--timeout", "30"]).ok();
