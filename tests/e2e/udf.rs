@@ -175,6 +175,14 @@ fn udf_ten_thousand_rows_are_a_few_rings() {
     conn.query_drop("DROP DATABASE rings").unwrap();
 }
 
+struct EndOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn udf_functions_come_and_go_under_load() {
     let rig = Rig::shared();
@@ -188,6 +196,8 @@ fn udf_functions_come_and_go_under_load() {
 
     let done = AtomicBool::new(false);
     let inserted = std::thread::scope(|scope| {
+        // A failure here must end the others, too, or nobody would ever hear of it.
+        let end = EndOnDrop(&done);
         let insert = scope.spawn(|| {
             let mut conn = rig.server.conn();
             let mut inserted = 0;
@@ -207,7 +217,7 @@ fn udf_functions_come_and_go_under_load() {
         for _ in 0..100 {
             rig.register(&sql);
         }
-        done.store(true, Ordering::Relaxed);
+        drop(end);
         insert.join().expect("no INSERT failed")
     });
     assert_eq!(conn.query_first("SELECT COUNT(*) FROM come_and_go.t").unwrap(), Some(inserted));
