@@ -12,6 +12,9 @@ use std::{fmt, net::SocketAddr, path::PathBuf};
 pub use load::{DEFAULT_FILE, Sources, load};
 pub use settings::{Kind, SETTINGS, Setting, taken};
 
+/// The server's own databases: no setting and no resource may be named so, in whatever case.
+pub const SYSTEM_DATABASES: [&str; 5] = ["mysql", "sys", "information_schema", "performance_schema", "ndbinfo"];
+
 /// Settings that cannot be used; the message names where they come from, which one, and what would be right.
 #[derive(Debug)]
 pub struct Invalid(String);

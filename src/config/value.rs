@@ -3,7 +3,7 @@
 
 use std::{fs::File, io::Read, net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr};
 
-use super::{Invalid, Secret, file::refuse_if_shared};
+use super::{Invalid, SYSTEM_DATABASES, Secret, file::refuse_if_shared};
 use crate::{
     text::printable,
     wire::{MAX_STATES, State},
@@ -37,9 +37,8 @@ pub fn secret(text: &str) -> Option<Secret> {
 
 /// A database's name, or the beginning of one, that needs no quotes and is not the server's own.
 pub fn database_name(text: &str, max: usize) -> Option<String> {
-    const SYSTEM: [&str; 5] = ["mysql", "sys", "information_schema", "performance_schema", "ndbinfo"];
     let plain = (1..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    (plain && !SYSTEM.contains(&text.to_ascii_lowercase().as_str())).then(|| text.into())
+    (plain && !SYSTEM_DATABASES.contains(&text.to_ascii_lowercase().as_str())).then(|| text.into())
 }
 
 /// `host`, `host:port` or `[::1]:port`; without a port, MySQL's own.

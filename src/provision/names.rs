@@ -1,10 +1,9 @@
 //! From a resource's name to its database's name. Pure: whether the name is free is for the registry to say.
 
-use crate::db::Server;
+use crate::{config::SYSTEM_DATABASES, db::Server};
 
 /// MySQL's and MariaDB's limit for a database's name, in characters.
 const LONGEST: usize = 64;
-const SYSTEM: &[&str] = &["mysql", "information_schema", "performance_schema", "sys", "ndbinfo"];
 
 /// What of the settings and the server decides a name.
 #[derive(Clone, Debug)]
@@ -38,7 +37,7 @@ impl Naming {
         if self.folds_case {
             db_name.make_ascii_lowercase();
         }
-        if SYSTEM.iter().any(|system| system.eq_ignore_ascii_case(&db_name)) {
+        if SYSTEM_DATABASES.iter().any(|system| system.eq_ignore_ascii_case(&db_name)) {
             return Err(format!(
                 "its database would be `{db_name}`, which is the server's own; choose another res_name or queue.db_prefix"
             ));
