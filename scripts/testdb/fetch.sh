@@ -64,8 +64,9 @@ for part in lib lib64 bin sbin; do
 done
 
 libs=$(cd "$root/usr/lib" && echo *-linux-gnu*)
-loader=$(find "$root/usr/lib" "$root/usr/lib64" -name 'ld-linux*.so.*' 2>/dev/null | head -1)
-[ -n "$loader" ] || loader=$(find /lib64 /lib -maxdepth 1 -name 'ld-linux*.so.*' | head -1)
+# Its own, else the host's; a folder that is not there is none of find's business.
+loader=$({ find "$root/usr/lib" "$root/usr/lib64" -name 'ld-linux*.so.*' 2>/dev/null || true; } | head -1)
+[ -n "$loader" ] || loader=$({ find /lib64/ /lib/ -maxdepth 1 -name 'ld-linux*.so.*' 2>/dev/null || true; } | head -1)
 case $loader in "$root"/*) loader=../${loader#"$root/usr/"} ;; esac
 mkdir -p "$root/usr/ld" # the loader under each program's name, which is the name that ps and the scripts then see
 for program in "$root"/usr/{bin,sbin}/*; do

@@ -163,7 +163,8 @@ impl Running {
     fn wait_for(&mut self, text: &str, output: impl Fn(&Running) -> String) {
         let end = Instant::now() + DEADLINE;
         wait_at_most(DEADLINE * 2, text, || {
-            let ended = !self.is_running(); // before the look: what it printed last counts
+            // Before the look: what it printed last counts.
+            let ended = !self.is_running() && self.stdout.is_finished() && self.stderr.is_finished();
             let found = output(self).contains(text);
             let waiting = !ended && Instant::now() < end;
             assert!(
@@ -251,6 +252,10 @@ impl Capture {
 
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    fn is_finished(&self) -> bool {
+        self.reader.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     fn finish(&mut self) -> String {

@@ -302,7 +302,7 @@ fn udf_server_stops_with_a_full_queue() {
 #[test]
 fn udf_installer_overwrites_nothing_and_sees_an_old_c_library() {
     let rig = Rig::own();
-    let (plugins, library) = (rig.server.plugin_dir(), rig.dir.path().join("library.so"));
+    let (plugins, library) = (rig.server.plugin_dir(), rig.dir.join("library.so"));
     let installed = || -> Vec<String> {
         let names = std::fs::read_dir(&plugins).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.filter(|name| name.starts_with("libresq_udf")).collect()

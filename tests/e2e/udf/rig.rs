@@ -6,7 +6,6 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use mysql::Conn;
 use mysql::prelude::Queryable;
-use tempfile::TempDir;
 
 use super::peer::Peer;
 use crate::program::{Program, wait_until};
@@ -16,7 +15,8 @@ const UDF: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/udf");
 
 pub struct Rig {
     pub server: Server,
-    pub dir: TempDir,
+    /// For sockets and files of the tests; it goes with the server's folder.
+    pub dir: PathBuf,
 }
 
 /// What `resq_stats()` says.
@@ -31,10 +31,10 @@ impl Rig {
     /// On a server of the caller's own, with no peer yet.
     pub fn own() -> Rig {
         build();
-        let rig = Rig {
-            server: Server::with_options(&[]),
-            dir: tempfile::Builder::new().prefix("resq-udf-").tempdir().expect("a temporary folder"),
-        };
+        let server = Server::with_options(&[]);
+        let dir = server.plugin_dir().with_file_name("peers");
+        std::fs::create_dir(&dir).expect("a folder beside the server's");
+        let rig = Rig { server, dir };
         rig.configure(&[0]);
         rig.register(&rig.install());
         rig
@@ -51,7 +51,7 @@ impl Rig {
     }
 
     pub fn peer_path(&self, n: usize) -> PathBuf {
-        self.dir.path().join(format!("peer{n}.sock"))
+        self.dir.join(format!("peer{n}.sock"))
     }
 
     /// A peer on address `n`, connected.
@@ -70,7 +70,7 @@ impl Rig {
 
     pub fn write_settings(&self, text: &str, mode: u32) {
         use std::os::unix::fs::PermissionsExt;
-        let (path, new) = (self.server.plugin_dir().join("resq_udf.conf"), self.dir.path().join("new.conf"));
+        let (path, new) = (self.server.plugin_dir().join("resq_udf.conf"), self.dir.join("new.conf"));
         std::fs::write(&new, text).expect("a file");
         std::fs::set_permissions(&new, std::fs::Permissions::from_mode(mode)).expect("its mode");
         std::fs::copy(&new, &path).expect("the settings");
@@ -97,7 +97,11 @@ impl Rig {
         let mariadb = self.server.kind().starts_with("mariadb");
         for statement in code.split(';').map(str::trim).filter(|text| !text.is_empty()) {
             if mariadb || !statement.starts_with("/*M!") {
-                conn.query_drop(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
+                // MySQL, under load, cannot always write mysql.func (1026); nothing is created then.
+                wait_until(statement, || match conn.query_drop(statement) {
+                    Err(mysql::Error::MySqlError(error)) if error.code == 1026 => false,
+                    result => result.map(|()| true).unwrap_or_else(|error| panic!("{statement}: {error}")),
+                });
             }
         }
     }
