@@ -70,12 +70,14 @@ BEGIN
         SELECT v_head + 1 + (id - v_first), LENGTH(payload), state, payload, at
         FROM res_outbox WHERE id BETWEEN v_first AND p_last;
     ELSE
+      -- What was committed since the count may lie before v_first: left out, it would come after its own transaction's
+      -- later events.
       CREATE TEMPORARY TABLE IF NOT EXISTS res_page
         (n INT UNSIGNED NOT NULL PRIMARY KEY, id BIGINT UNSIGNED NOT NULL) ENGINE = MEMORY;
       DELETE FROM res_page;
       INSERT INTO res_page (n, id)
         SELECT ROW_NUMBER() OVER (ORDER BY id), id
-        FROM (SELECT id FROM res_outbox WHERE id BETWEEN v_first AND p_last ORDER BY id LIMIT v_count) page;
+        FROM (SELECT id FROM res_outbox WHERE id > p_floor AND id <= p_last ORDER BY id LIMIT v_count) page;
       SELECT MAX(id) INTO p_last FROM res_page;
       INSERT INTO res_event (seq, bytes, state, payload, at)
         SELECT v_head + p.n, LENGTH(o.payload), o.state, o.payload, o.at
