@@ -3,6 +3,7 @@
 
 pub mod codes;
 mod nodes;
+mod ready;
 mod server;
 
 use std::{
@@ -17,8 +18,9 @@ use mysql::{Error, prelude::Queryable};
 use r2d2::{ManageConnection, NopErrorHandler, Pool};
 
 pub use codes::{Class, class, code, told};
-use nodes::{LastError, Nodes};
+use nodes::{Current, LastError, Nodes};
 pub(crate) use nodes::{SESSION, SQL_MODE};
+pub use ready::catch_up;
 pub use server::Server;
 
 use crate::{
@@ -41,6 +43,7 @@ pub struct Db {
     global_db: Arc<str>,
     lost: Arc<AtomicBool>,
     last_error: LastError,
+    current: Current,
 }
 
 impl Db {
@@ -48,7 +51,7 @@ impl Db {
     /// logged in to, with what to do next.
     pub fn open(config: &Database, connections: u32) -> Result<Db, Failure> {
         let nodes = Nodes::new(config);
-        let last_error = nodes.last_error();
+        let (last_error, current) = (nodes.last_error(), nodes.current());
         if nodes.connect().is_err() {
             let error = take(&last_error).unwrap_or_else(Error::server_disconnected);
             return Err(unreachable(&nodes.names(), &config.user, &error));
@@ -62,7 +65,7 @@ impl Db {
             .connection_timeout(CONNECT_TIMEOUT)
             .error_handler(Box::new(NopErrorHandler))
             .build_unchecked(nodes);
-        Ok(Db { pool, global_db: config.global_db.as_str().into(), lost: Arc::default(), last_error })
+        Ok(Db { pool, global_db: config.global_db.as_str().into(), lost: Arc::default(), last_error, current })
     }
 
     /// The name of the global database, unquoted.
@@ -96,6 +99,12 @@ impl Db {
         }
     }
 
+    /// Whether `conn` leads to the node that the process is on. One that does not is to be given back between two
+    /// pieces of work: nodes see each other's commits a moment later.
+    pub fn is_current(&self, conn: &Conn) -> bool {
+        conn.is_on(&self.current)
+    }
+
     /// What kept the pool from making a connection, as one that may pass: a password that was changed comes back as
     /// well as a server that was stopped.
     fn pool_error(&self) -> Error {
@@ -126,6 +135,7 @@ impl Link {
     /// [`Class::Lost`] the next call uses a new connection, and whether `op` took effect is not known.
     pub fn run<T>(&mut self, mut op: impl FnMut(&mut mysql::Conn) -> Result<T, Error>) -> Result<T, Error> {
         let mut tries = 0;
+        self.conn.take_if(|conn| !self.db.is_current(conn));
         loop {
             let conn = match &mut self.conn {
                 Some(conn) => conn,
