@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // not every test uses all of the harness
 
+mod accounts;
 mod bed;
 mod claims;
 mod clients;
@@ -15,6 +16,7 @@ mod instance;
 mod layers;
 mod make;
 mod names;
+mod privileges;
 mod program;
 mod protocol;
 mod server;
