@@ -11,8 +11,8 @@ use std::{
 
 use mysql::{Conn, Error, OptsBuilder, prelude::Queryable};
 use r2d2::ManageConnection;
-use r2d2_mysql::MySqlConnectionManager;
 
+use super::tls::Endpoint;
 use crate::config::Database;
 
 /// One known sql_mode, because it decides how literals are read.
@@ -35,7 +35,7 @@ const READY_MYSQL: &str = "SELECT @@global.super_read_only, \
 
 /// The r2d2 manager over one or several hosts: the one that answered last is asked first.
 pub struct Nodes {
-    nodes: Vec<(String, MySqlConnectionManager)>,
+    nodes: Vec<(String, Endpoint)>,
     preferred: AtomicUsize,
     last_error: LastError,
 }
@@ -62,7 +62,7 @@ impl Nodes {
                 Some(path) => path.display().to_string(),
                 None => format!("{host}:{port}"),
             };
-            (name, MySqlConnectionManager::new(opts))
+            (name, Endpoint::new(opts, config))
         };
         let nodes = match config.hosts.as_slice() {
             [] => vec![host(&config.host, config.port)],

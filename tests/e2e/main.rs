@@ -24,4 +24,5 @@ mod setup;
 mod stopping;
 mod templates;
 mod testdb;
+mod tls;
 mod udf;
