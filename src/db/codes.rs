@@ -1,6 +1,8 @@
 //! The one table of what a database error means for who gets it: try the same again, try another connection or
 //! host, or give up. Pure; it never talks to a server.
 
+use std::error::Error as _;
+
 use mysql::Error;
 
 /// What the caller does next.
@@ -72,6 +74,9 @@ pub fn told(error: &Error) -> String {
     match error {
         Error::MySqlError(e) => e.to_string(),
         Error::IoError(e) => e.to_string(),
+        Error::TlsError(e) => e.to_string(),
+        Error::DriverError(e) => e.to_string(),
+        Error::CodecError(e) => e.source().map_or_else(|| e.to_string(), ToString::to_string),
         other => other.to_string(),
     }
 }

@@ -5,6 +5,7 @@ pub mod codes;
 mod nodes;
 mod ready;
 mod server;
+mod tls;
 
 use std::{
     sync::{
@@ -50,6 +51,7 @@ impl Db {
     /// A pool of at most `connections`, opened as they are needed. Fails at once where no host can be reached or
     /// logged in to, with what to do next.
     pub fn open(config: &Database, connections: u32) -> Result<Db, Failure> {
+        tls::check_authority(config)?;
         let nodes = Nodes::new(config);
         let (last_error, current) = (nodes.last_error(), nodes.current());
         if nodes.connect().is_err() {
@@ -190,9 +192,18 @@ pub fn id_list<'a>(ids: impl IntoIterator<Item = &'a u64>) -> String {
 
 /// A failed login or connection, told with what to do next.
 fn unreachable(hosts: &str, user: &str, error: &Error) -> Failure {
+    const LOGIN: &str = "check database.user and database.password (MYSQL_USER, MYSQL_PASSWORD), and database.tls where the \
+                         account requires it";
     let next = match code(error) {
-        1045 | 1698 => "check database.user and database.password (MYSQL_USER, MYSQL_PASSWORD)",
+        // MySQL asks whom it does not know to log in by whatever it has.
+        _ if matches!(error, Error::DriverError(mysql::DriverError::UnknownAuthPlugin(_))) => LOGIN,
+        1045 | 1698 => LOGIN,
         1040 | 1203 | 1226 => "raise the server's max_connections or lower queue.workers",
+        3159 => "this server takes encrypted connections alone: set database.tls (MYSQL_TLS) to required or verify",
+        _ if tls::is_missing(error) => "set TLS up on that server, or database.tls (MYSQL_TLS) to preferred",
+        _ if tls::failed(error) => {
+            "check database.tls, database.tls_ca (MYSQL_TLS, MYSQL_TLS_CA) and that database.host is a name in the server's certificate"
+        }
         _ => {
             "check database.host, database.port or database.socket (MYSQL_HOST, MYSQL_PORT, MYSQL_SOCKET), and that the server runs"
         }

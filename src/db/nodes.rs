@@ -13,9 +13,8 @@ use std::{
 
 use mysql::{Conn, Error, OptsBuilder};
 use r2d2::ManageConnection;
-use r2d2_mysql::MySqlConnectionManager;
 
-use super::{ready, told};
+use super::{ready, tls::Endpoint, told};
 use crate::config::Database;
 
 /// One known sql_mode, because it decides how literals are read.
@@ -31,7 +30,7 @@ pub const SESSION: &[&str] = &[
 
 /// The r2d2 manager over one or several hosts: the one that was connected to last is asked first.
 pub struct Nodes {
-    nodes: Vec<(String, MySqlConnectionManager)>,
+    nodes: Vec<(String, Endpoint)>,
     current: Current,
     last_error: LastError,
 }
@@ -88,7 +87,7 @@ impl Nodes {
                 Some(path) => path.display().to_string(),
                 None => format!("{host}:{port}"),
             };
-            (name, MySqlConnectionManager::new(opts))
+            (name, Endpoint::new(opts, config))
         };
         let nodes = match config.hosts.as_slice() {
             [] => vec![host(&config.host, config.port)],

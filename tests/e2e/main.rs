@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // not every test uses all of the harness
 
+mod accounts;
 mod bed;
 mod claims;
 mod clients;
@@ -16,6 +17,7 @@ mod instance;
 mod layers;
 mod make;
 mod names;
+mod privileges;
 mod program;
 mod protocol;
 mod server;
@@ -23,4 +25,5 @@ mod setup;
 mod stopping;
 mod templates;
 mod testdb;
+mod tls;
 mod udf;
