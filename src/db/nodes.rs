@@ -13,6 +13,7 @@ use mysql::{Conn, Error, OptsBuilder, prelude::Queryable};
 use r2d2::ManageConnection;
 use r2d2_mysql::MySqlConnectionManager;
 
+use super::{leftovers::Leftovers, login::Login};
 use crate::config::Database;
 
 /// One known sql_mode, because it decides how literals are read.
@@ -35,8 +36,11 @@ const READY_MYSQL: &str = "SELECT @@global.super_read_only, \
 
 /// The r2d2 manager over one or several hosts: the one that answered last is asked first.
 pub struct Nodes {
-    nodes: Vec<(String, MySqlConnectionManager)>,
+    nodes: Vec<(String, Login)>,
+    /// Statements are bounded, so that a connection is never asked whether it lives.
+    impatient: bool,
     preferred: AtomicUsize,
+    leftovers: Leftovers,
     last_error: LastError,
 }
 
@@ -44,7 +48,8 @@ pub struct Nodes {
 pub type LastError = Arc<Mutex<Option<Error>>>;
 
 impl Nodes {
-    pub fn new(config: &Database) -> Nodes {
+    /// `answer_within`: how long one answer of the server may take; None: as long as it takes.
+    pub fn new(config: &Database, answer_within: Option<Duration>) -> Nodes {
         let host = |host: &str, port: u16| {
             let opts = OptsBuilder::new()
                 .ip_or_hostname(Some(host))
@@ -54,7 +59,10 @@ impl Nodes {
                 .user(Some(&config.user))
                 .pass(Some(&config.password.0))
                 .tcp_connect_timeout(Some(Duration::from_secs(5)))
+                .read_timeout(answer_within)
+                // A network that swallows everything is noticed within half a minute, however long an answer may take.
                 .tcp_keepalive_time_ms(Some(10_000))
+                .tcp_keepalive_probe_interval_secs(Some(5))
                 .tcp_user_timeout_ms(Some(20_000))
                 .stmt_cache_size(16)
                 .init(SESSION.iter().map(|s| s.to_string()).collect());
@@ -62,13 +70,19 @@ impl Nodes {
                 Some(path) => path.display().to_string(),
                 None => format!("{host}:{port}"),
             };
-            (name, MySqlConnectionManager::new(opts))
+            (name, Login::new(MySqlConnectionManager::new(opts)))
         };
         let nodes = match config.hosts.as_slice() {
             [] => vec![host(&config.host, config.port)],
             hosts => hosts.iter().map(|(name, port)| host(name, *port)).collect(),
         };
-        Nodes { nodes, preferred: AtomicUsize::new(0), last_error: LastError::default() }
+        Nodes {
+            nodes,
+            impatient: answer_within.is_some(),
+            preferred: AtomicUsize::new(0),
+            leftovers: Leftovers::new(),
+            last_error: LastError::default(),
+        }
     }
 
     /// `host:port` of every node, for people.
@@ -108,7 +122,8 @@ impl ManageConnection for Nodes {
         let mut error = None;
         for i in (0..self.nodes.len()).map(|i| (first + i) % self.nodes.len()) {
             match self.nodes[i].1.connect().and_then(|mut conn| self.check_ready(&mut conn).map(|()| conn)) {
-                Ok(conn) => {
+                Ok(mut conn) => {
+                    self.leftovers.end_on(&mut conn);
                     self.preferred.store(i, Ordering::Relaxed);
                     return Ok(conn);
                 }
@@ -126,6 +141,10 @@ impl ManageConnection for Nodes {
 
     /// Asked when a connection comes back, which roles do only when they end: a ping here is rare.
     fn has_broken(&self, conn: &mut Conn) -> bool {
-        conn.ping().is_err()
+        let has_broken = !self.impatient && conn.ping().is_err();
+        if has_broken {
+            self.leftovers.lost(conn);
+        }
+        has_broken
     }
 }

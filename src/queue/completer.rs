@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     bell::Bell,
-    db::{Class, Link, class, told},
+    db::{Class, Link, Trouble, class},
     text::printable,
 };
 
@@ -103,6 +103,7 @@ impl Completer {
     /// hold up no others.
     fn write(&mut self, endings: &[Ending]) -> usize {
         let mut pause = Duration::from_millis(50);
+        let mut trouble = Trouble::default();
         loop {
             let handler = &self.handler;
             let error =
@@ -113,8 +114,7 @@ impl Completer {
             match (class(&error), endings) {
                 (Class::Never, [_, _, ..]) => return endings.chunks(1).map(|one| self.write(one)).sum(),
                 (Class::Never, [one]) if !one.is_refused() => return self.write(&[one.refused(&error)]),
-                (Class::Never, _) => log::error!("an outcome can't be written, trying again: {}", told(&error)),
-                _ => log::debug!("outcomes wait: {}", told(&error)),
+                _ => trouble.tell("outcomes can't be written", &error),
             }
             thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_secs(5));

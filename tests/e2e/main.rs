@@ -9,6 +9,7 @@ mod commands;
 mod crash;
 mod cron;
 mod events;
+mod faults;
 mod harness;
 mod install;
 mod instance;
