@@ -1,6 +1,8 @@
 //! The one table of what a database error means for who gets it: try the same again, try another connection or
 //! host, or give up. Pure; it never talks to a server.
 
+use std::io::{self, ErrorKind};
+
 use mysql::Error;
 
 /// What the caller does next.
@@ -79,10 +81,18 @@ pub fn code(error: &Error) -> u16 {
 pub fn told(error: &Error) -> String {
     match error {
         Error::MySqlError(e) => e.to_string(),
-        // What a read time-out is called depends on the system.
-        Error::IoError(e) if e.kind() == std::io::ErrorKind::WouldBlock => "it does not answer".into(),
-        Error::IoError(e) => e.to_string(),
-        other => other.to_string(),
+        // A read time-out; the system's words for it tell nobody anything.
+        _ if io_error(error).is_some_and(|e| e.kind() == ErrorKind::WouldBlock) => "it does not answer".into(),
+        _ => io_error(error).map_or_else(|| error.to_string(), io::Error::to_string),
+    }
+}
+
+/// The stream's own error, wherever the driver met it.
+fn io_error(error: &Error) -> Option<&io::Error> {
+    match error {
+        Error::IoError(e) => Some(e),
+        Error::CodecError(e) => std::error::Error::source(e)?.downcast_ref(),
+        _ => None,
     }
 }
 

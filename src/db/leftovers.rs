@@ -34,7 +34,7 @@ impl Leftovers {
     pub fn end_on(&self, conn: &mut Conn) {
         for id in std::mem::take(&mut *self.lost.lock().unwrap_or_else(PoisonError::into_inner)) {
             if conn.query_drop(format!("KILL IS_USED_LOCK('{}')", self.mark(id))).is_ok() {
-                log::info!("ended session {id}, which a broken connection had left behind");
+                log::warn!("ended session {id}, which a broken connection had left behind; is the network well?");
             }
         }
         let mark = self.mark(conn.connection_id());

@@ -42,9 +42,10 @@ impl Provisioner {
             Some(templates) => Ok(templates),
             None if job.kind == "default" => Ok(&[]),
             None => {
-                let known: Vec<&str> = self.templates.types.keys().map(String::as_str).collect();
+                let others = self.templates.types.keys().map(String::as_str).filter(|kind| *kind != "default");
+                let known: Vec<&str> = std::iter::once("default").chain(others).collect();
                 Err(JobError::Permanent(format!(
-                    "no templates for res_type {:?}; known: default, {}",
+                    "no templates for res_type {:?}; known: {}",
                     job.kind,
                     known.join(", ")
                 )))

@@ -5,9 +5,9 @@ use std::{fs::File, io::Write};
 
 use crate::{instance::Instance, server::Server};
 
-use super::trial::Setup;
+use super::{trial::Setup, workload::add_jobs};
 
-const MIB: u32 = 700;
+const MIB: u32 = 500;
 /// The system's words and the servers' own.
 const FULL: &str = "No space left on device|is full";
 
@@ -35,7 +35,9 @@ fn disk_of_the_server_is_full() {
     instance.resqctl(["init"]).ok();
     let filler = server.root(1).with_file_name("filler");
     Setup::new(&instance, 1).rounds(|trial| {
+        let mut conn = instance.conn();
         fill(&filler);
+        add_jobs(&mut conn, 3, &mut trial.random);
         trial.wait_for_log(FULL);
         std::fs::remove_file(&filler).expect("the filler");
         FULL

@@ -7,7 +7,7 @@ use std::{
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     thread,
     time::Duration,
@@ -38,8 +38,12 @@ struct State {
 /// A connection that passes.
 struct Open {
     client: TcpStream,
-    cut: Arc<AtomicBool>,
+    end: Arc<AtomicU8>,
 }
+
+/// How a connection ended: not at all, reset, or without a word.
+const CUT: u8 = 1;
+const DEAD: u8 = 2;
 
 impl Relay {
     /// To this port of the loopback.
@@ -62,7 +66,7 @@ impl Relay {
         state.is_cut = true;
         for open in state.open.drain(..) {
             let _ = SockRef::from(&open.client).set_linger(Some(Duration::ZERO));
-            open.cut.store(true, Ordering::Release);
+            open.end.store(CUT, Ordering::Release);
         }
     }
 
@@ -75,6 +79,7 @@ impl Relay {
     /// From now on nothing comes through the connections that there are, and nobody is told. New ones pass.
     pub fn swallow(&self) {
         for open in lock(&self.state).open.drain(..) {
+            open.end.store(DEAD, Ordering::Release);
             SockRef::from(&open.client).attach_filter(&DROP_ALL).expect("a filter");
             // Open for as long as the process: its end would be heard.
             std::mem::forget(open);
@@ -97,23 +102,23 @@ fn pass(client: TcpStream, port: u16, state: &Arc<Mutex<State>>) -> io::Result<(
         return SockRef::from(&client).set_linger(Some(Duration::ZERO));
     }
     let server = TcpStream::connect(("127.0.0.1", port))?;
-    let cut = Arc::<AtomicBool>::default();
+    let end = Arc::<AtomicU8>::default();
     for stream in [&client, &server] {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(LOOK))?;
     }
-    locked.open.push(Open { client: client.try_clone()?, cut: cut.clone() });
+    locked.open.push(Open { client: client.try_clone()?, end: end.clone() });
     for (from, to) in [(client.try_clone()?, server.try_clone()?), (server, client)] {
-        let (state, cut) = (state.clone(), cut.clone());
-        thread::spawn(move || pump(from, to, &state, &cut));
+        let (state, end) = (state.clone(), end.clone());
+        thread::spawn(move || pump(from, to, &state, &end));
     }
     Ok(())
 }
 
 /// Ends with the stream, or when the connection is cut; then the last end to be closed sends the RST.
-fn pump(mut from: TcpStream, mut to: TcpStream, state: &Mutex<State>, cut: &AtomicBool) {
+fn pump(mut from: TcpStream, mut to: TcpStream, state: &Mutex<State>, end: &AtomicU8) {
     let mut piece = vec![0; 16 * 1024];
-    while !cut.load(Ordering::Acquire) {
+    while end.load(Ordering::Acquire) == 0 {
         let n = match from.read(&mut piece) {
             Ok(0) => break,
             Ok(n) => n,
@@ -125,11 +130,14 @@ fn pump(mut from: TcpStream, mut to: TcpStream, state: &Mutex<State>, cut: &Atom
             // A link's own pause, not a test's.
             thread::sleep(delay + Duration::from_secs(1) * n as u32 / bytes_per_s);
         }
-        if to.write_all(&piece[..n]).is_err() {
+        if end.load(Ordering::Acquire) != 0 || to.write_all(&piece[..n]).is_err() {
             break;
         }
     }
-    if !cut.load(Ordering::Acquire) {
-        let _ = to.shutdown(Shutdown::Write);
+    match end.load(Ordering::Acquire) {
+        CUT => {}
+        // Open for as long as the process: its end would be heard.
+        DEAD => std::mem::forget((from, to)),
+        _ => drop(to.shutdown(Shutdown::Write)),
     }
 }

@@ -8,21 +8,10 @@ use crate::{instance::Instance, program::wait_until, server::Server};
 
 use super::{trial::Setup, workload::add_jobs};
 
-/// Few enough to be taken quickly, enough for a trial.
-const MOST: &str = "--max-connections=40";
-
-/// Takes connections until there are no more.
-fn take_all(server: &Server, taken: &mut Vec<Conn>) {
-    while let Ok(conn) = server.try_conn(1) {
-        taken.push(conn);
-    }
-}
-
-/// Ends the sessions of everybody but this one.
-fn kill_others(conn: &mut Conn) {
-    let others = "SELECT ID FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() \
-                  AND COMMAND NOT IN ('Daemon', 'Binlog Dump') AND USER NOT IN ('system user', 'event_scheduler')";
-    for id in conn.query::<u64, _>(others).unwrap() {
+/// Ends the daemon's and the writers' sessions.
+fn end_sessions(conn: &mut Conn, global_db: &str) {
+    let theirs = "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = ? AND ID <> CONNECTION_ID()";
+    for id in conn.exec::<u64, _, _>(theirs, (global_db,)).unwrap() {
         // It may have ended by itself.
         let _ = conn.query_drop(format!("KILL {id}"));
     }
@@ -30,34 +19,33 @@ fn kill_others(conn: &mut Conn) {
 
 #[test]
 fn server_has_no_more_connections() {
-    let server = Server::with_options(&[MOST]);
+    let server = Server::own();
     let instance = Instance::on(&server, "short_conns");
     instance.resqctl(["init"]).ok();
     Setup::new(&instance, 1).rounds(|trial| {
         let mut admin = server.conn();
-        let mut taken = Vec::new();
-        // Whoever is quick gets the places that are free for a moment: again until the daemon has none.
+        // One more than the least that there must be, and one that an administrator has besides.
+        let taken: Vec<Conn> = (0..12).map(|_| server.conn()).collect();
+        admin.query_drop("SET GLOBAL max_connections = 10").unwrap();
         wait_until("the daemon to find no place", || {
-            kill_others(&mut admin);
-            taken.clear();
-            take_all(&server, &mut taken);
+            end_sessions(&mut admin, &instance.global_db);
             trial.log().contains("Too many connections")
         });
         let late = instance.resqd().env("RESQ_SOCKET", "").expect_code(3);
         assert!(late.stderr.contains("raise the server's max_connections"), "{late}");
+        admin.query_drop("SET GLOBAL max_connections = 151").unwrap();
         drop(taken);
         "Too many connections"
     });
 }
 
+/// Below every number that is free in a process that runs: it may open nothing more.
+const NONE: u64 = 10;
+
 /// Sets the soft limit of open files of a process, by the tool that every Linux has.
 fn limit_files(pid: u32, limit: u64) {
     let status = Command::new("prlimit").arg(format!("--pid={pid}")).arg(format!("--nofile={limit}:")).status();
     assert!(status.expect("prlimit runs (util-linux)").success(), "prlimit --nofile={limit}: of {pid}");
-}
-
-fn open_files(pid: u32) -> u64 {
-    std::fs::read_dir(format!("/proc/{pid}/fd")).expect("a process of ours").count() as u64
 }
 
 fn hard_limit(pid: u32) -> u64 {
@@ -72,13 +60,10 @@ fn resqd_has_no_more_descriptors() {
     Setup::new(&instance, 1).rounds(|trial| {
         let pid = trial.pid(0);
         let mut conn = instance.server.conn();
-        let ours = format!("SELECT ID FROM information_schema.PROCESSLIST WHERE DB = '{}'", instance.global_db);
         // None may be opened from here on; those that it has are taken away, until it misses one.
         wait_until("the daemon to miss a descriptor", || {
-            limit_files(pid, 10);
-            for id in conn.query::<u64, _>(&ours).unwrap() {
-                let _ = conn.query_drop(format!("KILL {id}"));
-            }
+            limit_files(pid, NONE);
+            end_sessions(&mut conn, &instance.global_db);
             trial.log().contains("Too many open files")
         });
         limit_files(pid, hard_limit(pid));
@@ -88,6 +73,8 @@ fn resqd_has_no_more_descriptors() {
 
 #[test]
 fn server_has_no_more_descriptors() {
+    // It says so itself where a table is to be made, and takes no new connections.
+    const SHORT: &str = "Too many open files|no connection within";
     let server = Server::own();
     let instance = Instance::on(&server, "short_server_files");
     instance.resqctl(["init"]).ok();
@@ -95,10 +82,10 @@ fn server_has_no_more_descriptors() {
         let pid = server.node(1).pid;
         let before = hard_limit(pid);
         let mut conn = instance.conn();
-        limit_files(pid, open_files(pid));
+        limit_files(pid, NONE);
         add_jobs(&mut conn, 3, &mut trial.random);
-        trial.wait_for_log("Too many open files");
+        trial.wait_for_log(SHORT);
         limit_files(pid, before);
-        "Too many open files"
+        SHORT
     });
 }

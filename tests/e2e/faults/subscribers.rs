@@ -17,7 +17,7 @@ use super::{
 };
 
 const LARGE: usize = 20_000;
-const COUNT: usize = 1_500;
+const COUNT: usize = 3_000;
 /// What a subscriber's queue, the latest events and a page of the log may take, with room for the allocator: half of
 /// what was published.
 const MOST_KIB: u64 = (LARGE * COUNT / 2 / 1024) as u64;
