@@ -27,8 +27,9 @@ const LINGER: Duration = Duration::from_millis(3);
 const PACE: Duration = Duration::from_millis(25);
 /// An error's text is kept up to this many characters; TEXT holds 65,535 bytes.
 const LONGEST_ERROR: usize = 8_000;
-/// Failures told one by one in a second; the rest are counted.
-const TOLD_A_SECOND: u32 = 20;
+/// Failures told one by one in a minute; the rest are counted: where the server is short of something, every job fails.
+const TOLD_A_MINUTE: u32 = 10;
+const MINUTE: Duration = Duration::from_secs(60);
 
 pub struct Completer {
     pub link: Link,
@@ -61,6 +62,7 @@ impl Completer {
             progress.tell(&endings);
         }
         progress.sum_up();
+        progress.end_minute();
     }
 
     /// The next outcome, however long it takes; None: there will be no more. The log is told meanwhile.
@@ -127,6 +129,8 @@ impl Completer {
 struct Progress {
     /// When the first outcome of this line came in; None: nothing to tell.
     since: Option<Instant>,
+    /// The minute that `failures` are counted in.
+    minute: Option<Instant>,
     failures: u32,
     /// Done, to be tried again, in error.
     counts: [u64; 3],
@@ -135,11 +139,17 @@ struct Progress {
 
 impl Progress {
     fn due(&self) -> Option<Instant> {
-        self.since.map(|since| since + Duration::from_secs(1))
+        let line = self.since.map(|since| since + Duration::from_secs(1));
+        let minute = self.minute.filter(|_| self.failures > TOLD_A_MINUTE).map(|minute| minute + MINUTE);
+        [line, minute].into_iter().flatten().min()
     }
 
     fn tell(&mut self, endings: &[Ending]) {
         self.since.get_or_insert_with(Instant::now);
+        if self.minute.is_none_or(|minute| minute.elapsed() >= MINUTE) {
+            self.end_minute();
+            self.minute = Some(Instant::now());
+        }
         for Ending { outcome, next } in endings {
             let (kind, what) = match next {
                 Next::Done => (0, "is done"),
@@ -149,7 +159,7 @@ impl Progress {
             self.counts[kind] += 1;
             if let Ended::Failed { error: text, .. } | Ended::Interrupted { why: text } = &outcome.ended {
                 self.failures += 1;
-                if self.failures <= TOLD_A_SECOND {
+                if self.failures <= TOLD_A_MINUTE {
                     let (job, name, text) = (&outcome.job, printable(&outcome.job.name), printable(text));
                     log::warn!("job {} `{name}` {what}, attempt {}: {text}", job.id, job.attempt);
                 }
@@ -160,12 +170,22 @@ impl Progress {
         }
     }
 
+    fn end_minute(&mut self) {
+        if self.failures > TOLD_A_MINUTE {
+            log::warn!(
+                "and {} more failures within a minute; `resqctl list` shows them",
+                self.failures - TOLD_A_MINUTE
+            );
+        }
+        (self.minute, self.failures) = (None, 0);
+    }
+
     fn sum_up(&mut self) {
+        if self.minute.is_some_and(|minute| minute.elapsed() >= MINUTE) {
+            self.end_minute();
+        }
         if self.since.take().is_none() {
             return;
-        }
-        if self.failures > TOLD_A_SECOND {
-            log::warn!("and {} more failures; `resqctl list` shows them", self.failures - TOLD_A_SECOND);
         }
         let [done, retry, error] = self.counts;
         self.done_before += done;
@@ -173,6 +193,6 @@ impl Progress {
             "progress: {done} done, {retry} to be tried again, {error} in error; {} done since the start",
             self.done_before
         );
-        (self.failures, self.counts) = (0, [0; 3]);
+        self.counts = [0; 3];
     }
 }

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     sync::atomic::{AtomicU64, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use fastrand::Rng;
@@ -136,7 +136,13 @@ impl<'a> Trial<'a> {
 
     /// Waits until a daemon says so, in this round; `|` parts what will do.
     pub fn wait_for_log(&self, texts: &str) {
-        wait_at_most(PATIENCE, texts, || check::says(&self.log(), texts));
+        let end = Instant::now() + PATIENCE;
+        wait_at_most(PATIENCE * 2, texts, || {
+            let log = self.log();
+            let found = check::says(&log, texts);
+            assert!(found || Instant::now() < end, "nothing says {texts:?}:\n{log}");
+            found
+        });
     }
 
     /// The process number of daemon `n`, from 0.
