@@ -4,6 +4,7 @@
 //! the other modules name the faults. The seed is printed; `RESQ_SEED` repeats it.
 
 mod check;
+mod cluster;
 mod disk;
 mod hangs;
 mod listener;

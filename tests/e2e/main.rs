@@ -17,6 +17,7 @@ mod layers;
 mod make;
 mod names;
 mod program;
+mod promises;
 mod protocol;
 mod server;
 mod setup;
