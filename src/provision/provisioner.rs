@@ -18,6 +18,7 @@ use crate::{
 /// Server errors that no further attempt can mend, in a template that was checked before: syntax, empty statement.
 const HOPELESS: &[u16] = &[1064, 1065, 1149];
 const DATABASE_EXISTS: u16 = 1007;
+const NO_SUCH_DATABASE: u16 = 1008;
 
 pub struct Provisioner {
     templates: Templates,
@@ -81,6 +82,15 @@ impl Provisioner {
     }
 }
 
+/// Drops what an earlier attempt left, which was seen a moment ago.
+fn drop_earlier(conn: &mut Conn, db_name: &str) -> Result<(), JobError> {
+    conn.query_drop(format!("DROP DATABASE {}", ident(db_name))).map_err(|error| match code(&error) {
+        // The server has no file descriptor left to look with (MariaDB).
+        NO_SUCH_DATABASE => JobError::Interrupted(told(&error)),
+        _ => error.into(),
+    })
+}
+
 /// Why a build stopped.
 enum Broken {
     /// CREATE DATABASE found one that was not there at the look: somebody else's, not to be dropped.
@@ -126,9 +136,7 @@ impl Handler for Provisioner {
         let global_db = &self.naming.global_db;
         match verdict {
             Verdict::Build => {}
-            Verdict::DropAndBuild => {
-                session.conn()?.query_drop(format!("DROP DATABASE IF EXISTS {}", ident(&db_name)))?
-            }
+            Verdict::DropAndBuild => drop_earlier(session.conn()?, &db_name)?,
             Verdict::Refuse(why) => {
                 registry::forget(session.conn()?, global_db, &db_name, job)?;
                 return Err(JobError::Permanent(why));

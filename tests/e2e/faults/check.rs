@@ -1,7 +1,10 @@
 //! What must hold when a fault is over: every job finished, exactly once; every client has exactly the committed
 //! events, in order; the daemons' logs are short.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use mysql::{Conn, prelude::Queryable};
 
@@ -16,16 +19,18 @@ use super::{
 /// Warnings and errors in the log of one fault.
 const MOST_LINES: usize = 20;
 
-/// Waits until nothing is new, in progress, unnumbered or untold.
-pub fn wait_until_finished(conn: &mut Conn, listeners: &[Listener]) {
-    let open = "SELECT (SELECT COUNT(*) FROM res_queue WHERE status IN ('new', 'in_progress')) + \
-                       (SELECT COUNT(*) FROM res_outbox)";
-    wait_at_most(PATIENCE, "every job to be finished and every event to be numbered", || {
-        conn.query_first::<u64, _>(open).unwrap() == Some(0)
-    });
-    let head: u64 = conn.query_first("SELECT head_seq FROM res_log").unwrap().unwrap();
-    wait_at_most(PATIENCE, "every client to hear everything", || {
-        listeners.iter().all(|listener| listener.last_seq() >= head)
+/// Waits until nothing is new, in progress, unnumbered or untold; `log` is for people, if it never comes to that.
+pub fn wait_until_finished(conn: &mut Conn, listeners: &[Listener], log: impl Fn() -> String) {
+    let end = Instant::now() + PATIENCE;
+    let open = "SELECT (SELECT COUNT(*) FROM res_queue WHERE status IN ('new', 'in_progress')), \
+                       (SELECT COUNT(*) FROM res_outbox), (SELECT head_seq FROM res_log)";
+    wait_at_most(PATIENCE * 2, "the end", || {
+        let (jobs, events, head): (u64, u64, u64) = conn.query_first(open).unwrap().unwrap();
+        let told: Vec<u64> = listeners.iter().map(Listener::last_seq).collect();
+        let is_finished = jobs == 0 && events == 0 && told.iter().all(|seq| *seq >= head);
+        let late = Instant::now() >= end;
+        assert!(is_finished || !late, "{jobs} jobs, {events} events unnumbered, {told:?} of {head} told\n{}", log());
+        is_finished
     });
 }
 

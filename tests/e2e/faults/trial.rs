@@ -113,7 +113,7 @@ impl<'a> Trial<'a> {
         });
         self.listeners[1].resume(self.instance);
         let mut conn = self.instance.conn();
-        check::wait_until_finished(&mut conn, &self.listeners);
+        check::wait_until_finished(&mut conn, &self.listeners, || self.log());
         check::jobs(self.instance, &mut conn);
         for listener in &self.listeners {
             check::events(&mut conn, listener);
