@@ -9,7 +9,7 @@ use mysql::{Conn, Error, prelude::Queryable};
 
 use crate::{
     config::Config,
-    db::{Db, Server, code, told},
+    db::{ANSWER, Db, Server, code, told},
     journal,
     provision::{Templates, init},
 };
@@ -100,7 +100,7 @@ pub fn triggers(conn: &mut Conn) -> Result<Vec<String>, Error> {
 pub fn examine(config: &Config) -> Vec<Check> {
     let mut checks = Vec::new();
     let mut add = |name, verdict| checks.push(Check { name, verdict });
-    let db = match Db::open(&config.database, 2) {
+    let db = match Db::open_within(&config.database, 2, Some(ANSWER)) {
         Ok(db) => db,
         Err(failure) => {
             add("login", bad(failure.message, "then run this again"));

@@ -2,10 +2,13 @@
 //! what an error means. Knows no table of ours; all SQL of the queue and the log lives in their store files.
 
 pub mod codes;
+mod leftovers;
+mod login;
 mod nodes;
 mod ready;
 mod server;
 mod tls;
+mod trouble;
 
 use std::{
     sync::{
@@ -23,6 +26,7 @@ use nodes::{Current, LastError, Nodes};
 pub(crate) use nodes::{SESSION, SQL_MODE};
 pub use ready::catch_up;
 pub use server::Server;
+pub use trouble::Trouble;
 
 use crate::{
     config::Database,
@@ -34,6 +38,8 @@ pub type Conn = r2d2::PooledConnection<Nodes>;
 
 /// How long one try to get a connection lasts before its caller hears that the server is lost.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a short statement may take where somebody waits for it: longer than any wait for a lock in [`SESSION`].
+pub const ANSWER: Duration = Duration::from_secs(90);
 /// How often a statement is tried again that lost a race for locks.
 const TRIES: u32 = 20;
 
@@ -51,8 +57,14 @@ impl Db {
     /// A pool of at most `connections`, opened as they are needed. Fails at once where no host can be reached or
     /// logged in to, with what to do next.
     pub fn open(config: &Database, connections: u32) -> Result<Db, Failure> {
+        Db::open_within(config, connections, None)
+    }
+
+    /// The same, where each answer to a statement has to come `within` a time; for programs that run short statements
+    /// and end with the first error.
+    pub fn open_within(config: &Database, connections: u32, within: Option<Duration>) -> Result<Db, Failure> {
         tls::check_authority(config)?;
-        let nodes = Nodes::new(config);
+        let nodes = Nodes::new(config, within);
         let (last_error, current) = (nodes.last_error(), nodes.current());
         if nodes.connect().is_err() {
             let error = take(&last_error).unwrap_or_else(Error::server_disconnected);
