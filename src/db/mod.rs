@@ -3,6 +3,7 @@
 
 pub mod codes;
 mod nodes;
+mod ready;
 mod server;
 mod tls;
 
@@ -18,8 +19,9 @@ use mysql::{Error, prelude::Queryable};
 use r2d2::{ManageConnection, NopErrorHandler, Pool};
 
 pub use codes::{Class, class, code, told};
-use nodes::{LastError, Nodes};
+use nodes::{Current, LastError, Nodes};
 pub(crate) use nodes::{SESSION, SQL_MODE};
+pub use ready::catch_up;
 pub use server::Server;
 
 use crate::{
@@ -42,6 +44,7 @@ pub struct Db {
     global_db: Arc<str>,
     lost: Arc<AtomicBool>,
     last_error: LastError,
+    current: Current,
 }
 
 impl Db {
@@ -50,7 +53,7 @@ impl Db {
     pub fn open(config: &Database, connections: u32) -> Result<Db, Failure> {
         tls::check_authority(config)?;
         let nodes = Nodes::new(config);
-        let last_error = nodes.last_error();
+        let (last_error, current) = (nodes.last_error(), nodes.current());
         if nodes.connect().is_err() {
             let error = take(&last_error).unwrap_or_else(Error::server_disconnected);
             return Err(unreachable(&nodes.names(), &config.user, &error));
@@ -64,7 +67,7 @@ impl Db {
             .connection_timeout(CONNECT_TIMEOUT)
             .error_handler(Box::new(NopErrorHandler))
             .build_unchecked(nodes);
-        Ok(Db { pool, global_db: config.global_db.as_str().into(), lost: Arc::default(), last_error })
+        Ok(Db { pool, global_db: config.global_db.as_str().into(), lost: Arc::default(), last_error, current })
     }
 
     /// The name of the global database, unquoted.
@@ -98,6 +101,12 @@ impl Db {
         }
     }
 
+    /// Whether `conn` leads to the node that the process is on. One that does not is to be given back between two
+    /// pieces of work: nodes see each other's commits a moment later.
+    pub fn is_current(&self, conn: &Conn) -> bool {
+        conn.is_on(&self.current)
+    }
+
     /// What kept the pool from making a connection, as one that may pass: a password that was changed comes back as
     /// well as a server that was stopped.
     fn pool_error(&self) -> Error {
@@ -128,6 +137,7 @@ impl Link {
     /// [`Class::Lost`] the next call uses a new connection, and whether `op` took effect is not known.
     pub fn run<T>(&mut self, mut op: impl FnMut(&mut mysql::Conn) -> Result<T, Error>) -> Result<T, Error> {
         let mut tries = 0;
+        self.conn.take_if(|conn| !self.db.is_current(conn));
         loop {
             let conn = match &mut self.conn {
                 Some(conn) => conn,

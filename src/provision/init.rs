@@ -26,7 +26,7 @@ const TRIES: u32 = 60;
 /// The file whose procedure applications may hold EXECUTE on.
 const PUBLISH: &str = "init_tables/045_publish.sql";
 
-/// Runs every step. Several at once, from several machines, wait for each other.
+/// Runs every step. Several at once, from several machines, wait for each other, on one node of a cluster.
 pub fn init(db: &Db, server: &Server, templates: &Templates) -> Result<(), Failure> {
     check_server(server)?;
     let mut conn = db.any()?;

@@ -6,6 +6,7 @@ mod accounts;
 mod bed;
 mod claims;
 mod clients;
+mod cluster;
 mod commands;
 mod crash;
 mod cron;
