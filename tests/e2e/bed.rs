@@ -3,7 +3,7 @@
 
 use mysql::{Conn, Opts, OptsBuilder, prelude::Queryable};
 use resq::{
-    config::{Config, Database, Queue, Secret},
+    config::{Config, Database, Queue, Secret, Tls},
     db::{Db, Server as Facts},
     provision::{Templates, init},
 };
@@ -29,6 +29,8 @@ impl Bed {
             user: account.user,
             password: Secret(account.password),
             global_db,
+            // For who reads along on the way, and for comparison with bare connections.
+            tls: Tls::Off,
             ..Database::default()
         };
         let config = Config { database, ..Config::default() };
