@@ -23,9 +23,10 @@ GRANT SELECT, INSERT, UPDATE, DELETE, ALTER, INDEX, REFERENCES, CREATE VIEW, SHO
 -- With several database.hosts that are a MySQL group: which of its nodes are online. (MariaDB skips this comment.)
 /*!80000 GRANT SELECT ON performance_schema.replication_group_members TO 'resq'@'%' */;
 
--- With the binary log on, as it is on MySQL unless switched off, a trigger may be created by administrators alone
--- (error 1419), and `init` and templates with triggers or functions create some. Either let everybody do it who has
--- the privilege TRIGGER (on MariaDB GLOBAL for PERSIST, and the same in its settings file):
+-- With the binary log on, as it is on MySQL unless switched off, and on Galera in any case, a trigger may be created by
+-- administrators alone (error 1419), and `init` and templates with triggers or functions create some. Either let
+-- everybody do it who has the privilege TRIGGER (on MariaDB GLOBAL for PERSIST, and the same in its settings file; in
+-- a cluster on every node):
 --
 --   SET PERSIST log_bin_trust_function_creators = 1;
 --
