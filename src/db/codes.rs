@@ -1,7 +1,10 @@
 //! The one table of what a database error means for who gets it: try the same again, try another connection or
 //! host, or give up. Pure; it never talks to a server.
 
-use std::io::{self, ErrorKind};
+use std::{
+    error::Error as _,
+    io::{self, ErrorKind},
+};
 
 use mysql::Error;
 
@@ -89,7 +92,11 @@ pub fn told(error: &Error) -> String {
         Error::MySqlError(e) => e.to_string(),
         // A read time-out; the system's words for it tell nobody anything.
         _ if io_error(error).is_some_and(|e| e.kind() == ErrorKind::WouldBlock) => "it does not answer".into(),
-        _ => io_error(error).map_or_else(|| error.to_string(), io::Error::to_string),
+        Error::IoError(e) => e.to_string(),
+        Error::TlsError(e) => e.to_string(),
+        Error::DriverError(e) => e.to_string(),
+        Error::CodecError(e) => e.source().map_or_else(|| e.to_string(), ToString::to_string),
+        other => other.to_string(),
     }
 }
 
@@ -97,7 +104,7 @@ pub fn told(error: &Error) -> String {
 fn io_error(error: &Error) -> Option<&io::Error> {
     match error {
         Error::IoError(e) => Some(e),
-        Error::CodecError(e) => std::error::Error::source(e)?.downcast_ref(),
+        Error::CodecError(e) => e.source()?.downcast_ref(),
         _ => None,
     }
 }

@@ -14,8 +14,8 @@ use std::{
 };
 
 use mysql::{Conn, Error};
-use r2d2::ManageConnection;
-use r2d2_mysql::MySqlConnectionManager;
+
+use super::tls::Endpoint;
 
 /// How long a server may take to let somebody in, session and all.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,13 +24,13 @@ const MOST_UNANSWERED: usize = 8;
 
 /// The way into one server.
 pub struct Login {
-    server: Arc<MySqlConnectionManager>,
+    server: Arc<Endpoint>,
     unanswered: Arc<AtomicUsize>,
     patience: Duration,
 }
 
 impl Login {
-    pub fn new(server: MySqlConnectionManager) -> Login {
+    pub fn new(server: Endpoint) -> Login {
         Login { server: Arc::new(server), unanswered: Arc::default(), patience: PATIENCE }
     }
 
@@ -65,6 +65,7 @@ fn timed_out(text: String) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Config, Database, Tls};
     use mysql::OptsBuilder;
     use std::{net::TcpListener, time::Instant};
 
@@ -76,7 +77,10 @@ mod tests {
             .tcp_port(hung.local_addr().unwrap().port())
             .prefer_socket(false);
         let patience = Duration::from_millis(20);
-        let login = Login { patience, ..Login::new(MySqlConnectionManager::new(opts)) };
+        let login = Login {
+            patience,
+            ..Login::new(Endpoint::new(opts, &Database { tls: Tls::Off, ..Config::default().database }))
+        };
         for _ in 0..MOST_UNANSWERED {
             let error = login.connect().unwrap_err().to_string();
             assert!(error.contains("no login within 0.02 s"), "{error}");

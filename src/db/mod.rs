@@ -5,7 +5,9 @@ pub mod codes;
 mod leftovers;
 mod login;
 mod nodes;
+mod ready;
 mod server;
+mod tls;
 mod trouble;
 
 use std::{
@@ -20,8 +22,9 @@ use mysql::{Error, prelude::Queryable};
 use r2d2::{ManageConnection, NopErrorHandler, Pool};
 
 pub use codes::{Class, class, code, is_missing, told};
-use nodes::{LastError, Nodes};
+use nodes::{Current, LastError, Nodes};
 pub(crate) use nodes::{SESSION, SQL_MODE};
+pub use ready::catch_up;
 pub use server::Server;
 pub use trouble::Trouble;
 
@@ -47,6 +50,7 @@ pub struct Db {
     global_db: Arc<str>,
     lost: Arc<AtomicBool>,
     last_error: LastError,
+    current: Current,
 }
 
 impl Db {
@@ -59,8 +63,9 @@ impl Db {
     /// The same, where each answer to a statement has to come `within` a time; for programs that run short statements
     /// and end with the first error.
     pub fn open_within(config: &Database, connections: u32, within: Option<Duration>) -> Result<Db, Failure> {
+        tls::check_authority(config)?;
         let nodes = Nodes::new(config, within);
-        let last_error = nodes.last_error();
+        let (last_error, current) = (nodes.last_error(), nodes.current());
         if nodes.connect().is_err() {
             let error = take(&last_error).unwrap_or_else(Error::server_disconnected);
             return Err(unreachable(&nodes.names(), &config.user, &error));
@@ -74,7 +79,7 @@ impl Db {
             .connection_timeout(CONNECT_TIMEOUT)
             .error_handler(Box::new(NopErrorHandler))
             .build_unchecked(nodes);
-        Ok(Db { pool, global_db: config.global_db.as_str().into(), lost: Arc::default(), last_error })
+        Ok(Db { pool, global_db: config.global_db.as_str().into(), lost: Arc::default(), last_error, current })
     }
 
     /// The name of the global database, unquoted.
@@ -108,6 +113,12 @@ impl Db {
         }
     }
 
+    /// Whether `conn` leads to the node that the process is on. One that does not is to be given back between two
+    /// pieces of work: nodes see each other's commits a moment later.
+    pub fn is_current(&self, conn: &Conn) -> bool {
+        conn.is_on(&self.current)
+    }
+
     /// What kept the pool from making a connection, as one that may pass: a password that was changed comes back as
     /// well as a server that was stopped.
     fn pool_error(&self) -> Error {
@@ -138,6 +149,7 @@ impl Link {
     /// [`Class::Lost`] the next call uses a new connection, and whether `op` took effect is not known.
     pub fn run<T>(&mut self, mut op: impl FnMut(&mut mysql::Conn) -> Result<T, Error>) -> Result<T, Error> {
         let mut tries = 0;
+        self.conn.take_if(|conn| !self.db.is_current(conn));
         loop {
             let conn = match &mut self.conn {
                 Some(conn) => conn,
@@ -192,9 +204,18 @@ pub fn id_list<'a>(ids: impl IntoIterator<Item = &'a u64>) -> String {
 
 /// A failed login or connection, told with what to do next.
 fn unreachable(hosts: &str, user: &str, error: &Error) -> Failure {
+    const LOGIN: &str = "check database.user and database.password (MYSQL_USER, MYSQL_PASSWORD), and database.tls where the \
+                         account requires it";
     let next = match code(error) {
-        1045 | 1698 => "check database.user and database.password (MYSQL_USER, MYSQL_PASSWORD)",
+        // MySQL asks whom it does not know to log in by whatever it has.
+        _ if matches!(error, Error::DriverError(mysql::DriverError::UnknownAuthPlugin(_))) => LOGIN,
+        1045 | 1698 => LOGIN,
         1040 | 1203 | 1226 => "raise the server's max_connections or lower queue.workers",
+        3159 => "this server takes encrypted connections alone: set database.tls (MYSQL_TLS) to required or verify",
+        _ if tls::is_missing(error) => "set TLS up on that server, or database.tls (MYSQL_TLS) to preferred",
+        _ if tls::failed(error) => {
+            "check database.tls, database.tls_ca (MYSQL_TLS, MYSQL_TLS_CA) and that database.host is a name in the server's certificate"
+        }
         _ => {
             "check database.host, database.port or database.socket (MYSQL_HOST, MYSQL_PORT, MYSQL_SOCKET), and that the server runs"
         }

@@ -2,9 +2,11 @@
 
 #![allow(dead_code)] // not every test uses all of the harness
 
+mod accounts;
 mod bed;
 mod claims;
 mod clients;
+mod cluster;
 mod commands;
 mod crash;
 mod cron;
@@ -16,6 +18,7 @@ mod instance;
 mod layers;
 mod make;
 mod names;
+mod privileges;
 mod program;
 mod promises;
 mod protocol;
@@ -24,4 +27,5 @@ mod setup;
 mod stopping;
 mod templates;
 mod testdb;
+mod tls;
 mod udf;

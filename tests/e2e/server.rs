@@ -155,6 +155,15 @@ impl Server {
         Ok(conn)
     }
 
+    /// Lets everybody create triggers who has the privilege, as `scripts/grants.sql` says: with a binary log only
+    /// administrators may.
+    pub fn trust_creators_of_triggers(&self, n: usize) {
+        let mut conn = self.conn_to(n);
+        if conn.query_first("SELECT @@log_bin").unwrap() == Some(true) {
+            conn.query_drop("SET GLOBAL log_bin_trust_function_creators = 1").unwrap();
+        }
+    }
+
     /// Ends node `n` as a crash does.
     pub fn kill9(&self, n: usize) {
         let pid = self.node(n).pid;
