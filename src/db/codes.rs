@@ -72,6 +72,12 @@ pub fn class(error: &Error) -> Class {
     }
 }
 
+/// Whether the server does not find a table, which of our own says nothing but that it could not look: MariaDB answers
+/// so (1017, 1146, 1932, 1049 for a database) where it has no file descriptor left to open it.
+pub fn is_missing(error: &Error) -> bool {
+    matches!(code(error), 1017 | 1049 | 1146 | 1932)
+}
+
 /// The server's error number, 0 where the error is the driver's own.
 pub fn code(error: &Error) -> u16 {
     match error {

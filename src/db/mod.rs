@@ -21,7 +21,7 @@ use std::{
 use mysql::{Error, prelude::Queryable};
 use r2d2::{ManageConnection, NopErrorHandler, Pool};
 
-pub use codes::{Class, class, code, told};
+pub use codes::{Class, class, code, is_missing, told};
 use nodes::{Current, LastError, Nodes};
 pub(crate) use nodes::{SESSION, SQL_MODE};
 pub use ready::catch_up;

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use mysql::{Conn, Error, OptsBuilder};
+use mysql::{Conn, Error, OptsBuilder, prelude::Queryable};
 use r2d2::ManageConnection;
 
 use super::{leftovers::Leftovers, login::Login, ready, tls::Endpoint, told};
@@ -160,9 +160,11 @@ impl ManageConnection for Nodes {
         conn.ping()
     }
 
-    /// Asked when a connection comes back, which roles do only when they end: a ping here is rare.
+    /// Asked when a connection comes back, which is rare: roles keep theirs until it breaks or they end.
     fn has_broken(&self, conn: &mut NodeConn) -> bool {
-        let has_broken = !self.impatient && conn.ping().is_err();
+        // Not a ping: a server that turned read-only refuses a statement in the middle of a transaction, and whoever
+        // gets the connection next would go on inside it and never commit.
+        let has_broken = !self.impatient && conn.query_drop("ROLLBACK").is_err();
         if has_broken {
             self.leftovers.lost(conn);
         }

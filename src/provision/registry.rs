@@ -4,7 +4,7 @@
 use mysql::{Conn, Error, prelude::Queryable};
 
 use crate::{
-    db::{code, id_list, ident, literal, run_script, told},
+    db::{code, id_list, ident, is_missing, literal, run_script, told},
     queue::{Job, JobError},
 };
 
@@ -140,7 +140,7 @@ pub fn lock_and_look(
     job: &Job,
 ) -> Result<(Option<Registered>, bool), JobError> {
     let look = look(global_db, db_name, job.id);
-    let (mut locked, mut found) = query_both(conn, db_name, 0, &look)?;
+    let (mut locked, mut found) = query_both(conn, db_name, 0, &look).map_err(not_seen)?;
     if locked != Some(1) {
         check_claim(&found, job)?;
         match conn.query_drop(format!("KILL IS_USED_LOCK({})", lock_name(db_name))) {
@@ -150,13 +150,18 @@ pub fn lock_and_look(
             }
             _ => log::warn!("ended a stale attempt that still held `{db_name}`"),
         }
-        (locked, found) = query_both(conn, db_name, LOCK_WAIT_S, &look)?;
+        (locked, found) = query_both(conn, db_name, LOCK_WAIT_S, &look).map_err(not_seen)?;
     }
     if locked != Some(1) {
         return Err(JobError::Interrupted(format!("another attempt still holds `{db_name}`")));
     }
     check_claim(&found, job)?;
     Ok((found.registered(), found.exists))
+}
+
+/// A job is not to blame where the registry itself is not found.
+fn not_seen(error: Error) -> JobError {
+    if is_missing(&error) { JobError::Interrupted(told(&error)) } else { error.into() }
 }
 
 /// Takes the lock for the database of a job that is not in progress, to drop it. Err: somebody is at work on it.

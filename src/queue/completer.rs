@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     bell::Bell,
-    db::{Class, Link, Trouble, class, code},
+    db::{Class, Link, Trouble, class, is_missing},
     text::printable,
 };
 
@@ -30,9 +30,6 @@ const LONGEST_ERROR: usize = 8_000;
 /// Failures told one by one in a minute; the rest are counted: where the server is short of something, every job fails.
 const TOLD_A_MINUTE: u32 = 10;
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// A database or table that is not there: MariaDB 10.5 says so where it has no file descriptor left to open it.
-const NO_TABLE: &[u16] = &[1049, 1146];
 
 pub struct Completer {
     pub link: Link,
@@ -117,7 +114,7 @@ impl Completer {
                     Err(error) => error,
                 };
             // A table that the server does not find is not what an outcome is to blame for.
-            let class = if NO_TABLE.contains(&code(&error)) { Class::Again } else { class(&error) };
+            let class = if is_missing(&error) { Class::Again } else { class(&error) };
             match (class, endings) {
                 (Class::Never, [_, _, ..]) => return endings.chunks(1).map(|one| self.write(one)).sum(),
                 (Class::Never, [one]) if !one.is_refused() => return self.write(&[one.refused(&error)]),

@@ -37,3 +37,15 @@ fn a_claim_whose_commit_got_no_answer_is_given_back_and_taken_again() {
 fn outcomes_whose_commit_got_no_answer_are_recorded_once() {
     lose("lost_outcome", "SET status = 'done'");
 }
+
+#[test]
+fn a_connection_that_comes_back_inside_a_transaction_is_rolled_back() {
+    let bed = Bed::new(Server::shared(), "left_open");
+    let mut conn = bed.db.global().unwrap();
+    conn.query_drop("START TRANSACTION").unwrap();
+    conn.query_drop("INSERT INTO res_queue (res_name) VALUES ('a')").unwrap();
+    drop(conn);
+    // The only one that there is: the same.
+    let mut conn = bed.db.global().unwrap();
+    assert_eq!(conn.query_first("SELECT COUNT(*) FROM res_queue").unwrap(), Some(0));
+}

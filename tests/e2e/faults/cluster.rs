@@ -1,7 +1,9 @@
 //! One node of a cluster dies: the daemon goes on at another (`database.hosts`). On a single server there is nothing
 //! to test, and this is said.
 
-use crate::{instance::Instance, server::Server};
+use mysql::prelude::Queryable;
+
+use crate::{instance::Instance, program::wait_until, server::Server};
 
 use super::trial::Setup;
 
@@ -14,6 +16,10 @@ fn node_of_a_cluster_is_killed() {
     let server = Server::own();
     let instance = Instance::on(&server, "node_killed");
     instance.resqctl(["init"]).ok();
+    let made = format!("SELECT value FROM `{}`.res_meta WHERE name = 'schema_version'", instance.global_db);
+    wait_until("the tables at the second node", || {
+        server.conn_to(2).query_first::<String, _>(&made).is_ok_and(|version| version.is_some())
+    });
     // The applications are at the first node, the daemon prefers the second.
     let hosts: Vec<String> = [2, 1, 3].map(|n| format!("127.0.0.1:{}", server.node(n).port)).to_vec();
     let daemon_env = vec![("RESQ_DB_HOSTS", hosts.join(","))];

@@ -9,7 +9,11 @@ use resq::{
     failure::{Exit, Failure},
 };
 
-use crate::{instance::Instance, program::signal, server::Server};
+use crate::{
+    instance::Instance,
+    program::{signal, wait_until},
+    server::Server,
+};
 
 #[test]
 fn programs_give_up_a_server_that_hangs() {
@@ -30,7 +34,8 @@ fn programs_give_up_a_server_that_hangs() {
         assert!((finished.stderr + &finished.stdout).contains("it does not answer"));
     }
     signal(pid, "CONT");
-    instance.resqctl(["status"]).ok();
+    // Its cluster may have put it out meanwhile.
+    wait_until("the server to serve", || instance.resqctl(["status"]).run().code() == Some(0));
 }
 
 #[test]

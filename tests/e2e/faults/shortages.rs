@@ -73,8 +73,8 @@ fn resqd_has_no_more_descriptors() {
 
 #[test]
 fn server_has_no_more_descriptors() {
-    // It says so itself where a table is to be made, and takes no new connections; MariaDB 10.5 says that there is no
-    // such table.
+    // It says so itself where a table is to be made, and takes no new connections; or MariaDB says that there
+    // is no such table.
     const SHORT: &str = "Too many open files|no connection within|the queue can't be read";
     let server = Server::own();
     let instance = Instance::on(&server, "short_server_files");
