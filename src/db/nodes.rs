@@ -46,12 +46,18 @@ pub type Current = Arc<AtomicUsize>;
 pub struct NodeConn {
     conn: Conn,
     node: usize,
+    is_lost: bool,
 }
 
 impl NodeConn {
     /// False once the process has moved on to another node.
     pub fn is_on(&self, current: &Current) -> bool {
         self.node == current.load(Ordering::Relaxed)
+    }
+
+    /// Not to be used again, though it may answer: a node that has left its cluster does.
+    pub fn give_up(&mut self) {
+        self.is_lost = true;
     }
 }
 
@@ -115,7 +121,7 @@ impl Nodes {
         if self.nodes.len() > 1 {
             ready::check(&mut conn)?;
         }
-        Ok(NodeConn { conn, node })
+        Ok(NodeConn { conn, node, is_lost: false })
     }
 }
 
@@ -149,6 +155,6 @@ impl ManageConnection for Nodes {
 
     /// Asked when a connection comes back, which roles do only when they end: a ping here is rare.
     fn has_broken(&self, conn: &mut NodeConn) -> bool {
-        !conn.is_on(&self.current) || conn.ping().is_err()
+        conn.is_lost || !conn.is_on(&self.current) || conn.ping().is_err()
     }
 }
