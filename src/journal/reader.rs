@@ -13,7 +13,7 @@ use super::{Settings, store};
 use crate::{
     bell::{Bell, Echo},
     broker::{Announcer, Event, Read},
-    db::{Class, Db, Link, class, told},
+    db::{Db, Link, Trouble, told},
     text::printable,
     wire::{MAX_FRAME, ServerMessage, split},
 };
@@ -73,6 +73,7 @@ impl Reader {
 
     pub fn run(mut self, ear: &Receiver<()>, reads: &Receiver<Read>, stopped: &Receiver<()>) {
         let mut pause = Duration::from_millis(50);
+        let mut trouble = Trouble::default();
         // A question that met a lost server is asked again when it is back.
         let mut unanswered: Vec<Read> = Vec::new();
         loop {
@@ -82,9 +83,7 @@ impl Reader {
                     wake
                 }
                 Err(error) => {
-                    if class(&error) != Class::Lost {
-                        log::error!("the event log can't be read, trying again: {}", told(&error));
-                    }
+                    trouble.tell("events can't be numbered or read", &error);
                     pause = (pause * 2).min(LONGEST_PAUSE);
                     Instant::now() + pause
                 }

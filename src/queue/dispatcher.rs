@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     bell::{Bell, Echo},
-    db::{Class, Link, class, told},
+    db::{Class, Link, Trouble, class, told},
 };
 
 /// A look at the whole queue may take at most this part of the time; between two of them claims go on from the
@@ -96,6 +96,7 @@ impl Dispatcher {
     /// Runs until it is told to stop; then gives back what no worker has started.
     pub fn run(mut self) {
         let mut pause = Duration::from_millis(50);
+        let mut trouble = Trouble::default();
         loop {
             let wake = match self.turn() {
                 Ok(wake) => {
@@ -103,9 +104,7 @@ impl Dispatcher {
                     wake
                 }
                 Err(error) => {
-                    if class(&error) != Class::Lost {
-                        log::error!("the queue can't be read, trying again: {}", told(&error));
-                    }
+                    trouble.tell("the queue can't be read or claimed from", &error);
                     pause = (pause * 2).min(LONGEST_PAUSE);
                     // Whoever rings meanwhile does not make it come sooner.
                     match self.ends.stop.recv_timeout(pause) {
