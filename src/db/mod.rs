@@ -90,8 +90,13 @@ impl Db {
     /// A connection in the global database.
     pub fn global(&self) -> Result<Conn, Error> {
         let mut conn = self.any()?;
-        conn.select_db(&self.global_db)?;
-        Ok(conn)
+        match conn.select_db(&self.global_db) {
+            Ok(()) => Ok(conn),
+            Err(error) => {
+                conn.give_up();
+                Err(error)
+            }
+        }
     }
 
     /// A connection in no particular database.
@@ -161,6 +166,7 @@ impl Link {
                     tries += 1;
                     let rolled_back = class(&error) != Class::Lost && conn.query_drop("ROLLBACK").is_ok();
                     if !rolled_back {
+                        conn.give_up();
                         self.conn = None;
                     }
                     if !rolled_back || class(&error) != Class::Again || tries == TRIES {

@@ -48,12 +48,18 @@ pub type Current = Arc<AtomicUsize>;
 pub struct NodeConn {
     conn: Conn,
     node: usize,
+    is_lost: bool,
 }
 
 impl NodeConn {
     /// False once the process has moved on to another node.
     pub fn is_on(&self, current: &Current) -> bool {
         self.node == current.load(Ordering::Relaxed)
+    }
+
+    /// Not to be used again, though it may answer: a node that has left its cluster does.
+    pub fn give_up(&mut self) {
+        self.is_lost = true;
     }
 }
 
@@ -127,7 +133,7 @@ impl Nodes {
         if self.nodes.len() > 1 {
             ready::check(&mut conn)?;
         }
-        Ok(NodeConn { conn, node })
+        Ok(NodeConn { conn, node, is_lost: false })
     }
 }
 
@@ -168,6 +174,6 @@ impl ManageConnection for Nodes {
         if has_broken {
             self.leftovers.lost(conn);
         }
-        has_broken || !conn.is_on(&self.current)
+        has_broken || conn.is_lost || !conn.is_on(&self.current)
     }
 }

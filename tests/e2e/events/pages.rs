@@ -1,7 +1,5 @@
 //! Large events are numbered in pages, so that no transaction grows beyond what a cluster takes.
 
-use std::time::{Duration, Instant};
-
 use mysql::{Conn, prelude::Queryable};
 
 use super::{head_seq, publish};
@@ -60,12 +58,11 @@ fn a_page_of_large_events_waits_for_nobodys_open_transaction() {
             publish(&mut open, "Open", &large('z'));
         }
     }
-    conn.query_drop("SET innodb_lock_wait_timeout = 1").unwrap();
-    let start = Instant::now();
+    // As a daemon's session is.
+    conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").unwrap();
+    conn.query_drop("SET SESSION innodb_lock_wait_timeout = 1").unwrap();
     let pages: Vec<u64> = (0..4).map(|_| number(&mut conn)).collect();
-    println!("{pages:?} in {:?}", start.elapsed());
     assert_eq!(pages, [17, 17, 6, 0]);
     open.query_drop("COMMIT").unwrap();
     assert_eq!(number(&mut conn), 5);
-    assert!(start.elapsed() < Duration::from_secs(60));
 }
