@@ -16,7 +16,7 @@ use std::{
 use mysql::{Error, prelude::Queryable};
 use r2d2::{ManageConnection, NopErrorHandler, Pool};
 
-pub use codes::{Class, class, code, told};
+pub use codes::{Class, class, code, lost_race, told};
 use nodes::{LastError, Nodes};
 pub(crate) use nodes::{SESSION, SQL_MODE};
 pub use server::Server;
