@@ -6,6 +6,7 @@ mod nodes;
 mod server;
 
 use std::{
+    ops::{Deref, DerefMut},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -22,6 +23,7 @@ pub(crate) use nodes::{SESSION, SQL_MODE};
 pub use server::Server;
 
 use crate::{
+    clock,
     config::Database,
     failure::{Exit, Failure},
 };
@@ -48,11 +50,16 @@ impl Db {
     /// logged in to, with what to do next.
     pub fn open(config: &Database, connections: u32) -> Result<Db, Failure> {
         let nodes = Nodes::new(config);
-        let last_error = nodes.last_error();
         if nodes.connect().is_err() {
-            let error = take(&last_error).unwrap_or_else(Error::server_disconnected);
+            let error = take(&nodes.last_error()).unwrap_or_else(Error::server_disconnected);
             return Err(unreachable(&nodes.names(), &config.user, &error));
         }
+        Ok(Db::on(nodes, config, connections))
+    }
+
+    /// A pool that nobody has tried yet.
+    fn on(nodes: Nodes, config: &Database, connections: u32) -> Db {
+        let last_error = nodes.last_error();
         let pool = Pool::builder()
             .max_size(connections)
             .min_idle(Some(0))
@@ -62,7 +69,14 @@ impl Db {
             .connection_timeout(CONNECT_TIMEOUT)
             .error_handler(Box::new(NopErrorHandler))
             .build_unchecked(nodes);
-        Ok(Db { pool, global_db: config.global_db.as_str().into(), lost: Arc::default(), last_error })
+        Db { pool, global_db: config.global_db.as_str().into(), lost: Arc::default(), last_error }
+    }
+
+    /// One that has no server and asks for none until it is used.
+    #[cfg(test)]
+    pub(crate) fn nowhere() -> Db {
+        let config = Database::default();
+        Db::on(Nodes::new(&config), &config, 1)
     }
 
     /// The name of the global database, unquoted.
@@ -111,38 +125,64 @@ fn take(last_error: &LastError) -> Option<Error> {
     last_error.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
 }
 
-/// One role's connection to the global database: opened when first needed, thrown away when it broke.
-pub struct Link {
-    db: Db,
-    conn: Option<Conn>,
+/// Where a [`Link`] gets its connections from.
+pub trait Source: Clone {
+    type Conn: DerefMut;
+
+    /// A connection in the global database.
+    fn open(&self) -> Result<Self::Conn, Error>;
+
+    /// Undoes what is open on `conn`, which is as good as new then.
+    fn roll_back(conn: &mut Self::Conn) -> Result<(), Error>;
 }
 
-impl Link {
-    pub fn new(db: &Db) -> Link {
-        Link { db: db.clone(), conn: None }
+impl Source for Db {
+    type Conn = Conn;
+
+    fn open(&self) -> Result<Conn, Error> {
+        self.global()
+    }
+
+    fn roll_back(conn: &mut Conn) -> Result<(), Error> {
+        conn.query_drop("ROLLBACK")
+    }
+}
+
+/// One role's connection to the global database: opened when first needed, thrown away when it broke.
+pub struct Link<S: Source = Db> {
+    source: S,
+    conn: Option<S::Conn>,
+}
+
+impl<S: Source> Link<S> {
+    pub fn new(source: &S) -> Link<S> {
+        Link { source: source.clone(), conn: None }
     }
 
     /// Runs `op` and, where it lost a race for locks ([`Class::Again`]), rolls back and runs it again. After
     /// [`Class::Lost`] the next call uses a new connection, and whether `op` took effect is not known.
-    pub fn run<T>(&mut self, mut op: impl FnMut(&mut mysql::Conn) -> Result<T, Error>) -> Result<T, Error> {
+    pub fn run<T>(
+        &mut self,
+        mut op: impl FnMut(&mut <S::Conn as Deref>::Target) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let mut tries = 0;
         loop {
             let conn = match &mut self.conn {
                 Some(conn) => conn,
-                none => none.insert(self.db.global()?),
+                none => none.insert(self.source.open()?),
             };
             match op(conn) {
                 Ok(value) => return Ok(value),
                 Err(error) => {
                     tries += 1;
-                    let rolled_back = class(&error) != Class::Lost && conn.query_drop("ROLLBACK").is_ok();
+                    let rolled_back = class(&error) != Class::Lost && S::roll_back(conn).is_ok();
                     if !rolled_back {
                         self.conn = None;
                     }
                     if !rolled_back || class(&error) != Class::Again || tries == TRIES {
                         return Err(error);
                     }
-                    std::thread::sleep(Duration::from_millis(fastrand::u64(1..=5 * u64::from(tries))));
+                    clock::sleep(Duration::from_millis(fastrand::u64(1..=5 * u64::from(tries))));
                 }
             }
         }
