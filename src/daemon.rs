@@ -1,6 +1,9 @@
 //! The daemon: builds the parts, starts their threads, waits for a signal, and stops them in order. Owns nothing that
 //! changes while it runs.
 
+#[cfg(test)]
+mod simulation;
+
 use std::{
     fmt::Display,
     sync::Arc,
