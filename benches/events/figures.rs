@@ -23,7 +23,7 @@ use crate::{
 pub struct Times(Vec<Duration>);
 
 impl Times {
-    fn new(mut times: Vec<Duration>) -> Times {
+    pub fn new(mut times: Vec<Duration>) -> Times {
         times.sort_unstable();
         Times(times)
     }
@@ -44,7 +44,7 @@ fn daemon(instance: &Instance) -> Running {
     resqd
 }
 
-fn subscribe(instance: &Instance, since: Option<u64>) -> Subscriber {
+pub fn subscribe(instance: &Instance, since: Option<u64>) -> Subscriber {
     let peer = Peer::new(Address::Unix(instance.broker_socket()), "bench");
     let mut subscription = Subscription::to(["*"]);
     subscription.since = since;
@@ -172,7 +172,7 @@ pub fn commit_rate(instance: &Instance) -> [f64; 2] {
     let mut rates = [Vec::new(), Vec::new()];
     for _ in 0..TURNS {
         for (subscribers, rates) in [0, 100].into_iter().zip(&mut rates) {
-            let listeners = Listeners::subscribe(&instance.broker_socket(), subscribers);
+            let listeners = Listeners::subscribe(&instance.broker_socket(), (0..subscribers).map(|_| "*".into()));
             rates.push(writers_rate(instance));
             let mut conn = instance.conn();
             wait_at_most(Duration::from_secs(60), "the outbox to be empty", || {

@@ -1,7 +1,7 @@
 //! The event log's figures on a durable server of its own (`TEST_SERVER`, see `scripts/testdb.sh`) with the loadable
 //! functions in it, and PostgreSQL's LISTEN and NOTIFY beside it where that is installed. Absolute times are the
 //! machine's; what counts are the ratios to bare statements of the same run. Arguments pick figures by name: latency,
-//! start, drain, subscribers, storm.
+//! start, drain, subscribers, storm; and load, by name alone, since it takes ten minutes (MINUTES).
 
 #![allow(dead_code)] // the tests' harness has more than is needed here
 
@@ -9,6 +9,7 @@ mod figures;
 #[path = "../../tests/e2e/instance.rs"]
 mod instance;
 mod listeners;
+mod load;
 #[path = "../../tests/e2e/udf/peer.rs"]
 mod peer;
 mod postgres;
@@ -92,6 +93,26 @@ fn main() {
             weathered.committed,
             weathered.resumed,
             start.elapsed()
+        );
+    }
+    if arguments.iter().any(|argument| argument == "load") {
+        let minutes = std::env::var("MINUTES").map_or(10, |number| number.parse().expect("a number"));
+        println!("  2,000 events/s, 5,000 subscribers of ten a state, 100,000 jobs waiting, 2,000 databases and more:");
+        println!("  minute  resident   event p50       p99   job p50       p99");
+        let mut minute = 0;
+        let total = load::run(&instance, minutes, |load::Minute { resident_mib, event, job }| {
+            minute += 1;
+            println!(
+                "  {minute:>6}  {resident_mib:>4.1} MiB  {:>8.2?}  {:>8.2?}  {:>8.2?}  {:>8.2?}",
+                event.p50(),
+                event.p99(),
+                job.p50(),
+                job.p99()
+            );
+        });
+        println!(
+            "  {} events to one subscriber, {} to the others, {} jobs: none missed, none twice, no warning",
+            total.events, total.delivered, total.jobs
         );
     }
 }

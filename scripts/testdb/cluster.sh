@@ -8,13 +8,21 @@ galera_node() { # N OPTION...
   evs="evs.suspect_timeout=PT2S;evs.inactive_timeout=PT5S;evs.inactive_check_period=PT0.2S;evs.keepalive_period=PT0.2S"
   shift
   mkdir -p "$dir/n$n/data" # a joining node's is filled by the others
-  PATH=$usr/bin:$PATH start "$n" --wsrep-on=ON --wsrep-provider="$usr/lib/galera/libgalera_smm.so" --wsrep-cluster-name=resq \
+  PATH=$usr/bin:$PATH start "$n" $(galera_position "$n") --wsrep-on=ON --wsrep-provider="$usr/lib/galera/libgalera_smm.so" --wsrep-cluster-name=resq \
     --wsrep-cluster-address="gcomm://127.0.0.1:$((base + 4)),127.0.0.1:$((base + 8)),127.0.0.1:$((base + 12))" \
     --wsrep-node-name="n$n" --wsrep-node-address="127.0.0.1:$p" --wsrep-node-incoming-address="127.0.0.1:$((base + n - 1))" \
     --wsrep-provider-options="gmcast.listen_addr=tcp://127.0.0.1:$p;ist.recv_addr=127.0.0.1:$((p + 1));gcache.size=32M;$evs" \
     --wsrep-sst-method=rsync --wsrep-sst-receive-address="127.0.0.1:$((p + 2))" \
     --binlog-format=ROW --innodb-autoinc-lock-mode=2 --wsrep-slave-threads=2 "$@"
   wait_for 120 "node $n to be synced" galera_synced "$n"
+}
+# Where a killed node stood, so that it is sent what it missed and not everything, which would hold up who sends it.
+galera_position() { # N
+  [ -f "$dir/n$1/data/grastate.dat" ] || return 0
+  "$server" "${options[@]}" --datadir="$dir/n$1/data" --tmpdir="$dir/n$1/tmp" --port=0 --socket="$dir/n$1/recover.sock" \
+    --wsrep-on=ON --wsrep-provider="$usr/lib/galera/libgalera_smm.so" --wsrep-cluster-address=gcomm:// --binlog-format=ROW \
+    --wsrep-recover </dev/null 2>&1 8>&- 9>&- |
+    sed -n 's/.*WSREP: Recovered position: *\([0-9a-f-]*:[0-9]*\).*/--wsrep-start-position=\1/p' | tail -1
 }
 galera_synced() {
   [ "$(sql "$1" "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'wsrep_local_state_comment'")" = Synced ]

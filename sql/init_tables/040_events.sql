@@ -6,6 +6,8 @@ CREATE TABLE IF NOT EXISTS res_outbox (
   payload MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
   at      TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)
 ) ENGINE = InnoDB;
+-- What numbering goes by: to measure a large payload itself it would have to be read from its pages.
+CALL res_add_column('res_outbox', 'bytes', 'INT UNSIGNED AS (LENGTH(payload)) STORED');
 CREATE TABLE IF NOT EXISTS res_event (
   seq     BIGINT UNSIGNED NOT NULL PRIMARY KEY,
   bytes   INT UNSIGNED NOT NULL,
@@ -20,6 +22,9 @@ CREATE TABLE IF NOT EXISTS res_log (
   head_seq  BIGINT UNSIGNED NOT NULL DEFAULT 0,
   first_seq BIGINT UNSIGNED NOT NULL DEFAULT 1
 ) ENGINE = InnoDB;
+-- Who numbered last, and when: see res_number.
+CALL res_add_column('res_log', 'mover', 'VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL');
+CALL res_add_column('res_log', 'moved_at', 'TIMESTAMP(6) NULL DEFAULT NULL');
 INSERT IGNORE INTO res_log (id, log_id) VALUES (1, CONV(LEFT(SHA2(CONCAT(UUID(), RAND(), NOW(6)), 256), 16), 16, 10));
 
 -- Writes a durable event in the caller's transaction. Open to whoever has EXECUTE on it.
@@ -43,42 +48,57 @@ BEGIN
   END;
 END;
 
--- Numbers up to p_limit committed events whose outbox id is above p_floor, in one transaction of its own. Called by
--- daemons; p_last is NULL where there was nothing to do. It never waits for rows that other transactions have not
--- committed yet, though they lie between: ids are read without locks (inside an IF the same query would lock). Where
--- they follow each other, a DELETE of the range with its exact LIMIT ends before the next row; else rows are taken one
--- by one by primary key, since a DELETE by a list of ids may scan the table.
+-- Numbers up to p_limit committed events whose outbox id is above p_floor, and no more once 16 MiB are reached since
+-- clusters bound a transaction, in one transaction of its own. Called by daemons; p_last is NULL where there was
+-- nothing to do. It never waits for rows that other transactions have not committed yet, though they lie between: ids
+-- are read without locks (as an IF's condition the same query would lock). Where they follow each other, a DELETE of
+-- the range with its exact LIMIT ends before the next row; else rows are taken one by one by primary key, since a
+-- DELETE by a list of ids may scan the table.
+-- On a cluster a lock holds back the sessions of its own node alone, and the commits of two movers undo each other. So
+-- who has numbered within the last 0.2 s goes on, and the others leave it to him; a clock that is wrong only ends that.
 DROP PROCEDURE IF EXISTS res_number;
 CREATE PROCEDURE res_number(IN p_floor BIGINT UNSIGNED, IN p_limit INT UNSIGNED, OUT p_last BIGINT UNSIGNED)
 BEGIN
-  DECLARE v_head, v_count, v_first BIGINT UNSIGNED DEFAULT 0;
+  DECLARE v_head, v_count, v_first, v_bytes BIGINT UNSIGNED DEFAULT 0;
   DECLARE v_is_run BOOLEAN;
+  DECLARE v_mover VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
+    DEFAULT CONCAT(LEFT(@@hostname, 100), ':', @@port, ':', CONNECTION_ID());
   DECLARE EXIT HANDLER FOR SQLEXCEPTION
   BEGIN
     ROLLBACK;
     RESIGNAL;
   END;
-  SELECT COUNT(*), MIN(id), MAX(id) INTO v_count, v_first, p_last
-    FROM (SELECT id FROM res_outbox WHERE id > p_floor ORDER BY id LIMIT p_limit) page;
+  SELECT COUNT(*), MIN(id), MAX(id), SUM(bytes) INTO v_count, v_first, p_last, v_bytes
+    FROM (SELECT id, bytes FROM res_outbox WHERE id > p_floor ORDER BY id LIMIT p_limit) page
+    WHERE NOT EXISTS (SELECT 1 FROM res_log WHERE id = 1 AND mover <> v_mover
+                      AND moved_at BETWEEN NOW(6) - INTERVAL 200000 MICROSECOND AND NOW(6));
+  IF v_bytes > 16777216 THEN
+    SELECT COUNT(*), MIN(id), MAX(id) INTO v_count, v_first, p_last
+      FROM (SELECT id, SUM(bytes) OVER (ORDER BY id) - bytes AS before_it
+            FROM (SELECT id, bytes FROM res_outbox WHERE id > p_floor ORDER BY id LIMIT p_limit) page) z
+      WHERE before_it < 16777216;
+  END IF;
   IF v_count > 0 THEN
     START TRANSACTION;
     -- Holds every other daemon back until the end.
-    UPDATE res_log SET head_seq = LAST_INSERT_ID(head_seq + v_count) WHERE id = 1;
+    UPDATE res_log SET head_seq = LAST_INSERT_ID(head_seq + v_count), mover = v_mover, moved_at = NOW(6) WHERE id = 1;
     SET v_head = LAST_INSERT_ID() - v_count, v_is_run = v_count = p_last - v_first + 1;
     IF v_is_run THEN
       INSERT INTO res_event (seq, bytes, state, payload, at)
-        SELECT v_head + 1 + (id - v_first), LENGTH(payload), state, payload, at
+        SELECT v_head + 1 + (id - v_first), bytes, state, payload, at
         FROM res_outbox WHERE id BETWEEN v_first AND p_last;
     ELSE
+      -- What was committed since the count may lie before v_first: left out, it would come after its own transaction's
+      -- later events.
       CREATE TEMPORARY TABLE IF NOT EXISTS res_page
         (n INT UNSIGNED NOT NULL PRIMARY KEY, id BIGINT UNSIGNED NOT NULL) ENGINE = MEMORY;
       DELETE FROM res_page;
       INSERT INTO res_page (n, id)
         SELECT ROW_NUMBER() OVER (ORDER BY id), id
-        FROM (SELECT id FROM res_outbox WHERE id BETWEEN v_first AND p_last ORDER BY id LIMIT v_count) page;
+        FROM (SELECT id FROM res_outbox WHERE id > p_floor AND id <= p_last ORDER BY id LIMIT v_count) page;
       SELECT MAX(id) INTO p_last FROM res_page;
       INSERT INTO res_event (seq, bytes, state, payload, at)
-        SELECT v_head + p.n, LENGTH(o.payload), o.state, o.payload, o.at
+        SELECT v_head + p.n, o.bytes, o.state, o.payload, o.at
         FROM res_page p STRAIGHT_JOIN res_outbox o FORCE INDEX (PRIMARY) ON o.id = p.id;
     END IF;
     IF ROW_COUNT() <> v_count THEN

@@ -3,10 +3,10 @@
 
 pub mod codes;
 mod nodes;
+mod ready;
 mod server;
 
 use std::{
-    ops::{Deref, DerefMut},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,8 +18,9 @@ use mysql::{Error, prelude::Queryable};
 use r2d2::{ManageConnection, NopErrorHandler, Pool};
 
 pub use codes::{Class, class, code, lost_race, told};
-use nodes::{LastError, Nodes};
+use nodes::{Current, LastError, Nodes};
 pub(crate) use nodes::{SESSION, SQL_MODE};
+pub use ready::catch_up;
 pub use server::Server;
 
 use crate::{
@@ -43,6 +44,7 @@ pub struct Db {
     global_db: Arc<str>,
     lost: Arc<AtomicBool>,
     last_error: LastError,
+    current: Current,
 }
 
 impl Db {
@@ -59,7 +61,7 @@ impl Db {
 
     /// A pool that nobody has tried yet.
     fn on(nodes: Nodes, config: &Database, connections: u32) -> Db {
-        let last_error = nodes.last_error();
+        let (last_error, current) = (nodes.last_error(), nodes.current());
         let pool = Pool::builder()
             .max_size(connections)
             .min_idle(Some(0))
@@ -69,7 +71,7 @@ impl Db {
             .connection_timeout(CONNECT_TIMEOUT)
             .error_handler(Box::new(NopErrorHandler))
             .build_unchecked(nodes);
-        Db { pool, global_db: config.global_db.as_str().into(), lost: Arc::default(), last_error }
+        Db { pool, global_db: config.global_db.as_str().into(), lost: Arc::default(), last_error, current }
     }
 
     /// One that has no server and asks for none until it is used.
@@ -110,6 +112,12 @@ impl Db {
         }
     }
 
+    /// Whether `conn` leads to the node that the process is on. One that does not is to be given back between two
+    /// pieces of work: nodes see each other's commits a moment later.
+    pub fn is_current(&self, conn: &Conn) -> bool {
+        conn.is_on(&self.current)
+    }
+
     /// What kept the pool from making a connection, as one that may pass: a password that was changed comes back as
     /// well as a server that was stopped.
     fn pool_error(&self) -> Error {
@@ -127,24 +135,40 @@ fn take(last_error: &LastError) -> Option<Error> {
 
 /// Where a [`Link`] gets its connections from.
 pub trait Source: Clone {
-    type Conn: DerefMut;
+    type Conn;
+    /// What is done on a connection.
+    type Session;
 
     /// A connection in the global database.
     fn open(&self) -> Result<Self::Conn, Error>;
 
-    /// Undoes what is open on `conn`, which is as good as new then.
-    fn roll_back(conn: &mut Self::Conn) -> Result<(), Error>;
+    /// Whether `conn` may go on with another piece of work.
+    fn is_current(&self, conn: &Self::Conn) -> bool;
+
+    fn session(conn: &mut Self::Conn) -> &mut Self::Session;
+
+    /// Undoes what is open, after which a session is as good as new.
+    fn roll_back(session: &mut Self::Session) -> Result<(), Error>;
 }
 
 impl Source for Db {
     type Conn = Conn;
+    type Session = mysql::Conn;
 
     fn open(&self) -> Result<Conn, Error> {
         self.global()
     }
 
-    fn roll_back(conn: &mut Conn) -> Result<(), Error> {
-        conn.query_drop("ROLLBACK")
+    fn is_current(&self, conn: &Conn) -> bool {
+        Db::is_current(self, conn)
+    }
+
+    fn session(conn: &mut Conn) -> &mut mysql::Conn {
+        conn
+    }
+
+    fn roll_back(session: &mut mysql::Conn) -> Result<(), Error> {
+        session.query_drop("ROLLBACK")
     }
 }
 
@@ -161,21 +185,20 @@ impl<S: Source> Link<S> {
 
     /// Runs `op` and, where it lost a race for locks ([`Class::Again`]), rolls back and runs it again. After
     /// [`Class::Lost`] the next call uses a new connection, and whether `op` took effect is not known.
-    pub fn run<T>(
-        &mut self,
-        mut op: impl FnMut(&mut <S::Conn as Deref>::Target) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+    pub fn run<T>(&mut self, mut op: impl FnMut(&mut S::Session) -> Result<T, Error>) -> Result<T, Error> {
         let mut tries = 0;
+        self.conn.take_if(|conn| !self.source.is_current(conn));
         loop {
             let conn = match &mut self.conn {
                 Some(conn) => conn,
                 none => none.insert(self.source.open()?),
             };
-            match op(conn) {
+            let session = S::session(conn);
+            match op(session) {
                 Ok(value) => return Ok(value),
                 Err(error) => {
                     tries += 1;
-                    let rolled_back = class(&error) != Class::Lost && S::roll_back(conn).is_ok();
+                    let rolled_back = class(&error) != Class::Lost && S::roll_back(session).is_ok();
                     if !rolled_back {
                         self.conn = None;
                     }

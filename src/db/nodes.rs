@@ -1,7 +1,9 @@
-//! Connecting: which host is asked, what a new connection is set to, and when a node counts as ready. Owns the
-//! order of the hosts; never runs a statement of the queue.
+//! Connecting: which host is asked, and what a new connection is set to. Owns the order of the hosts, and which of
+//! them this process is on: all its connections are to lead to one node, since another may not have applied yet what
+//! that one has committed. Never runs a statement of the queue.
 
 use std::{
+    ops::{Deref, DerefMut},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -9,10 +11,11 @@ use std::{
     time::Duration,
 };
 
-use mysql::{Conn, Error, OptsBuilder, prelude::Queryable};
+use mysql::{Conn, Error, OptsBuilder};
 use r2d2::ManageConnection;
 use r2d2_mysql::MySqlConnectionManager;
 
+use super::{ready, told};
 use crate::config::Database;
 
 /// One known sql_mode, because it decides how literals are read.
@@ -26,22 +29,45 @@ pub const SESSION: &[&str] = &[
      sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'",
 ];
 
-/// A node that is connected but can't be written to: not yet synced (Galera), not online (group replication) or
-/// read-only. One statement for all servers: an unknown status or member simply is not found.
-const READY: &str = "SELECT @@global.read_only, \
-    (SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'wsrep_local_state_comment')";
-const READY_MYSQL: &str = "SELECT @@global.super_read_only, \
-    (SELECT MEMBER_STATE FROM performance_schema.replication_group_members WHERE MEMBER_ID = @@server_uuid)";
-
-/// The r2d2 manager over one or several hosts: the one that answered last is asked first.
+/// The r2d2 manager over one or several hosts: the one that was connected to last is asked first.
 pub struct Nodes {
     nodes: Vec<(String, MySqlConnectionManager)>,
-    preferred: AtomicUsize,
+    current: Current,
     last_error: LastError,
 }
 
 /// Why the last connection could not be made; r2d2 itself keeps only its text.
 pub type LastError = Arc<Mutex<Option<Error>>>;
+
+/// The node that this process is on, by its place in the list.
+pub type Current = Arc<AtomicUsize>;
+
+/// A connection that knows which node it leads to.
+pub struct NodeConn {
+    conn: Conn,
+    node: usize,
+}
+
+impl NodeConn {
+    /// False once the process has moved on to another node.
+    pub fn is_on(&self, current: &Current) -> bool {
+        self.node == current.load(Ordering::Relaxed)
+    }
+}
+
+impl Deref for NodeConn {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        &self.conn
+    }
+}
+
+impl DerefMut for NodeConn {
+    fn deref_mut(&mut self) -> &mut Conn {
+        &mut self.conn
+    }
+}
 
 impl Nodes {
     pub fn new(config: &Database) -> Nodes {
@@ -68,7 +94,7 @@ impl Nodes {
             [] => vec![host(&config.host, config.port)],
             hosts => hosts.iter().map(|(name, port)| host(name, *port)).collect(),
         };
-        Nodes { nodes, preferred: AtomicUsize::new(0), last_error: LastError::default() }
+        Nodes { nodes, current: Current::default(), last_error: LastError::default() }
     }
 
     /// `host:port` of every node, for people.
@@ -80,36 +106,33 @@ impl Nodes {
         self.last_error.clone()
     }
 
-    /// Only a cluster has nodes that answer and yet can't be used.
-    fn check_ready(&self, conn: &mut Conn) -> Result<(), Error> {
-        if self.nodes.len() == 1 {
-            return Ok(());
+    pub fn current(&self) -> Current {
+        self.current.clone()
+    }
+
+    fn connect_to(&self, node: usize) -> Result<NodeConn, Error> {
+        let mut conn = self.nodes[node].1.connect()?;
+        if self.nodes.len() > 1 {
+            ready::check(&mut conn)?;
         }
-        let row: Option<(u8, Option<String>)> =
-            conn.query_first(READY).or_else(|_| conn.query_first(READY_MYSQL)).unwrap_or(None);
-        match row {
-            Some((1, _)) => Err(not_ready("it is read-only")),
-            Some((_, Some(state))) if !matches!(state.as_str(), "Synced" | "ONLINE") => Err(not_ready(&state)),
-            _ => Ok(()),
-        }
+        Ok(NodeConn { conn, node })
     }
 }
 
-fn not_ready(why: &str) -> Error {
-    Error::IoError(std::io::Error::other(format!("the node is not ready: {why}")))
-}
-
 impl ManageConnection for Nodes {
-    type Connection = Conn;
+    type Connection = NodeConn;
     type Error = Error;
 
-    fn connect(&self) -> Result<Conn, Error> {
-        let first = self.preferred.load(Ordering::Relaxed);
+    fn connect(&self) -> Result<NodeConn, Error> {
+        let first = self.current.load(Ordering::Relaxed);
         let mut error = None;
-        for i in (0..self.nodes.len()).map(|i| (first + i) % self.nodes.len()) {
-            match self.nodes[i].1.connect().and_then(|mut conn| self.check_ready(&mut conn).map(|()| conn)) {
+        for node in (0..self.nodes.len()).map(|i| (first + i) % self.nodes.len()) {
+            match self.connect_to(node) {
                 Ok(conn) => {
-                    self.preferred.store(i, Ordering::Relaxed);
+                    if self.current.swap(node, Ordering::Relaxed) != node {
+                        let why = error.as_ref().map_or_else(String::new, |e| format!(": {}", told(e)));
+                        log::warn!("now on database node {}{why}", self.nodes[node].0);
+                    }
                     return Ok(conn);
                 }
                 Err(e) => error = Some(e),
@@ -120,12 +143,12 @@ impl ManageConnection for Nodes {
         Err(Error::IoError(std::io::Error::other(text)))
     }
 
-    fn is_valid(&self, conn: &mut Conn) -> Result<(), Error> {
+    fn is_valid(&self, conn: &mut NodeConn) -> Result<(), Error> {
         conn.ping()
     }
 
     /// Asked when a connection comes back, which roles do only when they end: a ping here is rare.
-    fn has_broken(&self, conn: &mut Conn) -> bool {
-        conn.ping().is_err()
+    fn has_broken(&self, conn: &mut NodeConn) -> bool {
+        !conn.is_on(&self.current) || conn.ping().is_err()
     }
 }

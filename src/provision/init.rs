@@ -23,7 +23,7 @@ const LOCK_WAIT_S: u32 = 300;
 /// behind the DDL, so each try is short.
 const TRIES: u32 = 60;
 
-/// Runs every step. Several at once, from several machines, wait for each other.
+/// Runs every step. Several at once, from several machines, wait for each other, on one node of a cluster.
 pub fn init(db: &Db, server: &Server, templates: &Templates) -> Result<(), Failure> {
     check_server(server)?;
     let mut conn = db.any()?;

@@ -11,6 +11,9 @@ use crate::{
 /// How long a killed holder of the lock may take to let go, in seconds.
 const LOCK_WAIT_S: u32 = 10;
 
+/// Not there, or not there for us: then making it fails too, and that is told.
+const NO_SUCH_DATABASE: [u16; 2] = [1049, 1044];
+
 /// A row of `res_database`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Registered {
@@ -197,13 +200,14 @@ fn look(global_db: &str, db_name: &str, res_id: u64) -> String {
     let (global_db, name) = (ident(global_db), literal(db_name));
     format!(
         "SELECT d.res_id, d.claim_id, d.state = 'ready', \
-         EXISTS (SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {name}), \
          (SELECT q.claim_id FROM {global_db}.res_queue q WHERE q.res_id = {res_id} AND q.status = 'in_progress') \
-         FROM (SELECT 1) one LEFT JOIN {global_db}.res_database d ON d.db_name = {name}"
+         FROM (SELECT 1) one LEFT JOIN {global_db}.res_database d ON d.db_name = {name}; SHOW CREATE DATABASE {}",
+        ident(db_name)
     )
 }
 
-/// Lock and look in one round trip: the server starts the second statement only when the first is done.
+/// Lock and look in one round trip: the server starts a statement only when the one before it is done. The last one
+/// is the cheapest way to ask for a single database: one in the information schema takes MySQL five times as long.
 fn query_both(conn: &mut Conn, db_name: &str, wait_s: u32, look: &str) -> Result<(Option<u8>, Found), Error> {
     let mut results = conn.query_iter(format!("SELECT GET_LOCK({}, {wait_s}); {look}", lock_name(db_name)))?;
     let mut locked = None;
@@ -215,7 +219,16 @@ fn query_both(conn: &mut Conn, db_name: &str, wait_s: u32, look: &str) -> Result
         found = set.next().transpose()?;
     }
     let found = found.ok_or_else(Error::server_disconnected)?;
-    let (res_id, claim_id, ready, exists, held_by) = mysql::from_row_opt(found)?;
+    let (res_id, claim_id, ready, held_by) = mysql::from_row_opt(found)?;
+    let shown = match results.iter() {
+        Some(mut set) => set.next().transpose(),
+        None => Err(Error::server_disconnected()),
+    };
+    let exists = match shown {
+        Ok(row) => row.is_some(),
+        Err(error) if NO_SUCH_DATABASE.contains(&code(&error)) => false,
+        Err(error) => return Err(error),
+    };
     Ok((locked, Found { res_id, claim_id, ready, exists, held_by }))
 }
 

@@ -100,7 +100,9 @@ impl Session {
     pub fn conn(&mut self) -> Result<&mut Conn, JobError> {
         // A server closes what is idle for long, and the job is not to blame for that.
         let asleep = !self.used && now() - self.idle_since > ASLEEP;
-        let kept = self.conn.take().and_then(|mut conn| (!asleep || conn.ping().is_ok()).then_some(conn));
+        let db = &self.db;
+        let kept = self.conn.take().filter(|conn| self.used || db.is_current(conn));
+        let kept = kept.and_then(|mut conn| (!asleep || conn.ping().is_ok()).then_some(conn));
         let conn = match kept {
             Some(conn) => conn,
             None => {

@@ -178,12 +178,16 @@ pub fn end_lease(conn: &mut Conn, owner: &str) -> Result<(), Error> {
 /// Puts up to 500 jobs whose daemon's lease has run out back to `new`, with a growing pause; returns how many.
 /// Such an attempt does not count, the interruption does.
 pub fn rescue(conn: &mut Conn) -> Result<u64, Error> {
-    let lost: Vec<(u64, Option<u64>)> = conn.query(
-        "SELECT q.res_id, q.claim_id FROM res_queue q FORCE INDEX (res_queue_claim) \
+    const LOST: &str = "SELECT q.res_id, q.claim_id FROM res_queue q FORCE INDEX (res_queue_claim) \
          LEFT JOIN res_daemon d ON d.owner = q.owner \
-         WHERE q.status = 'in_progress' AND (d.owner IS NULL OR d.lease_until < NOW(6)) LIMIT 500",
-    )?;
+         WHERE q.status = 'in_progress' AND (d.owner IS NULL OR d.lease_until < NOW(6)) LIMIT 500";
     let mut rescued = 0;
+    if conn.query_first::<(u64, Option<u64>), _>(LOST)?.is_none() {
+        return Ok(rescued);
+    }
+    // On a cluster this node may be behind: the lease was renewed on another one, and the job is being done there.
+    db::catch_up(conn)?;
+    let lost: Vec<(u64, Option<u64>)> = conn.query(LOST)?;
     for (id, claim_id) in &lost {
         conn.exec_drop(
             "UPDATE res_queue FORCE INDEX (PRIMARY) SET status = 'new', owner = NULL, claim_id = NULL, \

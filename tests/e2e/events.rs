@@ -4,6 +4,7 @@
 mod bell;
 mod log;
 mod look;
+mod pages;
 mod payloads;
 mod queue;
 mod storm;

@@ -5,6 +5,7 @@
 mod bed;
 mod claims;
 mod clients;
+mod cluster;
 mod commands;
 mod crash;
 mod cron;

@@ -17,7 +17,9 @@ use crate::{
 };
 
 /// Days are short here.
-pub const DAY_US: u64 = 120_000_000;
+const DAY_US: u64 = 120_000_000;
+/// Who has numbered goes on for this time, and the others leave it to him.
+const TURN_US: u64 = 200_000;
 
 pub struct SimLog {
     link: Link<Host>,
@@ -47,7 +49,12 @@ fn committed(server: &Server, tx: Tx, ids: std::ops::RangeInclusive<u64>, limit:
 
 /// `res_number`: the greatest outbox id that it numbered.
 fn number(session: &mut Session, floor: u64, limit: usize) -> Result<Option<u64>, Error> {
-    let seen = session.alone(|server, tx| Ok(committed(server, tx, floor + 1..=u64::MAX, limit)))?;
+    let me = session.number;
+    let seen = session.alone(|server, tx| {
+        let moved = server.log.get(tx, ONE).and_then(|log| log.moved);
+        let is_others = moved.is_some_and(|(mover, at_us)| mover != me && server.now_us - at_us <= TURN_US);
+        Ok(if is_others { Vec::new() } else { committed(server, tx, floor + 1..=u64::MAX, limit) })
+    })?;
     let (Some((first, _)), Some((last, _))) = (seen.first(), seen.last()) else { return Ok(None) };
     let (first, mut last, count) = (*first, *last, seen.len() as u64);
     let is_run = count == last - first + 1;
@@ -56,11 +63,15 @@ fn number(session: &mut Session, floor: u64, limit: usize) -> Result<Option<u64>
         server.log.lock(tx, ONE)?;
         let log = server.log.get(tx, ONE).expect("made at the start").clone();
         let head_seq = log.head_seq;
-        server.log.set(tx, ONE, Some(LogRow { head_seq: head_seq + count, ..log }));
+        server.log.set(tx, ONE, Some(LogRow { head_seq: head_seq + count, moved: Some((me, server.now_us)), ..log }));
         Ok(head_seq)
     })?;
     let copied = session.within(|server, tx| {
-        let entries = committed(server, tx, first..=last, if is_run { usize::MAX } else { count as usize });
+        let entries = match is_run {
+            true => committed(server, tx, first..=last, usize::MAX),
+            // What was committed since the count may lie before the first.
+            false => committed(server, tx, floor + 1..=last, count as usize),
+        };
         for (n, (id, entry)) in entries.iter().enumerate() {
             let seq = if is_run { head + 1 + (id - first) } else { head + 1 + n as u64 };
             server.events.lock(tx, seq)?;
@@ -89,7 +100,7 @@ impl Log for SimLog {
     fn head(&mut self) -> Result<LogHead, Error> {
         self.link.run(|session| {
             session.alone(|server, tx| {
-                let LogRow { head_seq, first_seq } = server.log.get(tx, ONE).expect("made at the start").clone();
+                let LogRow { head_seq, first_seq, .. } = server.log.get(tx, ONE).expect("made at the start").clone();
                 Ok(LogHead { log_id: LOG_ID, first_seq, head_seq })
             })
         })

@@ -43,6 +43,8 @@ pub struct Entry {
 pub struct LogRow {
     pub head_seq: u64,
     pub first_seq: u64,
+    /// The session that numbered last, and when.
+    pub moved: Option<(u64, u64)>,
 }
 
 /// The only row of `res_log`, and of `res_meta` if the queue is paused.
@@ -114,7 +116,7 @@ impl Server {
         };
         let tx = server.begin(0);
         server.log.lock(tx, ONE).expect("nobody else is here yet");
-        server.log.set(tx, ONE, Some(LogRow { head_seq: 0, first_seq: 1 }));
+        server.log.set(tx, ONE, Some(LogRow { head_seq: 0, first_seq: 1, moved: None }));
         server.commit(tx).expect("nobody else is here yet");
         server
     }

@@ -22,24 +22,48 @@ pub struct Host {
 }
 
 impl Source for Host {
-    type Conn = Box<Session>;
+    type Conn = Session;
+    type Session = Session;
 
-    fn open(&self) -> Result<Box<Session>, Error> {
+    fn open(&self) -> Result<Session, Error> {
         pass(1_000);
         if with(|world| world.faults.is_down) {
             sleep(Duration::from_secs(5));
             return Err(lost());
         }
-        let node = with(|world| world.rng.usize(..self.nodes));
-        Ok(Box::new(Session { node, tx: None, is_broken: false, opened: with(|world| world.restarts) }))
+        let node = with(|world| {
+            let node = world.rng.usize(..self.nodes);
+            let moves = world.chance(0.3);
+            match world.machines.get_mut(world.current) {
+                Some(machine) if !moves => machine.node,
+                Some(machine) => {
+                    machine.node = node;
+                    node
+                }
+                None => node,
+            }
+        });
+        let number = with(|world| world.server.draw_id());
+        Ok(Session { number, node, tx: None, is_broken: false, opened: with(|world| world.restarts) })
     }
 
-    fn roll_back(session: &mut Box<Session>) -> Result<(), Error> {
+    /// A daemon is on one node at a time.
+    fn is_current(&self, session: &Session) -> bool {
+        with(|world| world.machines.get(world.current).is_none_or(|machine| machine.node == session.node))
+    }
+
+    fn session(session: &mut Session) -> &mut Session {
+        session
+    }
+
+    fn roll_back(session: &mut Session) -> Result<(), Error> {
         session.roll_back()
     }
 }
 
 pub struct Session {
+    /// CONNECTION_ID.
+    pub number: u64,
     node: usize,
     tx: Option<Tx>,
     is_broken: bool,

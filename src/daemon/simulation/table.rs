@@ -133,15 +133,24 @@ fn claim_by_token(session: &mut Session, owner: u64, claim_id: u64, limit: usize
     Ok((jobs, None))
 }
 
-fn rescue(session: &mut Session) -> Result<u64, Error> {
-    let (seen_us, lost): (u64, Vec<(u64, Option<u64>)>) = session.alone(|server, tx| {
+/// The jobs in progress whose daemon has no lease, and when that was seen.
+fn lost(session: &mut Session) -> Result<(u64, Vec<(u64, Option<u64>)>), Error> {
+    session.alone(|server, tx| {
         let is_lost = |row: &JobRow| {
             let until = row.owner.and_then(|owner| server.leases.get(tx, owner));
             row.status == Status::InProgress && until.is_none_or(|until| *until < server.now_us)
         };
         let lost = server.jobs.seen_by(tx).filter(|(_, row)| is_lost(row));
         Ok((server.now_us, lost.map(|(id, row)| (id, row.claim_id)).collect()))
-    })?;
+    })
+}
+
+fn rescue(session: &mut Session) -> Result<u64, Error> {
+    // The first is cheap, the second comes after a node has caught up with the others.
+    if lost(session)?.1.is_empty() {
+        return Ok(0);
+    }
+    let (seen_us, lost) = lost(session)?;
     let mut rescued = 0;
     for (id, claim_id) in lost {
         rescued += session.alone(|server, tx| {

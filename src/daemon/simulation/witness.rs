@@ -71,6 +71,17 @@ struct Written {
     committed: u64,
 }
 
+impl Written {
+    /// Whether it must be numbered after `other`: a transaction's events keep their order, and what was committed before
+    /// something else began comes before that.
+    fn comes_after(&self, other: &Written, is_causal: bool) -> bool {
+        match self.committed == other.committed {
+            true => other.entry.outbox_id < self.entry.outbox_id,
+            false => is_causal && other.committed <= self.began,
+        }
+    }
+}
+
 /// What the operators do by hand, which nobody else may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ByHand {
@@ -169,15 +180,10 @@ impl Witness {
             self.numbered.push(entry.clone());
             batch.push(written);
         }
-        if self.is_causal {
-            for event in &batch {
-                let overtaken = self.waiting.values().find(|other| other.committed <= event.began);
-                assert!(overtaken.is_none(), "{event:?} was numbered before its cause {overtaken:?}");
-            }
-            for (i, event) in batch.iter().enumerate() {
-                let overtaken = batch[i + 1..].iter().find(|other| other.committed <= event.began);
-                assert!(overtaken.is_none(), "{event:?} was numbered before its cause {overtaken:?}");
-            }
+        for (i, event) in batch.iter().enumerate() {
+            let mut later = self.waiting.values().chain(&batch[i + 1..]);
+            let overtaken = later.find(|other| event.comes_after(other, self.is_causal));
+            assert!(overtaken.is_none(), "{event:?} was numbered before {overtaken:?}");
         }
         let gone: Vec<u64> = ids(outbox, false).collect();
         for id in gone {

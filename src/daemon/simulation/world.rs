@@ -49,6 +49,8 @@ pub struct World {
 /// What a daemon runs on.
 #[derive(Default)]
 pub struct Machine {
+    /// The node that its daemon is on.
+    pub node: usize,
     /// How far its steady clock is ahead of the world's, in µs.
     clock_us: i64,
     /// The clock stood still for a while and so runs behind the server's.

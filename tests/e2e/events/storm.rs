@@ -3,7 +3,6 @@
 //! committed events, all in the same order. The tests run it small, the benchmark large.
 
 use std::{
-    collections::HashSet,
     fs::{File, OpenOptions},
     io::{BufRead, BufReader, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
@@ -50,7 +49,7 @@ impl Storm {
         let begun = AtomicU64::new(0);
         let over = AtomicBool::new(false);
         let mut resqd = daemon(instance);
-        let (committed, resumed) = thread::scope(|scope| {
+        let (committed, count, resumed) = thread::scope(|scope| {
             let _steady = [client(instance, &logs[0], 0), client(instance, &logs[1], 0)];
             let resuming = scope.spawn(|| self.come_and_go(instance, &logs[2], &over));
             let writers: Vec<_> = (0..WRITERS)
@@ -70,22 +69,21 @@ impl Storm {
                 drop(resqd); // by SIGKILL, and its end is waited for
                 resqd = daemon(instance);
             }
-            let mut committed = HashSet::new();
-            for writer in writers {
-                committed.extend(writer.join().expect("a writer's statements never fail"));
-            }
+            let committed: Vec<Vec<String>> =
+                writers.into_iter().map(|writer| writer.join().expect("a writer's statements never fail")).collect();
+            let count = committed.iter().map(|payloads| payloads.len() as u64).sum();
             for log in &logs[..2] {
-                wait_at_most(CATCH_UP, "the last event", || last_seq(log) >= committed.len() as u64);
+                wait_at_most(CATCH_UP, "the last event", || last_seq(log) >= count);
             }
             over.store(true, Ordering::Relaxed);
-            (committed, resuming.join().expect("the third client"))
+            (committed, count, resuming.join().expect("the third client"))
         });
         for log in &logs {
             check(log, &committed);
         }
         let left: u64 = instance.conn().query_first("SELECT COUNT(*) FROM res_outbox").unwrap().unwrap();
         assert_eq!(left, 0, "the outbox is empty in the end");
-        Weathered { committed: committed.len() as u64, resumed }
+        Weathered { committed: count, resumed }
     }
 
     /// One writer's share of the transactions; the payloads of what it committed.
@@ -174,15 +172,16 @@ fn seq_of(line: &str) -> u64 {
     digits.and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("not an event: {line}"))
 }
 
-/// Each number once and in order, and the payloads are those that were committed.
-fn check(log: &Path, committed: &HashSet<String>) {
-    let mut seen = HashSet::new();
+/// Each number once and in order; and of each writer exactly what it committed, in the order in which it wrote it.
+fn check(log: &Path, committed: &[Vec<String>]) {
+    let mut left: Vec<_> = committed.iter().map(|payloads| payloads.iter()).collect();
     for (line, seq) in BufReader::new(File::open(log).unwrap()).lines().zip(1..) {
         let line = line.unwrap();
         assert_eq!(seq_of(&line), seq, "{}", log.display());
         let payload = line.split(r#""payload":"#).nth(1).and_then(|rest| rest.strip_suffix('}')).unwrap();
-        assert!(committed.contains(payload), "a phantom: {line}");
-        assert!(seen.insert(payload.to_string()), "twice: {line}");
+        let writer: usize = payload[1..].split(':').next().unwrap().parse().unwrap();
+        let next = left[writer].next();
+        assert_eq!(Some(payload), next.map(String::as_str), "a phantom, a miss or out of order: {line}");
     }
-    assert_eq!(seen.len(), committed.len(), "{} misses some", log.display());
+    assert!(left.iter().all(|left| left.len() == 0), "{} misses some", log.display());
 }
