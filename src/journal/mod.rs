@@ -32,6 +32,8 @@ pub struct Settings {
     pub poll: Duration,
     /// Events written longer ago are deleted.
     pub retention_days: u32,
+    /// Other nodes' open transactions are not to be seen here.
+    pub is_cluster: bool,
     /// Where the log stood when the broker was started.
     pub head: LogHead,
 }

@@ -165,7 +165,8 @@ impl Reader {
     fn look(&mut self) -> Result<bool, Error> {
         let started = now();
         let full = started >= self.next_full_look;
-        let floor = if full { 0 } else { self.floor.id };
+        // A transaction open on another node may have begun below any floor.
+        let floor = if full || self.settings.is_cluster { 0 } else { self.floor.id };
         let after_seq = self.last_seq;
         let Found { moved, events } = self.log.look(floor, after_seq, BATCH)?;
         self.floor.moved(moved);

@@ -89,7 +89,7 @@ fn start(plan: &Plan, life: u64) {
         move || keep(renewer, &queue_ended)
     });
 
-    let settings = Settings { poll: plan.poll, retention_days: plan.retention_days, head };
+    let settings = Settings { poll: plan.poll, retention_days: plan.retention_days, is_cluster: plan.nodes > 1, head };
     let announcer = Announcer::overheard_by(tell, waker());
     let reader = Reader::new(Box::new(SimLog::new(&host)), settings, announcer, news.clone());
     let subscriber = Subscriber::new(head, told, ask);
