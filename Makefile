@@ -3,9 +3,10 @@
 CARGO  ?= cargo
 PREFIX ?= /usr/local
 SERVER ?=
+ROUNDS ?= 10
 udf    := --manifest-path udf/Cargo.toml
 
-.PHONY: build run demo db-stop clean-db test test-matrix bench udf install uninstall clean help
+.PHONY: build run demo db-stop clean-db test test-matrix test-faults bench udf install uninstall clean help
 
 build: ## Build the programs into target/release
 	$(CARGO) build --release --locked --bins
@@ -28,6 +29,9 @@ test: ## Check format and lints, run all tests on a private server of their own 
 
 test-matrix: ## Run the end-to-end tests on MySQL, MariaDB new and old, a Galera cluster and a MySQL group
 	@scripts/test.sh e2e mariadb1011 mysql97 mariadb105 galera group
+
+test-faults: ## Let everything break, ROUNDS=10 times each, on SERVER="mariadb1011 …"; RESQ_SEED=n repeats a run
+	@FAULT_ROUNDS=$(ROUNDS) scripts/test.sh faults $(SERVER)
 
 bench: udf ## Measure against bare connections on a private server, as ratios
 	$(CARGO) bench --locked

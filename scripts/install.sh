@@ -19,6 +19,7 @@ files() { # MODE SOURCE DESTINATION, a line each
   echo "644 LICENSE share/doc/resq/LICENSE"
   # The templates, to start a --sql-dir of one's own from.
   for file in sql/res_db/*.sql sql/res_tables/*.sql sql/res_tables/*/*.sql; do echo "644 $file share/resq/$file"; done
+  for file in scripts/grants*.sql; do echo "644 $file share/resq/${file##*/}"; done
   echo "755 $udf lib/resq/libresq_udf.so"
   echo "755 udf/install.sh lib/resq/install.sh"
   for file in udf/*.sql; do echo "644 $file lib/resq/${file##*/}"; done

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # test.sh all [KIND...]   every check and every test; the end-to-end ones once on each KIND of server
 # test.sh e2e [KIND...]   the end-to-end tests alone
+# test.sh faults [KIND...]   of these the faults, FAULT_ROUNDS times each
 # KIND as in testdb.sh; by default MariaDB as packaged, or the host's own server where packages can't be had.
 # KIND:WORD runs only the tests with WORD in their path there.
 set -euo pipefail
@@ -11,7 +12,7 @@ shift
 [ $# -gt 0 ] || set -- "$(command -v apt-get >/dev/null && echo mariadb1011 || echo local)"
 
 # The tests say what they mean; what the caller's shell says about databases is not for them.
-for name in "${!MYSQL_@}" "${!RESQ_@}"; do unset "$name"; done
+for name in "${!MYSQL_@}" "${!RESQ_@}"; do [ "$name" = RESQ_SEED ] || unset "$name"; done
 
 step() { printf '\n== %s\n' "$*"; "$@"; }
 
@@ -40,6 +41,7 @@ fi
 step cargo build --release --locked --manifest-path udf/Cargo.toml --lib --examples
 failed=()
 for kind; do
+  [ "$what" != faults ] || kind=${kind%%:*}:faults::
   word=${kind#"${kind%%:*}"}
   case $kind in galera* | group*) clusters=--include-ignored ;; *) clusters= ;; esac
   TEST_SERVER=${kind%%:*} step cargo test --release --locked --test e2e -- ${word:+"${word#:}"} $clusters || failed+=("$kind")

@@ -1,8 +1,7 @@
-//! Checks every prerequisite the way the daemon would meet it: by doing it. A privilege is tried on a database made
-//! for the purpose and dropped again, since grants, roles and server switches interact in ways no reading of
-//! SHOW GRANTS gets right.
+//! Checks every prerequisite the way the daemon would meet it: by doing it. Leaves nothing behind.
 
 mod events;
+mod privileges;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,7 +9,7 @@ use mysql::{Conn, Error, prelude::Queryable};
 
 use crate::{
     config::Config,
-    db::{Db, Server, code, ident, told},
+    db::{ANSWER, Db, Server, code, told},
     journal,
     provision::{Templates, init},
 };
@@ -101,7 +100,7 @@ pub fn triggers(conn: &mut Conn) -> Result<Vec<String>, Error> {
 pub fn examine(config: &Config) -> Vec<Check> {
     let mut checks = Vec::new();
     let mut add = |name, verdict| checks.push(Check { name, verdict });
-    let db = match Db::open(&config.database, 2) {
+    let db = match Db::open_within(&config.database, 2, Some(ANSWER)) {
         Ok(db) => db,
         Err(failure) => {
             add("login", bad(failure.message, "then run this again"));
@@ -115,10 +114,9 @@ pub fn examine(config: &Config) -> Vec<Check> {
             return checks;
         }
     };
-    // As a GRANT takes it.
-    let account = "SELECT CONCAT(QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', 1)), '@', QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', -1)))";
-    let user: String = conn.query_first(account).ok().flatten().unwrap_or_default();
+    let user = privileges::account(&mut conn);
     add("login", good(user.clone()));
+    add("encryption", encryption(&mut conn, config));
     match Server::ask(&mut conn) {
         Err(error) => add("server", bad(told(&error), "is this a MySQL or MariaDB server?")),
         Ok(server) => {
@@ -133,10 +131,7 @@ pub fn examine(config: &Config) -> Vec<Check> {
         }
     }
     add("connections", connections(&mut conn, config.queue.workers));
-    add(
-        "privileges",
-        privileges(&mut conn, &format!("{}doctor_{:08x}", config.queue.db_prefix, fastrand::u32(..)), &user),
-    );
+    add("privileges", privileges::resources(&mut conn, &config.queue.db_prefix, &user));
     add(
         "templates",
         match Templates::load(config.sql_dir.as_deref()) {
@@ -145,13 +140,18 @@ pub fn examine(config: &Config) -> Vec<Check> {
         },
     );
     add("clock", clock(&mut conn));
-    if let Err(failure) = init::check_done(&db) {
+    let done = init::check_done(&db);
+    add("init", privileges::init(&mut conn, db.global_db(), &user, done.is_ok()));
+    if let Err(failure) = done {
         add("tables", bad(failure.message, "then run this again"));
         return checks;
     }
     add("tables", good(format!("database `{}`, version {}", db.global_db(), init::SCHEMA_VERSION)));
     if let Ok(mut conn) = db.global() {
-        add("access", access(&mut conn, &user, db.global_db()));
+        add("access", privileges::access(&mut conn, db.global_db(), &user));
+        if config.database.hosts.len() > 1 {
+            add("nodes", privileges::nodes(&mut conn, &user));
+        }
         add(
             "functions",
             Functions::ask(&mut conn).map_or_else(|e| unsure(e.to_string(), "grant EXECUTE"), |f| f.verdict()),
@@ -175,6 +175,17 @@ fn version(server: &Server) -> Verdict {
     }
 }
 
+fn encryption(conn: &mut Conn, config: &Config) -> Verdict {
+    match conn.query_first::<(String, String), _>("SHOW STATUS LIKE 'Ssl_version'") {
+        Ok(Some((_, version))) if !version.is_empty() => good(version),
+        _ if config.database.socket.is_some() => good("none, on a Unix socket"),
+        _ => unsure(
+            "none: what goes to the server and comes from it can be read on the way",
+            "where that is another machine, set TLS up on it and database.tls to required or verify",
+        ),
+    }
+}
+
 fn connections(conn: &mut Conn, workers: usize) -> Verdict {
     let needed = workers as u64 + u64::from(crate::queue::FIXED_CONNECTIONS + journal::CONNECTIONS);
     match conn.query_first::<u64, _>("SELECT @@max_connections") {
@@ -185,80 +196,6 @@ fn connections(conn: &mut Conn, workers: usize) -> Verdict {
         ),
         other => unsure(format!("{other:?}"), "max_connections could not be read"),
     }
-}
-
-/// Does what building a resource does, on a database that is gone again afterwards.
-fn privileges(conn: &mut Conn, probe: &str, user: &str) -> Verdict {
-    let probe_sql = ident(probe);
-    let steps = [
-        ("CREATE", format!("CREATE DATABASE {probe_sql}")),
-        ("CREATE", format!("CREATE TABLE {probe_sql}.t (a INT PRIMARY KEY)")),
-        ("INDEX", format!("CREATE INDEX i ON {probe_sql}.t (a)")),
-        ("ALTER", format!("ALTER TABLE {probe_sql}.t ADD COLUMN b INT")),
-        ("INSERT", format!("INSERT INTO {probe_sql}.t (a) VALUES (1)")),
-        ("CREATE ROUTINE", format!("CREATE PROCEDURE {probe_sql}.p() DO 1")),
-        ("TRIGGER", format!("CREATE TRIGGER {probe_sql}.r BEFORE INSERT ON {probe_sql}.t FOR EACH ROW SET NEW.b = 1")),
-    ];
-    let mut verdict = good(format!("{user} can create databases, tables, procedures and triggers"));
-    for (privilege, statement) in steps {
-        if let Err(error) = conn.query_drop(&statement) {
-            verdict = match (code(&error), privilege) {
-                (1419, _) => unsure(
-                    told(&error),
-                    "`resqctl init` and templates with triggers need it: SET PERSIST log_bin_trust_function_creators = 1, or run init as an administrator",
-                ),
-                (_, "CREATE") => bad(
-                    told(&error),
-                    format!(
-                        "GRANT ALL ON `{}%`.* TO {user}",
-                        probe.split("doctor").next().unwrap_or_default().replace('_', "\\_")
-                    ),
-                ),
-                _ => unsure(
-                    told(&error),
-                    format!(
-                        "templates that need it will fail: GRANT {privilege} ON the resources' databases TO {user}"
-                    ),
-                ),
-            };
-            break;
-        }
-    }
-    match conn.query_drop(format!("DROP DATABASE IF EXISTS {probe_sql}")) {
-        Err(error) if matches!(verdict, Verdict::Good(_)) => {
-            bad(told(&error), format!("GRANT DROP ON the resources' databases TO {user}; and drop {probe} by hand"))
-        }
-        _ => verdict,
-    }
-}
-
-/// Statements that change nothing, each of which needs a privilege that the daemon uses.
-fn access(conn: &mut Conn, user: &str, global_db: &str) -> Verdict {
-    let statements = [
-        ("SELECT, UPDATE", "res_queue", "UPDATE res_queue SET status = status WHERE 1 = 0"),
-        ("INSERT, DELETE", "res_daemon", "DELETE FROM res_daemon WHERE 1 = 0"),
-        (
-            "INSERT",
-            "res_error",
-            "INSERT INTO res_error (res_id, attempt, message) SELECT 0, 0, '' FROM res_error WHERE 1 = 0",
-        ),
-        ("INSERT, UPDATE, DELETE", "res_database", "DELETE FROM res_database WHERE 1 = 0"),
-        ("SELECT", "res_meta", "SELECT 1 FROM res_meta WHERE 1 = 0"),
-        ("SELECT, UPDATE", "res_log", "UPDATE res_log SET first_seq = first_seq WHERE 1 = 0"),
-        ("SELECT, DELETE", "res_event", "DELETE FROM res_event WHERE 1 = 0"),
-        ("SELECT", "res_outbox", "SELECT 1 FROM res_outbox WHERE 1 = 0"),
-        ("EXECUTE", "PROCEDURE res_number", "CALL res_number(18446744073709551615, 1, @res_none)"),
-    ];
-    for (privilege, what, statement) in statements {
-        if let Err(error) = conn.query_drop(statement) {
-            let what = match what.strip_prefix("PROCEDURE ") {
-                Some(procedure) => format!("PROCEDURE `{global_db}`.{procedure}"),
-                None => format!("`{global_db}`.{what}"),
-            };
-            return bad(told(&error), format!("GRANT {privilege} ON {what} TO {user}"));
-        }
-    }
-    good(format!("{user} can read and write what the daemon reads and writes"))
 }
 
 fn clock(conn: &mut Conn) -> Verdict {

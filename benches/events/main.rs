@@ -5,6 +5,8 @@
 
 #![allow(dead_code)] // the tests' harness has more than is needed here
 
+#[path = "../../tests/e2e/accounts.rs"]
+mod accounts;
 mod figures;
 #[path = "../../tests/e2e/instance.rs"]
 mod instance;

@@ -3,6 +3,9 @@
 //!
 //! `cargo bench --bench queue [-- databases noop claim idle]`; `TEST_SERVER` chooses the kind of server.
 
+#[path = "../../tests/e2e/accounts.rs"]
+#[allow(dead_code)]
+mod accounts;
 #[path = "../../tests/e2e/bed.rs"]
 mod bed;
 mod claim;

@@ -27,27 +27,6 @@ CALL res_add_column('res_log', 'mover', 'VARCHAR(128) CHARACTER SET utf8mb4 COLL
 CALL res_add_column('res_log', 'moved_at', 'TIMESTAMP(6) NULL DEFAULT NULL');
 INSERT IGNORE INTO res_log (id, log_id) VALUES (1, CONV(LEFT(SHA2(CONCAT(UUID(), RAND(), NOW(6)), 256), 16), 16, 10));
 
--- Writes a durable event in the caller's transaction. Open to whoever has EXECUTE on it.
-DROP PROCEDURE IF EXISTS publish;
-CREATE PROCEDURE publish(IN p_state LONGTEXT CHARACTER SET utf8mb4, IN p_payload LONGTEXT CHARACTER SET utf8mb4)
-BEGIN
-  IF p_state IS NULL OR LENGTH(p_state) NOT BETWEEN 1 AND 64 OR p_state COLLATE utf8mb4_bin REGEXP '[^A-Za-z0-9_.:-]' THEN
-    SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'resq.publish: a state is 1 to 64 of A-Z a-z 0-9 _ . : -';
-  END IF;
-  IF p_payload IS NULL OR NOT JSON_VALID(p_payload) THEN
-    SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'resq.publish: the payload is not JSON';
-  END IF;
-  IF LENGTH(p_payload) > 1000000 THEN
-    SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'resq.publish: the payload is over 1,000,000 bytes';
-  END IF;
-  INSERT INTO res_outbox (state, payload) VALUES (p_state, p_payload);
-  -- The function may be missing: that costs a poll, never the caller's statement.
-  BEGIN
-    DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END;
-    DO resq_ring();
-  END;
-END;
-
 -- Numbers up to p_limit committed events whose outbox id is above p_floor, and no more once 16 MiB are reached since
 -- clusters bound a transaction, in one transaction of its own. Called by daemons; p_last is NULL where there was
 -- nothing to do. It never waits for rows that other transactions have not committed yet, though they lie between: ids

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Config, Invalid, Kind, SETTINGS, Setting, file, taken, value::token_file};
+use super::{Config, Invalid, Kind, SETTINGS, Setting, Tls, file, taken, value::token_file};
 use crate::text::printable;
 
 /// Read where neither `--config` nor `RESQ_CONFIG` names a file, if it is there.
@@ -59,6 +59,9 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, Invalid> {
     drop_outvoted(&mut config, &strengths);
     if sources.takes.contains(&"broker") && config.broker.listen.is_empty() && config.broker.socket.is_none() {
         return Err(Invalid("broker.listen is empty and broker.socket not set: there is nothing to listen on".into()));
+    }
+    if sources.takes.contains(&"database") && config.database.tls_ca.is_some() && config.database.tls != Tls::Verify {
+        return Err(Invalid("database.tls_ca is set and database.tls is not verify: it would not be looked at".into()));
     }
     Ok(config)
 }
@@ -194,6 +197,16 @@ mod tests {
         assert!(loaded(&["broker"], "[broker]\nlisten = []\n", &[], &[]).unwrap_err().contains("nothing to listen on"));
         assert!(loaded(&["broker"], "[broker]\nlisten = []\nsocket = '/s'\n", &[], &[]).is_ok());
         assert!(loaded(&["client"], "[broker]\nlisten = []\n", &[], &[]).is_ok());
+    }
+
+    #[test]
+    fn an_authority_that_nobody_would_ask_is_refused() {
+        let file = "[database]\ntls_ca = '/ca.pem'\n";
+        assert!(loaded(&["database"], file, &[], &[]).unwrap_err().contains("database.tls is not verify"));
+        assert!(loaded(&["database"], file, &[("MYSQL_TLS", "verify")], &[]).is_ok());
+        assert!(loaded(&["client"], file, &[], &[]).is_ok());
+        let wrong = loaded(&["database"], "", &[], &[("--db-tls", "on")]).unwrap_err();
+        assert_eq!(wrong, "--db-tls: \"on\" is not right; it takes off, preferred, required or verify");
     }
 
     #[test]

@@ -57,6 +57,22 @@ pub struct Database {
     pub global_db: String,
     /// A cluster's nodes, tried in order; empty: `host` and `port` alone.
     pub hosts: Vec<(String, u16)>,
+    pub tls: Tls,
+    /// Certificates of the authorities that [`Tls::Verify`] trusts beside the public ones, in PEM form.
+    pub tls_ca: Option<PathBuf>,
+}
+
+/// Whether connections to the database are encrypted. A Unix socket never is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tls {
+    Off,
+    /// Where the server offers it; whoever sits in between can take it away.
+    #[default]
+    Preferred,
+    /// Or no connection; whose certificate it is, is not looked at.
+    Required,
+    /// The certificate is the host's, by an authority that is trusted.
+    Verify,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +119,8 @@ impl Default for Database {
             password: Secret::default(),
             global_db: "resq".into(),
             hosts: Vec::new(),
+            tls: Tls::default(),
+            tls_ca: None,
         }
     }
 }

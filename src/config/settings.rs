@@ -76,6 +76,12 @@ pub const SETTINGS: &[Setting] = settings![
         "a cluster's nodes, tried in order, instead of one host",
         "host:port by comma, each once; without a port 3306; an IPv6 address in []",
         |c, v| put(&mut c.database.hosts, value::nodes(v));
+    "database.tls", Some("MYSQL_TLS"), Some("--db-tls"), "preferred", Text,
+        "whether connections to it are encrypted", "off, preferred, required or verify",
+        |c, v| put(&mut c.database.tls, value::tls(v));
+    "database.tls_ca", Some("MYSQL_TLS_CA"), Some("--db-tls-ca"), "", Text,
+        "the authority that verify trusts beside the public ones", "the path of a file of certificates in PEM form",
+        |c, v| put(&mut c.database.tls_ca, value::path(v).map(Some));
     "sql.dir", Some("RESQ_SQL_DIR"), Some("--sql-dir"), "", Text,
         "templates of your own, instead of those built in", "a folder's path",
         |c, v| put(&mut c.sql_dir, value::path(v).map(Some));
@@ -158,6 +164,7 @@ mod tests {
     fn every_setter_moves_its_own_setting_alone() {
         let right = |s: &Setting| match s.key {
             "broker.listen" => "127.0.0.1:7",
+            "database.tls" => "verify",
             "broker.states" | "database.hosts" => "other",
             _ if s.kind == Kind::Number => "17",
             _ => "other",

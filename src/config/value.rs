@@ -3,7 +3,7 @@
 
 use std::{fs::File, io::Read, net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr};
 
-use super::{Invalid, SYSTEM_DATABASES, Secret, file::refuse_if_shared};
+use super::{Invalid, SYSTEM_DATABASES, Secret, Tls, file::refuse_if_shared};
 use crate::{
     text::printable,
     wire::{MAX_STATES, State},
@@ -33,6 +33,16 @@ pub fn socket_path(text: &str) -> Option<Option<PathBuf>> {
 
 pub fn secret(text: &str) -> Option<Secret> {
     (text.len() <= SECRET_BYTES && !text.chars().any(char::is_control)).then(|| Secret(text.into()))
+}
+
+pub fn tls(text: &str) -> Option<Tls> {
+    match text {
+        "off" => Some(Tls::Off),
+        "preferred" => Some(Tls::Preferred),
+        "required" => Some(Tls::Required),
+        "verify" => Some(Tls::Verify),
+        _ => None,
+    }
 }
 
 /// A database's name, or the beginning of one, that needs no quotes and is not the server's own.

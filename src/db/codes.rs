@@ -1,6 +1,11 @@
 //! The one table of what a database error means for who gets it: try the same again, try another connection or
 //! host, or give up. Pure; it never talks to a server.
 
+use std::{
+    error::Error as _,
+    io::{self, ErrorKind},
+};
+
 use mysql::Error;
 
 /// What the caller does next.
@@ -23,6 +28,9 @@ const CODES: &[(u16, Class, &str)] = &[
     (3058, Class::Again, "ER_USER_LOCK_DEADLOCK: a cycle among GET_LOCK holders"),
     (3101, Class::Again, "ER_TRANSACTION_ROLLBACK_DURING_COMMIT: lost certification (MySQL group replication)"),
     (1180, Class::Again, "ER_ERROR_DURING_COMMIT: lost certification, seen at COMMIT (MySQL group replication)"),
+    (1021, Class::Again, "ER_DISK_FULL: somebody will free some space"),
+    (1114, Class::Again, "ER_RECORD_FILE_FULL: InnoDB could not make a file larger, as 1021"),
+    (3675, Class::Again, "no room for a new table, as 1021 (MySQL)"),
     (1040, Class::Lost, "ER_CON_COUNT_ERROR: too many connections, some will end"),
     (1203, Class::Lost, "ER_TOO_MANY_USER_CONNECTIONS: as 1040, for this account"),
     (1226, Class::Lost, "ER_USER_LIMIT_REACHED: as 1040, by the account's own limit"),
@@ -39,6 +47,10 @@ const CODES: &[(u16, Class, &str)] = &[
     (4031, Class::Lost, "ER_CLIENT_INTERACTION_TIMEOUT: the server closed an idle connection (MySQL)"),
 ];
 
+/// What the server's system runs out of for a while, in the system's words: they come behind many codes (3, 23, 1005,
+/// 1016, 1026, 1030 and more), by what the server was about to do with its file.
+const SHORTAGES: &[&str] = &["No space left on device", "Too many open files"];
+
 /// What `error` means for the one who got it.
 pub fn class(error: &Error) -> Class {
     match error {
@@ -48,6 +60,7 @@ pub fn class(error: &Error) -> Class {
         {
             Class::Never
         }
+        Error::MySqlError(e) if SHORTAGES.iter().any(|text| e.message.contains(text)) => Class::Again,
         Error::MySqlError(e) => {
             CODES.iter().find(|(code, ..)| *code == e.code).map_or(Class::Never, |(_, class, _)| *class)
         }
@@ -78,8 +91,22 @@ pub fn lost_race() -> Error {
 pub fn told(error: &Error) -> String {
     match error {
         Error::MySqlError(e) => e.to_string(),
+        // A read time-out; the system's words for it tell nobody anything.
+        _ if io_error(error).is_some_and(|e| e.kind() == ErrorKind::WouldBlock) => "it does not answer".into(),
         Error::IoError(e) => e.to_string(),
+        Error::TlsError(e) => e.to_string(),
+        Error::DriverError(e) => e.to_string(),
+        Error::CodecError(e) => e.source().map_or_else(|| e.to_string(), ToString::to_string),
         other => other.to_string(),
+    }
+}
+
+/// The stream's own error, wherever the driver met it.
+fn io_error(error: &Error) -> Option<&io::Error> {
+    match error {
+        Error::IoError(e) => Some(e),
+        Error::CodecError(e) => e.source()?.downcast_ref(),
+        _ => None,
     }
 }
 
@@ -96,6 +123,19 @@ mod tests {
         for (i, (code, ..)) in CODES.iter().enumerate() {
             assert!(!CODES[i + 1..].iter().any(|(other, ..)| other == code), "{code} twice");
         }
+    }
+
+    #[test]
+    fn a_shortage_passes_whatever_it_kept_the_server_from() {
+        for (code, message) in [
+            (3, "Error writing file './a/u1.frm' (Errcode: 28 \"No space left on device\")"),
+            (1005, "Can't create table `a`.`v` (errno: 24 \"Too many open files\")"),
+            (1026, "Error writing file 'binlog' (OS errno 28 - No space left on device)"),
+        ] {
+            let error = Error::MySqlError(mysql::MySqlError { state: "HY000".into(), message: message.into(), code });
+            assert_eq!(class(&error), Class::Again, "{message}");
+        }
+        assert_eq!(class(&server(1005)), Class::Never);
     }
 
     #[test]

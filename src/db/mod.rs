@@ -2,9 +2,13 @@
 //! what an error means. Knows no table of ours; all SQL of the queue and the log lives in their store files.
 
 pub mod codes;
+mod leftovers;
+mod login;
 mod nodes;
 mod ready;
 mod server;
+mod tls;
+mod trouble;
 
 use std::{
     sync::{
@@ -22,6 +26,7 @@ use nodes::{Current, LastError, Nodes};
 pub(crate) use nodes::{SESSION, SQL_MODE};
 pub use ready::catch_up;
 pub use server::Server;
+pub use trouble::Trouble;
 
 use crate::{
     clock,
@@ -34,6 +39,8 @@ pub type Conn = r2d2::PooledConnection<Nodes>;
 
 /// How long one try to get a connection lasts before its caller hears that the server is lost.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a short statement may take where somebody waits for it: longer than any wait for a lock in [`SESSION`].
+pub const ANSWER: Duration = Duration::from_secs(90);
 /// How often a statement is tried again that lost a race for locks.
 const TRIES: u32 = 20;
 
@@ -51,7 +58,14 @@ impl Db {
     /// A pool of at most `connections`, opened as they are needed. Fails at once where no host can be reached or
     /// logged in to, with what to do next.
     pub fn open(config: &Database, connections: u32) -> Result<Db, Failure> {
-        let nodes = Nodes::new(config);
+        Db::open_within(config, connections, None)
+    }
+
+    /// The same, where each answer to a statement has to come `within` a time; for programs that run short statements
+    /// and end with the first error.
+    pub fn open_within(config: &Database, connections: u32, within: Option<Duration>) -> Result<Db, Failure> {
+        tls::check_authority(config)?;
+        let nodes = Nodes::new(config, within);
         if nodes.connect().is_err() {
             let error = take(&nodes.last_error()).unwrap_or_else(Error::server_disconnected);
             return Err(unreachable(&nodes.names(), &config.user, &error));
@@ -78,7 +92,7 @@ impl Db {
     #[cfg(test)]
     pub(crate) fn nowhere() -> Db {
         let config = Database::default();
-        Db::on(Nodes::new(&config), &config, 1)
+        Db::on(Nodes::new(&config, None), &config, 1)
     }
 
     /// The name of the global database, unquoted.
@@ -243,9 +257,18 @@ pub fn id_list<'a>(ids: impl IntoIterator<Item = &'a u64>) -> String {
 
 /// A failed login or connection, told with what to do next.
 fn unreachable(hosts: &str, user: &str, error: &Error) -> Failure {
+    const LOGIN: &str = "check database.user and database.password (MYSQL_USER, MYSQL_PASSWORD), and database.tls where the \
+                         account requires it";
     let next = match code(error) {
-        1045 | 1698 => "check database.user and database.password (MYSQL_USER, MYSQL_PASSWORD)",
+        // MySQL asks whom it does not know to log in by whatever it has.
+        _ if matches!(error, Error::DriverError(mysql::DriverError::UnknownAuthPlugin(_))) => LOGIN,
+        1045 | 1698 => LOGIN,
         1040 | 1203 | 1226 => "raise the server's max_connections or lower queue.workers",
+        3159 => "this server takes encrypted connections alone: set database.tls (MYSQL_TLS) to required or verify",
+        _ if tls::is_missing(error) => "set TLS up on that server, or database.tls (MYSQL_TLS) to preferred",
+        _ if tls::failed(error) => {
+            "check database.tls, database.tls_ca (MYSQL_TLS, MYSQL_TLS_CA) and that database.host is a name in the server's certificate"
+        }
         _ => {
             "check database.host, database.port or database.socket (MYSQL_HOST, MYSQL_PORT, MYSQL_SOCKET), and that the server runs"
         }

@@ -13,9 +13,8 @@ use std::{
 
 use mysql::{Conn, Error, OptsBuilder};
 use r2d2::ManageConnection;
-use r2d2_mysql::MySqlConnectionManager;
 
-use super::{ready, told};
+use super::{leftovers::Leftovers, login::Login, ready, tls::Endpoint, told};
 use crate::config::Database;
 
 /// One known sql_mode, because it decides how literals are read.
@@ -31,8 +30,11 @@ pub const SESSION: &[&str] = &[
 
 /// The r2d2 manager over one or several hosts: the one that was connected to last is asked first.
 pub struct Nodes {
-    nodes: Vec<(String, MySqlConnectionManager)>,
+    nodes: Vec<(String, Login)>,
+    /// Statements are bounded, so that a connection is never asked whether it lives.
+    impatient: bool,
     current: Current,
+    leftovers: Leftovers,
     last_error: LastError,
 }
 
@@ -70,7 +72,8 @@ impl DerefMut for NodeConn {
 }
 
 impl Nodes {
-    pub fn new(config: &Database) -> Nodes {
+    /// `answer_within`: how long one answer of the server may take; None: as long as it takes.
+    pub fn new(config: &Database, answer_within: Option<Duration>) -> Nodes {
         let host = |host: &str, port: u16| {
             let opts = OptsBuilder::new()
                 .ip_or_hostname(Some(host))
@@ -80,7 +83,10 @@ impl Nodes {
                 .user(Some(&config.user))
                 .pass(Some(&config.password.0))
                 .tcp_connect_timeout(Some(Duration::from_secs(5)))
+                .read_timeout(answer_within)
+                // A network that swallows everything is noticed within half a minute, however long an answer may take.
                 .tcp_keepalive_time_ms(Some(10_000))
+                .tcp_keepalive_probe_interval_secs(Some(5))
                 .tcp_user_timeout_ms(Some(20_000))
                 .stmt_cache_size(16)
                 .init(SESSION.iter().map(|s| s.to_string()).collect());
@@ -88,13 +94,19 @@ impl Nodes {
                 Some(path) => path.display().to_string(),
                 None => format!("{host}:{port}"),
             };
-            (name, MySqlConnectionManager::new(opts))
+            (name, Login::new(Endpoint::new(opts, config)))
         };
         let nodes = match config.hosts.as_slice() {
             [] => vec![host(&config.host, config.port)],
             hosts => hosts.iter().map(|(name, port)| host(name, *port)).collect(),
         };
-        Nodes { nodes, current: Current::default(), last_error: LastError::default() }
+        Nodes {
+            nodes,
+            impatient: answer_within.is_some(),
+            current: Current::default(),
+            leftovers: Leftovers::new(),
+            last_error: LastError::default(),
+        }
     }
 
     /// `host:port` of every node, for people.
@@ -128,7 +140,8 @@ impl ManageConnection for Nodes {
         let mut error = None;
         for node in (0..self.nodes.len()).map(|i| (first + i) % self.nodes.len()) {
             match self.connect_to(node) {
-                Ok(conn) => {
+                Ok(mut conn) => {
+                    self.leftovers.end_on(&mut conn);
                     if self.current.swap(node, Ordering::Relaxed) != node {
                         let why = error.as_ref().map_or_else(String::new, |e| format!(": {}", told(e)));
                         log::warn!("now on database node {}{why}", self.nodes[node].0);
@@ -149,6 +162,10 @@ impl ManageConnection for Nodes {
 
     /// Asked when a connection comes back, which roles do only when they end: a ping here is rare.
     fn has_broken(&self, conn: &mut NodeConn) -> bool {
-        !conn.is_on(&self.current) || conn.ping().is_err()
+        let has_broken = !self.impatient && conn.ping().is_err();
+        if has_broken {
+            self.leftovers.lost(conn);
+        }
+        has_broken || !conn.is_on(&self.current)
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     bell::{Bell, Echo},
     broker::{Announcer, Event, Read},
     clock::{Pauses, now},
-    db::{Class, class, told},
+    db::{Trouble, told},
 };
 
 /// Events numbered in one transaction, or read in one page; in a simulation a few fill one.
@@ -53,6 +53,7 @@ pub struct Reader {
     /// A question that met a lost server is asked again when it is back.
     unanswered: Vec<Read>,
     pauses: Pauses,
+    trouble: Trouble,
     printed: Printed,
 }
 
@@ -72,6 +73,7 @@ impl Reader {
             echo: Echo::default(),
             unanswered: Vec::new(),
             pauses: Pauses::default(),
+            trouble: Trouble::default(),
             printed: Printed::default(),
             settings,
         }
@@ -112,9 +114,7 @@ impl Reader {
                 wake
             }
             Err(error) => {
-                if class(&error) != Class::Lost {
-                    log::error!("the event log can't be read, trying again: {}", told(&error));
-                }
+                self.trouble.tell("events can't be numbered or read", &error);
                 now() + self.pauses.grow()
             }
         }

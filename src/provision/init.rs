@@ -23,6 +23,9 @@ const LOCK_WAIT_S: u32 = 300;
 /// behind the DDL, so each try is short.
 const TRIES: u32 = 60;
 
+/// The file whose procedure applications may hold EXECUTE on.
+const PUBLISH: &str = "init_tables/045_publish.sql";
+
 /// Runs every step. Several at once, from several machines, wait for each other, on one node of a cluster.
 pub fn init(db: &Db, server: &Server, templates: &Templates) -> Result<(), Failure> {
     check_server(server)?;
@@ -41,13 +44,53 @@ pub fn init(db: &Db, server: &Server, templates: &Templates) -> Result<(), Failu
         run(&mut conn, template, &values)?;
     }
     conn.select_db(db.global_db())?;
+    check_triggers(&mut conn, db.global_db())?;
     for template in &templates.init_tables {
-        run(&mut conn, template, &values)?;
+        if template.name != PUBLISH || !publish_stays(&mut conn, &template.render(&values))? {
+            run(&mut conn, template, &values)?;
+        }
     }
     // Last, so that it stands for all steps, those of a `sql.dir` among them.
     conn.exec_drop("REPLACE INTO res_meta (name, value) VALUES ('schema_version', ?)", (SCHEMA_VERSION,))?;
     conn.query_drop(format!("DO RELEASE_LOCK({lock})"))?;
     Ok(())
+}
+
+/// Before any is touched: MySQL lets a trigger be dropped by who may not create it again.
+fn check_triggers(conn: &mut Conn, global_db: &str) -> Result<(), Failure> {
+    match conn.query_drop(triggers_probe(global_db)) {
+        Err(error) if code(&error) == NOT_TRUSTED => {
+            Err(Failure::new(Exit::Failed, format!("{}; no trigger was touched; {TRUST}", told(&error))))
+        }
+        _ => Ok(()), // without the privilege for triggers they can't be dropped either
+    }
+}
+
+/// The server's error where the binary log is on and who creates a trigger or function is no administrator.
+pub const NOT_TRUSTED: u16 = 1419;
+/// What mends it.
+pub const TRUST: &str = "either SET PERSIST log_bin_trust_function_creators = 1 (on MariaDB SET GLOBAL, and in its \
+                         settings file), or run `resqctl init` as an administrator and use no templates with triggers \
+                         or functions";
+
+/// Asks for a trigger on a table that is not there: changes nothing, and fails by what is missing first, the
+/// server's trust, the privilege, the table.
+pub fn triggers_probe(database: &str) -> String {
+    let none = format!("{}.res_none", db::ident(database));
+    format!("CREATE TRIGGER {none} BEFORE INSERT ON {none} FOR EACH ROW SET NEW.a = 1")
+}
+
+/// Whether `publish` is there with the body that `script` has, and works. To drop it would take EXECUTE on it from
+/// every application. Where another account made it, its body is not ours to read, and its refusal has to do.
+fn publish_stays(conn: &mut Conn, script: &str) -> Result<bool, Error> {
+    let body: Option<Option<String>> = conn.query_first(
+        "SELECT ROUTINE_DEFINITION FROM information_schema.ROUTINES \
+         WHERE ROUTINE_SCHEMA = DATABASE() AND ROUTINE_NAME = 'publish'",
+    )?;
+    let same = body.is_some_and(|body| body.is_none_or(|body| script.contains(&body)));
+    // Its own refusal: its definer is there.
+    let refuses = |error: Error| code(&error) == 1644 && told(&error).contains("resq.publish: a state is");
+    Ok(same && conn.query_drop("CALL publish(NULL, NULL)").is_err_and(refuses))
 }
 
 fn run(conn: &mut Conn, template: &Template, values: &Values) -> Result<(), Failure> {
@@ -57,7 +100,13 @@ fn run(conn: &mut Conn, template: &Template, values: &Values) -> Result<(), Fail
         let Err((statement, error)) = db::run_script(conn, &script) else { return Ok(()) };
         tries += 1;
         if class(&error) != Class::Again || tries == TRIES {
-            let failure = Failure::from(error);
+            let failure = match code(&error) {
+                // MySQL's SYSTEM_USER: no lesser account changes what runs as an administrator.
+                1227 => {
+                    Failure::new(Exit::Failed, format!("{}; run init as the account that set this up", told(&error)))
+                }
+                _ => Failure::from(error),
+            };
             return Err(Failure::new(failure.exit, format!("{}, statement {statement}: {failure}", template.name)));
         }
         log::info!("{} waits for open transactions: {}", template.name, told(&error));

@@ -18,6 +18,7 @@ use crate::{
 /// Server errors that no further attempt can mend, in a template that was checked before: syntax, empty statement.
 const HOPELESS: &[u16] = &[1064, 1065, 1149];
 const DATABASE_EXISTS: u16 = 1007;
+const NO_SUCH_DATABASE: u16 = 1008;
 
 pub struct Provisioner {
     templates: Templates,
@@ -42,9 +43,10 @@ impl Provisioner {
             Some(templates) => Ok(templates),
             None if job.kind == "default" => Ok(&[]),
             None => {
-                let known: Vec<&str> = self.templates.types.keys().map(String::as_str).collect();
+                let others = self.templates.types.keys().map(String::as_str).filter(|kind| *kind != "default");
+                let known: Vec<&str> = std::iter::once("default").chain(others).collect();
                 Err(JobError::Permanent(format!(
-                    "no templates for res_type {:?}; known: default, {}",
+                    "no templates for res_type {:?}; known: {}",
                     job.kind,
                     known.join(", ")
                 )))
@@ -78,6 +80,15 @@ impl Provisioner {
         }
         Ok(())
     }
+}
+
+/// Drops what an earlier attempt left, which was seen a moment ago.
+fn drop_earlier(conn: &mut Conn, db_name: &str) -> Result<(), JobError> {
+    conn.query_drop(format!("DROP DATABASE {}", ident(db_name))).map_err(|error| match code(&error) {
+        // The server has no file descriptor left to look with (MariaDB).
+        NO_SUCH_DATABASE => JobError::Interrupted(told(&error)),
+        _ => error.into(),
+    })
 }
 
 /// Why a build stopped.
@@ -125,9 +136,7 @@ impl Handler for Provisioner {
         let global_db = &self.naming.global_db;
         match verdict {
             Verdict::Build => {}
-            Verdict::DropAndBuild => {
-                session.conn()?.query_drop(format!("DROP DATABASE IF EXISTS {}", ident(&db_name)))?
-            }
+            Verdict::DropAndBuild => drop_earlier(session.conn()?, &db_name)?,
             Verdict::Refuse(why) => {
                 registry::forget(session.conn()?, global_db, &db_name, job)?;
                 return Err(JobError::Permanent(why));

@@ -113,10 +113,17 @@ pub fn forget(conn: &mut Conn, global_db: &str, db_name: &str, job: &Job) -> Res
 }
 
 /// Drops what `job` half made under `db_name` and forgets it, in that order and one round trip: where the first
-/// fails the registry still knows.
+/// fails the registry still knows. Also where it only seems not to: see [`gone`].
 pub fn drop_half_made(conn: &mut Conn, global_db: &str, db_name: &str, job: &Job) -> Result<(), Error> {
-    let script = format!("DROP DATABASE IF EXISTS {}; {}", ident(db_name), forgetting(global_db, db_name, job));
+    let forget = forgetting(global_db, db_name, job);
+    let script = format!("DROP DATABASE IF EXISTS {}; {forget} AND {}", ident(db_name), gone(db_name));
     run_script(conn, &script).map_err(|(_, error)| error)
+}
+
+/// A condition. MariaDB without a free file descriptor can't read a database's folder, and DROP DATABASE IF EXISTS
+/// then finds that there is none.
+pub fn gone(db_name: &str) -> String {
+    format!("NOT EXISTS (SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {})", literal(db_name))
 }
 
 fn forgetting(global_db: &str, db_name: &str, job: &Job) -> String {

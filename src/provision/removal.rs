@@ -57,7 +57,11 @@ pub fn drop_database(conn: &mut Conn, global_db: &str, owned: &Owned) -> Result<
     };
     let dropped = if row.is_some_and(|row| row.res_id == owned.res_id) {
         conn.query_drop(format!("DROP DATABASE IF EXISTS {}", ident(&owned.db_name))).and_then(|()| {
-            conn.exec_drop("DELETE FROM res_database WHERE db_name = ? AND res_id = ?", (&owned.db_name, owned.res_id))
+            let gone = registry::gone(&owned.db_name);
+            conn.exec_drop(
+                format!("DELETE FROM res_database WHERE db_name = ? AND res_id = ? AND {gone}"),
+                (&owned.db_name, owned.res_id),
+            )
         })
     } else {
         Ok(())

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     bell::Bell,
     clock::{Pauses, now, sleep},
-    db::{Class, class, told},
+    db::{Class, Trouble, class, code},
     text::printable,
 };
 
@@ -24,8 +24,12 @@ const LINGER: Duration = Duration::from_millis(3);
 const PACE: Duration = Duration::from_millis(25);
 /// An error's text is kept up to this many characters; TEXT holds 65,535 bytes.
 const LONGEST_ERROR: usize = 8_000;
-/// Failures told one by one in a second; the rest are counted.
-const TOLD_A_SECOND: u32 = 20;
+/// Failures told one by one in a minute; the rest are counted: where the server is short of something, every job fails.
+const TOLD_A_MINUTE: u32 = 10;
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A database or table that is not there: MariaDB 10.5 says so where it has no file descriptor left to open it.
+const NO_TABLE: &[u16] = &[1049, 1146];
 
 pub struct Completer {
     table: Box<dyn Table>,
@@ -57,6 +61,7 @@ impl Completer {
             next = now() + PACE;
         }
         self.progress.sum_up();
+        self.progress.end_minute();
     }
 
     /// The next outcome, however long it takes; None: there will be no more. The log is told meanwhile.
@@ -104,16 +109,18 @@ impl Completer {
     /// hold up no others.
     fn write(&mut self, endings: &[Ending]) -> usize {
         let mut pauses = Pauses::default();
+        let mut trouble = Trouble::default();
         loop {
             let error = match self.table.finish(endings) {
                 Ok(written) => return written,
                 Err(error) => error,
             };
-            match (class(&error), endings) {
+            // A table that the server does not find is not what an outcome is to blame for.
+            let class = if NO_TABLE.contains(&code(&error)) { Class::Again } else { class(&error) };
+            match (class, endings) {
                 (Class::Never, [_, _, ..]) => return endings.chunks(1).map(|one| self.write(one)).sum(),
                 (Class::Never, [one]) if !one.is_refused() => return self.write(&[one.refused(&error)]),
-                (Class::Never, _) => log::error!("an outcome can't be written, trying again: {}", told(&error)),
-                _ => log::debug!("outcomes wait: {}", told(&error)),
+                _ => trouble.tell("outcomes can't be written", &error),
             }
             sleep(pauses.grow());
         }
@@ -125,6 +132,8 @@ impl Completer {
 struct Progress {
     /// When the first outcome of this line came in; None: nothing to tell.
     since: Option<Instant>,
+    /// The minute that `failures` are counted in.
+    minute: Option<Instant>,
     failures: u32,
     /// Done, to be tried again, in error.
     counts: [u64; 3],
@@ -133,11 +142,17 @@ struct Progress {
 
 impl Progress {
     fn due(&self) -> Option<Instant> {
-        self.since.map(|since| since + Duration::from_secs(1))
+        let line = self.since.map(|since| since + Duration::from_secs(1));
+        let minute = self.minute.filter(|_| self.failures > TOLD_A_MINUTE).map(|minute| minute + MINUTE);
+        [line, minute].into_iter().flatten().min()
     }
 
     fn tell(&mut self, endings: &[Ending]) {
         self.since.get_or_insert_with(now);
+        if self.minute.is_none_or(|minute| now() - minute >= MINUTE) {
+            self.end_minute();
+            self.minute = Some(now());
+        }
         for Ending { outcome, next } in endings {
             let (kind, what) = match next {
                 Next::Done => (0, "is done"),
@@ -147,7 +162,7 @@ impl Progress {
             self.counts[kind] += 1;
             if let Ended::Failed { error: text, .. } | Ended::Interrupted { why: text } = &outcome.ended {
                 self.failures += 1;
-                if self.failures <= TOLD_A_SECOND {
+                if self.failures <= TOLD_A_MINUTE {
                     let (job, name, text) = (&outcome.job, printable(&outcome.job.name), printable(text));
                     log::warn!("job {} `{name}` {what}, attempt {}: {text}", job.id, job.attempt);
                 }
@@ -158,12 +173,22 @@ impl Progress {
         }
     }
 
+    fn end_minute(&mut self) {
+        if self.failures > TOLD_A_MINUTE {
+            log::warn!(
+                "and {} more failures within a minute; `resqctl list` shows them",
+                self.failures - TOLD_A_MINUTE
+            );
+        }
+        (self.minute, self.failures) = (None, 0);
+    }
+
     fn sum_up(&mut self) {
+        if self.minute.is_some_and(|minute| now() - minute >= MINUTE) {
+            self.end_minute();
+        }
         if self.since.take().is_none() {
             return;
-        }
-        if self.failures > TOLD_A_SECOND {
-            log::warn!("and {} more failures; `resqctl list` shows them", self.failures - TOLD_A_SECOND);
         }
         let [done, retry, error] = self.counts;
         self.done_before += done;
@@ -171,6 +196,6 @@ impl Progress {
             "progress: {done} done, {retry} to be tried again, {error} in error; {} done since the start",
             self.done_before
         );
-        (self.failures, self.counts) = (0, [0; 3]);
+        self.counts = [0; 3];
     }
 }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     bell::{Bell, Echo},
     clock::{Pauses, now},
-    db::{Class, class, told},
+    db::{Class, Trouble, class, told},
 };
 
 /// A look at the whole queue may take at most this part of the time; between two of them claims go on from the
@@ -79,6 +79,7 @@ pub struct Dispatcher {
     /// As last seen, for the log; what counts is what a claim sees.
     paused: bool,
     pauses: Pauses,
+    trouble: Trouble,
 }
 
 impl Dispatcher {
@@ -99,6 +100,7 @@ impl Dispatcher {
             doubtful: Vec::new(),
             paused: false,
             pauses: Pauses::default(),
+            trouble: Trouble::default(),
         }
     }
 
@@ -145,9 +147,7 @@ impl Dispatcher {
                 Wait { until, is_deaf: false }
             }
             Err(error) => {
-                if class(&error) != Class::Lost {
-                    log::error!("the queue can't be read, trying again: {}", told(&error));
-                }
+                self.trouble.tell("the queue can't be read or claimed from", &error);
                 Wait { until: now() + self.pauses.grow(), is_deaf: true }
             }
         }

@@ -3,12 +3,12 @@
 
 use mysql::{Conn, Opts, OptsBuilder, prelude::Queryable};
 use resq::{
-    config::{Config, Database},
+    config::{Config, Database, Queue, Secret, Tls},
     db::{Db, Server as Facts},
     provision::{Templates, init},
 };
 
-use super::server::Server;
+use super::{accounts::Account, server::Server};
 
 /// A global database as `resqctl init` makes it, and how to get there.
 pub struct Bed {
@@ -20,10 +20,17 @@ pub struct Bed {
 
 impl Bed {
     pub fn new(server: &Server, name: &str) -> Bed {
+        let global_db = format!("resq_{name}");
+        (1..=server.nodes().len()).for_each(|n| server.trust_creators_of_triggers(n));
+        let account = Account::daemon(server, &global_db, &Queue::default().db_prefix);
         let database = Database {
             host: "127.0.0.1".into(),
             port: server.port(),
-            global_db: format!("resq_{name}"),
+            user: account.user,
+            password: Secret(account.password),
+            global_db,
+            // For who reads along on the way, and for comparison with bare connections.
+            tls: Tls::Off,
             ..Database::default()
         };
         let config = Config { database, ..Config::default() };

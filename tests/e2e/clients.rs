@@ -1,6 +1,6 @@
 //! resq-client and resq-trigger, run as a user runs them, against a broker that can go away and come back.
 
-mod daemon;
+pub mod daemon;
 mod exec;
 mod listen;
 mod publish;

@@ -69,7 +69,7 @@ fn retry_and_cancel_move_only_what_they_may() {
     let mut conn = instance.conn();
     let bad = instance.resqctl(["add", "a", "--type", "nope"]).ok().trim().to_string();
     let resqd = instance.resqd().spawn();
-    instance.resqctl(["wait", "--timeout", "30"]).expect_code(1);
+    wait_until("the error", || conn.query_first("SELECT 1 FROM res_queue WHERE status = 'error'").unwrap() == Some(1));
     assert_eq!(resqd.stop().code(), Some(0));
     let shown = json(&instance.resqctl(["show", &bad, "--json"]).ok());
     assert_eq!(

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use mysql::Conn;
 use mysql::prelude::Queryable;
 use tempfile::TempDir;
 
+use super::accounts::Account;
 use super::program::Program;
 use super::server::Server;
 
@@ -19,6 +20,9 @@ pub struct Instance<'a> {
     pub global_db: String,
     /// What its resources' databases begin with.
     pub db_prefix: String,
+    /// Whom its resqd and resqctl log in as.
+    pub daemon: Account,
+    application: OnceLock<Account>,
     dir: TempDir,
 }
 
@@ -39,9 +43,27 @@ impl Instance<'static> {
 impl<'a> Instance<'a> {
     /// On a server of the test's own.
     pub fn on(server: &'a Server, name: &str) -> Instance<'a> {
+        for n in 1..=server.nodes().len() {
+            server.trust_creators_of_triggers(n);
+        }
+        Instance::left_to(server, name)
+    }
+
+    /// The same where it is left to the server who may create triggers.
+    pub fn left_to(server: &'a Server, name: &str) -> Instance<'a> {
         assert_distinct(server, name);
         let dir = tempfile::Builder::new().prefix("resq-").tempdir().expect("a temporary folder");
-        Instance { server, global_db: format!("resq_{name}"), db_prefix: format!("{name}_"), dir }
+        let (global_db, db_prefix) = (format!("resq_{name}"), format!("{name}_"));
+        let daemon = Account::daemon(server, &global_db, &db_prefix);
+        Instance { server, global_db, db_prefix, daemon, application: OnceLock::new(), dir }
+    }
+
+    /// A session of an application, in the global database; after `resqctl init`.
+    pub fn app(&self) -> Conn {
+        let account = self.application.get_or_init(|| Account::application(self.server, &self.global_db));
+        let mut conn = account.conn(self.server);
+        conn.select_db(&self.global_db).unwrap();
+        conn
     }
 
     /// A session of root, in the global database if it exists already.
@@ -104,7 +126,8 @@ impl<'a> Instance<'a> {
             ("RESQ_CONFIG", "/dev/null".into()),
             ("MYSQL_HOST", "127.0.0.1".into()),
             ("MYSQL_PORT", self.server.port().to_string()),
-            ("MYSQL_USER", "root".into()),
+            ("MYSQL_USER", self.daemon.user.clone()),
+            ("MYSQL_PASSWORD", self.daemon.password.clone()),
             ("RESQ_GLOBAL_DB", self.global_db.clone()),
             ("RESQ_DB_PREFIX", self.db_prefix.clone()),
             ("RESQ_LISTEN", "127.0.0.1:0".into()),

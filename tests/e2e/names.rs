@@ -34,7 +34,7 @@ fn no_name_gets_out_of_its_place() {
     let server = Server::own();
     let instance = Instance::on(&server, "names");
     instance.resqctl(["init"]).ok();
-    let mut conn = instance.conn();
+    let (mut conn, mut app) = (instance.conn(), instance.app());
     conn.query_drop("CREATE DATABASE names_taken; CREATE TABLE names_taken.precious (a INT); INSERT INTO names_taken.precious VALUES (42)").unwrap();
     let (before, system) = (databases(&mut conn), system_tables(&mut conn));
 
@@ -69,14 +69,14 @@ fn no_name_gets_out_of_its_place() {
         ("end ", "default", End::Done),
     ];
     for (name, kind, _) in &jobs {
-        conn.exec_drop("INSERT INTO res_queue (res_name, res_type, max_attempts) VALUES (?, ?, 2)", (name, kind))
+        app.exec_drop("INSERT INTO res_queue (res_name, res_type, max_attempts) VALUES (?, ?, 2)", (name, kind))
             .unwrap();
     }
     // Beside the safe form of `a!`, whose number it spells.
     let id: u64 = conn.query_first("SELECT res_id FROM res_queue WHERE res_name = 'a!'").unwrap().unwrap();
     let (plain, clash) = (format!("a_{id}"), format!("a__{id}"));
     for name in [&plain, &clash] {
-        conn.exec_drop("INSERT INTO res_queue (res_name) VALUES (?)", (name,)).unwrap();
+        app.exec_drop("INSERT INTO res_queue (res_name) VALUES (?)", (name,)).unwrap();
     }
     let resqd = instance.resqd().spawn();
     wait_until("every job to end", || {
@@ -169,7 +169,9 @@ fn a_database_made_by_others_after_a_claim_was_given_back_is_left_alone() {
     hold.query_drop("DO RELEASE_LOCK('given')").unwrap();
     assert_eq!(resqd.wait().code(), Some(0));
     let resqd = instance.resqd().arg("--sql-dir").arg(&sql).spawn();
-    instance.resqctl(["wait", "--timeout", "30"]).expect_code(1);
+    wait_until("both to end", || {
+        conn.query_first("SELECT COUNT(*) FROM res_queue WHERE status IN ('done', 'error')").unwrap() == Some(2)
+    });
     let error: Option<String> = conn.query_first("SELECT last_error FROM res_queue WHERE status = 'error'").unwrap();
     assert!(error.as_deref().is_some_and(|text| text.contains("was not made by resq")), "{error:?}");
     assert_eq!(conn.query_first("SELECT COUNT(*) FROM given_second.precious").unwrap(), Some(0));

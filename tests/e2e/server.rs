@@ -12,6 +12,8 @@ use mysql::{Conn, OptsBuilder};
 
 use super::program::{is_alive, signal, wait_until};
 
+const TESTDB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/testdb.sh");
+
 /// One node as `testdb.sh` prints it.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -24,6 +26,8 @@ pub struct Node {
 pub struct Server {
     kind: String,
     dir: PathBuf,
+    /// The folder on which a disk of the server's own is mounted, for it alone.
+    disk: Option<PathBuf>,
     nodes: Mutex<Vec<Node>>,
     script: Child,
     /// Its end is the script's sign to stop the servers and remove `dir`.
@@ -47,9 +51,42 @@ impl Server {
         Server::start(&kind(), &[("ARGS", &options.join(" "))])
     }
 
+    /// A server of the caller's own on a disk of so many MiB in memory, with options. None: this system does not let us
+    /// have one.
+    pub fn on_small_disk(mib: u32, options: &[&str]) -> Option<Server> {
+        let own_root = if nix::unistd::geteuid().is_root() { "-m" } else { "-rm" };
+        let unshare = || {
+            let mut unshare = Command::new("unshare");
+            unshare.args([own_root, "bash", "-c"]).env_remove("ARGS").env_remove("FAST");
+            unshare
+        };
+        let disk = tempfile::Builder::new().prefix("resq-disk-").tempdir().expect("a temporary folder").keep();
+        let mount = format!("mount -t tmpfs -o size={mib}m none '{}'", disk.display());
+        if !unshare().arg(&mount).stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+            std::fs::remove_dir(&disk).expect("an empty folder");
+            return None;
+        }
+        // The mount is the script's and the server's alone and goes with them.
+        let mut script = unshare();
+        script.arg(format!("{mount} && exec bash \"$@\"")).arg("bash").arg(TESTDB);
+        let mut server = Server::run(script, &kind(), disk.join("server"), &[("ARGS", &options.join(" "))]);
+        server.disk = Some(disk);
+        Some(server)
+    }
+
+    /// Where node `n` sees the folder that holds all of the server's files.
+    pub fn root(&self, n: usize) -> PathBuf {
+        let dir = self.dir.strip_prefix("/").expect("an absolute path");
+        PathBuf::from(format!("/proc/{}/root", self.node(n).pid)).join(dir)
+    }
+
     fn start(kind: &str, env: &[(&str, &str)]) -> Server {
         let dir = tempfile::Builder::new().prefix("resq-e2e-").tempdir().expect("a temporary folder").keep();
-        let mut script = testdb()
+        Server::run(testdb(), kind, dir, env)
+    }
+
+    fn run(mut script: Command, kind: &str, dir: PathBuf, env: &[(&str, &str)]) -> Server {
+        let mut script = script
             .args(["hold", kind])
             .arg(&dir)
             .envs(env.iter().copied())
@@ -62,7 +99,7 @@ impl Server {
         let count = if matches!(kind, "galera" | "group") { 3 } else { 1 };
         let nodes: Vec<Node> = lines.take(count).map(|line| parse_node(&line.expect("a line of text"))).collect();
         assert_eq!(nodes.len(), count, "testdb.sh hold {kind} failed; its messages are above");
-        Server { kind: kind.into(), dir, nodes: Mutex::new(nodes), script, hold }
+        Server { kind: kind.into(), dir, disk: None, nodes: Mutex::new(nodes), script, hold }
     }
 
     /// `mysql97`, `mariadb1011`, …
@@ -118,6 +155,15 @@ impl Server {
         Ok(conn)
     }
 
+    /// Lets everybody create triggers who has the privilege, as `scripts/grants.sql` says: with a binary log only
+    /// administrators may.
+    pub fn trust_creators_of_triggers(&self, n: usize) {
+        let mut conn = self.conn_to(n);
+        if conn.query_first("SELECT @@log_bin").unwrap() == Some(true) {
+            conn.query_drop("SET GLOBAL log_bin_trust_function_creators = 1").unwrap();
+        }
+    }
+
     /// Ends node `n` as a crash does.
     pub fn kill9(&self, n: usize) {
         let pid = self.node(n).pid;
@@ -127,7 +173,18 @@ impl Server {
 
     /// Starts node `n` again after [`kill9`](Self::kill9), on the same port and socket.
     pub fn restart(&self, n: usize) {
-        let out = testdb().arg("node").arg(&self.dir).arg(n.to_string()).stderr(Stdio::inherit()).output();
+        self.restart_with(n, &[]);
+    }
+
+    /// The same with options for this run.
+    pub fn restart_with(&self, n: usize, options: &[&str]) {
+        let out = testdb()
+            .env("ARGS", options.join(" "))
+            .arg("node")
+            .arg(&self.dir)
+            .arg(n.to_string())
+            .stderr(Stdio::inherit())
+            .output();
         let out = out.expect("bash runs scripts/testdb.sh");
         assert!(out.status.success(), "node {n} did not start again; its messages are above");
         let node = parse_node(String::from_utf8_lossy(&out.stdout).trim());
@@ -141,6 +198,7 @@ impl Drop for Server {
         let mut rest = String::new();
         let _ = self.script.stdout.take().map(|mut out| out.read_to_string(&mut rest));
         let _ = self.script.wait();
+        let _ = self.disk.as_ref().map(std::fs::remove_dir);
     }
 }
 
@@ -150,8 +208,7 @@ fn kind() -> String {
 
 fn testdb() -> Command {
     let mut command = Command::new("bash");
-    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/testdb.sh"));
-    command.env_remove("ARGS").env_remove("FAST");
+    command.arg(TESTDB).env_remove("ARGS").env_remove("FAST");
     command
 }
 

@@ -15,7 +15,7 @@ fn a_failing_statement_is_named_and_leaves_no_database() {
         ("res_tables/later/10.sql", "CREATE TABLE a (y INT)"),
     ]);
     let mut conn = instance.conn();
-    conn.query_drop("INSERT INTO res_queue (res_name, res_type) VALUES ('a', 'default')").unwrap();
+    instance.app().query_drop("INSERT INTO res_queue (res_name, res_type) VALUES ('a', 'default')").unwrap();
     let resqd = instance.resqd().arg("--sql-dir").arg(&sql).spawn();
     wait_until("the error", || conn.query_first("SELECT 1 FROM res_queue WHERE status = 'error'").unwrap() == Some(1));
     let (error, attempts): (String, u32) =
@@ -33,7 +33,7 @@ fn other_errors_are_tried_again_up_to_the_limit_with_a_history() {
     let sql =
         instance.sql_dir(&[CREATE, ("res_tables/10.sql", "CREATE TABLE a (x INT); INSERT INTO nowhere VALUES (1)")]);
     let mut conn = instance.conn();
-    conn.query_drop("INSERT INTO res_queue (res_name, max_attempts) VALUES ('a', 3)").unwrap();
+    instance.app().query_drop("INSERT INTO res_queue (res_name, max_attempts) VALUES ('a', 3)").unwrap();
     let resqd = instance.resqd().arg("--sql-dir").arg(&sql).spawn();
     wait_until("the error", || conn.query_first("SELECT 1 FROM res_queue WHERE status = 'error'").unwrap() == Some(1));
     assert_eq!(resqd.stop().code(), Some(0));
@@ -82,7 +82,7 @@ fn a_file_that_changes_how_literals_are_read_lets_no_value_out() {
     ]);
     let mut conn = instance.conn();
     let name = "x\\'); DROP TABLE a; -- ";
-    conn.exec_drop("INSERT INTO res_queue (res_name, res_type) VALUES (?, 'empty')", (name,)).unwrap();
+    instance.app().exec_drop("INSERT INTO res_queue (res_name, res_type) VALUES (?, 'empty')", (name,)).unwrap();
     let resqd = instance.resqd().arg("--sql-dir").arg(&sql).spawn();
     instance.resqctl(["wait", "--timeout", "30"]).ok();
     assert_eq!(resqd.stop().code(), Some(0));

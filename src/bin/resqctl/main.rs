@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use resq::{
     cli::{self, Exit, Failure, Program},
     config::Config,
-    db::{Db, Server},
+    db::{ANSWER, Db, Server},
     doctor,
     provision::{Templates, init},
     queue::Queue,
@@ -31,7 +31,9 @@ fn run(command: Command, config: &Config) -> Result<(), Failure> {
     if let Command::Doctor(_) = command {
         return look::doctor(&doctor::examine(config));
     }
-    let db = Db::open(&config.database, 2)?;
+    // What drops, alters or reads much may take as long as it takes.
+    let is_long = matches!(command, Command::Init(_) | Command::Drop(_) | Command::Clear(_) | Command::Events(_));
+    let db = Db::open_within(&config.database, 2, (!is_long).then_some(ANSWER))?;
     if let Command::Init(_) = command {
         let templates = Templates::load(config.sql_dir.as_deref()).map_err(|e| Failure::new(Exit::Usage, e))?;
         let server = Server::ask(&mut *db.any()?)?;

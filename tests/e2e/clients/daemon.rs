@@ -157,7 +157,7 @@ impl Drop for Daemon {
 }
 
 /// A free port below those that the system hands out: nobody's connection takes it while the daemon is away.
-fn own_port() -> u16 {
+pub fn own_port() -> u16 {
     let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
     std::iter::repeat_with(|| fastrand::u16(10_000..16_000)).find(free).expect("endless")
 }

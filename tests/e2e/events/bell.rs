@@ -60,13 +60,13 @@ fn ten_thousand_rows_start_jobs_at_once_by_a_few_rings() {
     running.wait_for_log("resq_udf");
     let counter = Peer::listen(&tower.0.peer_path(0));
     wait_until("the ring of the connection", || counter.count(RING) == 1);
-    let mut conn = instance.conn();
+    let (mut conn, mut app) = (instance.conn(), instance.app());
     let started = |conn: &mut Conn| -> u64 {
         conn.query_first("SELECT COUNT(*) FROM res_queue WHERE status <> 'new'").unwrap().unwrap()
     };
     let values: Vec<String> = (0..10_000).map(|n| format!("('b{n}')")).collect();
     let start = Instant::now();
-    conn.query_drop(format!("INSERT INTO res_queue (res_name) VALUES {}", values.join(","))).unwrap();
+    app.query_drop(format!("INSERT INTO res_queue (res_name) VALUES {}", values.join(","))).unwrap();
     let took = start.elapsed();
     wait_at_most(AT_ONCE, "jobs to start", || started(&mut conn) > 0);
     instance.resqctl(["pause"]).ok();
@@ -92,7 +92,7 @@ fn no_insert_fails_while_the_functions_come_and_go_and_init_makes_sessions_see_t
     let running = tower.resqd(&instance);
     let register = tower.0.install();
     let mut admin = instance.conn();
-    let mut old_session = instance.conn();
+    let mut old_session = instance.app();
     let insert = |conn: &mut Conn, n: u64| {
         conn.query_drop(format!("INSERT INTO res_queue (res_name) VALUES ('t{n}')")).expect("an INSERT never fails");
         publish(conn, "A", "1");
@@ -101,7 +101,7 @@ fn no_insert_fails_while_the_functions_come_and_go_and_init_makes_sessions_see_t
     let written = thread::scope(|scope| {
         let writers: Vec<_> = (0..2)
             .map(|_| {
-                let (mut conn, done, insert) = (instance.conn(), &done, &insert);
+                let (mut conn, done, insert) = (instance.app(), &done, &insert);
                 scope.spawn(move || {
                     let mut n = 0;
                     while !done.load(Ordering::Relaxed) {
@@ -149,7 +149,7 @@ fn a_transaction_held_open_is_told_when_it_commits() {
     let instance = tower.instance("held_open");
     let running = tower.resqd(&instance);
     let mut peer = subscriber(&instance.broker_socket(), 0);
-    let mut held = instance.conn();
+    let mut held = instance.app();
     held.query_drop("START TRANSACTION").unwrap();
     publish(&mut held, "Held", "1");
     held.query_drop("INSERT INTO res_queue (res_name) VALUES ('held')").unwrap();

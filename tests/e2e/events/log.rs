@@ -13,7 +13,7 @@ fn late_commits_get_later_numbers_and_are_missed_by_nobody() {
     let instance = Instance::ready("late");
     let _resqd = resqd(&instance);
     let mut peer = subscriber(&instance.broker_socket(), 0);
-    let (mut late, mut other) = (instance.conn(), instance.conn());
+    let (mut late, mut other) = (instance.app(), instance.app());
     // More than a server's optimizer takes for a small table.
     late.query_drop("START TRANSACTION").unwrap();
     for n in 0..400 {
@@ -49,7 +49,7 @@ fn a_client_that_resumes_loses_and_repeats_nothing_over_restarts() {
     let mut running = resqd(&instance);
     let mut client = instance.resq_client(["-v", "--sub", "*", "--count", "40"]).spawn();
     client.wait_for_log("subscribed at");
-    let mut conn = instance.conn();
+    let mut conn = instance.app();
     for round in 0..4 {
         for n in 0..5 {
             publish(&mut conn, "A", &(round * 10 + n).to_string());
@@ -124,7 +124,7 @@ fn two_daemons_tell_everybody_the_same() {
             });
         }
         for writer in 0..WRITERS {
-            let mut conn = instance.conn();
+            let mut conn = instance.app();
             scope.spawn(move || (0..EACH).for_each(|n| publish(&mut conn, &format!("W{writer}"), &n.to_string())));
         }
     });

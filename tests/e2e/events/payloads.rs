@@ -10,7 +10,7 @@ fn a_commit_is_told_and_a_rollback_never() {
     let instance = Instance::ready("commits");
     let _resqd = resqd(&instance);
     let mut peer = subscriber(&instance.broker_socket(), 0);
-    let mut conn = instance.conn();
+    let mut conn = instance.app();
     for round in 0..20 {
         conn.query_drop("START TRANSACTION").unwrap();
         publish(&mut conn, "Phantom", "{}");
@@ -40,10 +40,6 @@ fn a_trigger_elsewhere_publishes_with_execute_alone() {
     ] {
         conn.query_drop(statement).unwrap();
     }
-    if !instance.server.kind().starts_with("mariadb") {
-        // With the binary log on, who may make triggers is the server's own question.
-        conn.query_drop("SET GLOBAL log_bin_trust_function_creators = 1").unwrap();
-    }
     let opts = mysql::OptsBuilder::new().tcp_port(instance.server.port()).ip_or_hostname(Some("127.0.0.1"));
     let mut user = Conn::new(opts.prefer_socket(false).user(Some("granted")).pass(Some("pw"))).unwrap();
     user.query_drop(
@@ -69,7 +65,7 @@ fn a_trigger_elsewhere_publishes_with_execute_alone() {
 #[test]
 fn what_has_not_the_right_form_is_refused() {
     let instance = Instance::ready("refused");
-    let mut conn = instance.conn();
+    let mut conn = instance.app();
     let refuse = |conn: &mut Conn, state: &str, payload: &str| {
         let error = conn.query_drop(format!("CALL publish({state}, {payload})")).unwrap_err();
         match error {
@@ -106,7 +102,7 @@ fn what_has_not_the_right_form_is_refused() {
     ] {
         refuse(&mut conn, "'A'", payload);
     }
-    let written: u64 = conn.query_first("SELECT COUNT(*) FROM res_outbox").unwrap().unwrap();
+    let written: u64 = instance.conn().query_first("SELECT COUNT(*) FROM res_outbox").unwrap().unwrap();
     assert_eq!(written, 0);
     for state in ["'A'", "'a_b.c:d-9'", "REPEAT('A', 64)"] {
         conn.query_drop(format!("CALL publish({state}, '1')")).unwrap();
@@ -118,7 +114,7 @@ fn payloads_arrive_byte_for_byte() {
     let instance = Instance::ready("bytes");
     let _resqd = resqd(&instance);
     let mut peer = subscriber(&instance.broker_socket(), 0);
-    let mut conn = instance.conn();
+    let mut conn = instance.app();
     let largest = format!("\"{}\"", "x".repeat(999_998));
     let wide = format!("\"{}\"", "\u{1f600}".repeat(249_999));
     let payloads = [
@@ -139,7 +135,7 @@ fn payloads_arrive_byte_for_byte() {
     conn.query_drop("SET NAMES latin1").unwrap();
     conn.query_drop(r#"CALL publish('Latin', CONCAT('"', _latin1 x'E4F6FC', '"'))"#).unwrap();
     assert_eq!(next(&mut peer).2, "\"\u{e4}\u{f6}\u{fc}\"");
-    let mut conn = instance.conn();
+    let mut conn = instance.app();
     conn.query_drop("SET sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES', time_zone = '+05:00'").unwrap();
     conn.query_drop(r#"CALL publish('Ansi', '"a\\b"')"#).unwrap();
     assert_eq!(next(&mut peer).2, r#""a\\b""#);

@@ -83,7 +83,7 @@ fn umlauts_of_a_latin1_table_are_utf8_in_json() {
     instance.resqctl(["init"]).ok();
     let resqd = resqd(&instance);
     let mut peer = subscriber(&instance.broker_socket(), 0);
-    conn.query_drop("INSERT INTO res_queue (res_name) VALUES ('M\u{fc}nchen \u{df}')").unwrap();
+    instance.app().query_drop("INSERT INTO res_queue (res_name) VALUES ('M\u{fc}nchen \u{df}')").unwrap();
     for state in ["New", "InProgress", "Completed"] {
         let event = next(&mut peer);
         assert_eq!((event.1.as_str(), &payload(&event.2)["res_name"]), (state, &json!("M\u{fc}nchen \u{df}")));

@@ -89,7 +89,7 @@ impl Storm {
     /// One writer's share of the transactions; the payloads of what it committed.
     fn write(&self, instance: &Instance, writer: u64, begun: &AtomicU64) -> Vec<String> {
         let mut random = fastrand::Rng::with_seed(self.seed ^ ((writer + 1) << 32));
-        let mut conn = instance.conn();
+        let mut conn = instance.app();
         let mut committed = Vec::new();
         while begun.fetch_add(1, Ordering::Relaxed) < self.transactions {
             let payloads: Vec<String> =

@@ -39,7 +39,7 @@ fn from_the_insert_to_the_clients_line_by_polling() {
     let running = resqd(&instance);
     let mut client = client(&instance).spawn();
     client.wait_for_log("subscribed at");
-    instance.conn().query_drop("INSERT INTO res_queue (res_name, res_type) VALUES ('shop-17', 'shop')").unwrap();
+    instance.app().query_drop("INSERT INTO res_queue (res_name, res_type) VALUES ('shop-17', 'shop')").unwrap();
     assert_story(&client.wait().stdout, "polled_story_shop_17_1");
     assert_eq!(running.stop().code(), Some(0));
 }
@@ -52,7 +52,7 @@ fn from_the_insert_to_the_clients_line_by_the_bell_alone() {
     let mut client = client(&instance).spawn();
     client.wait_for_log("subscribed at");
     let start = Instant::now();
-    instance.conn().query_drop("INSERT INTO res_queue (res_name, res_type) VALUES ('shop-17', 'shop')").unwrap();
+    instance.app().query_drop("INSERT INTO res_queue (res_name, res_type) VALUES ('shop-17', 'shop')").unwrap();
     let finished = client.wait();
     // The polls are a minute apart.
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());

@@ -1,0 +1,76 @@
+//! The accounts that the tests run resq under: made by the project's own files of grants, under names of one
+//! installation's own, so that every test is one of these files, too. Root is for a test's looking and preparing.
+
+use mysql::{Conn, OptsBuilder, prelude::Queryable};
+
+use super::{program::wait_until, server::Server};
+
+const DAEMON: &str = include_str!("../../scripts/grants.sql");
+const APPLICATION: &str = include_str!("../../scripts/grants_app.sql");
+
+/// Who logs in.
+#[derive(Clone, Debug)]
+pub struct Account {
+    pub user: String,
+    pub password: String,
+}
+
+impl Account {
+    /// That of resqd and resqctl.
+    pub fn daemon(server: &Server, global_db: &str, db_prefix: &str) -> Account {
+        let account = Account::named(global_db);
+        let escaped = |name: &str| name.replace('_', "\\_");
+        let names = [
+            ("`resq`", format!("`{}`", escaped(global_db))),
+            ("`res\\_%`", format!("`{}%`", escaped(db_prefix))),
+            ("'resq'@", format!("'{}'@", account.user)),
+        ];
+        account.grant(server, DAEMON, &names);
+        account
+    }
+
+    /// An application's, after `resqctl init`.
+    pub fn application(server: &Server, global_db: &str) -> Account {
+        let account = Account::named(&format!("{global_db}_app"));
+        let names = [("`resq`", format!("`{global_db}`")), ("'resq_app'@", format!("'{}'@", account.user))];
+        account.grant(server, APPLICATION, &names);
+        account
+    }
+
+    fn named(user: &str) -> Account {
+        assert!(user.len() <= 32, "MySQL takes no longer name of a user: {user}");
+        // Longer than what a server sends for it to be scrambled with.
+        Account { user: user.into(), password: format!("the word of {user}") }
+    }
+
+    fn grant(&self, server: &Server, file: &str, names: &[(&str, String)]) {
+        let script = names.iter().fold(file.replace("CHANGE-ME", &self.password), |script, (from, to)| {
+            assert!(script.contains(from), "there is no {from} in the file of grants");
+            script.replace(from, to)
+        });
+        let mut conn = server.conn();
+        conn.query_drop(script).expect("the grants");
+        // A cluster's other nodes get them a moment later.
+        let show = format!("SHOW GRANTS FOR '{}'@'%'", self.user);
+        let granted: Vec<String> = conn.query(&show).expect("its grants");
+        for n in 2..=server.nodes().len() {
+            let mut conn = server.conn_to(n);
+            wait_until("the grants on every node", || {
+                conn.query(&show).is_ok_and(|there: Vec<String>| there == granted)
+            });
+        }
+    }
+
+    /// A session over TCP.
+    pub fn conn(&self, server: &Server) -> Conn {
+        let opts = OptsBuilder::new()
+            .ip_or_hostname(Some("127.0.0.1"))
+            .tcp_port(server.port())
+            .prefer_socket(false)
+            .user(Some(&self.user))
+            .pass(Some(&self.password));
+        let mut conn = Conn::new(opts).expect("the account logs in");
+        conn.query_drop("SET NAMES utf8mb4").expect("a session");
+        conn
+    }
+}

@@ -1,0 +1,49 @@
+//! A server that takes connections and does not answer: every program gives up within its time, with exit code 3.
+
+use std::time::{Duration, Instant};
+
+use mysql::prelude::Queryable;
+use resq::{
+    config::Database,
+    db::{Db, Link},
+    failure::{Exit, Failure},
+};
+
+use crate::{instance::Instance, program::signal, server::Server};
+
+#[test]
+fn programs_give_up_a_server_that_hangs() {
+    let server = Server::own();
+    let instance = Instance::on(&server, "hangs");
+    instance.resqctl(["init"]).ok();
+    let pid = server.node(1).pid;
+    signal(pid, "STOP");
+    let programs = [
+        instance.resqctl(["status"]).spawn(),
+        instance.resqctl(["init"]).spawn(),
+        instance.resqctl(["doctor"]).spawn(),
+        instance.resqd().spawn(),
+    ];
+    for program in programs {
+        let finished = program.wait();
+        assert_eq!(finished.code(), Some(3), "{finished}");
+        assert!((finished.stderr + &finished.stdout).contains("it does not answer"));
+    }
+    signal(pid, "CONT");
+    instance.resqctl(["status"]).ok();
+}
+
+#[test]
+fn a_statement_without_an_answer_is_given_up() {
+    let server = Server::shared();
+    let config =
+        Database { host: "127.0.0.1".into(), port: server.port(), global_db: "mysql".into(), ..Database::default() };
+    let db = Db::open_within(&config, 1, Some(Duration::from_millis(500))).expect("the server runs");
+    let mut link = Link::new(&db);
+    let start = Instant::now();
+    let error = link.run(|conn| conn.query_drop("DO SLEEP(60)")).unwrap_err();
+    assert!(start.elapsed() < Duration::from_secs(50), "after {:?}", start.elapsed());
+    let failure = Failure::from(error);
+    assert_eq!(failure.exit, Exit::Unreachable);
+    assert!(failure.message.contains("it does not answer"), "{failure}");
+}

@@ -1,0 +1,193 @@
+//! Least privilege: what the two accounts of `scripts/grants.sql` and `grants_app.sql` may and may not do, what doctor
+//! says of a privilege that is missing, and who may set up with the binary log on and off. That they suffice, every
+//! other test shows: all run resq under them.
+
+use mysql::{Conn, prelude::Queryable};
+
+use super::{instance::Instance, program::Program, server::Server};
+
+/// A resource with a trigger in it, which a server with a binary log takes from who is trusted alone.
+const WITH_TRIGGER: [(&str, &str); 2] = [
+    ("res_db/10.sql", "CREATE DATABASE {{RES_DB_NAME}}"),
+    ("res_tables/10.sql", "CREATE TABLE t (a INT); CREATE TRIGGER r BEFORE INSERT ON t FOR EACH ROW SET NEW.a = 1"),
+];
+
+fn as_root(program: Program) -> Program {
+    program.env("MYSQL_USER", "root").env("MYSQL_PASSWORD", "")
+}
+
+/// An application's INSERT becomes a database, and the client of the events hears of it.
+fn assert_served(instance: &Instance, name: &str, sql: Option<&std::path::Path>) {
+    let mut resqd = instance.resqd().args(["--poll-ms", "50"]);
+    if let Some(sql) = sql {
+        resqd = resqd.arg("--sql-dir").arg(sql);
+    }
+    let mut resqd = resqd.spawn();
+    resqd.wait_for_log("serving");
+    let mut client = instance.resq_client(["-v", "--count", "2", "--sub", "Completed", "Told"]).spawn();
+    client.wait_for_log("subscribed at");
+    let mut app = instance.app();
+    app.exec_drop("INSERT INTO res_queue (res_name) VALUES (?)", (name,)).unwrap();
+    client.wait_for_output("Completed");
+    app.query_drop("CALL publish('Told', '1')").unwrap();
+    let heard = client.wait();
+    assert!(
+        heard.stdout.contains(&format!("{}{name}", instance.db_prefix)) && heard.stdout.contains("Told"),
+        "{heard}"
+    );
+    assert_eq!(resqd.stop().code(), Some(0));
+}
+
+fn triggers(conn: &mut Conn) -> Vec<String> {
+    conn.query("SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE() ORDER BY 1")
+        .unwrap()
+}
+
+/// A single server of this kind with its binary log on or off; None on a cluster.
+fn with_binary_log(on: bool) -> Option<Server> {
+    let options: &[&str] = match (Server::shared().kind(), on) {
+        ("galera" | "group", _) => return None,
+        ("mysql97", false) => &["--skip-log-bin"],
+        ("mysql97", true) | (_, false) => &[],
+        (_, true) => &["--log-bin", "--binlog-format=ROW", "--server-id=1"],
+    };
+    let server = Server::with_options(options);
+    assert_eq!(server.conn().query_first("SELECT @@log_bin").unwrap(), Some(on));
+    Some(server)
+}
+
+#[test]
+fn with_the_binary_log_on_an_administrator_sets_up_or_creators_are_trusted() {
+    let Some(server) = with_binary_log(true) else { return };
+    let instance = Instance::left_to(&server, "logged");
+    let refused = instance.resqctl(["init"]).expect_code(1);
+    assert!(refused.stderr.contains("1419") && refused.stderr.contains("log_bin_trust_function_creators"), "{refused}");
+    let doctor = instance.resqctl(["doctor"]).expect_code(1);
+    assert!(
+        doctor.stdout.contains("MISSING  init: ") && doctor.stdout.contains("SET PERSIST log_bin_trust"),
+        "{doctor}"
+    );
+
+    as_root(instance.resqctl(["init"])).ok();
+    assert_served(&instance, "by_root", None);
+    // MySQL lets the account drop a trigger that it may not create: what cannot be done whole is not begun.
+    let mut conn = instance.conn();
+    let made = triggers(&mut conn);
+    instance.resqctl(["init"]).expect_code(1);
+    assert_eq!(triggers(&mut conn), made);
+    let doctor = instance.resqctl(["doctor"]).ok();
+    assert!(doctor.contains("warning  init: ") && doctor.contains("warning  privileges: "), "{doctor}");
+
+    let trusted = Instance::on(&server, "trusted");
+    trusted.resqctl(["init"]).ok();
+    let doctor = trusted.resqctl(["doctor"]).ok();
+    assert!(doctor.contains("ok       init: ") && doctor.contains("ok       privileges: "), "{doctor}");
+    assert_served(&trusted, "a", Some(&trusted.sql_dir(&WITH_TRIGGER)));
+    if server.kind() == "mysql97" {
+        // Nor does it take over what an administrator has set up.
+        let refused = instance.resqctl(["init"]).expect_code(1);
+        assert!(refused.stderr.contains("run init as the account that set this up"), "{refused}");
+    }
+    assert_eq!(triggers(&mut conn), made);
+}
+
+#[test]
+fn with_the_binary_log_off_nobody_needs_trust() {
+    let Some(server) = with_binary_log(false) else { return };
+    let instance = Instance::left_to(&server, "unlogged");
+    instance.resqctl(["init"]).ok();
+    assert_served(&instance, "a", Some(&instance.sql_dir(&WITH_TRIGGER)));
+}
+
+#[test]
+fn doctor_names_each_missing_privilege_in_the_grant_that_adds_it() {
+    let instance = Instance::ready("lacking");
+    let mut conn = instance.conn();
+    let account = format!("'{}'@'%'", instance.daemon.user);
+    let (global, resources) = ("`resq\\_lacking`.*", "`lacking\\_%`.*");
+    for (on, check, privileges) in [
+        // Without it nobody knows whether it is set up.
+        (global, "MISSING  init: ", &["SELECT"][..]),
+        (global, "MISSING  access: ", &["INSERT", "UPDATE", "DELETE", "EXECUTE"]),
+        (global, "warning  init: ", &["CREATE", "ALTER", "INDEX", "CREATE ROUTINE", "TRIGGER", "LOCK TABLES"]),
+        (resources, "MISSING  privileges: ", &["CREATE", "DROP"]),
+        (resources, "warning  privileges: ", &["INSERT", "ALTER", "INDEX", "CREATE VIEW", "CREATE ROUTINE"]),
+        (resources, "warning  privileges: ", &["EXECUTE", "TRIGGER", "EVENT", "CREATE TEMPORARY TABLES"]),
+    ] {
+        for privilege in privileges {
+            conn.query_drop(format!("REVOKE {privilege} ON {on} FROM {account}")).unwrap();
+            let doctor = instance.resqctl(["doctor"]).run();
+            // CREATE of a database is asked for first, with all that is granted there.
+            let grant = match *privilege {
+                "CREATE" if on == resources => "GRANT CREATE, DROP, SELECT".to_string(),
+                _ => format!("GRANT {privilege} ON {on} TO {account}"),
+            };
+            let named = doctor.stdout.lines().any(|line| line.starts_with(check) && line.contains(&grant));
+            assert!(named, "without {privilege} ON {on}: {doctor}");
+            assert_eq!(doctor.code(), Some(if check.starts_with("MISSING") { 1 } else { 0 }), "{privilege}: {doctor}");
+            conn.query_drop(format!("GRANT {privilege} ON {on} TO {account}")).unwrap();
+        }
+    }
+    let well = instance.resqctl(["doctor"]).ok();
+    for check in ["privileges", "init", "access"] {
+        assert!(well.contains(&format!("ok       {check}: ")), "{well}");
+    }
+    let left: Vec<String> = conn.query("SHOW DATABASES LIKE 'lacking\\_%'").unwrap();
+    // Where DROP was missing, which was said.
+    for name in left {
+        assert!(name.starts_with("lacking_doctor_"), "{name}");
+        conn.query_drop(format!("DROP DATABASE {name}")).unwrap();
+    }
+}
+
+#[test]
+fn an_application_enqueues_looks_and_publishes_and_nothing_else() {
+    let instance = Instance::ready("app_only");
+    let mut app = instance.app();
+    app.query_drop(
+        "INSERT INTO res_queue (res_name, res_type, res_url, priority, run_at, max_attempts) \
+         VALUES ('a', 'shop', 'http://x/', -1, NOW() + INTERVAL 1 DAY, 3)",
+    )
+    .unwrap();
+    app.query_drop("CALL publish('A', '1')").unwrap();
+    assert_eq!(app.query_first("SELECT status FROM res_queue").unwrap(), Some("new".to_string()));
+    for forbidden in [
+        "INSERT INTO res_queue (res_name, status) VALUES ('b', 'done')",
+        "INSERT INTO res_queue (res_name, db_name) VALUES ('b', 'mysql')",
+        "INSERT INTO res_queue (res_name, seeded) VALUES ('b', TRUE)",
+        "UPDATE res_queue SET priority = 1",
+        "DELETE FROM res_queue",
+        "INSERT INTO res_outbox (state, payload) VALUES ('A', '1')",
+        "INSERT INTO res_event (seq, bytes, state, payload) VALUES (1, 1, 'A', '1')",
+        "SELECT * FROM res_event",
+        "DELETE FROM res_database",
+        "INSERT INTO res_meta (name, value) VALUES ('paused', '')",
+        "CALL res_number(0, 1, @x)",
+        "CREATE DATABASE app_only_x",
+        "DROP TRIGGER res_queue_inserted",
+    ] {
+        let error = app.query_drop(forbidden).expect_err(forbidden).to_string();
+        assert!(error.contains("denied"), "{forbidden}: {error}");
+    }
+}
+
+#[test]
+fn setting_up_again_takes_no_application_its_right_to_publish() {
+    let instance = Instance::ready("regrant");
+    let (mut app, mut conn) = (instance.app(), instance.conn());
+    let publish = |app: &mut Conn| app.query_drop("CALL publish('A', '1')");
+    instance.resqctl(["init"]).ok();
+    publish(&mut app).expect("EXECUTE is still there");
+    // Another's procedure in its place is none.
+    conn.query_drop("DROP PROCEDURE publish").unwrap();
+    let mut daemon = instance.daemon.conn(instance.server);
+    daemon.select_db(&instance.global_db).unwrap();
+    daemon.query_drop("CREATE PROCEDURE publish(IN a TEXT, IN b TEXT) DO 1").unwrap();
+    instance.resqctl(["init"]).ok();
+    conn.query_drop("CALL publish(NULL, NULL)").expect_err("it refuses again");
+    // Nor is one whose definer is gone.
+    conn.query_drop(format!("DROP USER '{}'@'%'", instance.daemon.user)).unwrap();
+    as_root(instance.resqctl(["init"])).ok();
+    conn.query_drop("CALL publish('A', '1')").unwrap();
+    assert_eq!(conn.query_first("SELECT COUNT(*) FROM res_outbox").unwrap(), Some(2));
+}
