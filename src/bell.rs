@@ -76,7 +76,9 @@ impl Echo {
         if self.is_due(now) {
             let goes_on = !self.pause.is_zero() && self.pause <= Echo::LAST;
             self.next = goes_on.then(|| now + self.pause);
-            self.pause *= 2;
+            if goes_on {
+                self.pause *= 2;
+            }
         }
     }
 }
@@ -108,6 +110,19 @@ mod tests {
         }
         assert_eq!(looks[..4], [300, 600, 1_200, 2_400]);
         assert_eq!((looks.len(), looks.last()), (13, Some(&1_228_800)));
+    }
+
+    /// One more look was asked for every 250 ms: after 16 s the next pause was no number any more.
+    #[test]
+    fn a_transaction_open_for_a_minute_does_not_end_the_daemon() {
+        let (start, pause) = (Instant::now(), Duration::from_millis(250));
+        let mut echo = Echo::default();
+        echo.rung(start);
+        for number in 1..=240 {
+            echo.again_at(start + pause * number);
+            echo.looked(start + pause * number);
+        }
+        assert_eq!(echo.next(), None);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The daemon: builds the parts, starts their threads, waits for a signal, and stops them in order. Owns nothing that
 //! changes while it runs.
 
+#[cfg(test)]
+mod simulation;
+
 use std::{
     fmt::Display,
     sync::Arc,
@@ -93,7 +96,8 @@ fn start(config: &Config, options: Options, db: &Db, templates: Templates, alarm
     let wakeups = Wakeups { news: news_ear, changed: changed.clone() };
     let (broker, announcer, reads) = start_broker(config, options, head, vec![news.clone(), changed], alarm)?;
     let poll = Duration::from_millis(config.queue.poll_ms);
-    let settings = journal::Settings { poll, retention_days: config.events.retention_days, head };
+    let settings =
+        journal::Settings { poll, retention_days: config.events.retention_days, is_cluster: server.is_cluster, head };
     let journal = Journal::start(db, settings, changed_ear, reads, announcer, news, alarm)
         .map_err(|e| failed("cannot start the journal", e))?;
     let queue = Service::start(db, &server, &config.queue, Arc::new(provisioner), wakeups, alarm)?;

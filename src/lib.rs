@@ -4,7 +4,7 @@
 //! `failure`); a client of the broker (`client`) and what it does with an event (`sink`); and the daemon: the database
 //! connection (`db`), the queue and what it runs (`queue`, `provision`), the event log (`journal`), its subscribers
 //! (`broker`), and the threads that tie them together (`daemon`). Imports point one way: daemon → {provision, journal}
-//! → {queue, broker} → {db, client, cli} → config → {wire, text, failure, bell, threads}.
+//! → {queue, broker} → {db, client, cli} → config → {wire, text, failure, bell, clock, threads}.
 
 pub mod wire;
 
@@ -25,6 +25,8 @@ pub mod text;
 pub mod bell;
 #[cfg(feature = "daemon")]
 pub mod broker;
+#[cfg(feature = "daemon")]
+pub mod clock;
 #[cfg(feature = "daemon")]
 pub mod daemon;
 #[cfg(feature = "daemon")]

@@ -46,7 +46,7 @@ pub struct Read {
 }
 
 #[derive(Debug)]
-pub(super) enum News {
+pub(crate) enum News {
     Live(Vec<Arc<Event>>),
     Page { after_seq: u64, events: Vec<Arc<Event>>, first_seq: u64 },
     Pruned { first_seq: u64 },
@@ -77,6 +77,12 @@ impl Announcer {
     /// Events below `first_seq` are gone.
     pub fn pruned(&self, first_seq: u64) {
         self.tell(News::Pruned { first_seq });
+    }
+
+    /// One that nobody but `news` hears.
+    #[cfg(test)]
+    pub(crate) fn overheard_by(news: Sender<News>, waker: &Arc<Waker>) -> Announcer {
+        Announcer { news, waker: waker.clone() }
     }
 
     fn tell(&self, news: News) {

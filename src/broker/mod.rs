@@ -19,6 +19,8 @@ mod server;
 mod session;
 mod topics;
 
+#[cfg(test)]
+pub(crate) use event_log::News;
 pub use event_log::{Announcer, Event, LogHead, Read};
 pub use limits::Limits;
 pub use listener::StartError;

@@ -86,6 +86,13 @@ pub fn code(error: &Error) -> u16 {
     }
 }
 
+/// The error of who finds rows changed that it had locked: a lock holds on its own node only, so in a cluster the
+/// server cannot tell.
+pub fn lost_race() -> Error {
+    let message = "another node has changed a locked row".into();
+    Error::MySqlError(mysql::MySqlError { state: "HY000".into(), message, code: 1020 })
+}
+
 /// The error as people know it: `ERROR 1064 (42000): You have an error …`.
 pub fn told(error: &Error) -> String {
     match error {

@@ -21,14 +21,15 @@ use std::{
 use mysql::{Error, prelude::Queryable};
 use r2d2::{ManageConnection, NopErrorHandler, Pool};
 
-pub use codes::{Class, class, code, is_missing, told};
-use nodes::{Current, LastError, Nodes};
+pub use codes::{Class, class, code, is_missing, lost_race, told};
+use nodes::{Current, LastError, NodeConn, Nodes};
 pub(crate) use nodes::{SESSION, SQL_MODE};
 pub use ready::catch_up;
 pub use server::Server;
 pub use trouble::Trouble;
 
 use crate::{
+    clock,
     config::Database,
     failure::{Exit, Failure},
 };
@@ -65,11 +66,16 @@ impl Db {
     pub fn open_within(config: &Database, connections: u32, within: Option<Duration>) -> Result<Db, Failure> {
         tls::check_authority(config)?;
         let nodes = Nodes::new(config, within);
-        let (last_error, current) = (nodes.last_error(), nodes.current());
         if nodes.connect().is_err() {
-            let error = take(&last_error).unwrap_or_else(Error::server_disconnected);
+            let error = take(&nodes.last_error()).unwrap_or_else(Error::server_disconnected);
             return Err(unreachable(&nodes.names(), &config.user, &error));
         }
+        Ok(Db::on(nodes, config, connections))
+    }
+
+    /// A pool that nobody has tried yet.
+    fn on(nodes: Nodes, config: &Database, connections: u32) -> Db {
+        let (last_error, current) = (nodes.last_error(), nodes.current());
         let pool = Pool::builder()
             .max_size(connections)
             .min_idle(Some(0))
@@ -79,7 +85,14 @@ impl Db {
             .connection_timeout(CONNECT_TIMEOUT)
             .error_handler(Box::new(NopErrorHandler))
             .build_unchecked(nodes);
-        Ok(Db { pool, global_db: config.global_db.as_str().into(), lost: Arc::default(), last_error, current })
+        Db { pool, global_db: config.global_db.as_str().into(), lost: Arc::default(), last_error, current }
+    }
+
+    /// One that has no server and asks for none until it is used.
+    #[cfg(test)]
+    pub(crate) fn nowhere() -> Db {
+        let config = Database::default();
+        Db::on(Nodes::new(&config, None), &config, 1)
     }
 
     /// The name of the global database, unquoted.
@@ -139,40 +152,87 @@ fn take(last_error: &LastError) -> Option<Error> {
     last_error.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
 }
 
-/// One role's connection to the global database: opened when first needed, thrown away when it broke.
-pub struct Link {
-    db: Db,
-    conn: Option<Conn>,
+/// Where a [`Link`] gets its connections from.
+pub trait Source: Clone {
+    type Conn;
+    /// What is done on a connection.
+    type Session;
+
+    /// A connection in the global database.
+    fn open(&self) -> Result<Self::Conn, Error>;
+
+    /// Whether `conn` may go on with another piece of work.
+    fn is_current(&self, conn: &Self::Conn) -> bool;
+
+    fn session(conn: &mut Self::Conn) -> &mut Self::Session;
+
+    /// Undoes what is open, after which a session is as good as new.
+    fn roll_back(session: &mut Self::Session) -> Result<(), Error>;
+
+    /// `conn` is not to be used again, though it may answer.
+    fn give_up(_conn: &mut Self::Conn) {}
 }
 
-impl Link {
-    pub fn new(db: &Db) -> Link {
-        Link { db: db.clone(), conn: None }
+impl Source for Db {
+    type Conn = Conn;
+    type Session = mysql::Conn;
+
+    fn open(&self) -> Result<Conn, Error> {
+        self.global()
+    }
+
+    fn is_current(&self, conn: &Conn) -> bool {
+        Db::is_current(self, conn)
+    }
+
+    fn session(conn: &mut Conn) -> &mut mysql::Conn {
+        conn
+    }
+
+    fn roll_back(session: &mut mysql::Conn) -> Result<(), Error> {
+        session.query_drop("ROLLBACK")
+    }
+
+    fn give_up(conn: &mut Conn) {
+        NodeConn::give_up(conn);
+    }
+}
+
+/// One role's connection to the global database: opened when first needed, thrown away when it broke.
+pub struct Link<S: Source = Db> {
+    source: S,
+    conn: Option<S::Conn>,
+}
+
+impl<S: Source> Link<S> {
+    pub fn new(source: &S) -> Link<S> {
+        Link { source: source.clone(), conn: None }
     }
 
     /// Runs `op` and, where it lost a race for locks ([`Class::Again`]), rolls back and runs it again. After
     /// [`Class::Lost`] the next call uses a new connection, and whether `op` took effect is not known.
-    pub fn run<T>(&mut self, mut op: impl FnMut(&mut mysql::Conn) -> Result<T, Error>) -> Result<T, Error> {
+    pub fn run<T>(&mut self, mut op: impl FnMut(&mut S::Session) -> Result<T, Error>) -> Result<T, Error> {
         let mut tries = 0;
-        self.conn.take_if(|conn| !self.db.is_current(conn));
+        self.conn.take_if(|conn| !self.source.is_current(conn));
         loop {
             let conn = match &mut self.conn {
                 Some(conn) => conn,
-                none => none.insert(self.db.global()?),
+                none => none.insert(self.source.open()?),
             };
-            match op(conn) {
+            let session = S::session(conn);
+            match op(session) {
                 Ok(value) => return Ok(value),
                 Err(error) => {
                     tries += 1;
-                    let rolled_back = class(&error) != Class::Lost && conn.query_drop("ROLLBACK").is_ok();
+                    let rolled_back = class(&error) != Class::Lost && S::roll_back(session).is_ok();
                     if !rolled_back {
-                        conn.give_up();
+                        S::give_up(conn);
                         self.conn = None;
                     }
                     if !rolled_back || class(&error) != Class::Again || tries == TRIES {
                         return Err(error);
                     }
-                    std::thread::sleep(Duration::from_millis(fastrand::u64(1..=5 * u64::from(tries))));
+                    clock::sleep(Duration::from_millis(fastrand::u64(1..=5 * u64::from(tries))));
                 }
             }
         }

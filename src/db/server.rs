@@ -12,6 +12,8 @@ pub struct Server {
     pub mariadb: bool,
     /// SELECT … FOR UPDATE SKIP LOCKED: MySQL from 8.0, MariaDB from 10.6. Without it jobs are claimed by token.
     pub skip_locked: bool,
+    /// One node of several that take writes: Galera or group replication.
+    pub is_cluster: bool,
     /// `lower_case_table_names`: not 0 means that names of databases which differ only in case are one.
     pub folds_case: bool,
     /// Commits are written to a binary log.
@@ -27,12 +29,15 @@ impl Server {
             .unwrap_or_default();
         // MySQL 9 has dropped binlog_format: rows are all it writes.
         let format: Option<(String, String)> = conn.query_first("SHOW VARIABLES LIKE 'binlog_format'")?;
+        let replication: Vec<(String, String)> =
+            conn.query("SHOW VARIABLES WHERE Variable_name IN ('wsrep_on', 'group_replication_group_name')")?;
         let mariadb = version.contains("MariaDB");
         let mut numbers = version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
         let release = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
         Ok(Server {
             skip_locked: release >= if mariadb { (10, 6) } else { (8, 0) },
             host,
+            is_cluster: replication.iter().any(|(_, value)| !matches!(value.as_str(), "" | "OFF")),
             mariadb,
             folds_case: folds != 0,
             binary_log: log_bin,

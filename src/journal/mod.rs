@@ -1,8 +1,10 @@
 //! The event log: numbers what the database has committed and hands it to the broker, answers the broker's questions
-//! for older pages, and prunes what is past its time. `store` holds the SQL, `reader` the thread's work; it never
-//! touches a socket.
+//! for older pages, and prunes what is past its time. `log` is what it asks of the database and `store` the SQL of that,
+//! `reader` the thread's work; it never touches a socket.
 
-mod reader;
+pub(crate) mod log;
+mod printed;
+pub(crate) mod reader;
 pub mod store;
 
 use std::{io, thread::JoinHandle, time::Duration};
@@ -15,6 +17,7 @@ use crate::{
     db::Db,
     threads::{Alarm, join_within, spawn},
 };
+use log::SqlLog;
 use reader::Reader;
 
 /// Connections that a journal needs of the pool.
@@ -29,6 +32,8 @@ pub struct Settings {
     pub poll: Duration,
     /// Events written longer ago are deleted.
     pub retention_days: u32,
+    /// Other nodes' open transactions are not to be seen here.
+    pub is_cluster: bool,
     /// Where the log stood when the broker was started.
     pub head: LogHead,
 }
@@ -52,7 +57,7 @@ impl Journal {
         alarm: &Alarm,
     ) -> io::Result<Journal> {
         let (stop, stopped) = bounded(0);
-        let reader = Reader::new(db, settings, announcer, new_jobs);
+        let reader = Reader::new(Box::new(SqlLog::new(db)), settings, announcer, new_jobs);
         let thread = spawn("journal", alarm, move || reader.run(&ear, &reads, &stopped))?;
         Ok(Journal { stop, thread })
     }

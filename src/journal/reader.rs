@@ -1,25 +1,29 @@
 //! The journal's thread: looks when it is rung, numbers, tells. Owns the place up to which this daemon's subscribers
-//! have been told.
+//! have been told. The thread only waits: all that is decided is decided in a turn.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, after, select};
+use crossbeam_channel::{Receiver, at, select};
 use mysql::Error;
 
-use super::{Settings, store};
+use super::{
+    Settings,
+    log::Log,
+    printed::Printed,
+    store::{Found, is_full},
+};
 use crate::{
     bell::{Bell, Echo},
     broker::{Announcer, Event, Read},
-    db::{Db, Link, Trouble, told},
-    text::printable,
-    wire::{MAX_FRAME, ServerMessage, split},
+    clock::{Pauses, now},
+    db::{Trouble, told},
 };
 
-/// Events numbered in one transaction, or read in one page.
-const BATCH: usize = 2000;
+/// Events numbered in one transaction, or read in one page; in a simulation a few fill one.
+const BATCH: usize = if cfg!(test) { 7 } else { 2000 };
 /// Finding where the outbox begins may take at most this part of the time. In between, looks start at a floor: deleted
 /// entries stay in the index until no snapshot needs them.
 const FULL_LOOK_SHARE: u32 = 20;
@@ -31,12 +35,9 @@ const OPEN_WRITERS_PAUSE: Duration = Duration::from_millis(250);
 const FLOOR_LAG: Duration = Duration::from_millis(200);
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 const PRUNE_BATCH: usize = 1000;
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Events printed to the log in a second; the rest are counted.
-const PRINTED_A_SECOND: u32 = 50;
 
 pub struct Reader {
-    link: Link,
+    log: Box<dyn Log>,
     announcer: Announcer,
     new_jobs: Bell,
     settings: Settings,
@@ -49,14 +50,18 @@ pub struct Reader {
     next_poll: Instant,
     next_prune: Instant,
     echo: Echo,
+    /// A question that met a lost server is asked again when it is back.
+    unanswered: Vec<Read>,
+    pauses: Pauses,
+    trouble: Trouble,
     printed: Printed,
 }
 
 impl Reader {
-    pub fn new(db: &Db, settings: Settings, announcer: Announcer, new_jobs: Bell) -> Reader {
-        let now = Instant::now();
+    pub fn new(log: Box<dyn Log>, settings: Settings, announcer: Announcer, new_jobs: Bell) -> Reader {
+        let now = now();
         Reader {
-            link: Link::new(db),
+            log,
             announcer,
             new_jobs,
             last_seq: settings.head.head_seq,
@@ -66,41 +71,58 @@ impl Reader {
             next_poll: now,
             next_prune: now,
             echo: Echo::default(),
+            unanswered: Vec::new(),
+            pauses: Pauses::default(),
+            trouble: Trouble::default(),
             printed: Printed::default(),
             settings,
         }
     }
 
     pub fn run(mut self, ear: &Receiver<()>, reads: &Receiver<Read>, stopped: &Receiver<()>) {
-        let mut pause = Duration::from_millis(50);
-        let mut trouble = Trouble::default();
-        // A question that met a lost server is asked again when it is back.
-        let mut unanswered: Vec<Read> = Vec::new();
         loop {
-            let wake = match self.turn(&mut unanswered) {
-                Ok(wake) => {
-                    pause = Duration::from_millis(50);
-                    wake
-                }
-                Err(error) => {
-                    trouble.tell("events can't be numbered or read", &error);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                    Instant::now() + pause
-                }
-            };
+            let wake = self.turn();
             select! {
                 recv(stopped) -> _ => break,
-                recv(ear) -> _ => self.echo.rung(Instant::now()),
+                recv(ear) -> _ => self.rung(),
                 recv(reads) -> read => match read {
-                    Ok(read) => unanswered.push(read),
+                    Ok(read) => self.asked(read),
                     // The broker has ended: nobody is left to tell.
                     Err(_) => break,
                 },
-                recv(after(wake.saturating_duration_since(Instant::now()))) -> _ => {}
+                recv(at(wake)) -> _ => {}
             }
         }
-        // What was committed before the stop is told before the broker ends.
-        self.next_full_look = Instant::now();
+        self.end();
+    }
+
+    /// There may be news.
+    pub fn rung(&mut self) {
+        self.echo.rung(now());
+    }
+
+    /// The broker wants a page.
+    pub fn asked(&mut self, read: Read) {
+        self.unanswered.push(read);
+    }
+
+    /// Does what is due; returns when to come again if nothing rings before.
+    pub fn turn(&mut self) -> Instant {
+        match self.do_what_is_due() {
+            Ok(wake) => {
+                self.pauses = Pauses::default();
+                wake
+            }
+            Err(error) => {
+                self.trouble.tell("events can't be numbered or read", &error);
+                now() + self.pauses.grow()
+            }
+        }
+    }
+
+    /// What was committed before the stop is told before the broker ends.
+    pub fn end(mut self) {
+        self.next_full_look = now();
         loop {
             match self.look() {
                 Ok(true) => {}
@@ -110,30 +132,29 @@ impl Reader {
         }
     }
 
-    /// Does what is due; returns when to come again if nothing rings before.
-    fn turn(&mut self, unanswered: &mut Vec<Read>) -> Result<Instant, Error> {
-        while let Some(read) = unanswered.first() {
+    fn do_what_is_due(&mut self) -> Result<Instant, Error> {
+        while let Some(read) = self.unanswered.first() {
             self.answer(*read)?;
-            unanswered.remove(0);
+            self.unanswered.remove(0);
         }
-        let now = Instant::now();
-        if now >= self.next_poll || self.echo.is_due(now) || self.more {
-            if now >= self.next_poll {
-                self.next_full_look = now;
+        let due = now();
+        if due >= self.next_poll || self.echo.is_due(due) || self.more {
+            if due >= self.next_poll {
+                self.next_full_look = due;
             }
             self.more = self.look()?;
-            self.next_poll = Instant::now() + self.settings.poll;
+            self.next_poll = now() + self.settings.poll;
             // The bell is for a commit that may be far off yet.
-            if !self.more && self.echo.next().is_none() && self.link.run(store::oldest_unmoved)?.is_some() {
-                self.echo.again_at(Instant::now() + OPEN_WRITERS_PAUSE);
+            if !self.more && self.echo.next().is_none() && self.log.oldest_unmoved()?.is_some() {
+                self.echo.again_at(now() + OPEN_WRITERS_PAUSE);
             }
         }
-        if now >= self.next_prune {
+        if due >= self.next_prune {
             self.prune()?;
         }
         if self.more {
             // Questions and the end have their turn in between.
-            return Ok(now);
+            return Ok(due);
         }
         let wake = self.next_poll.min(self.next_prune);
         Ok(self.echo.next().map_or(wake, |echo| wake.min(echo)))
@@ -142,20 +163,21 @@ impl Reader {
     /// Numbers a batch of what is committed and tells a page of what is new, whoever numbered it. True: there may be
     /// more.
     fn look(&mut self) -> Result<bool, Error> {
-        let started = Instant::now();
+        let started = now();
         let full = started >= self.next_full_look;
-        let floor = if full { 0 } else { self.floor.id };
+        // A transaction open on another node may have begun below any floor.
+        let floor = if full || self.settings.is_cluster { 0 } else { self.floor.id };
         let after_seq = self.last_seq;
-        let store::Found { moved, events } = self.link.run(|conn| store::look(conn, floor, after_seq, BATCH))?;
+        let Found { moved, events } = self.log.look(floor, after_seq, BATCH)?;
         self.floor.moved(moved);
-        let now = Instant::now();
-        self.echo.looked(now);
+        let looked = now();
+        self.echo.looked(looked);
         if full {
-            let oldest = self.link.run(store::oldest_unmoved)?;
+            let oldest = self.log.oldest_unmoved()?;
             self.floor.raise(oldest);
-            self.next_full_look = now + FLOOR_LAG.max(now.elapsed() * FULL_LOOK_SHARE);
+            self.next_full_look = looked + FLOOR_LAG.max((now() - looked) * FULL_LOOK_SHARE);
         }
-        let more = store::is_full(&events, BATCH);
+        let more = is_full(&events, BATCH);
         self.tell(events);
         Ok(more)
     }
@@ -177,8 +199,8 @@ impl Reader {
     }
 
     fn answer(&mut self, read: Read) -> Result<(), Error> {
-        let head = self.link.run(store::head)?;
-        let events = self.link.run(|conn| store::read(conn, read.after_seq, BATCH))?;
+        let head = self.log.head()?;
+        let events = self.log.read(read.after_seq, BATCH)?;
         // Pruned between the two: the page says so itself.
         let first_seq = events.first().map_or(head.first_seq, |first| match first.seq {
             seq if seq > read.after_seq + 1 => seq.max(head.first_seq),
@@ -190,15 +212,15 @@ impl Reader {
 
     /// One small piece; comes again at once while there is more.
     fn prune(&mut self) -> Result<(), Error> {
-        let head = self.link.run(store::head)?;
+        let head = self.log.head()?;
         assert_eq!(head.log_id, self.settings.head.log_id, "the event log was replaced by another");
         let days = self.settings.retention_days;
-        match self.link.run(|conn| store::prune(conn, days, PRUNE_BATCH))? {
+        match self.log.prune(days, PRUNE_BATCH)? {
             Some(first_seq) => self.announcer.pruned(first_seq),
             None => {
                 // Another daemon may have pruned.
                 self.announcer.pruned(head.first_seq);
-                self.next_prune = Instant::now() + PRUNE_EVERY;
+                self.next_prune = now() + PRUNE_EVERY;
             }
         }
         Ok(())
@@ -226,40 +248,4 @@ impl Floor {
         self.id = self.next.min(now);
         self.next = now;
     }
-}
-
-/// Events in the log for people, a bounded number a second.
-struct Printed {
-    since: Instant,
-    count: u32,
-}
-
-impl Default for Printed {
-    fn default() -> Self {
-        Printed { since: Instant::now(), count: 0 }
-    }
-}
-
-impl Printed {
-    fn print(&mut self, events: &[Arc<Event>]) {
-        for event in events {
-            if self.since.elapsed() >= Duration::from_secs(1) {
-                if self.count > PRINTED_A_SECOND {
-                    log::info!("and {} more events", self.count - PRINTED_A_SECOND);
-                }
-                (self.since, self.count) = (Instant::now(), 0);
-            }
-            self.count += 1;
-            if self.count <= PRINTED_A_SECOND
-                && let Some(ServerMessage::Event { state, payload, .. }) = decode(&event.frame)
-            {
-                log::info!("{state} #{} {}", event.seq, printable(&String::from_utf8_lossy(payload)));
-            }
-        }
-    }
-}
-
-fn decode(frame: &[u8]) -> Option<ServerMessage<'_>> {
-    let (frame, _) = split(frame, MAX_FRAME).ok()??;
-    ServerMessage::decode(frame).ok()?
 }

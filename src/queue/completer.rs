@@ -1,22 +1,19 @@
 //! The completer: writes how attempts ended, many in one transaction. Owns the outcomes from the moment a worker
-//! hands them over; while the server is away it keeps them.
+//! hands them over; while the server is away it keeps them. Its thread only collects them.
 
-use std::{
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::{
-    handler::Handler,
     job::{self, Ended, Next, Outcome},
-    store::{self, Ending},
+    store::Ending,
+    table::Table,
 };
 use crate::{
     bell::Bell,
-    db::{Class, Link, Trouble, class, is_missing},
+    clock::{Pauses, now, sleep},
+    db::{Class, Trouble, class, is_missing, told},
     text::printable,
 };
 
@@ -32,62 +29,66 @@ const TOLD_A_MINUTE: u32 = 10;
 const MINUTE: Duration = Duration::from_secs(60);
 
 pub struct Completer {
-    pub link: Link,
-    pub handler: Arc<dyn Handler>,
-    pub outcomes: Receiver<Outcome>,
+    table: Box<dyn Table>,
     /// Rung after each commit.
-    pub changed: Bell,
+    changed: Bell,
     /// Rung after those of them that leave a job to be tried again.
-    pub retried: Bell,
-    pub max_attempts: u32,
+    retried: Bell,
+    max_attempts: u32,
+    progress: Progress,
 }
 
 impl Completer {
+    pub fn new(table: Box<dyn Table>, changed: Bell, retried: Bell, max_attempts: u32) -> Completer {
+        Completer { table, changed, retried, max_attempts, progress: Progress::default() }
+    }
+
     /// Runs until every worker has ended and all they handed over is written.
-    pub fn run(mut self) {
-        let mut progress = Progress::default();
-        let mut next = Instant::now();
-        while let Some(first) = self.first(&mut progress) {
-            let mut endings = self.collect(first, next.max(Instant::now() + LINGER));
-            endings.sort_unstable_by_key(|ending| (ending.outcome.job.claim_id, ending.outcome.job.id));
-            let written = self.write(&endings);
-            next = Instant::now() + PACE;
-            self.changed.ring();
-            if written < endings.len() {
-                log::warn!("{} outcomes came too late: other attempts have their jobs", endings.len() - written);
+    pub fn run(mut self, outcomes: &Receiver<Outcome>) {
+        let mut next = now();
+        while let Some(first) = self.first(outcomes) {
+            let deadline = next.max(now() + LINGER);
+            let mut batch = vec![first];
+            while batch.len() < BATCH
+                && let Ok(outcome) = outcomes.recv_deadline(deadline)
+            {
+                batch.push(outcome);
             }
-            if endings.iter().any(|ending| matches!(ending.next, Next::Retry { .. })) {
-                self.retried.ring();
-            }
-            progress.tell(&endings);
+            self.record(batch);
+            next = now() + PACE;
         }
-        progress.sum_up();
-        progress.end_minute();
+        self.progress.sum_up();
+        self.progress.end_minute();
     }
 
     /// The next outcome, however long it takes; None: there will be no more. The log is told meanwhile.
-    fn first(&self, progress: &mut Progress) -> Option<Outcome> {
+    fn first(&mut self, outcomes: &Receiver<Outcome>) -> Option<Outcome> {
         loop {
-            let next = match progress.due() {
-                Some(due) => self.outcomes.recv_deadline(due),
-                None => self.outcomes.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            let next = match self.progress.due() {
+                Some(due) => outcomes.recv_deadline(due),
+                None => outcomes.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match next {
                 Ok(outcome) => return Some(outcome),
-                Err(RecvTimeoutError::Timeout) => progress.sum_up(),
+                Err(RecvTimeoutError::Timeout) => self.progress.sum_up(),
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
         }
     }
 
-    fn collect(&self, first: Outcome, deadline: Instant) -> Vec<Ending> {
-        let mut endings = vec![self.judge(first)];
-        while endings.len() < BATCH
-            && let Ok(outcome) = self.outcomes.recv_deadline(deadline)
-        {
-            endings.push(self.judge(outcome));
+    /// Decides what follows each outcome and writes it, however long that takes.
+    pub fn record(&mut self, outcomes: Vec<Outcome>) {
+        let mut endings: Vec<Ending> = outcomes.into_iter().map(|outcome| self.judge(outcome)).collect();
+        endings.sort_unstable_by_key(|ending| (ending.outcome.job.claim_id, ending.outcome.job.id));
+        let written = self.write(&endings);
+        self.changed.ring();
+        if written < endings.len() {
+            log::warn!("{} outcomes came too late: other attempts have their jobs", endings.len() - written);
         }
-        endings
+        if endings.iter().any(|ending| matches!(ending.next, Next::Retry { .. })) {
+            self.retried.ring();
+        }
+        self.progress.tell(&endings);
     }
 
     fn judge(&self, mut outcome: Outcome) -> Ending {
@@ -104,24 +105,24 @@ impl Completer {
     /// under its claim and left alone. Outcomes that the server refuses for good are found one by one, so that they
     /// hold up no others.
     fn write(&mut self, endings: &[Ending]) -> usize {
-        let mut pause = Duration::from_millis(50);
+        let mut pauses = Pauses::default();
         let mut trouble = Trouble::default();
         loop {
-            let handler = &self.handler;
-            let error =
-                match self.link.run(|conn| store::finish(conn, endings, |conn, held| handler.settle(conn, held))) {
-                    Ok(written) => return written,
-                    Err(error) => error,
-                };
+            let error = match self.table.finish(endings) {
+                Ok(written) => return written,
+                Err(error) => error,
+            };
             // A table that the server does not find is not what an outcome is to blame for.
             let class = if is_missing(&error) { Class::Again } else { class(&error) };
             match (class, endings) {
                 (Class::Never, [_, _, ..]) => return endings.chunks(1).map(|one| self.write(one)).sum(),
-                (Class::Never, [one]) if !one.is_refused() => return self.write(&[one.refused(&error)]),
+                (Class::Never, [one]) if !one.is_refused() => {
+                    log::error!("the server refuses the outcome of job {}: {}", one.outcome.job.id, told(&error));
+                    return self.write(&[one.refused(&error)]);
+                }
                 _ => trouble.tell("outcomes can't be written", &error),
             }
-            thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_secs(5));
+            sleep(pauses.grow());
         }
     }
 }
@@ -147,10 +148,10 @@ impl Progress {
     }
 
     fn tell(&mut self, endings: &[Ending]) {
-        self.since.get_or_insert_with(Instant::now);
-        if self.minute.is_none_or(|minute| minute.elapsed() >= MINUTE) {
+        self.since.get_or_insert_with(now);
+        if self.minute.is_none_or(|minute| now() - minute >= MINUTE) {
             self.end_minute();
-            self.minute = Some(Instant::now());
+            self.minute = Some(now());
         }
         for Ending { outcome, next } in endings {
             let (kind, what) = match next {
@@ -167,7 +168,7 @@ impl Progress {
                 }
             }
         }
-        if self.due().is_some_and(|due| due <= Instant::now()) {
+        if self.due().is_some_and(|due| due <= now()) {
             self.sum_up();
         }
     }
@@ -183,7 +184,7 @@ impl Progress {
     }
 
     fn sum_up(&mut self) {
-        if self.minute.is_some_and(|minute| minute.elapsed() >= MINUTE) {
+        if self.minute.is_some_and(|minute| now() - minute >= MINUTE) {
             self.end_minute();
         }
         if self.since.take().is_none() {

@@ -1,22 +1,24 @@
 //! The dispatcher: claims what the workers can start and hands it to them; promotes delayed jobs whose time has come
-//! and rescues those whose daemon is gone. Owns the claims from the table to the channel; never runs a job.
+//! and rescues those whose daemon is gone. Owns the claims from the table to the channel; never runs a job. Its thread
+//! only waits: all that is decided is decided in a turn.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, after, never, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, at, never, select};
 
 use super::{
-    handler::Handler,
     job::{Buffer, Job},
     lease::Lease,
-    store::{self, Claimer, Cursor},
+    store::Cursor,
+    table::Table,
 };
 use crate::{
     bell::{Bell, Echo},
-    db::{Class, Link, Trouble, class, told},
+    clock::{Pauses, now},
+    db::{Class, Trouble, class, told},
 };
 
 /// A look at the whole queue may take at most this part of the time; between two of them claims go on from the
@@ -24,26 +26,40 @@ use crate::{
 const FULL_LOOK_SHARE: u32 = 20;
 /// Delayed rows that come due closer together than this start together.
 const SHORTEST_TICK: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The ends of the channels that the dispatcher holds.
+/// A COMMIT without an answer is carried out within this time or never: longer than a cluster takes to shut out a node,
+/// and than a connection that has broken stays unnoticed.
+const DOUBT: Duration = Duration::from_secs(60);
+
+/// What the thread listens to between two turns.
+pub struct Ears {
+    pub news: Receiver<()>,
+    pub slots: Receiver<()>,
+    /// Heard when jobs are left to be tried again.
+    pub retried: Receiver<()>,
+    pub stop: Receiver<()>,
+}
+
+/// Where claimed jobs go.
 pub struct Ends {
     /// Bounded at the largest [`Buffer`], so that a send never waits.
     pub jobs: Sender<Job>,
     /// The workers' end: what is in it at the stop is given back.
     pub unstarted: Receiver<Job>,
-    pub news: Receiver<()>,
-    pub slots: Receiver<()>,
-    /// Heard when jobs are left to be tried again.
-    pub retried: Receiver<()>,
+    /// Rung after each commit that took jobs.
     pub changed: Bell,
-    pub stop: Receiver<()>,
+}
+
+/// When the next turn is.
+#[derive(Clone, Copy, Debug)]
+pub struct Wait {
+    pub until: Instant,
+    /// Whoever rings before does not make it come sooner: the server is in trouble.
+    pub is_deaf: bool,
 }
 
 pub struct Dispatcher {
-    link: Link,
-    claimer: Claimer,
-    handler: Arc<dyn Handler>,
+    table: Box<dyn Table>,
     lease: Arc<Lease>,
     ends: Ends,
     buffer: Buffer,
@@ -57,27 +73,20 @@ pub struct Dispatcher {
     hungry: bool,
     cursor: Option<Cursor>,
     next_full_look: Instant,
-    /// Claims whose COMMIT got no answer: taken or not, they are given back before the next.
-    doubtful: Vec<u64>,
+    /// Claims whose COMMIT got no answer, and until when they are looked after: taken or not, they are given back before
+    /// the next, and then at each tick, since a node that was cut off may carry the COMMIT out later.
+    doubtful: Vec<(u64, Instant)>,
     /// As last seen, for the log; what counts is what a claim sees.
     paused: bool,
+    pauses: Pauses,
+    trouble: Trouble,
 }
 
 impl Dispatcher {
-    pub fn new(
-        link: Link,
-        claimer: Claimer,
-        handler: Arc<dyn Handler>,
-        lease: Arc<Lease>,
-        ends: Ends,
-        workers: usize,
-        tick: Duration,
-    ) -> Self {
-        let now = Instant::now();
+    pub fn new(table: Box<dyn Table>, lease: Arc<Lease>, ends: Ends, workers: usize, tick: Duration) -> Dispatcher {
+        let now = now();
         Dispatcher {
-            link,
-            claimer,
-            handler,
+            table,
             lease,
             ends,
             buffer: Buffer::new(workers),
@@ -90,57 +99,67 @@ impl Dispatcher {
             next_full_look: now,
             doubtful: Vec::new(),
             paused: false,
+            pauses: Pauses::default(),
+            trouble: Trouble::default(),
         }
     }
 
     /// Runs until it is told to stop; then gives back what no worker has started.
-    pub fn run(mut self) {
-        let mut pause = Duration::from_millis(50);
-        let mut trouble = Trouble::default();
+    pub fn run(mut self, mut ears: Ears) {
         loop {
-            let wake = match self.turn() {
-                Ok(wake) => {
-                    pause = Duration::from_millis(50);
-                    wake
+            let Wait { until, is_deaf } = self.turn();
+            if is_deaf {
+                match ears.stop.recv_deadline(until) {
+                    Err(RecvTimeoutError::Timeout) => continue,
+                    _ => break,
                 }
-                Err(error) => {
-                    trouble.tell("the queue can't be read or claimed from", &error);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                    // Whoever rings meanwhile does not make it come sooner.
-                    match self.ends.stop.recv_timeout(pause) {
-                        Err(RecvTimeoutError::Timeout) => continue,
-                        _ => break,
-                    }
-                }
-            };
+            }
             select! {
-                recv(self.ends.stop) -> _ => break,
-                recv(self.ends.news) -> rung => match rung {
-                    Ok(()) => self.echo.rung(Instant::now()),
+                recv(ears.stop) -> _ => break,
+                recv(ears.news) -> rung => match rung {
+                    Ok(()) => self.rung(),
                     // Whoever rang has ended.
-                    Err(_) => self.ends.news = never(),
+                    Err(_) => ears.news = never(),
                 },
-                recv(self.ends.retried) -> _ => self.unplanned = true,
-                recv(self.ends.slots) -> _ => {}
-                recv(after(wake.saturating_duration_since(Instant::now()))) -> _ => {}
+                recv(ears.retried) -> _ => self.retried(),
+                recv(ears.slots) -> _ => {}
+                recv(at(until)) -> _ => {}
             }
         }
         self.give_back();
     }
 
-    /// Does what is due; returns when to come again if nothing rings before.
-    fn turn(&mut self) -> Result<Instant, mysql::Error> {
-        while let Some(&claim_id) = self.doubtful.last() {
-            self.give_back_claim(claim_id, None)?;
-            self.doubtful.pop();
+    /// There may be new jobs.
+    pub fn rung(&mut self) {
+        self.echo.rung(now());
+    }
+
+    /// Jobs were left to be tried again.
+    pub fn retried(&mut self) {
+        self.unplanned = true;
+    }
+
+    /// Does what is due; returns when to come again.
+    pub fn turn(&mut self) -> Wait {
+        match self.do_what_is_due() {
+            Ok(until) => {
+                self.pauses = Pauses::default();
+                Wait { until, is_deaf: false }
+            }
+            Err(error) => {
+                self.trouble.tell("the queue can't be read or claimed from", &error);
+                Wait { until: now() + self.pauses.grow(), is_deaf: true }
+            }
         }
-        if Instant::now() >= self.next_tick {
+    }
+
+    fn do_what_is_due(&mut self) -> Result<Instant, mysql::Error> {
+        if now() >= self.next_tick {
             self.tick()?;
         }
         loop {
-            let now = Instant::now();
             let room = self.buffer.room(self.ends.jobs.len());
-            let due = self.hungry || self.echo.is_due(now);
+            let due = self.hungry || self.echo.is_due(now());
             if room == 0 || !due || !self.lease.is_valid() {
                 break;
             }
@@ -149,53 +168,62 @@ impl Dispatcher {
         if self.unplanned {
             self.plan()?;
         }
-        // With no room the slots' bell comes first; the look that is due waits for it.
-        let echo = self.echo.next().filter(|_| self.buffer.room(self.ends.jobs.len()) > 0);
+        // With no room the slots' bell comes first, without a lease its renewal: the look that is due waits for them.
+        let may_look = self.buffer.room(self.ends.jobs.len()) > 0 && self.lease.is_valid();
+        let echo = self.echo.next().filter(|_| may_look);
         Ok(echo.map_or(self.next_tick, |echo| echo.min(self.next_tick)))
     }
 
     /// What is looked after without a bell: the pause switch, lost jobs, delayed ones, and rows nobody rang for.
     fn tick(&mut self) -> Result<(), mysql::Error> {
-        let paused = self.link.run(store::paused)?;
+        self.give_back_doubtful()?;
+        let paused = self.table.is_paused()?;
         if paused != self.paused {
             log::warn!("the queue is {}", if paused { "paused: no new claims" } else { "resumed" });
             self.paused = paused;
         }
-        let rescued = self.link.run(store::rescue)?;
+        let rescued = self.table.rescue()?;
         if rescued > 0 {
             log::warn!("{rescued} jobs of a daemon whose lease ran out are back in the queue");
         }
-        while self.link.run(|conn| self.claimer.promote(conn))? {}
-        self.next_tick = Instant::now() + self.tick;
+        while self.table.promote()? {}
+        self.next_tick = now() + self.tick;
         self.hungry = true;
-        self.next_full_look = Instant::now();
+        self.next_full_look = now();
         self.unplanned = true;
+        Ok(())
+    }
+
+    fn give_back_doubtful(&mut self) -> Result<(), mysql::Error> {
+        for (claim_id, _) in &self.doubtful {
+            self.table.give_back(*claim_id, None)?;
+        }
+        let now = now();
+        self.doubtful.retain(|(_, until)| *until > now);
         Ok(())
     }
 
     /// The next tick comes no later than the next delayed row is due.
     fn plan(&mut self) -> Result<(), mysql::Error> {
-        if let Some(due) = self.link.run(store::next_due)? {
-            self.next_tick = self.next_tick.min(Instant::now() + due.max(SHORTEST_TICK));
+        if let Some(due) = self.table.next_due()? {
+            self.next_tick = self.next_tick.min(now() + due.max(SHORTEST_TICK));
         }
         self.unplanned = false;
         Ok(())
     }
 
     fn look(&mut self, room: usize) -> Result<(), mysql::Error> {
-        let started = Instant::now();
-        let full = !self.claimer.skip_locked || self.cursor.is_none() || started >= self.next_full_look;
+        let started = now();
+        let full = self.cursor.is_none() || started >= self.next_full_look;
         let from = if full { None } else { self.cursor };
         let claim_id = fastrand::u64(1..);
-        let (claimer, handler) = (&self.claimer, &self.handler);
-        let claimed =
-            self.link.run(|conn| claimer.claim(conn, claim_id, room, from, |conn, jobs| handler.reserve(conn, jobs)));
-        let (jobs, last) = claimed.inspect_err(|error| {
+        let (jobs, last) = self.table.claim(claim_id, room, from).inspect_err(|error| {
             if class(error) == Class::Lost {
-                self.doubtful.push(claim_id);
+                self.doubtful.push((claim_id, now() + DOUBT));
+                self.next_tick = now();
             }
         })?;
-        let now = Instant::now();
+        let now = now();
         self.echo.looked(now);
         if full {
             self.next_full_look = now + (now - started) * FULL_LOOK_SHARE;
@@ -222,17 +250,13 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn give_back_claim(&mut self, claim_id: u64, ids: Option<&[u64]>) -> Result<(), mysql::Error> {
-        let handler = &self.handler;
-        self.link.run(|conn| store::give_back(conn, claim_id, ids, |conn| handler.release(conn, claim_id, ids)))
-    }
-
-    fn give_back(mut self) {
+    /// What no worker has started goes back to the queue.
+    pub fn give_back(mut self) {
         let unstarted: Vec<Job> = self.ends.unstarted.try_iter().collect();
         let mut given = 0;
         for jobs in unstarted.chunk_by(|a, b| a.claim_id == b.claim_id) {
             let ids: Vec<u64> = jobs.iter().map(|job| job.id).collect();
-            match self.give_back_claim(jobs[0].claim_id, Some(&ids)) {
+            match self.table.give_back(jobs[0].claim_id, Some(&ids)) {
                 Ok(()) => given += ids.len(),
                 Err(error) => {
                     log::warn!("{} claimed jobs come back when the lease ends: {}", ids.len(), told(&error));

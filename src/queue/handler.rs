@@ -9,7 +9,10 @@ use std::{
 use mysql::{ChangeUserOpts, Conn, Error};
 
 use super::{job::Job, lease::Lease, store::Ending};
-use crate::db::{self, Class, Db, SESSION, class, told};
+use crate::{
+    clock::now,
+    db::{self, Class, Db, SESSION, class, told},
+};
 
 /// Why an attempt failed, by what follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,14 +92,14 @@ pub struct Session {
 }
 
 impl Session {
-    pub(super) fn new(db: &Db, lease: Arc<Lease>) -> Session {
-        Session { db: db.clone(), lease, conn: None, used: false, idle_since: Instant::now() }
+    pub(crate) fn new(db: &Db, lease: Arc<Lease>) -> Session {
+        Session { db: db.clone(), lease, conn: None, used: false, idle_since: now() }
     }
 
     /// The connection, in no database, with a fresh session at the start of each job.
     pub fn conn(&mut self) -> Result<&mut Conn, JobError> {
         // A server closes what is idle for long, and the job is not to blame for that.
-        let asleep = !self.used && self.idle_since.elapsed() > ASLEEP;
+        let asleep = !self.used && now() - self.idle_since > ASLEEP;
         let db = &self.db;
         let kept = self.conn.take().filter(|conn| self.used || db.is_current(conn));
         let kept = kept.and_then(|mut conn| (!asleep || conn.ping().is_ok()).then_some(conn));
@@ -120,7 +123,7 @@ impl Session {
     /// Leaves nothing of a job's session: locks, variables and the current database are gone. A connection that
     /// can't be reset is not used again.
     pub(super) fn reset(&mut self) {
-        self.idle_since = Instant::now();
+        self.idle_since = now();
         if std::mem::take(&mut self.used)
             && let Some(mut conn) = self.conn.take()
             && fresh(&mut conn).is_ok()

@@ -10,11 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::store;
+use super::table::Table;
 use crate::{
-    db::{Db, Link, told},
+    clock::now,
+    db::told,
     threads::{Alarm, join_within, spawn},
 };
 
@@ -27,13 +28,63 @@ pub struct Lease {
 }
 
 impl Lease {
+    fn new() -> Lease {
+        Lease { origin: now(), valid_until_ms: AtomicU64::new(0) }
+    }
+
     pub fn is_valid(&self) -> bool {
-        (self.origin.elapsed().as_millis() as u64) < self.valid_until_ms.load(Ordering::Acquire)
+        (now().duration_since(self.origin).as_millis() as u64) < self.valid_until_ms.load(Ordering::Acquire)
     }
 
     fn extend(&self, asked: Instant, lease_s: u32) {
         let until = asked.duration_since(self.origin) + Duration::from_secs(lease_s.into());
         self.valid_until_ms.store(until.as_millis() as u64, Ordering::Release);
+    }
+}
+
+/// Renews the lease.
+pub struct Renewer {
+    pub lease: Arc<Lease>,
+    table: Box<dyn Table>,
+    lease_s: u32,
+}
+
+impl Renewer {
+    /// Takes the lease before it returns: no job may be claimed by an owner who has none.
+    pub fn take(table: Box<dyn Table>, lease_s: u32) -> Result<Renewer, mysql::Error> {
+        let mut renewer = Renewer { lease: Arc::new(Lease::new()), table, lease_s };
+        renewer.renew()?;
+        Ok(renewer)
+    }
+
+    fn renew(&mut self) -> Result<(), mysql::Error> {
+        let asked = now();
+        self.table.renew_lease(self.lease_s)?;
+        self.lease.extend(asked, self.lease_s);
+        Ok(())
+    }
+
+    /// How long after a renewal the next is due.
+    pub fn third(&self) -> Duration {
+        Duration::from_millis(u64::from(self.lease_s) * 1000 / 3)
+    }
+
+    /// Renews; returns when to come again.
+    pub fn turn(&mut self) -> Duration {
+        match self.renew() {
+            Ok(()) => self.third(),
+            Err(error) => {
+                log::debug!("the lease could not be renewed: {}", told(&error));
+                self.third().min(Duration::from_millis(500))
+            }
+        }
+    }
+
+    /// Ends the lease at once: what is still held may be rescued.
+    pub fn end(mut self) {
+        if let Err(error) = self.table.end_lease() {
+            log::debug!("the lease could not be ended: {}", told(&error));
+        }
     }
 }
 
@@ -45,15 +96,13 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Takes the lease before it returns: no job may be claimed by an owner who has none.
-    pub fn start(db: &Db, owner: &str, lease_s: u32, alarm: &Alarm) -> Result<Keeper, mysql::Error> {
-        let mut link = Link::new(db);
-        let lease = Arc::new(Lease { origin: Instant::now(), valid_until_ms: AtomicU64::new(0) });
-        renew(&mut link, &lease, owner, lease_s)?;
+    /// Takes the lease before it returns.
+    pub fn start(table: Box<dyn Table>, lease_s: u32, alarm: &Alarm) -> Result<Keeper, mysql::Error> {
+        let renewer = Renewer::take(table, lease_s)?;
+        let lease = renewer.lease.clone();
         let (stop, stopped) = bounded(0);
-        let (kept, owner) = (lease.clone(), owner.to_string());
-        let thread = spawn("lease", alarm, move || keep(link, &kept, &owner, lease_s, &stopped));
-        Ok(Keeper { lease, stop, thread: thread.map_err(mysql::Error::IoError)? })
+        let thread = spawn("lease", alarm, move || keep(renewer, &stopped)).map_err(mysql::Error::IoError)?;
+        Ok(Keeper { lease, stop, thread })
     }
 
     /// Stops renewing and ends the lease at once, waiting for that at most so long.
@@ -63,26 +112,10 @@ impl Keeper {
     }
 }
 
-fn keep(mut link: Link, lease: &Lease, owner: &str, lease_s: u32, stopped: &Receiver<()>) {
-    let third = Duration::from_millis(u64::from(lease_s) * 1000 / 3);
-    let mut pause = third;
-    while stopped.recv_timeout(pause) == Err(crossbeam_channel::RecvTimeoutError::Timeout) {
-        pause = match renew(&mut link, lease, owner, lease_s) {
-            Ok(()) => third,
-            Err(error) => {
-                log::debug!("the lease could not be renewed: {}", told(&error));
-                third.min(Duration::from_millis(500))
-            }
-        };
+fn keep(mut renewer: Renewer, stopped: &Receiver<()>) {
+    let mut pause = renewer.third();
+    while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+        pause = renewer.turn();
     }
-    if let Err(error) = link.run(|conn| store::end_lease(conn, owner)) {
-        log::debug!("the lease could not be ended: {}", told(&error));
-    }
-}
-
-fn renew(link: &mut Link, lease: &Lease, owner: &str, lease_s: u32) -> Result<(), mysql::Error> {
-    let asked = Instant::now();
-    link.run(|conn| store::renew_lease(conn, owner, lease_s))?;
-    lease.extend(asked, lease_s);
-    Ok(())
+    renewer.end();
 }

@@ -1,17 +1,18 @@
 //! The work queue: rows of `res_queue` become jobs, jobs run on a fixed pool of threads, outcomes go back.
 //!
-//! [`job`] holds the rules, pure; `store` the dispatcher's SQL; [`admin`] what applications and operators do with
+//! [`job`] holds the rules, pure; `table` what the threads ask of the database, `store` its SQL; [`admin`] what applications and operators do with
 //! the table; [`handler`] the seam to what is run. [`Service`] ties the threads together.
 
 pub mod admin;
-mod completer;
-mod dispatcher;
+pub(crate) mod completer;
+pub(crate) mod dispatcher;
 pub mod handler;
 pub mod job;
-mod lease;
+pub(crate) mod lease;
 mod service;
 pub mod store;
-mod worker;
+pub(crate) mod table;
+pub(crate) mod worker;
 
 pub use admin::{NewJob, Queue};
 pub use handler::{Handler, JobError, Session};

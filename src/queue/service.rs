@@ -10,16 +10,18 @@ use crossbeam_channel::{Receiver, Sender, bounded, never};
 
 use super::{
     completer::Completer,
-    dispatcher::{Dispatcher, Ends},
+    dispatcher::{Dispatcher, Ears, Ends},
     handler::{Handler, Session},
     job::Buffer,
     lease::Keeper,
     store::Claimer,
+    table::SqlTable,
+    worker::Worker,
 };
 use crate::{
     bell::{Bell, bell},
     config,
-    db::{Db, Link, Server},
+    db::{Db, Server},
     threads::{Alarm, join_within, spawn},
 };
 
@@ -101,8 +103,9 @@ impl Service {
         wakeups: Wakeups,
         alarm: &Alarm,
     ) -> Result<Service, mysql::Error> {
-        let owner = owner();
-        let keeper = Keeper::start(db, &owner, config.lease_s, alarm)?;
+        let claimer = Claimer { owner: owner(), skip_locked: server.skip_locked };
+        let table = || Box::new(SqlTable::new(db, &claimer, &handler));
+        let keeper = Keeper::start(table(), config.lease_s, alarm)?;
         let (job_in, job_out) = bounded(Buffer::LARGEST.max(config.workers * 2));
         let (outcome_in, outcome_out) = bounded(Buffer::LARGEST);
         let (stop, stopped) = bounded(0);
@@ -110,38 +113,28 @@ impl Service {
         let (slots, slots_ear) = bell();
         let (retried, retried_ear) = bell();
 
-        let ends = Ends {
-            jobs: job_in,
-            unstarted: job_out.clone(),
-            news,
-            slots: slots_ear,
-            retried: retried_ear,
-            changed: changed.clone(),
-            stop: stopped,
-        };
-        let claimer = Claimer { owner, skip_locked: server.skip_locked };
+        let ends = Ends { jobs: job_in, unstarted: job_out.clone(), changed: changed.clone() };
+        let ears = Ears { news, slots: slots_ear, retried: retried_ear, stop: stopped };
         // Leases are looked after at every tick, so that it can't be longer than half of one.
         let tick = Duration::from_millis(config.poll_ms.min(u64::from(config.lease_s) * 500));
-        let dispatcher =
-            Dispatcher::new(Link::new(db), claimer, handler.clone(), keeper.lease.clone(), ends, config.workers, tick);
-        let mut threads = vec![spawn("dispatcher", alarm, move || dispatcher.run()).map_err(mysql::Error::IoError)?];
+        let dispatcher = Dispatcher::new(table(), keeper.lease.clone(), ends, config.workers, tick);
+        let mut threads =
+            vec![spawn("dispatcher", alarm, move || dispatcher.run(ears)).map_err(mysql::Error::IoError)?];
 
         for number in 1..=config.workers {
-            let session = Session::new(db, keeper.lease.clone());
-            let (handler, jobs, outcomes, slots) =
-                (handler.clone(), job_out.clone(), outcome_in.clone(), slots.clone());
-            let body = move || super::worker::work(handler, session, jobs, outcomes, slots);
+            let worker = Worker {
+                handler: handler.clone(),
+                session: Session::new(db, keeper.lease.clone()),
+                outcomes: outcome_in.clone(),
+                slots: slots.clone(),
+            };
+            let jobs = job_out.clone();
+            let body = move || worker.run(&jobs);
             threads.push(spawn(&format!("worker-{number}"), alarm, body).map_err(mysql::Error::IoError)?);
         }
-        let completer = Completer {
-            link: Link::new(db),
-            handler,
-            outcomes: outcome_out,
-            changed,
-            retried,
-            max_attempts: config.max_attempts,
-        };
-        threads.push(spawn("completer", alarm, move || completer.run()).map_err(mysql::Error::IoError)?);
+        let completer = Completer::new(table(), changed, retried, config.max_attempts);
+        let body = move || completer.run(&outcome_out);
+        threads.push(spawn("completer", alarm, body).map_err(mysql::Error::IoError)?);
         Ok(Service { stop: Some(stop), keeper, threads })
     }
 

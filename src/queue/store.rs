@@ -65,7 +65,7 @@ pub fn token_update(owner: &str, claim_id: u64, limit: usize) -> String {
 
 impl Claimer {
     /// Claims up to `limit` ready rows in one short transaction, in the order of (priority, res_id), `within` it
-    /// running what has to be committed together with the claim. Returns the jobs and the place of the last one.
+    /// running what has to be committed together with the claim. Returns the jobs and where the next claim may go on.
     pub fn claim(
         &self,
         conn: &mut Conn,
@@ -84,7 +84,8 @@ impl Claimer {
             conn.query_drop("ROLLBACK")?;
             return Ok((Vec::new(), None));
         };
-        let last = rows.last().map(|row| Cursor { priority: row.1, id: row.0 });
+        // A claim by token names no place to start at.
+        let last = rows.last().filter(|_| self.skip_locked).map(|row| Cursor { priority: row.1, id: row.0 });
         // The rows were read before the UPDATE that counts the attempt where they are locked first, else after it.
         let jobs: Vec<Job> = rows.into_iter().map(|row| job(row, claim_id, u32::from(self.skip_locked))).collect();
         within(conn, &jobs)?;
@@ -250,7 +251,8 @@ impl Ending {
 }
 
 /// Writes `endings` in one transaction. Rows that are no longer held under their claim are left alone: their worker
-/// lost them, another has them. Returns how many were written.
+/// lost them, another has them. Returns how many were written. The UPDATEs ask again, since another node's commit may
+/// take a row from under its lock; that is a lost race.
 pub fn finish(
     conn: &mut Conn,
     endings: &[Ending],
@@ -284,10 +286,12 @@ pub fn finish(
 
 fn finish_done(conn: &mut Conn, held: &[&Ending]) -> Result<(), Error> {
     let mut ids = Vec::new();
+    let mut claim_ids = Vec::new();
     let mut names = String::new();
     for ending in held {
         if let Ended::Done { db_name } = &ending.outcome.ended {
             ids.push(ending.outcome.job.id);
+            claim_ids.push(ending.outcome.job.claim_id);
             if let Some(name) = db_name {
                 names += &format!(" WHEN {} THEN {}", ending.outcome.job.id, literal(name));
             }
@@ -299,9 +303,11 @@ fn finish_done(conn: &mut Conn, held: &[&Ending]) -> Result<(), Error> {
     let db_name = if names.is_empty() { "NULL".to_string() } else { format!("CASE res_id{names} END") };
     conn.query_drop(format!(
         "UPDATE res_queue FORCE INDEX (PRIMARY) SET status = 'done', db_name = {db_name}, last_error = NULL, \
-         owner = NULL, claim_id = NULL WHERE res_id IN ({})",
-        id_list(&ids)
-    ))
+         owner = NULL, claim_id = NULL WHERE res_id IN ({}) AND status = 'in_progress' AND claim_id IN ({})",
+        id_list(&ids),
+        id_list(&claim_ids),
+    ))?;
+    expect_changed(conn, ids.len())
 }
 
 fn finish_failed(conn: &mut Conn, ending: &Ending, error: &str, interrupted: bool) -> Result<(), Error> {
@@ -315,7 +321,13 @@ fn finish_failed(conn: &mut Conn, ending: &Ending, error: &str, interrupted: boo
     conn.exec_drop(
         "UPDATE res_queue FORCE INDEX (PRIMARY) SET status = ?, run_at = NOW(6) + INTERVAL ? MICROSECOND, \
          last_error = ?, attempts = GREATEST(attempts, ?) - ?, interruptions = LEAST(interruptions, 1000) + ?, owner = NULL, claim_id = NULL \
-         WHERE res_id = ?",
-        (status.as_str(), pause_us, error, interrupted, interrupted, interrupted, job.id),
-    )
+         WHERE res_id = ? AND status = 'in_progress' AND claim_id = ?",
+        (status.as_str(), pause_us, error, interrupted, interrupted, interrupted, job.id, job.claim_id),
+    )?;
+    expect_changed(conn, 1)
+}
+
+/// A statement changes the rows that were locked for it, or the transaction begins anew.
+fn expect_changed(conn: &Conn, rows: usize) -> Result<(), Error> {
+    if conn.affected_rows() == rows as u64 { Ok(()) } else { Err(db::lost_race()) }
 }

@@ -14,21 +14,30 @@ use super::{
 };
 use crate::bell::Bell;
 
-/// Runs jobs until there will be no more. Rings `slots` for each one taken.
-pub fn work(
-    handler: Arc<dyn Handler>,
-    mut session: Session,
-    jobs: Receiver<Job>,
-    outcomes: Sender<Outcome>,
-    slots: Bell,
-) {
-    for job in jobs {
-        slots.ring();
-        let ended = attempt(&*handler, &job, &mut session);
-        session.reset();
-        if outcomes.send(Outcome { job, ended }).is_err() {
-            return;
+pub struct Worker {
+    pub handler: Arc<dyn Handler>,
+    pub session: Session,
+    pub outcomes: Sender<Outcome>,
+    /// Rung for each job taken.
+    pub slots: Bell,
+}
+
+impl Worker {
+    /// Runs jobs until there will be no more.
+    pub fn run(mut self, jobs: &Receiver<Job>) {
+        for job in jobs {
+            if !self.take(job) {
+                return;
+            }
         }
+    }
+
+    /// Runs one job; false if nobody takes outcomes any more.
+    pub fn take(&mut self, job: Job) -> bool {
+        self.slots.ring();
+        let ended = attempt(&*self.handler, &job, &mut self.session);
+        self.session.reset();
+        self.outcomes.send(Outcome { job, ended }).is_ok()
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// The modules of the library, from the bottom; those of one line don't know each other.
 const LAYERS: &[&[&str]] = &[
-    &["wire", "failure", "text", "threads", "bell"],
+    &["wire", "failure", "text", "threads", "bell", "clock"],
     &["config"],
     &["cli", "client", "db"],
     &["sink", "queue", "broker"],

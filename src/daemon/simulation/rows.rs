@@ -1,0 +1,149 @@
+//! One table of the simulated server, as transactions see it: rows that are committed, and what open transactions hold
+//! and have changed of them. READ COMMITTED; a row has one holder on each node, and between nodes the first commit wins,
+//! as on Galera and in a group.
+
+use std::collections::BTreeMap;
+
+/// A transaction, and the node that it is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tx {
+    pub number: u64,
+    pub node: usize,
+}
+
+/// Another transaction on this node holds the row.
+#[derive(Debug)]
+pub struct Blocked;
+
+#[derive(Debug)]
+pub struct Rows<T> {
+    rows: BTreeMap<u64, Row<T>>,
+}
+
+#[derive(Debug)]
+struct Row<T> {
+    committed: Option<T>,
+    holders: Vec<Holder<T>>,
+}
+
+#[derive(Debug)]
+struct Holder<T> {
+    tx: Tx,
+    /// None: the row is only locked. Some(None): it is deleted.
+    change: Option<Option<T>>,
+}
+
+/// A row before and after a commit.
+#[derive(Clone, Debug)]
+pub struct Change<T> {
+    pub id: u64,
+    pub old: Option<T>,
+    pub new: Option<T>,
+}
+
+impl<T: Clone> Rows<T> {
+    pub fn new() -> Rows<T> {
+        Rows { rows: BTreeMap::new() }
+    }
+
+    /// Whether `tx` could lock the row without waiting.
+    pub fn is_free(&self, tx: Tx, id: u64) -> bool {
+        let holders = self.rows.get(&id).map_or(&[][..], |row| &row.holders);
+        !holders.iter().any(|holder| holder.tx.node == tx.node && holder.tx != tx)
+    }
+
+    pub fn lock(&mut self, tx: Tx, id: u64) -> Result<(), Blocked> {
+        if !self.is_free(tx, id) {
+            return Err(Blocked);
+        }
+        let row = self.rows.entry(id).or_insert(Row { committed: None, holders: Vec::new() });
+        if !row.holders.iter().any(|holder| holder.tx == tx) {
+            row.holders.push(Holder { tx, change: None });
+        }
+        Ok(())
+    }
+
+    /// Inserts, changes or (None) deletes a row that `tx` has locked.
+    pub fn set(&mut self, tx: Tx, id: u64, new: Option<T>) {
+        let row = self.rows.get_mut(&id).expect("a row that was locked before");
+        let own = row.holders.iter_mut().find(|holder| holder.tx == tx);
+        own.expect("a row that was locked before").change = Some(new);
+    }
+
+    /// Whether a statement that locks meets the row, committed or not.
+    pub fn is_there(&self, tx: Tx, id: u64) -> bool {
+        self.get(tx, id).is_some() || !self.is_free(tx, id)
+    }
+
+    /// The row as `tx` sees it.
+    pub fn get(&self, tx: Tx, id: u64) -> Option<&T> {
+        self.rows.get(&id).and_then(|row| row.seen_by(tx))
+    }
+
+    pub fn committed(&self, id: u64) -> Option<&T> {
+        self.rows.get(&id).and_then(|row| row.committed.as_ref())
+    }
+
+    /// The rows that `tx` sees, by id.
+    pub fn seen_by(&self, tx: Tx) -> impl Iterator<Item = (u64, &T)> {
+        self.rows.iter().filter_map(move |(id, row)| Some((*id, row.seen_by(tx)?)))
+    }
+
+    /// The committed rows, by id.
+    pub fn all_committed(&self) -> impl Iterator<Item = (u64, &T)> {
+        self.rows.iter().filter_map(|(id, row)| Some((*id, row.committed.as_ref()?)))
+    }
+
+    /// The rows that `is_wanted`, as `tx` sees them or as another transaction on its node is about to leave them.
+    pub fn touched(&self, tx: Tx, is_wanted: impl Fn(&T) -> bool) -> Vec<u64> {
+        let pending = |row: &Row<T>| {
+            let here = row.holders.iter().filter(|holder| holder.tx.node == tx.node);
+            here.filter_map(|holder| holder.change.as_ref()?.as_ref()).any(&is_wanted)
+        };
+        let wanted = self.rows.iter().filter(|(_, row)| row.seen_by(tx).is_some_and(&is_wanted) || pending(row));
+        wanted.map(|(id, _)| *id).collect()
+    }
+
+    /// READ UNCOMMITTED: the least id there is, committed or not yet, as `node` sees it.
+    pub fn least_uncommitted(&self, node: usize) -> Option<u64> {
+        let is_there = |row: &Row<T>| match row.holders.iter().find(|holder| holder.tx.node == node) {
+            Some(Holder { change: Some(change), .. }) => change.is_some(),
+            _ => row.committed.is_some(),
+        };
+        self.rows.iter().find(|(_, row)| is_there(row)).map(|(id, _)| *id)
+    }
+
+    /// Makes the changes of `tx` everybody's. `losers` are other nodes' transactions that had changed the same rows;
+    /// those that had only locked them don't even notice.
+    pub fn commit(&mut self, tx: Tx, losers: &mut Vec<Tx>) -> Vec<Change<T>> {
+        let mut changes = Vec::new();
+        self.rows.retain(|id, row| {
+            if let Some(at) = row.holders.iter().position(|holder| holder.tx == tx)
+                && let Some(new) = row.holders.swap_remove(at).change
+            {
+                losers.extend(row.holders.iter().filter(|holder| holder.change.is_some()).map(|holder| holder.tx));
+                row.holders.clear();
+                changes.push(Change { id: *id, old: row.committed.take(), new: new.clone() });
+                row.committed = new;
+            }
+            row.committed.is_some() || !row.holders.is_empty()
+        });
+        changes
+    }
+
+    pub fn roll_back(&mut self, tx: Tx) {
+        self.rows.retain(|_, row| {
+            row.holders.retain(|holder| holder.tx != tx);
+            row.committed.is_some() || !row.holders.is_empty()
+        });
+    }
+}
+
+impl<T> Row<T> {
+    fn seen_by(&self, tx: Tx) -> Option<&T> {
+        match self.holders.iter().find(|holder| holder.tx == tx) {
+            Some(Holder { change: Some(change), .. }) => change.as_ref(),
+            _ => self.committed.as_ref(),
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! The queue's verbs on the simulated server, statement by statement as `queue::store` sends them.
+
+use std::time::Duration;
+
+use mysql::Error;
+
+use super::{
+    faults::{REFUSED, server_error},
+    rows::Tx,
+    server::{JobRow, ONE, Server, Stop},
+    session::{Host, Session},
+    witness::{Kind, Record, Taking},
+    world::with,
+};
+use crate::{
+    db::{Link, lost_race},
+    queue::{
+        Ending, Job, Status,
+        job::{Ended, Next},
+        store::Cursor,
+        table::Table,
+    },
+};
+
+pub struct SimTable {
+    link: Link<Host>,
+    owner: u64,
+    skip_locked: bool,
+}
+
+impl SimTable {
+    pub fn new(host: &Host, owner: u64, skip_locked: bool) -> SimTable {
+        SimTable { link: Link::new(host), owner, skip_locked }
+    }
+}
+
+fn job(id: u64, row: &JobRow, claim_id: u64, counting: u32) -> Job {
+    Job {
+        id,
+        name: format!("job-{id}"),
+        kind: "default".into(),
+        url: None,
+        attempt: row.attempts + counting,
+        max_attempts: row.max_attempts,
+        interruptions: row.interruptions,
+        claim_id,
+    }
+}
+
+/// Ready rows in a claim's order, where the queue is not paused.
+fn ready(server: &Server, tx: Tx, after: Option<Cursor>) -> Vec<u64> {
+    if server.paused.get(tx, ONE).is_some() {
+        return Vec::new();
+    }
+    let place = |id: u64, row: &JobRow| (row.priority, id);
+    let mut rows: Vec<(i64, u64)> = server
+        .jobs
+        .seen_by(tx)
+        .filter(|(_, row)| row.is_ready())
+        .map(|(id, row)| place(id, row))
+        .filter(|place| after.is_none_or(|Cursor { priority, id }| *place > (priority, id)))
+        .collect();
+    rows.sort_unstable();
+    rows.into_iter().map(|(_, id)| id).collect()
+}
+
+fn claimed(row: &mut JobRow, owner: u64, claim_id: u64) {
+    row.status = Status::InProgress;
+    row.attempts += 1;
+    (row.owner, row.claim_id) = (Some(owner), Some(claim_id));
+}
+
+fn returned(row: &mut JobRow) {
+    row.status = Status::New;
+    row.attempts = row.attempts.max(1) - 1;
+    (row.owner, row.claim_id) = (None, None);
+}
+
+type Claimed = (Vec<Job>, Option<Cursor>);
+
+/// `lock_and_mark`.
+fn claim(
+    session: &mut Session,
+    owner: u64,
+    claim_id: u64,
+    limit: usize,
+    after: Option<Cursor>,
+) -> Result<Claimed, Error> {
+    session.begin()?;
+    let rows = session.within(|server, tx| {
+        let mut ids = ready(server, tx, after);
+        ids.retain(|id| server.jobs.is_free(tx, *id));
+        ids.truncate(limit);
+        for id in &ids {
+            server.jobs.lock(tx, *id)?;
+        }
+        Ok(ids.iter().filter_map(|id| Some((*id, server.jobs.get(tx, *id)?.clone()))).collect::<Vec<_>>())
+    })?;
+    let ids: Vec<u64> = rows.iter().map(|(id, _)| *id).collect();
+    let is_ours = !rows.is_empty()
+        && session.within(|server, tx| {
+            let is_new = |_, row: &JobRow| row.status == Status::New;
+            server.update_jobs(tx, &ids, is_new, |_, row| claimed(row, owner, claim_id))
+        })? == rows.len();
+    if !is_ours {
+        session.roll_back()?;
+        return Ok((Vec::new(), None));
+    }
+    session.commit()?;
+    let last = rows.last().map(|(id, row)| Cursor { priority: row.priority, id: *id });
+    Ok((rows.iter().map(|(id, row)| job(*id, row, claim_id, 1)).collect(), last))
+}
+
+/// `mark_by_token`.
+fn claim_by_token(session: &mut Session, owner: u64, claim_id: u64, limit: usize) -> Result<Claimed, Error> {
+    session.begin()?;
+    let count = session.within(|server, tx| {
+        let mut ids = ready(server, tx, None);
+        ids.truncate(limit);
+        server.update_jobs(tx, &ids, |_, row| row.is_ready(), |_, row| claimed(row, owner, claim_id))
+    })?;
+    if count == 0 {
+        session.roll_back()?;
+        return Ok((Vec::new(), None));
+    }
+    let jobs = session.within(|server, tx| {
+        let ours = server.jobs.seen_by(tx).filter(|(_, row)| row.claim_id == Some(claim_id));
+        let mut ours: Vec<_> = ours.map(|(id, row)| (row.priority, job(id, row, claim_id, 0))).collect();
+        ours.sort_by_key(|(priority, job)| (*priority, job.id));
+        Ok(ours.into_iter().map(|(_, job)| job).collect())
+    })?;
+    session.commit()?;
+    Ok((jobs, None))
+}
+
+/// The jobs in progress whose daemon has no lease, and when that was seen.
+fn lost(session: &mut Session) -> Result<(u64, Vec<(u64, Option<u64>)>), Error> {
+    session.alone(|server, tx| {
+        let is_lost = |row: &JobRow| {
+            let until = row.owner.and_then(|owner| server.leases.get(tx, owner));
+            row.status == Status::InProgress && until.is_none_or(|until| *until < server.now_us)
+        };
+        let lost = server.jobs.seen_by(tx).filter(|(_, row)| is_lost(row));
+        Ok((server.now_us, lost.map(|(id, row)| (id, row.claim_id)).collect()))
+    })
+}
+
+fn rescue(session: &mut Session) -> Result<u64, Error> {
+    // The first is cheap, the second comes after a node has caught up with the others.
+    if lost(session)?.1.is_empty() {
+        return Ok(0);
+    }
+    let (seen_us, lost) = lost(session)?;
+    let mut rescued = 0;
+    for (id, claim_id) in lost {
+        rescued += session.alone(|server, tx| {
+            let now_us = server.now_us;
+            server.taking(tx, Taking::Rescued { seen_us });
+            let is_still = |_, row: &JobRow| row.status == Status::InProgress && row.claim_id == claim_id;
+            server.update_jobs(tx, &[id], is_still, |_, row| {
+                returned(row);
+                row.interruptions += 1;
+                // MariaDB and MySQL evaluate assignments from left to right: the count is the new one.
+                row.run_at = (row.interruptions > 1).then(|| now_us + (1_000_000 << (row.interruptions - 1).min(6)));
+            })
+        })?;
+    }
+    Ok(rescued as u64)
+}
+
+fn finish(session: &mut Session, endings: &[Ending]) -> Result<usize, Error> {
+    session.begin()?;
+    let mut held = Vec::new();
+    for batch in endings.chunk_by(|a, b| a.outcome.job.claim_id == b.outcome.job.claim_id) {
+        let claim_id = batch[0].outcome.job.claim_id;
+        let ids: Vec<u64> = batch.iter().map(|ending| ending.outcome.job.id).collect();
+        let is_held = |row: &JobRow| row.status == Status::InProgress && row.claim_id == Some(claim_id);
+        let ours: Vec<u64> = session.within(|server, tx| {
+            server.update_jobs(tx, &ids, |_, _| false, |_, _| {})?;
+            Ok(ids.iter().copied().filter(|id| server.jobs.get(tx, *id).is_some_and(is_held)).collect())
+        })?;
+        held.extend(batch.iter().filter(|ending| ours.contains(&ending.outcome.job.id)));
+    }
+    for ending in &held {
+        if !ending.is_refused() && with(|world| world.chance(world.faults.refused)) {
+            return Err(server_error(REFUSED));
+        }
+        if session.within(|server, tx| write(server, tx, ending))? != 1 {
+            return Err(lost_race());
+        }
+    }
+    session.commit()?;
+    Ok(held.len())
+}
+
+fn write(server: &mut Server, tx: Tx, ending: &Ending) -> Result<usize, Stop> {
+    let job = &ending.outcome.job;
+    let now_us = server.now_us;
+    let is_held = |_, row: &JobRow| row.status == Status::InProgress && row.claim_id == Some(job.claim_id);
+    let written = server.update_jobs(tx, &[job.id], is_held, |_, row| {
+        (row.status, row.run_at) = match ending.next {
+            Next::Done => (Status::Done, None),
+            Next::Retry { after } => (Status::New, Some(now_us + after.as_micros() as u64)),
+            Next::Error => (Status::Error, None),
+        };
+        let interrupted = u32::from(matches!(ending.outcome.ended, Ended::Interrupted { .. }));
+        row.attempts = row.attempts.max(interrupted) - interrupted;
+        row.interruptions += interrupted;
+        (row.owner, row.claim_id) = (None, None);
+    })?;
+    let kind = Kind::of(&ending.outcome.ended);
+    let record =
+        Record { job: job.id, claim_id: job.claim_id, kind, next: ending.next, is_refused: ending.is_refused() };
+    server.recording(tx, record);
+    Ok(written)
+}
+
+impl Table for SimTable {
+    fn is_paused(&mut self) -> Result<bool, Error> {
+        self.link.run(|session| session.alone(|server, tx| Ok(server.paused.get(tx, ONE).is_some())))
+    }
+
+    fn rescue(&mut self) -> Result<u64, Error> {
+        self.link.run(rescue)
+    }
+
+    fn promote(&mut self) -> Result<bool, Error> {
+        let skip_locked = self.skip_locked;
+        self.link.run(|session| {
+            session.begin()?;
+            let ids: Vec<u64> = session.within(|server, tx| {
+                let now_us = server.now_us;
+                let is_due = |row: &JobRow| row.status == Status::New && row.run_at.is_some_and(|at| at <= now_us);
+                let due = server.jobs.seen_by(tx).filter(|(_, row)| is_due(row)).map(|(id, _)| id);
+                let mut ids: Vec<u64> = due.collect();
+                ids.retain(|id| !skip_locked || server.jobs.is_free(tx, *id));
+                for id in &ids {
+                    server.jobs.lock(tx, *id)?;
+                }
+                Ok(ids)
+            })?;
+            if !ids.is_empty() {
+                session.within(|server, tx| {
+                    server.update_jobs(tx, &ids, |_, row| row.status == Status::New, |_, row| row.run_at = None)
+                })?;
+            }
+            session.commit()?;
+            Ok(false)
+        })
+    }
+
+    fn next_due(&mut self) -> Result<Option<Duration>, Error> {
+        self.link.run(|session| {
+            session.alone(|server, tx| {
+                let waiting = server.jobs.seen_by(tx).filter(|(_, row)| row.status == Status::New);
+                let next = waiting.filter_map(|(_, row)| row.run_at).min();
+                Ok(next.map(|at| Duration::from_micros(at.saturating_sub(server.now_us))))
+            })
+        })
+    }
+
+    fn claim(&mut self, claim_id: u64, limit: usize, after: Option<Cursor>) -> Result<Claimed, Error> {
+        let (owner, skip_locked) = (self.owner, self.skip_locked);
+        self.link.run(|session| match skip_locked {
+            true => claim(session, owner, claim_id, limit, after),
+            false => claim_by_token(session, owner, claim_id, limit),
+        })
+    }
+
+    fn give_back(&mut self, claim_id: u64, ids: Option<&[u64]>) -> Result<(), Error> {
+        self.link.run(|session| {
+            session.begin()?;
+            session.within(|server, tx| {
+                server.taking(tx, Taking::GivenBack { claim_id });
+                let ids = match ids {
+                    Some(ids) => ids.to_vec(),
+                    // The claim's index has what other transactions have changed and not committed: those are waited for.
+                    None => server.jobs.touched(tx, |row| row.claim_id == Some(claim_id)),
+                };
+                let is_held = |_, row: &JobRow| row.status == Status::InProgress && row.claim_id == Some(claim_id);
+                server.update_jobs(tx, &ids, is_held, |_, row| returned(row))
+            })?;
+            session.commit()
+        })
+    }
+
+    fn finish(&mut self, endings: &[Ending]) -> Result<usize, Error> {
+        self.link.run(|session| finish(session, endings))
+    }
+
+    fn renew_lease(&mut self, lease_s: u32) -> Result<(), Error> {
+        let owner = self.owner;
+        self.link.run(|session| {
+            session.alone(|server, tx| {
+                server.leases.lock(tx, owner)?;
+                let until = server.now_us + u64::from(lease_s) * 1_000_000;
+                server.leases.set(tx, owner, Some(until));
+                Ok(())
+            })
+        })
+    }
+
+    fn end_lease(&mut self) -> Result<(), Error> {
+        let owner = self.owner;
+        self.link.run(|session| {
+            session.alone(|server, tx| {
+                server.leases.lock(tx, owner)?;
+                server.leases.set(tx, owner, None);
+                Ok(())
+            })
+        })
+    }
+}
