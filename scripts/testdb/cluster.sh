@@ -13,7 +13,7 @@ galera_node() { # N OPTION...
     --wsrep-node-name="n$n" --wsrep-node-address="127.0.0.1:$p" --wsrep-node-incoming-address="127.0.0.1:$((base + n - 1))" \
     --wsrep-provider-options="gmcast.listen_addr=tcp://127.0.0.1:$p;ist.recv_addr=127.0.0.1:$((p + 1));gcache.size=32M;$evs" \
     --wsrep-sst-method=rsync --wsrep-sst-receive-address="127.0.0.1:$((p + 2))" \
-    --binlog-format=ROW --innodb-autoinc-lock-mode=2 --wsrep-slave-threads=2 "$@"
+    --log-bin-trust-function-creators=1 --binlog-format=ROW --innodb-autoinc-lock-mode=2 --wsrep-slave-threads=2 "$@"
   wait_for 120 "node $n to be synced" galera_synced "$n"
 }
 # Where a killed node stood, so that it is sent what it missed and not everything, which would hold up who sends it.
