@@ -133,8 +133,11 @@ fn claim_by_token(session: &mut Session, owner: u64, claim_id: u64, limit: usize
     Ok((jobs, None))
 }
 
-/// The jobs in progress whose daemon has no lease, and when that was seen.
-fn lost(session: &mut Session) -> Result<(u64, Vec<(u64, Option<u64>)>), Error> {
+/// A job and the claim under which it was held.
+type Held = (u64, Option<u64>);
+
+/// When this was seen, and the jobs in progress whose daemon has no lease.
+fn lost(session: &mut Session) -> Result<(u64, Vec<Held>), Error> {
     session.alone(|server, tx| {
         let is_lost = |row: &JobRow| {
             let until = row.owner.and_then(|owner| server.leases.get(tx, owner));

@@ -36,8 +36,9 @@ fn disk_of_the_server_is_full() {
     let filler = server.root(1).with_file_name("filler");
     Setup::new(&instance, 1).rounds(|trial| {
         let mut conn = instance.conn();
+        // More than are built while the disk fills up.
+        add_jobs(&mut conn, 100, &mut trial.random);
         fill(&filler);
-        add_jobs(&mut conn, 3, &mut trial.random);
         trial.wait_for_log(FULL);
         std::fs::remove_file(&filler).expect("the filler");
         FULL
