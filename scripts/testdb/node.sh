@@ -34,6 +34,8 @@ start() { # N OPTION...
   fi
   mkdir -p "$(dirname "$(cat "$node/socket")")"
   echo $((base + n - 1)) >"$node/port"
+  # After a kill -9 it names a process number that another process may have by now.
+  rm -f "$(cat "$node/socket").lock"
   : >"$node/server.log"
   # shellcheck disable=SC2086 # ARGS is a list of options
   setsid "$server" "${options[@]}" --datadir="$node/data" --port="$(cat "$node/port")" --socket="$(cat "$node/socket")" \

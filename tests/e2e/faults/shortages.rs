@@ -6,7 +6,10 @@ use mysql::{Conn, prelude::Queryable};
 
 use crate::{instance::Instance, program::wait_until, server::Server};
 
-use super::{trial::Setup, workload::add_jobs};
+use super::{
+    trial::{Setup, survivor},
+    workload::add_jobs,
+};
 
 /// Ends the daemon's and the writers' sessions.
 fn end_sessions(conn: &mut Conn, global_db: &str) {
@@ -76,7 +79,7 @@ fn server_has_no_more_descriptors() {
     // It says so itself where a table is to be made, and takes no new connections; or MariaDB says that there
     // is no such table.
     const SHORT: &str = "Too many open files|no connection within|the queue can't be read";
-    let server = Server::own();
+    let server = Server::with_options(survivor());
     let instance = Instance::on(&server, "short_server_files");
     instance.resqctl(["init"]).ok();
     Setup::new(&instance, 1).rounds(|trial| {
