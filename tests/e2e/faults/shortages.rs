@@ -6,10 +6,7 @@ use mysql::{Conn, prelude::Queryable};
 
 use crate::{instance::Instance, program::wait_until, server::Server};
 
-use super::{
-    trial::{Setup, survivor},
-    workload::add_jobs,
-};
+use super::{trial::Setup, workload::add_jobs};
 
 /// Ends the daemon's and the writers' sessions.
 fn end_sessions(conn: &mut Conn, global_db: &str) {
@@ -79,7 +76,10 @@ fn server_has_no_more_descriptors() {
     // It says so itself where a table is to be made, and takes no new connections; or MariaDB says that there
     // is no such table.
     const SHORT: &str = "Too many open files|no connection within|the queue can't be read";
-    let server = Server::with_options(survivor());
+    if let Ok("mysql97" | "group") = std::env::var("TEST_SERVER").as_deref() {
+        return println!("not tested: MySQL ends itself then, or serves nobody any more");
+    }
+    let server = Server::own();
     let instance = Instance::on(&server, "short_server_files");
     instance.resqctl(["init"]).ok();
     Setup::new(&instance, 1).rounds(|trial| {

@@ -68,15 +68,6 @@ struct Daemon {
     read: usize,
 }
 
-/// Options of a server that is to outlive a shortage: with its binary log on, MySQL ends itself when that can't be
-/// written (binlog_error_action), which is a killed server.
-pub fn survivor() -> &'static [&'static str] {
-    match std::env::var("TEST_SERVER").as_deref() {
-        Ok("mysql97") => &["--skip-log-bin"],
-        _ => &[],
-    }
-}
-
 pub struct Trial<'a> {
     pub instance: &'a Instance<'a>,
     pub random: Rng,
