@@ -21,7 +21,7 @@ pub fn wait_at_most(deadline: Duration, what: &str, mut condition: impl FnMut() 
     let end = Instant::now() + deadline;
     while !condition() {
         assert!(Instant::now() < end, "waited {deadline:?} for {what}");
-        std::thread::sleep(Duration::from_millis(5)); // the tests' only pause
+        std::thread::sleep(Duration::from_millis(5)); // the tests' only pause; faults/relay.rs only delays bytes, as a slow network does
     }
 }
 
