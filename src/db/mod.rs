@@ -23,7 +23,7 @@ use r2d2::{ManageConnection, NopErrorHandler, Pool};
 
 pub use codes::{Class, class, code, is_missing, lost_race, told};
 use nodes::{Current, LastError, NodeConn, Nodes};
-pub(crate) use nodes::{SESSION, SQL_MODE};
+pub(crate) use nodes::{SQL_MODE, session};
 pub use ready::catch_up;
 pub use server::Server;
 pub use trouble::Trouble;
@@ -39,7 +39,7 @@ pub type Conn = r2d2::PooledConnection<Nodes>;
 
 /// How long one try to get a connection lasts before its caller hears that the server is lost.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a short statement may take where somebody waits for it: longer than any wait for a lock in [`SESSION`].
+/// How long a short statement may take where somebody waits for it: longer than any wait for a lock in [`session`].
 pub const ANSWER: Duration = Duration::from_secs(90);
 /// How often a statement is tried again that lost a race for locks.
 const TRIES: u32 = 20;

@@ -22,11 +22,15 @@ pub const SQL_MODE: &str = "sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTI
 
 /// Every connection's session. READ COMMITTED because under REPEATABLE READ a claim that asks for more rows than
 /// there are blocks the INSERTs of the producers.
-pub const SESSION: &[&str] = &[
-    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-    "SET SESSION autocommit = 1, time_zone = '+00:00', innodb_lock_wait_timeout = 10, lock_wait_timeout = 60, \
-     sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'",
-];
+pub fn session() -> [String; 2] {
+    [
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED".into(),
+        format!(
+            "SET SESSION autocommit = 1, time_zone = '+00:00', innodb_lock_wait_timeout = 10, lock_wait_timeout = 60, \
+             {SQL_MODE}"
+        ),
+    ]
+}
 
 /// The r2d2 manager over one or several hosts: the one that was connected to last is asked first.
 pub struct Nodes {
@@ -95,7 +99,7 @@ impl Nodes {
                 .tcp_keepalive_probe_interval_secs(Some(5))
                 .tcp_user_timeout_ms(Some(20_000))
                 .stmt_cache_size(16)
-                .init(SESSION.iter().map(|s| s.to_string()).collect());
+                .init(session().into());
             let name = match &config.socket {
                 Some(path) => path.display().to_string(),
                 None => format!("{host}:{port}"),

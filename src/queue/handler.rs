@@ -11,7 +11,7 @@ use mysql::{ChangeUserOpts, Conn, Error};
 use super::{job::Job, lease::Lease, store::Ending};
 use crate::{
     clock::now,
-    db::{self, Class, Db, SESSION, class, told},
+    db::{self, Class, Db, class, session, told},
 };
 
 /// Why an attempt failed, by what follows.
@@ -138,5 +138,5 @@ impl Session {
 fn fresh(conn: &mut Conn) -> Result<(), Error> {
     conn.change_user(ChangeUserOpts::new().with_db_name(None))?;
     // In one round trip: this is between any two jobs.
-    db::run_script(conn, &SESSION.join("; ")).map_err(|(_, error)| error)
+    db::run_script(conn, &session().join("; ")).map_err(|(_, error)| error)
 }
