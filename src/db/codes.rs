@@ -47,9 +47,9 @@ const CODES: &[(u16, Class, &str)] = &[
     (4031, Class::Lost, "ER_CLIENT_INTERACTION_TIMEOUT: the server closed an idle connection (MySQL)"),
 ];
 
-/// What the server's system runs out of for a while, in the system's words: they come behind many codes (3, 23, 1005,
-/// 1016, 1026, 1030 and more), by what the server was about to do with its file.
-const SHORTAGES: &[&str] = &["No space left on device", "Too many open files"];
+/// What the server's system runs out of for a while, in the system's words and the storage engine's (my_handler_errors.h):
+/// they come behind many codes (3, 23, 1005, 1016, 1026, 1030 and more), by what the server was about to do with its file.
+const SHORTAGES: &[&str] = &["No space left on device", "No more room in", "Too many open files"];
 
 /// What `error` means for the one who got it.
 pub fn class(error: &Error) -> Class {
@@ -136,6 +136,7 @@ mod tests {
         for (code, message) in [
             (3, "Error writing file './a/u1.frm' (Errcode: 28 \"No space left on device\")"),
             (1005, "Can't create table `a`.`v` (errno: 24 \"Too many open files\")"),
+            (1005, "Can't create table `a`.`built` (errno: 135 \"No more room in record file\")"),
             (1026, "Error writing file 'binlog' (OS errno 28 - No space left on device)"),
         ] {
             let error = Error::MySqlError(mysql::MySqlError { state: "HY000".into(), message: message.into(), code });

@@ -53,7 +53,7 @@ impl Server {
 
     /// A server of the caller's own on a disk of so many MiB in memory, with options. None: this system does not let us
     /// have one.
-    pub fn on_small_disk(mib: u32, options: &[&str]) -> Option<Server> {
+    pub fn on_small_disk(mib: u64, options: &[&str]) -> Option<Server> {
         let own_root = if nix::unistd::geteuid().is_root() { "-m" } else { "-rm" };
         let unshare = || {
             let mut unshare = Command::new("unshare");
@@ -74,10 +74,11 @@ impl Server {
         Some(server)
     }
 
-    /// Where node `n` sees the folder that holds all of the server's files.
-    pub fn root(&self, n: usize) -> PathBuf {
-        let dir = self.dir.strip_prefix("/").expect("an absolute path");
-        PathBuf::from(format!("/proc/{}/root", self.node(n).pid)).join(dir)
+    /// Where everybody sees the disk of the server's own, as long as this value lives.
+    pub fn disk(&self) -> PathBuf {
+        let disk = self.disk.as_ref().expect("a server with a disk of its own");
+        PathBuf::from(format!("/proc/{}/root", self.script.id()))
+            .join(disk.strip_prefix("/").expect("an absolute path"))
     }
 
     fn start(kind: &str, env: &[(&str, &str)]) -> Server {
@@ -175,7 +176,16 @@ impl Server {
 
     /// The same with options for this run.
     pub fn restart_with(&self, n: usize, options: &[&str]) {
-        let out = testdb()
+        let mut script = testdb();
+        if self.disk.is_some() {
+            // Only there is the disk mounted.
+            script = Command::new("nsenter");
+            if !nix::unistd::geteuid().is_root() {
+                script.args(["--user", "--preserve-credentials"]);
+            }
+            script.args(["--mount", "--target", &self.script.id().to_string(), "bash", TESTDB]);
+        }
+        let out = script
             .env("ARGS", options.join(" "))
             .arg("node")
             .arg(&self.dir)

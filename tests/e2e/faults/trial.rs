@@ -49,7 +49,7 @@ impl<'a> Setup<'a> {
 
     /// Runs `FAULT_ROUNDS` rounds. `fault` makes and ends one fault, and returns what the log has to say of it.
     pub fn rounds(self, mut fault: impl FnMut(&mut Trial) -> &'static str) {
-        let rounds = std::env::var("FAULT_ROUNDS").map_or(1, |text| text.parse().expect("FAULT_ROUNDS is a number"));
+        let rounds = rounds();
         let seed =
             std::env::var("RESQ_SEED").map_or_else(|_| fastrand::u64(..), |text| text.parse().expect("a number"));
         println!("RESQ_SEED={seed} FAULT_ROUNDS={rounds}");
@@ -60,6 +60,11 @@ impl<'a> Setup<'a> {
         }
         trial.stop();
     }
+}
+
+/// How often each fault comes.
+pub fn rounds() -> u64 {
+    std::env::var("FAULT_ROUNDS").map_or(1, |text| text.parse().expect("FAULT_ROUNDS is a number"))
 }
 
 /// A daemon and what was said before it was started, or before the round.
