@@ -17,10 +17,12 @@ fn every_change_of_status_is_one_event_with_the_row() {
     let _resqd = resqd(&instance);
     let mut peer = subscriber(&instance.broker_socket(), 0);
     let mut conn = instance.conn();
+    // Its owner lives, or the daemon would take the job back.
+    conn.query_drop("INSERT INTO res_daemon (owner, lease_until) VALUES ('test', NOW(6) + INTERVAL 1 HOUR)").unwrap();
     conn.query_drop("INSERT INTO res_queue (res_id, res_name, res_type) VALUES (1, 'a \u{1f600}\"\\n', 'shop')")
         .unwrap();
     for set in [
-        "status = 'in_progress', attempts = 1",
+        "status = 'in_progress', attempts = 1, owner = 'test'",
         "status = 'in_progress'",
         "res_url = 'http://x/'",
         "status = 'done', db_name = 'shop_1'",

@@ -97,11 +97,7 @@ impl Rig {
         let mariadb = self.server.kind().starts_with("mariadb");
         for statement in code.split(';').map(str::trim).filter(|text| !text.is_empty()) {
             if mariadb || !statement.starts_with("/*M!") {
-                // MySQL, under load, cannot always write mysql.func (1026); nothing is created then.
-                wait_until(statement, || match conn.query_drop(statement) {
-                    Err(mysql::Error::MySqlError(error)) if error.code == 1026 => false,
-                    result => result.map(|()| true).unwrap_or_else(|error| panic!("{statement}: {error}")),
-                });
+                conn.query_drop(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
             }
         }
     }
