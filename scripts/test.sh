@@ -37,6 +37,9 @@ if [ "$what" = all ]; then
   step cargo test --release --locked --manifest-path udf/Cargo.toml
 fi
 
+# The end-to-end tests wait more than they work.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(getconf _NPROCESSORS_ONLN)))}
+
 # The servers under test load these.
 step cargo build --release --locked --manifest-path udf/Cargo.toml --lib --examples
 failed=()
