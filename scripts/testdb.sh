@@ -89,7 +89,8 @@ node() { # N
   take_ports same
   case $kind in
     galera) galera_node "$1" ;;
-    group) group_node "$1"; group_join "$1" ;;
+    # As group_replication_start_on_boot has it: what a node commits that has not joined keeps it out of the group.
+    group) group_node "$1" --super-read-only; group_join "$1" ;;
     *) start "$1" ;;
   esac
   print_node "$1"

@@ -28,7 +28,7 @@ galera_synced() {
   [ "$(sql "$1" "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'wsrep_local_state_comment'")" = Synced ]
 }
 
-group_node() { # N
+group_node() { # N OPTION...
   local n=$1 p=$((base + 4))
   start "$n" --server-id="$n" --gtid-mode=ON --enforce-gtid-consistency=ON --log-bin=binlog \
     --report-host=127.0.0.1 --report-port=$((base + n - 1)) --plugin-load-add=group_replication.so \
@@ -36,7 +36,7 @@ group_node() { # N
     --loose-group-replication-local-address=127.0.0.1:$((p + n)) \
     --loose-group-replication-group-seeds=127.0.0.1:$((p + 1)),127.0.0.1:$((p + 2)),127.0.0.1:$((p + 3)) \
     --loose-group-replication-single-primary-mode=OFF --loose-group-replication-recovery-get-public-key=ON \
-    --loose-group-replication-member-expel-timeout=0
+    --loose-group-replication-member-expel-timeout=0 "${@:2}"
 }
 group_join() { # N [first]
   if [ "${2:-}" = first ]; then

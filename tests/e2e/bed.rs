@@ -55,7 +55,7 @@ impl Bed {
     }
 
     /// A connection of the driver's with nothing of resq but its isolation level, in the global database. It numbers
-    /// rows 1, 2, 3 on a cluster, too.
+    /// rows 1, 2, 3 in a group, too.
     pub fn bare(&self) -> Conn {
         let mut conn = Conn::new(self.opts.clone()).expect("root logs in without a password");
         conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").expect("a session");
