@@ -12,14 +12,14 @@ mod trouble;
 
 use std::{
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use mysql::{Error, prelude::Queryable};
-use r2d2::{ManageConnection, NopErrorHandler, Pool};
+use r2d2::{NopErrorHandler, Pool};
 
 pub use codes::{Class, class, code, is_missing, lost_race, told};
 use nodes::{Current, LastError, NodeConn, Nodes};
@@ -66,10 +66,7 @@ impl Db {
     pub fn open_within(config: &Database, connections: u32, within: Option<Duration>) -> Result<Db, Failure> {
         tls::check_authority(config)?;
         let nodes = Nodes::new(config, within);
-        if nodes.connect().is_err() {
-            let error = take(&nodes.last_error()).unwrap_or_else(Error::server_disconnected);
-            return Err(unreachable(&nodes.names(), &config.user, &error));
-        }
+        nodes.reach().map_err(|error| unreachable(&nodes.names(), &config.user, &error))?;
         Ok(Db::on(nodes, config, connections))
     }
 
@@ -140,16 +137,10 @@ impl Db {
     /// What kept the pool from making a connection, as one that may pass: a password that was changed comes back as
     /// well as a server that was stopped.
     fn pool_error(&self) -> Error {
-        let why = match take(&self.last_error) {
-            Some(error) => told(&error),
-            None => format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()),
-        };
+        let last_error = self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let why = last_error.unwrap_or_else(|| format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()));
         Error::IoError(std::io::Error::other(why))
     }
-}
-
-fn take(last_error: &LastError) -> Option<Error> {
-    last_error.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
 }
 
 /// Where a [`Link`] gets its connections from.

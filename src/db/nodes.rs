@@ -5,7 +5,7 @@
 use std::{
     ops::{Deref, DerefMut},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -42,8 +42,8 @@ pub struct Nodes {
     last_error: LastError,
 }
 
-/// Why the last connection could not be made; r2d2 itself keeps only its text.
-pub type LastError = Arc<Mutex<Option<Error>>>;
+/// Why the last connection could not be made, if it could not: r2d2 tells it to one of those who wait.
+pub type LastError = Arc<Mutex<Option<String>>>;
 
 /// The node that this process is on, by its place in the list.
 pub type Current = Arc<AtomicUsize>;
@@ -132,20 +132,8 @@ impl Nodes {
         self.current.clone()
     }
 
-    fn connect_to(&self, node: usize) -> Result<NodeConn, Error> {
-        let mut conn = self.nodes[node].1.connect()?;
-        if self.nodes.len() > 1 {
-            ready::check(&mut conn)?;
-        }
-        Ok(NodeConn { conn, node, is_lost: false })
-    }
-}
-
-impl ManageConnection for Nodes {
-    type Connection = NodeConn;
-    type Error = Error;
-
-    fn connect(&self) -> Result<NodeConn, Error> {
+    /// A connection to the first node that is ready. Err: that of the last one asked.
+    pub fn reach(&self) -> Result<NodeConn, Error> {
         let first = self.current.load(Ordering::Relaxed);
         let mut error = None;
         for node in (0..self.nodes.len()).map(|i| (first + i) % self.nodes.len()) {
@@ -161,9 +149,26 @@ impl ManageConnection for Nodes {
                 Err(e) => error = Some(e),
             }
         }
-        let text = error.as_ref().map_or_else(String::new, Error::to_string);
-        *self.last_error.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = error;
-        Err(Error::IoError(std::io::Error::other(text)))
+        Err(error.unwrap_or_else(Error::server_disconnected))
+    }
+
+    fn connect_to(&self, node: usize) -> Result<NodeConn, Error> {
+        let mut conn = self.nodes[node].1.connect()?;
+        if self.nodes.len() > 1 {
+            ready::check(&mut conn)?;
+        }
+        Ok(NodeConn { conn, node, is_lost: false })
+    }
+}
+
+impl ManageConnection for Nodes {
+    type Connection = NodeConn;
+    type Error = Error;
+
+    fn connect(&self) -> Result<NodeConn, Error> {
+        let reached = self.reach();
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = reached.as_ref().err().map(told);
+        reached
     }
 
     fn is_valid(&self, conn: &mut NodeConn) -> Result<(), Error> {

@@ -18,9 +18,14 @@ pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
 
 /// The same with a deadline of the caller's.
 pub fn wait_at_most(deadline: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    wait_or_tell(deadline, what, || if condition() { Ok(()) } else { Err(String::new()) });
+}
+
+/// The same with what there is instead, for people.
+pub fn wait_or_tell(deadline: Duration, what: &str, mut look: impl FnMut() -> Result<(), String>) {
     let end = Instant::now() + deadline;
-    while !condition() {
-        assert!(Instant::now() < end, "waited {deadline:?} for {what}");
+    while let Err(instead) = look() {
+        assert!(Instant::now() < end, "waited {deadline:?} for {what}\n{instead}");
         std::thread::sleep(Duration::from_millis(5)); // the tests' only pause; faults/relay.rs only delays bytes, as a slow network does
     }
 }
@@ -161,31 +166,23 @@ impl Running {
     }
 
     fn wait_for(&mut self, text: &str, output: impl Fn(&Running) -> String) {
-        let end = Instant::now() + DEADLINE;
-        wait_at_most(DEADLINE * 2, text, || {
+        wait_or_tell(DEADLINE, text, || {
             // Before the look: what it printed last counts.
             let ended = !self.is_running() && self.stdout.is_finished() && self.stderr.is_finished();
-            let found = output(self).contains(text);
-            let waiting = !ended && Instant::now() < end;
-            assert!(
-                found || waiting,
-                "{} {} without {text:?}\n{}",
-                self.name,
-                if ended { "ended" } else { "runs" },
-                self.report()
-            );
-            found
+            if output(self).contains(text) {
+                return Ok(());
+            }
+            assert!(!ended, "{} ended without {text:?}\n{}", self.name, self.report());
+            Err(self.report())
         });
     }
 
     /// Waits for its end; panics with its output if it does not come.
     pub fn wait(mut self) -> Finished {
-        let end = Instant::now() + DEADLINE;
         let mut status = None;
-        wait_at_most(DEADLINE * 2, "the end of a program", || {
+        wait_or_tell(DEADLINE, &format!("the end of {}", self.name), || {
             status = self.child.try_wait().expect("a child can be waited for");
-            assert!(status.is_some() || Instant::now() < end, "{} does not end\n{}", self.name, self.report());
-            status.is_some()
+            status.map(drop).ok_or_else(|| self.report())
         });
         let status = status.expect("it ended");
         Finished { name: self.name.clone(), status, stdout: self.stdout.finish(), stderr: self.stderr.finish() }

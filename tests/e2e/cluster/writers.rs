@@ -11,7 +11,7 @@ use std::{
 };
 
 use mysql::{Conn, prelude::Queryable};
-use resq::db::{Class, class};
+use resq::db::{Class, class, run_script};
 
 use crate::{instance::Instance, program::wait_at_most};
 
@@ -92,13 +92,12 @@ fn write(conn: &mut Conn, node: usize, over: &AtomicBool, written: &AtomicU64) -
     committed
 }
 
-/// Runs a transaction until it did not lose against another node's. One statement at a time: the driver drops the error
-/// of a later one.
+/// Runs a transaction until it did not lose against another node's.
 pub fn again(conn: &mut Conn, script: &str) {
     loop {
-        match script.split("; ").try_for_each(|statement| conn.query_drop(statement)) {
+        match run_script(conn, script) {
             Ok(()) => return,
-            Err(error) => {
+            Err((_, error)) => {
                 assert_eq!(class(&error), Class::Again, "{error}");
                 conn.query_drop("ROLLBACK").unwrap();
             }

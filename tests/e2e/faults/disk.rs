@@ -30,7 +30,8 @@ fn fill(file: &mut File) {
     }
 }
 
-/// What systemd does for whoever runs a server: InnoDB ends it when it can't roll back for want of room. Until nobody holds the other end of `test`.
+/// What systemd does for whoever runs a server: InnoDB ends it when it can't roll back for want of room. Until nobody
+/// holds the other end of `test`.
 fn keep_running(server: &Server, options: &[&str], filler: &Path, test: &mpsc::Receiver<()>) {
     while test.recv_timeout(Duration::from_millis(50)) == Err(mpsc::RecvTimeoutError::Timeout) {
         if !is_alive(server.node(1).pid) && !filler.exists() {

@@ -5,14 +5,14 @@ use std::{
     path::PathBuf,
     sync::atomic::{AtomicU64, Ordering},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use fastrand::Rng;
 
 use crate::{
     instance::Instance,
-    program::{Running, wait_at_most},
+    program::{Running, wait_at_most, wait_or_tell},
 };
 
 use super::{
@@ -44,11 +44,13 @@ pub struct Setup<'a> {
     pub daemon_env: Env,
     /// The listeners' settings beside the instance's; by default they use the first daemon's socket.
     pub listener_env: Env,
+    /// What an error says that the fault makes look like one of the template's: it counts as an attempt.
+    pub counted: Option<&'static str>,
 }
 
 impl<'a> Setup<'a> {
     pub fn new(instance: &'a Instance<'a>, daemons: usize) -> Setup<'a> {
-        Setup { instance, daemons, daemon_env: Vec::new(), listener_env: Vec::new() }
+        Setup { instance, daemons, daemon_env: Vec::new(), listener_env: Vec::new(), counted: None }
     }
 
     /// Runs `FAULT_ROUNDS` rounds. `fault` makes and ends one fault, and returns what the log has to say of it.
@@ -84,6 +86,7 @@ pub struct Trial<'a> {
     pub listeners: [Listener; 2],
     daemons: Vec<Daemon>,
     daemon_env: Env,
+    counted: Option<&'static str>,
     sql: PathBuf,
     /// What daemons logged that are no more, in this round.
     last_words: String,
@@ -91,7 +94,7 @@ pub struct Trial<'a> {
 
 impl<'a> Trial<'a> {
     fn start(setup: Setup<'a>, random: Rng) -> Trial<'a> {
-        let Setup { instance, daemons: count, daemon_env, listener_env } = setup;
+        let Setup { instance, daemons: count, daemon_env, listener_env, counted } = setup;
         workload::prepare(instance);
         let sql = instance.sql_dir(&[
             ("res_db/10.sql", "CREATE DATABASE {{RES_DB_NAME}}"),
@@ -100,7 +103,7 @@ impl<'a> Trial<'a> {
         ]);
         let daemons: Vec<Daemon> = (0..count).map(|n| daemon(instance, &sql, n, &daemon_env)).collect();
         let listeners = ["steady", "resuming"].map(|name| Listener::start(instance, name, listener_env.clone()));
-        Trial { instance, random, listeners, daemons, daemon_env, sql, last_words: String::new() }
+        Trial { instance, random, listeners, daemons, daemon_env, counted, sql, last_words: String::new() }
     }
 
     /// Writers write; at a random moment of it the fault comes and goes; in the end all is well.
@@ -123,7 +126,7 @@ impl<'a> Trial<'a> {
         self.listeners[1].resume(self.instance);
         let mut conn = self.instance.conn();
         check::wait_until_finished(&mut conn, &self.listeners, || self.log());
-        check::jobs(self.instance, &mut conn);
+        check::jobs(self.instance, &mut conn, self.counted);
         for listener in &self.listeners {
             check::events(&mut conn, listener);
         }
@@ -145,12 +148,15 @@ impl<'a> Trial<'a> {
 
     /// Waits until a daemon says so, in this round; `|` parts what will do.
     pub fn wait_for_log(&self, texts: &str) {
-        let end = Instant::now() + PATIENCE;
-        wait_at_most(PATIENCE * 2, texts, || {
+        self.repeat_until_log(texts, || ());
+    }
+
+    /// Does it again and again until a daemon says so.
+    pub fn repeat_until_log(&self, texts: &str, mut act: impl FnMut()) {
+        wait_or_tell(PATIENCE, texts, || {
+            act();
             let log = self.log();
-            let found = check::says(&log, texts);
-            assert!(found || Instant::now() < end, "nothing says {texts:?}:\n{log}");
-            found
+            if check::says(&log, texts) { Ok(()) } else { Err(log) }
         });
     }
 
