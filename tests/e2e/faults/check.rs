@@ -30,7 +30,7 @@ pub fn wait_until_finished(conn: &mut Conn, listeners: &[Listener], log: impl Fn
 }
 
 /// Every job has the end that it must have, by one counted attempt, and the databases are those of the jobs. An error
-/// with the text of `counted` may have cost an attempt.
+/// that `counted` describes has cost an attempt.
 pub fn jobs(instance: &Instance, conn: &mut Conn, counted: Option<&str>) {
     let wrong: Vec<(u64, String, u32, String)> = conn
         .exec(
@@ -38,7 +38,7 @@ pub fn jobs(instance: &Instance, conn: &mut Conn, counted: Option<&str>) {
                 "SELECT res_id, status, attempts, COALESCE((SELECT GROUP_CONCAT(message SEPARATOR ' | ') FROM res_error e \
                  WHERE e.res_id = q.res_id), '') FROM res_queue q \
                  WHERE status <> IF(res_type = '{UNKNOWN}', 'error', 'done') OR attempts <> 1 + \
-                 (SELECT COUNT(*) FROM res_error e WHERE e.res_id = q.res_id AND message LIKE CONCAT('%', ?, '%'))"
+                 (SELECT COUNT(*) FROM res_error e WHERE e.res_id = q.res_id AND message REGEXP ?)"
             ),
             (counted,),
         )

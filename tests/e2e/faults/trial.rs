@@ -44,7 +44,7 @@ pub struct Setup<'a> {
     pub daemon_env: Env,
     /// The listeners' settings beside the instance's; by default they use the first daemon's socket.
     pub listener_env: Env,
-    /// What an error says that the fault makes look like one of the template's: it counts as an attempt.
+    /// Errors, as a regular expression, that the fault makes look like the template's: each counts as an attempt.
     pub counted: Option<&'static str>,
 }
 
