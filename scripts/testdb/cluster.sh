@@ -41,10 +41,14 @@ group_node() { # N OPTION...
 group_join() { # N [first]
   if [ "${2:-}" = first ]; then
     sql "$1" "SET GLOBAL group_replication_bootstrap_group = ON; START GROUP_REPLICATION; SET GLOBAL group_replication_bootstrap_group = OFF"
-  else
-    sql "$1" "START GROUP_REPLICATION"
   fi
-  wait_for 120 "node $1 to be online" group_online "$1"
+  (wait_for 120 "node $1 to be online" group_try "$1") || { tail -n 3 "$dir/n$1/join.err" >&2; exit 1; }
+}
+# As long as the group still counts the node that was killed among its members, it does not let it in (3092).
+group_try() {
+  group_online "$1" && return
+  sql "$1" "START GROUP_REPLICATION" 2>"$dir/n$1/join.err" || return
+  group_online "$1"
 }
 group_online() {
   [ "$(sql "$1" "SELECT member_state FROM performance_schema.replication_group_members WHERE member_id = @@server_uuid")" = ONLINE ]

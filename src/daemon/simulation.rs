@@ -3,6 +3,7 @@
 //! once, in its order; a run is its seed and can be run again.
 
 mod faults;
+mod likeness;
 mod log;
 mod people;
 mod process;

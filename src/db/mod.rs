@@ -5,25 +5,21 @@ pub mod codes;
 mod leftovers;
 mod login;
 mod nodes;
+mod outage;
 mod ready;
 mod server;
 mod tls;
 mod trouble;
 
-use std::{
-    sync::{
-        Arc, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use mysql::{Error, prelude::Queryable};
 use r2d2::{NopErrorHandler, Pool};
 
 pub use codes::{Class, class, code, is_missing, lost_race, told};
-use nodes::{Current, LastError, NodeConn, Nodes};
+use nodes::{Current, NodeConn, Nodes};
 pub(crate) use nodes::{SQL_MODE, session};
+use outage::Outage;
 pub use ready::catch_up;
 pub use server::Server;
 pub use trouble::Trouble;
@@ -49,8 +45,7 @@ const TRIES: u32 = 20;
 pub struct Db {
     pool: Pool<Nodes>,
     global_db: Arc<str>,
-    lost: Arc<AtomicBool>,
-    last_error: LastError,
+    outage: Outage,
     current: Current,
 }
 
@@ -72,7 +67,7 @@ impl Db {
 
     /// A pool that nobody has tried yet.
     fn on(nodes: Nodes, config: &Database, connections: u32) -> Db {
-        let (last_error, current) = (nodes.last_error(), nodes.current());
+        let (outage, current) = (nodes.outage(), nodes.current());
         let pool = Pool::builder()
             .max_size(connections)
             .min_idle(Some(0))
@@ -82,7 +77,7 @@ impl Db {
             .connection_timeout(CONNECT_TIMEOUT)
             .error_handler(Box::new(NopErrorHandler))
             .build_unchecked(nodes);
-        Db { pool, global_db: config.global_db.as_str().into(), lost: Arc::default(), last_error, current }
+        Db { pool, global_db: config.global_db.as_str().into(), outage, current }
     }
 
     /// One that has no server and asks for none until it is used.
@@ -113,18 +108,11 @@ impl Db {
     pub fn any(&self) -> Result<Conn, Error> {
         match self.pool.get() {
             Ok(conn) => {
-                if self.lost.swap(false, Ordering::Relaxed) {
-                    log::warn!("the database server is back");
-                }
+                self.outage.over();
                 Ok(conn)
             }
-            Err(_) => {
-                let error = self.pool_error();
-                if !self.lost.swap(true, Ordering::Relaxed) {
-                    log::warn!("the database server is lost, waiting for it: {}", told(&error));
-                }
-                Err(error)
-            }
+            // One that may pass: a password that was changed comes back as well as a server that was stopped.
+            Err(_) => Err(Error::IoError(std::io::Error::other(self.outage.waited(CONNECT_TIMEOUT.as_secs())))),
         }
     }
 
@@ -132,14 +120,6 @@ impl Db {
     /// pieces of work: nodes see each other's commits a moment later.
     pub fn is_current(&self, conn: &Conn) -> bool {
         conn.is_on(&self.current)
-    }
-
-    /// What kept the pool from making a connection, as one that may pass: a password that was changed comes back as
-    /// well as a server that was stopped.
-    fn pool_error(&self) -> Error {
-        let last_error = self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let why = last_error.unwrap_or_else(|| format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()));
-        Error::IoError(std::io::Error::other(why))
     }
 }
 

@@ -5,7 +5,7 @@
 use std::{
     ops::{Deref, DerefMut},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -14,7 +14,7 @@ use std::{
 use mysql::{Conn, Error, OptsBuilder, prelude::Queryable};
 use r2d2::ManageConnection;
 
-use super::{leftovers::Leftovers, login::Login, ready, tls::Endpoint, told};
+use super::{leftovers::Leftovers, login::Login, outage::Outage, ready, tls::Endpoint, told};
 use crate::config::Database;
 
 /// One known sql_mode, because it decides how literals are read.
@@ -39,11 +39,8 @@ pub struct Nodes {
     impatient: bool,
     current: Current,
     leftovers: Leftovers,
-    last_error: LastError,
+    outage: Outage,
 }
-
-/// Why the last connection could not be made, if it could not: r2d2 tells it to one of those who wait.
-pub type LastError = Arc<Mutex<Option<String>>>;
 
 /// The node that this process is on, by its place in the list.
 pub type Current = Arc<AtomicUsize>;
@@ -115,7 +112,7 @@ impl Nodes {
             impatient: answer_within.is_some(),
             current: Current::default(),
             leftovers: Leftovers::new(),
-            last_error: LastError::default(),
+            outage: Outage::default(),
         }
     }
 
@@ -124,8 +121,8 @@ impl Nodes {
         self.nodes.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
-    pub fn last_error(&self) -> LastError {
-        self.last_error.clone()
+    pub fn outage(&self) -> Outage {
+        self.outage.clone()
     }
 
     pub fn current(&self) -> Current {
@@ -167,7 +164,7 @@ impl ManageConnection for Nodes {
 
     fn connect(&self) -> Result<NodeConn, Error> {
         let reached = self.reach();
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = reached.as_ref().err().map(told);
+        self.outage.tried(reached.as_ref().err());
         reached
     }
 

@@ -40,6 +40,11 @@ impl SqlLog {
     pub fn new(db: &Db) -> SqlLog {
         SqlLog { link: Link::new(db) }
     }
+
+    #[cfg(test)]
+    pub fn link_for_tests(&mut self) -> &mut Link {
+        &mut self.link
+    }
 }
 
 impl Log for SqlLog {

@@ -61,6 +61,11 @@ impl SqlTable {
     pub fn new(db: &Db, claimer: &Claimer, handler: &Arc<dyn Handler>) -> SqlTable {
         SqlTable { link: Link::new(db), claimer: claimer.clone(), handler: handler.clone() }
     }
+
+    #[cfg(test)]
+    pub fn link_for_tests(&mut self) -> &mut Link {
+        &mut self.link
+    }
 }
 
 impl Table for SqlTable {

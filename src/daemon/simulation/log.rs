@@ -17,9 +17,9 @@ use crate::{
 };
 
 /// Days are short here.
-const DAY_US: u64 = 120_000_000;
+pub const DAY_US: u64 = 120_000_000;
 /// Who has numbered goes on for this time, and the others leave it to him.
-const TURN_US: u64 = 200_000;
+pub const TURN_US: u64 = 200_000;
 
 pub struct SimLog {
     link: Link<Host>,

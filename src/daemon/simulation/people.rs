@@ -7,7 +7,8 @@ use mysql::Error;
 
 use super::{
     process::{self, Plan},
-    server::{JobRow, ONE, Stop},
+    rows::Tx,
+    server::{JobRow, ONE, Server, Stop},
     session::{Host, Session},
     witness::ByHand,
     world::{pass, with},
@@ -66,22 +67,31 @@ fn enqueue(session: &mut Session) -> Result<(), Error> {
     let delay_us = [None, None, None, Some(draw(0..4_000_000))][draw(0..4) as usize];
     let max_attempts = [None, Some(1), Some(3)][draw(0..3) as usize];
     let priority = draw(0..3) as i64;
-    session.within(|server, tx| {
-        let id = server.draw_id();
-        server.jobs.lock(tx, id)?;
-        let row = JobRow {
-            status: Status::New,
-            priority,
-            run_at: delay_us.map(|us| server.now_us + us),
-            attempts: 0,
-            max_attempts,
-            interruptions: 0,
-            owner: None,
-            claim_id: None,
-        };
-        server.set_job(tx, id, row);
-        Ok(())
-    })
+    session.within(|server, tx| insert(server, tx, delay_us, max_attempts, priority).map(drop))
+}
+
+/// INSERT INTO res_queue; the new row's id.
+pub fn insert(
+    server: &mut Server,
+    tx: Tx,
+    delay_us: Option<u64>,
+    max_attempts: Option<u32>,
+    priority: i64,
+) -> Result<u64, Stop> {
+    let id = server.draw_id();
+    server.jobs.lock(tx, id)?;
+    let row = JobRow {
+        status: Status::New,
+        priority,
+        run_at: delay_us.map(|us| server.now_us + us),
+        attempts: 0,
+        max_attempts,
+        interruptions: 0,
+        owner: None,
+        claim_id: None,
+    };
+    server.set_job(tx, id, row);
+    Ok(id)
 }
 
 /// `resqctl cancel` and `retry`.
@@ -91,27 +101,32 @@ fn by_hand(session: &mut Session, what: ByHand) -> Result<(), Error> {
         return Ok(());
     }
     let id = ids[draw(0..ids.len() as u64) as usize];
+    session.alone(|server, tx| change(server, tx, id, what).map(drop))
+}
+
+/// How many jobs that changed.
+pub fn change(server: &mut Server, tx: Tx, id: u64, what: ByHand) -> Result<usize, Stop> {
     let from = if what == ByHand::Cancel { Status::New } else { Status::Error };
-    session.alone(|server, tx| {
-        let is_from = |_, row: &JobRow| row.status == from;
-        server.update_jobs(tx, &[id], is_from, |_, row| match what {
-            ByHand::Cancel => row.status = Status::Error,
-            ByHand::Retry => {
-                (row.status, row.run_at) = (Status::New, None);
-                (row.attempts, row.interruptions) = (0, 0);
-            }
-        })?;
-        server.witness.by_hand = Some(what);
-        Ok(())
-    })
+    let is_from = |_, row: &JobRow| row.status == from;
+    let changed = server.update_jobs(tx, &[id], is_from, |_, row| match what {
+        ByHand::Cancel => row.status = Status::Error,
+        ByHand::Retry => {
+            (row.status, row.run_at) = (Status::New, None);
+            (row.attempts, row.interruptions) = (0, 0);
+        }
+    })?;
+    server.witness.by_hand = Some(what);
+    Ok(changed)
 }
 
 fn pause(session: &mut Session, is_paused: bool) -> Result<(), Error> {
-    session.alone(|server, tx| {
-        server.paused.lock(tx, ONE)?;
-        server.paused.set(tx, ONE, is_paused.then_some(()));
-        Ok(())
-    })
+    session.alone(|server, tx| set_paused(server, tx, is_paused))
+}
+
+pub fn set_paused(server: &mut Server, tx: Tx, is_paused: bool) -> Result<(), Stop> {
+    server.paused.lock(tx, ONE)?;
+    server.paused.set(tx, ONE, is_paused.then_some(()));
+    Ok(())
 }
 
 /// At the end nobody leaves the queue paused.

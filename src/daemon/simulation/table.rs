@@ -1,6 +1,6 @@
 //! The queue's verbs on the simulated server, statement by statement as `queue::store` sends them.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use mysql::Error;
 
@@ -96,7 +96,8 @@ fn claim(
         }
         Ok(ids.iter().filter_map(|id| Some((*id, server.jobs.get(tx, *id)?.clone()))).collect::<Vec<_>>())
     })?;
-    let ids: Vec<u64> = rows.iter().map(|(id, _)| *id).collect();
+    let mut ids: Vec<u64> = rows.iter().map(|(id, _)| *id).collect();
+    ids.sort_unstable();
     let is_ours = !rows.is_empty()
         && session.within(|server, tx| {
             let is_new = |_, row: &JobRow| row.status == Status::New;
@@ -143,8 +144,9 @@ fn lost(session: &mut Session) -> Result<(u64, Vec<Held>), Error> {
             let until = row.owner.and_then(|owner| server.leases.get(tx, owner));
             row.status == Status::InProgress && until.is_none_or(|until| *until < server.now_us)
         };
-        let lost = server.jobs.seen_by(tx).filter(|(_, row)| is_lost(row));
-        Ok((server.now_us, lost.map(|(id, row)| (id, row.claim_id)).collect()))
+        let mut lost: Vec<_> = server.jobs.seen_by(tx).filter(|(_, row)| is_lost(row)).collect();
+        lost.sort_by_key(|(_, row)| row.priority);
+        Ok((server.now_us, lost.into_iter().map(|(id, row)| (id, row.claim_id)).collect()))
     })
 }
 
@@ -184,6 +186,10 @@ fn finish(session: &mut Session, endings: &[Ending]) -> Result<usize, Error> {
         })?;
         held.extend(batch.iter().filter(|ending| ours.contains(&ending.outcome.job.id)));
     }
+    held.sort_by_key(|ending| match ending.outcome.ended {
+        Ended::Done { .. } => (0, ending.outcome.job.id),
+        _ => (1, 0),
+    });
     for ending in &held {
         if !ending.is_refused() && with(|world| world.chance(world.faults.refused)) {
             return Err(server_error(REFUSED));
@@ -275,10 +281,15 @@ impl Table for SimTable {
             session.begin()?;
             session.within(|server, tx| {
                 server.taking(tx, Taking::GivenBack { claim_id });
+                // In the order of the index that is gone by.
                 let ids = match ids {
-                    Some(ids) => ids.to_vec(),
+                    Some(ids) => BTreeSet::from_iter(ids.iter().copied()).into_iter().collect(),
                     // The claim's index has what other transactions have changed and not committed: those are waited for.
-                    None => server.jobs.touched(tx, |row| row.claim_id == Some(claim_id)),
+                    None => {
+                        let mut ids = server.jobs.touched(tx, |row| row.claim_id == Some(claim_id));
+                        ids.sort_by_key(|id| server.jobs.get(tx, *id).map(|row| row.priority));
+                        ids
+                    }
                 };
                 let is_held = |_, row: &JobRow| row.status == Status::InProgress && row.claim_id == Some(claim_id);
                 server.update_jobs(tx, &ids, is_held, |_, row| returned(row))

@@ -16,6 +16,11 @@ use super::{
 /// Warnings and errors in the log of one fault.
 const MOST_LINES: usize = 20;
 
+const OPEN_JOBS: &str = "SELECT CONCAT_WS(' ', res_id, status, attempts, interruptions, run_at, owner, last_error) \
+                         FROM res_queue WHERE status IN ('new', 'in_progress')";
+const SESSIONS: &str = "SELECT CONCAT_WS(' ', ID, USER, DB, COMMAND, TIME, STATE, LEFT(INFO, 200)) \
+                        FROM information_schema.PROCESSLIST WHERE COMMAND <> 'Sleep'";
+
 /// Waits until nothing is new, in progress, unnumbered or untold; `log` is for people, if it never comes to that.
 pub fn wait_until_finished(conn: &mut Conn, listeners: &[Listener], log: impl Fn() -> String) {
     let open = "SELECT (SELECT COUNT(*) FROM res_queue WHERE status IN ('new', 'in_progress')), \
@@ -24,8 +29,17 @@ pub fn wait_until_finished(conn: &mut Conn, listeners: &[Listener], log: impl Fn
         let (jobs, events, head): (u64, u64, u64) = conn.query_first(open).unwrap().unwrap();
         let told: Vec<u64> = listeners.iter().map(Listener::last_seq).collect();
         let is_finished = jobs == 0 && events == 0 && told.iter().all(|seq| *seq >= head);
-        let instead = || format!("{jobs} jobs, {events} events unnumbered, {told:?} of {head} told\n{}", log());
-        if is_finished { Ok(()) } else { Err(instead()) }
+        if is_finished {
+            return Ok(());
+        }
+        let open: Vec<String> = conn.query(OPEN_JOBS).unwrap();
+        let sessions: Vec<String> = conn.query(SESSIONS).unwrap();
+        Err(format!(
+            "{jobs} jobs, {events} events unnumbered, {told:?} of {head} told\n{}\n{}\n{}",
+            open.join("\n"),
+            sessions.join("\n"),
+            log()
+        ))
     });
 }
 
@@ -94,14 +108,19 @@ pub fn events(conn: &mut Conn, listener: &Listener) {
     }
 }
 
-/// Whether `log` has one of the texts in it that `|` parts.
+/// Warnings and errors; events tell of earlier rounds, too.
+fn warnings(log: &str) -> Vec<&str> {
+    log.lines().filter(|line| line.contains("[WARN") || line.contains("[ERROR")).collect()
+}
+
+/// Whether a warning has one of the texts in it that `|` parts.
 pub fn says(log: &str, texts: &str) -> bool {
-    texts.split('|').any(|text| log.contains(text))
+    warnings(log).iter().any(|line| texts.split('|').any(|text| line.contains(text)))
 }
 
 /// No panic, few lines, and one of them says `told`.
 pub fn log(log: &str, told: &str) {
-    let lines: Vec<&str> = log.lines().filter(|line| line.contains("[WARN") || line.contains("[ERROR")).collect();
+    let lines = warnings(log);
     assert!(!log.contains("panicked") && !log.contains("has died"), "a thread panicked:\n{log}");
     assert!(lines.len() <= MOST_LINES, "{} warnings:\n{}", lines.len(), lines.join("\n"));
     assert!(says(log, told), "nothing says {told:?}:\n{log}");

@@ -1,0 +1,69 @@
+//! That no connection can be made, and why: told once when somebody waits for one in vain, and once when there is one
+//! again. Owns what was told; decides nothing.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use mysql::Error;
+
+use super::told;
+
+/// One pool's outage, shared by who connects and who waits.
+#[derive(Clone, Debug, Default)]
+pub struct Outage(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Why the last try failed, if it did: r2d2 tells that to one of those who wait.
+    error: Option<String>,
+    is_told: bool,
+}
+
+impl Outage {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How a try to connect ended.
+    pub fn tried(&self, error: Option<&Error>) {
+        self.state().error = error.map(told);
+        if error.is_none() {
+            // Who waited longest may want none any more.
+            self.over();
+        }
+    }
+
+    /// Somebody has a connection.
+    pub fn over(&self) {
+        if std::mem::take(&mut self.state().is_told) {
+            log::warn!("the database server is back");
+        }
+    }
+
+    /// Somebody has waited in vain; the reason.
+    pub fn waited(&self, seconds: u64) -> String {
+        let mut state = self.state();
+        let why = state.error.clone().unwrap_or_else(|| format!("no connection within {seconds} s"));
+        if !std::mem::replace(&mut state.is_told, true) {
+            log::warn!("the database server is lost, waiting for it: {why}");
+        }
+        why
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_hears_the_reason_and_it_is_over_with_the_next_connection() {
+        let outage = Outage::default();
+        assert_eq!(outage.waited(5), "no connection within 5 s");
+        outage.tried(Some(&Error::server_disconnected()));
+        assert_eq!(outage.waited(5), outage.waited(5));
+        assert_ne!(outage.waited(5), "no connection within 5 s");
+        assert!(outage.state().is_told);
+        outage.tried(None);
+        assert!(!outage.state().is_told);
+        assert_eq!(outage.waited(5), "no connection within 5 s");
+    }
+}
