@@ -47,7 +47,7 @@ for kind; do
   [ "$what" != faults ] || kind=${kind%%:*}:faults::
   word=${kind#"${kind%%:*}"}
   case $kind in galera* | group*) clusters=--include-ignored ;; *) clusters= ;; esac
-  [ "$what$word" != all ] || TEST_SERVER=$kind step cargo test --release --locked --lib -- --ignored || failed+=("$kind")
+  [ "$what$word$clusters" != all ] || TEST_SERVER=$kind step cargo test --release --locked --lib -- --ignored || failed+=("$kind")
   TEST_SERVER=${kind%%:*} step cargo test --release --locked --test e2e -- ${word:+"${word#:}"} $clusters || failed+=("$kind")
 done
 [ $# = 1 ] || echo "end-to-end: $# kinds of server, failed on: ${failed[*]:-none}"
