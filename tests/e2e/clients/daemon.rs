@@ -5,7 +5,10 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU16, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,7 +19,7 @@ use resq::{
 };
 use tempfile::TempDir;
 
-use crate::program::{DEADLINE, Program, Running};
+use crate::program::{DEADLINE, Program, Running, wait_or_tell};
 
 const TIME_US: u64 = 1_795_287_601_123_456;
 
@@ -103,9 +106,15 @@ impl Daemon {
             numbered.map(|((s, p), seq)| Arc::new(Event::new(seq, TIME_US, s, p.as_bytes()).unwrap())).collect();
         let head_seq = self.first_seq + events.len() as u64 - 1;
         let head = LogHead { log_id: self.log_id, first_seq: self.first_seq, head_seq };
-        let (broker, announcer, reads) =
-            Broker::start_with(&self.config, self.limits.clone(), false, head, vec![], &resq::threads::alarm().0)
-                .unwrap();
+        let mut started = None;
+        // A process that another test is just starting may still hold the socket that listened before.
+        wait_or_tell(DEADLINE, "the port", || {
+            let alarm = resq::threads::alarm().0;
+            let broker = Broker::start_with(&self.config, self.limits.clone(), false, head, vec![], &alarm);
+            started = Some(broker.map_err(|error| error.to_string())?);
+            Ok(())
+        });
+        let (broker, announcer, reads) = started.expect("it listens");
         self.config.listen = broker.local_addrs().to_vec();
         self.running = Some((broker, MemoryLog::start(announcer, reads, head, events)));
     }
@@ -156,8 +165,11 @@ impl Drop for Daemon {
     }
 }
 
-/// A free port below those that the system hands out: nobody's connection takes it while the daemon is away.
+/// A free port below those that the system hands out, and another one for each call: nobody takes it while the daemon
+/// is away.
 pub fn own_port() -> u16 {
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(fastrand::u16(..6_000)));
+    let next = || 10_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 6_000;
     let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    std::iter::repeat_with(|| fastrand::u16(10_000..16_000)).find(free).expect("endless")
+    std::iter::repeat_with(next).find(free).expect("endless")
 }
