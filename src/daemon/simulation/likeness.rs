@@ -47,6 +47,8 @@ const BASE_S: f64 = 1_700_000_000.0;
 const DAY_US: u64 = 86_400_000_000;
 /// A real day in the days of the simulation, which are short.
 const SHORT_DAYS: u32 = (DAY_US / super::log::DAY_US) as u32;
+/// Who only looks: no transaction has this number.
+const LOOK: Tx = Tx { number: 0, node: 0 };
 
 /// A server that ends with this value.
 struct Real {

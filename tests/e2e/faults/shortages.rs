@@ -27,13 +27,13 @@ fn server_has_no_more_connections() {
         // One more than the least that there must be, and one that an administrator has besides.
         let taken: Vec<Conn> = (0..12).map(|_| server.conn()).collect();
         admin.query_drop("SET GLOBAL max_connections = 10").unwrap();
-        const NONE: &str = "the database server is lost, waiting for it: ERROR 1040";
-        trial.repeat_until_log(NONE, || end_sessions(&mut admin, &instance.global_db));
+        const LOST: &str = "the database server is lost, waiting for it: ERROR 1040";
+        trial.repeat_until_log(LOST, || end_sessions(&mut admin, &instance.global_db));
         let late = instance.resqd().env("RESQ_SOCKET", "").expect_code(3);
         assert!(late.stderr.contains("raise the server's max_connections"), "{late}");
         admin.query_drop("SET GLOBAL max_connections = 151").unwrap();
         drop(taken);
-        NONE
+        LOST
     });
 }
 

@@ -10,7 +10,7 @@ use super::{
         witness::{ByHand, Kind},
         world::with,
     },
-    Likeness, Open, SHORT_DAYS, same, same_time, set_clock,
+    LOOK, Likeness, Open, SHORT_DAYS, same, same_time, set_clock,
 };
 use crate::{
     journal::{log::Log, store::Found},
@@ -204,13 +204,9 @@ impl Likeness {
     /// Committed jobs that nobody has locked.
     fn free_jobs(&self, is_wanted: impl Fn(Status) -> bool) -> Vec<u64> {
         with(|world| {
-            let server = &mut world.server;
-            let tx = server.begin(0);
-            let jobs =
-                server.jobs.all_committed().filter(|(id, row)| is_wanted(row.status) && server.jobs.is_free(tx, *id));
-            let ids = jobs.map(|(id, _)| id).collect();
-            server.roll_back(tx);
-            ids
+            let jobs = &world.server.jobs;
+            let free = jobs.all_committed().filter(|(id, row)| is_wanted(row.status) && jobs.is_free(LOOK, *id));
+            free.map(|(id, _)| id).collect()
         })
     }
 

@@ -6,11 +6,10 @@ use mysql::prelude::Queryable;
 
 use super::{
     super::{
-        rows::Tx,
         server::{LogRow, ONE},
         world::with,
     },
-    DAEMONS, DAY_US, Likeness, same, same_time, set_clock,
+    DAEMONS, DAY_US, LOOK, Likeness, same, same_time, set_clock,
 };
 
 impl Likeness {
@@ -75,10 +74,7 @@ impl Likeness {
         // First by their order, those not committed among them; that says which is which.
         self.conn.query_drop("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED").unwrap();
         let server: Vec<u64> = self.conn.query("SELECT id FROM res_outbox ORDER BY id").unwrap();
-        let memory = with(|world| {
-            let tx = Tx { number: 0, node: 0 };
-            world.server.outbox.touched(tx, |_| true)
-        });
+        let memory = with(|world| world.server.outbox.touched(LOOK, |_| true));
         same("ids in the outbox", &memory.len(), &server.len());
         self.ids.extend(server.into_iter().zip(memory));
         let outbox = format!("SELECT id, state, {JOB} FROM res_outbox ORDER BY id");
