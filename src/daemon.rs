@@ -1,9 +1,6 @@
 //! The daemon: builds the parts, starts their threads, waits for a signal, and stops them in order. Owns nothing that
 //! changes while it runs.
 
-#[cfg(test)]
-mod simulation;
-
 use std::{
     fmt::Display,
     sync::Arc,
@@ -17,15 +14,17 @@ use signal_hook::{
 };
 
 use crate::{
-    bell::{Bell, bell},
-    broker::{Announcer, Broker, LogHead, Read, StartError},
+    base::failure::{Exit, Failure},
+    base::threads::{Alarm, alarm, spawn},
+    base::wakeup::{Wakeup, wakeup},
     config::Config,
-    db::{Db, Server},
-    failure::{Exit, Failure},
-    journal::{self, Journal},
-    provision::{Provisioner, Templates, init, names::Naming},
+    db::{Db, ServerInfo},
+    events::event::{LogHead, LogPublisher, PageRequest},
+    events::{self, SequencerThread},
+    net::{Broker, StartError},
     queue::{FIXED_CONNECTIONS, Service, Wakeups},
-    threads::{Alarm, alarm, spawn},
+    resources::{DatabaseBuilder, Templates, name::Naming},
+    schema::install,
 };
 
 /// What is said at the start and not in the settings.
@@ -38,19 +37,19 @@ pub struct Options {
 }
 
 /// The parts that run, in the order in which they stop: claims, workers and completer first, so that the last
-/// outcomes are still numbered; the journal, so that they are still told; the broker.
+/// outcomes are still numbered; the journal, so that they are still describe; the broker.
 struct Running {
     queue: Service,
-    journal: Journal,
+    journal: SequencerThread,
     broker: Broker,
 }
 
 /// Runs until SIGTERM or SIGINT, then drains.
 pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
     let templates = Templates::load(config.sql_dir.as_deref()).map_err(|e| Failure::new(Exit::Usage, e))?;
-    let connections = config.queue.workers as u32 + FIXED_CONNECTIONS + journal::CONNECTIONS;
+    let connections = config.queue.workers as u32 + FIXED_CONNECTIONS + events::CONNECTIONS;
     let db = Db::open(&config.database, connections)?;
-    init::check_done(&db)?;
+    install::check_done(&db)?;
     let (alarm, panicked) = alarm();
     let signals = signals().map_err(|e| failed("cannot listen for signals", e))?;
     let running = start(config, options, &db, templates, &alarm)?;
@@ -84,23 +83,23 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
 
 fn start(config: &Config, options: Options, db: &Db, templates: Templates, alarm: &Alarm) -> Result<Running, Failure> {
     let mut conn = db.global()?;
-    let server = Server::ask(&mut conn)?;
-    init::check_server(&server)?;
+    let server = ServerInfo::ask(&mut conn)?;
+    install::check_server(&server)?;
     let naming = Naming::new(&config.queue.db_prefix, db.global_db(), &server);
-    let provisioner = Provisioner::new(&mut conn, templates, naming)?;
-    let head = journal::store::head(&mut conn)?;
+    let builder = DatabaseBuilder::new(&mut conn, templates, naming)?;
+    let head = events::store::head(&mut conn)?;
     drop(conn);
 
-    let (news, news_ear) = bell();
-    let (changed, changed_ear) = bell();
+    let (news, news_ear) = wakeup();
+    let (changed, changed_ear) = wakeup();
     let wakeups = Wakeups { news: news_ear, changed: changed.clone() };
-    let (broker, announcer, reads) = start_broker(config, options, head, vec![news.clone(), changed], alarm)?;
+    let (broker, log_publisher, reads) = start_broker(config, options, head, vec![news.clone(), changed], alarm)?;
     let poll = Duration::from_millis(config.queue.poll_ms);
     let settings =
-        journal::Settings { poll, retention_days: config.events.retention_days, is_cluster: server.is_cluster, head };
-    let journal = Journal::start(db, settings, changed_ear, reads, announcer, news, alarm)
+        events::Settings { poll, retention_days: config.events.retention_days, is_cluster: server.is_cluster, head };
+    let journal = SequencerThread::start(db, settings, changed_ear, reads, log_publisher, news, alarm)
         .map_err(|e| failed("cannot start the journal", e))?;
-    let queue = Service::start(db, &server, &config.queue, Arc::new(provisioner), wakeups, alarm)?;
+    let queue = Service::start(db, &server, &config.queue, Arc::new(builder), wakeups, alarm)?;
     log::info!(
         "serving `{}` on {} with {} workers{}",
         db.global_db(),
@@ -126,9 +125,9 @@ fn start_broker(
     config: &Config,
     options: Options,
     head: LogHead,
-    bells: Vec<Bell>,
+    bells: Vec<Wakeup>,
     alarm: &Alarm,
-) -> Result<(Broker, Announcer, Receiver<Read>), Failure> {
+) -> Result<(Broker, LogPublisher, Receiver<PageRequest>), Failure> {
     Broker::start(&config.broker, options.insecure, head, bells, alarm).map_err(|error| {
         let exit = if matches!(error, StartError::Exposed(_)) { Exit::Usage } else { Exit::Failed };
         Failure::new(exit, error.to_string())

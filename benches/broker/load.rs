@@ -1,7 +1,7 @@
 //! The measuring client: one publisher and many subscribers on one poll, alike for every server. Each event carries
 //! its number and the time it was sent; each subscriber checks that it gets every one of them, in order.
 
-use crate::{dialect::Dialect, server::Server};
+use crate::{dialect::Dialect, server::ServerInfo};
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -32,7 +32,7 @@ struct Subscriber {
 
 impl Subscribers {
     /// Connects so many and waits until all their subscriptions stand.
-    pub fn connect(server: &Server, count: usize) -> Subscribers {
+    pub fn connect(server: &ServerInfo, count: usize) -> Subscribers {
         let dialect = server.dialect;
         let poll = Poll::new().expect("a poll");
         let mut all = Subscribers {
@@ -112,7 +112,7 @@ impl Subscribers {
         }
     }
 
-    pub fn publisher(&self, server: &Server) -> Publisher {
+    pub fn publisher(&self, server: &ServerInfo) -> Publisher {
         let mut stream = std::net::TcpStream::connect(server.address).expect("it listens");
         stream.set_nodelay(true).expect("a socket");
         stream.write_all(&self.dialect.greet_as_publisher()).expect("it reads");

@@ -10,7 +10,7 @@ mod load;
 mod server;
 
 use dialect::{ALL, Dialect};
-use server::Server;
+use server::ServerInfo;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
@@ -51,8 +51,8 @@ use Better::{Less, More};
 
 /// Prints the median of each server's turns with the least and the most, and how ours stands to the better one of the
 /// others.
-fn compare(unit: &str, turns: usize, better: Better, measure: impl Fn(&Server) -> f64) {
-    let servers: Vec<Server> = ALL.into_iter().filter_map(Server::start).collect();
+fn compare(unit: &str, turns: usize, better: Better, measure: impl Fn(&ServerInfo) -> f64) {
+    let servers: Vec<ServerInfo> = ALL.into_iter().filter_map(ServerInfo::start).collect();
     let mut results = vec![Vec::new(); servers.len()];
     for _ in 0..turns {
         for (server, results) in servers.iter().zip(&mut results) {

@@ -2,9 +2,10 @@
 
 use crate::dialect::Dialect;
 use resq::{
-    broker::{Broker, LogHead, MemoryLog},
+    base::threads::alarm,
     config,
-    threads::alarm,
+    events::{event::LogHead, memory_log::MemoryLog},
+    net::Broker,
 };
 use std::{
     fs,
@@ -14,15 +15,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub struct Server {
+pub struct ServerInfo {
     pub dialect: Dialect,
     pub address: SocketAddr,
     process: Child,
 }
 
-impl Server {
+impl ServerInfo {
     /// None where it is not installed.
-    pub fn start(dialect: Dialect) -> Option<Server> {
+    pub fn start(dialect: Dialect) -> Option<ServerInfo> {
         let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
         let port = address.port().to_string();
         let mut command = match dialect {
@@ -49,7 +50,7 @@ impl Server {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => panic!("{}: {error}", dialect.name()),
         };
-        let server = Server { dialect, address, process };
+        let server = ServerInfo { dialect, address, process };
         let start = Instant::now();
         while TcpStream::connect(address).is_err() {
             assert!(start.elapsed() < Duration::from_secs(10), "{} does not come up", dialect.name());
@@ -80,7 +81,7 @@ fn status(path: &std::path::Path, key: &str) -> f64 {
     line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
 }
 
-impl Drop for Server {
+impl Drop for ServerInfo {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -93,7 +94,7 @@ pub fn serve(port: u16) {
     let config = config::Broker { listen, ping_s: 600, ..config::Broker::default() };
     let head = LogHead { log_id: 1, first_seq: 1, head_seq: 0 };
     let (alarm, _) = alarm();
-    let (_broker, announcer, reads) = Broker::start(&config, false, head, Vec::new(), &alarm).expect("it starts");
-    let _log = MemoryLog::start(announcer, reads, head, Vec::new());
+    let (_broker, log_publisher, reads) = Broker::start(&config, false, head, Vec::new(), &alarm).expect("it starts");
+    let _log = MemoryLog::start(log_publisher, reads, head, Vec::new());
     let _ = io::stdin().read(&mut [0]);
 }

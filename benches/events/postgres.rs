@@ -16,7 +16,7 @@ const TURNS: usize = 3;
 pub fn commit_rate() -> Option<[f64; 2]> {
     let programs = std::fs::read_dir("/usr/lib/postgresql").ok()?.flatten().map(|entry| entry.path().join("bin"));
     let programs = programs.filter(|path| path.join("pgbench").exists() && path.join("initdb").exists()).max()?;
-    let server = Server::start(programs)?;
+    let server = ServerInfo::start(programs)?;
     let script = server.dir.path().join("notify.sql");
     let write = "BEGIN;\nINSERT INTO bare (payload) VALUES ('x');\nNOTIFY bench, '{\"res_id\":1,\"status\":\"done\"}';\nCOMMIT;\n";
     std::fs::write(&script, write).ok()?;
@@ -41,19 +41,19 @@ pub fn commit_rate() -> Option<[f64; 2]> {
     Some(rates.map(median))
 }
 
-struct Server {
+struct ServerInfo {
     programs: PathBuf,
     dir: tempfile::TempDir,
     process: Option<Child>,
 }
 
-impl Server {
-    fn start(programs: PathBuf) -> Option<Server> {
+impl ServerInfo {
+    fn start(programs: PathBuf) -> Option<ServerInfo> {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::Builder::new().prefix("resq-pg-").tempdir().ok()?;
         // It runs as nobody's root.
         std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o777)).ok()?;
-        let mut server = Server { programs, dir, process: None };
+        let mut server = ServerInfo { programs, dir, process: None };
         let data = server.dir.path().join("data");
         let made = server.as_owner("initdb").args(["-A", "trust", "-U", "postgres", "-D"]).arg(&data).output().ok()?;
         if !made.status.success() {
@@ -98,7 +98,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for ServerInfo {
     fn drop(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = Command::new("kill").args(["-INT", &process.id().to_string()]).status();

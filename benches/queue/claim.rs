@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use mysql::{Conn, prelude::Queryable};
-use resq::queue::store::{Claimer, Cursor};
+use resq::queue::sql_store::{Claimer, Cursor};
 
 use crate::{bed::Bed, server::Server};
 

@@ -10,7 +10,7 @@ use std::{
 use mysql::{Conn, prelude::Queryable};
 use resq::{
     db::{ident, run_script},
-    provision::{Provisioner, Templates, names::Naming, template::Values},
+    resources::{DatabaseBuilder, Templates, name::Naming, template::Values},
 };
 
 use crate::{WORKERS, bed::Bed, run::Run, server::Server};
@@ -37,8 +37,8 @@ fn templates() -> Templates {
 pub fn measure(server: &Server, rounds: usize) -> (Vec<Duration>, Vec<Duration>) {
     let bed = Bed::new(server, "bench_databases");
     let naming = Naming::new(&bed.config.queue.db_prefix, bed.db.global_db(), &bed.facts);
-    let provisioner = Provisioner::new(&mut bed.bare(), templates(), naming).expect("a template version");
-    let run = Run::start(&bed, provisioner);
+    let builder = DatabaseBuilder::new(&mut bed.bare(), templates(), naming).expect("a template version");
+    let run = Run::start(&bed, builder);
     let ours = || {
         let took = run.round(HUNDRED);
         drop_all(&bed);

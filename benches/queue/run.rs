@@ -1,4 +1,4 @@
-//! The queue at work for a measurement: a service that is there and idle, then rows, a bell, and the time until the
+//! The queue at work for a measurement: a service that is there and idle, then rows, a wakeup, and the time until the
 //! last outcome is written.
 
 use std::{
@@ -12,10 +12,10 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mysql::{Conn, Error, prelude::Queryable};
 use resq::{
-    bell::{Bell, bell},
+    base::threads::alarm,
+    base::wakeup::{Wakeup, wakeup},
     config,
-    queue::{Ending, Handler, Job, JobError, Service, Session, Wakeups},
-    threads::alarm,
+    queue::{Handler, Job, JobError, Outcome, Service, Session, Wakeups},
 };
 
 use crate::{WORKERS, bed::Bed};
@@ -24,7 +24,7 @@ use crate::{WORKERS, bed::Bed};
 pub struct Run<'a> {
     bed: &'a Bed,
     service: Service,
-    news: Bell,
+    news: Wakeup,
     left: Arc<AtomicU64>,
     done: Receiver<()>,
     panicked: Receiver<String>,
@@ -37,18 +37,18 @@ impl<'a> Run<'a> {
         let counted = Counted { inner: handler, left: left.clone(), ended };
         let (alarm, panicked) = alarm();
         let queue = config::Queue { workers: WORKERS, poll_ms: 3_600_000, lease_s: 7_200, ..bed.config.queue.clone() };
-        let (rope, news) = bell();
+        let (rope, news) = wakeup();
         let wakeups = Wakeups { news, ..Wakeups::default() };
         let service = Service::start(&bed.db, &bed.facts, &queue, Arc::new(counted), wakeups, &alarm).expect("a lease");
         Run { bed, service, news: rope, left, done, panicked }
     }
 
-    /// Inserts 10^`digits` rows; how long it takes from the bell until all of them are done.
+    /// Inserts 10^`digits` rows; how long it takes from the wakeup until all of them are done.
     pub fn round(&self, digits: u32) -> Duration {
         self.left.store(10u64.pow(digits), Ordering::Relaxed);
         self.bed.fill(digits, "", "");
         let start = Instant::now();
-        self.news.ring();
+        self.news.notify();
         self.done.recv_timeout(Duration::from_secs(600)).expect("every job is run");
         // The last outcome's transaction is about to be committed: a locking read waits for that.
         let sql = "SELECT res_id FROM res_queue WHERE status = 'in_progress' FOR UPDATE";
@@ -84,9 +84,9 @@ impl<H: Handler> Handler for Counted<H> {
         self.inner.reserve(conn, jobs)
     }
 
-    fn settle(&self, conn: &mut Conn, endings: &[&Ending]) -> Result<(), Error> {
-        self.inner.settle(conn, endings)?;
-        let now = endings.len() as u64;
+    fn record_outcomes(&self, conn: &mut Conn, outcomes: &[&Outcome]) -> Result<(), Error> {
+        self.inner.record_outcomes(conn, outcomes)?;
+        let now = outcomes.len() as u64;
         if self.left.fetch_sub(now, Ordering::Relaxed) == now {
             let _ = self.ended.try_send(());
         }

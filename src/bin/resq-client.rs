@@ -14,7 +14,7 @@ use resq::{
     cli::{self, Exit, Failure, Program},
     client::{Delivery, Event, Gap, Peer, Subscriber, Subscription},
     config::Config,
-    sink::{exec, line},
+    output::{exec, line},
 };
 
 const PROGRAM: Program = Program { name: "resq-client", takes: &["client", "broker.token"] };
@@ -85,7 +85,7 @@ fn listen(args: Args, config: Config) -> Result<(), Failure> {
     let peer = Peer::from_config(&config, args.name);
     let mut subscriber = Subscriber::connect_deadline(peer, subscription, deadline)?;
     #[cfg(feature = "toast")]
-    let mut toast = args.toast.then(resq::sink::toast::Toast::default);
+    let mut toast = args.toast.then(resq::output::toast::Toast::default);
     let mut events = 0;
     while args.count.is_none_or(|count| events < count.get()) {
         let event = match subscriber.recv_deadline(deadline)? {

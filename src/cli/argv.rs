@@ -5,8 +5,8 @@
 use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind, Optionality};
 
 use crate::{
+    base::text::{nearest, printable},
     config::{SETTINGS, Setting, taken},
-    text::{nearest, printable},
 };
 
 /// What a command line asks for.

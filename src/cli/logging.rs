@@ -11,7 +11,7 @@ use std::{
 use log::{LevelFilter, Log, Metadata, Record};
 use simplelog::{CombinedLogger, Config, ConfigBuilder, LevelPadding, SharedLogger, WriteLogger};
 
-use crate::text::printable;
+use crate::base::text::printable;
 
 /// Lines a second; what is more is counted and told in one line.
 const LINES_PER_SECOND: u32 = 1000;

@@ -14,12 +14,12 @@ use std::{
 use argh::{ArgsInfo, FromArgs};
 
 use crate::{
+    base::text::printable,
     config::{self, Config, Sources},
-    text::printable,
 };
 use argv::{Grammar, Invocation, Request};
 
-pub use crate::failure::{Exit, Failure};
+pub use crate::base::failure::{Exit, Failure};
 
 /// A program's name and the settings that it takes: whole groups (`database`) or single keys (`broker.token`).
 /// Those it does not take are still checked in the settings file, which all programs share.

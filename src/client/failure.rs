@@ -2,7 +2,7 @@
 
 use super::Error;
 use crate::{
-    failure::{Exit, Failure},
+    base::failure::{Exit, Failure},
     wire::Code,
 };
 

@@ -14,8 +14,8 @@ mod subscriber;
 use std::{fmt, io, path::PathBuf};
 
 use crate::{
+    base::text::printable,
     config::{self, Secret},
-    text::printable,
     wire::{self, Code},
 };
 

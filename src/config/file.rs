@@ -13,7 +13,7 @@ use toml::{
 };
 
 use super::{Invalid, Kind, SETTINGS, Setting};
-use crate::text::{nearest, printable};
+use crate::base::text::{nearest, printable};
 
 /// More than any settings file needs; keeps a mistaken path (a disk, a log) from being read whole.
 const FILE_BYTES: u64 = 1 << 20;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Config, Invalid, Kind, SETTINGS, Setting, Tls, file, taken, value::token_file};
-use crate::text::printable;
+use crate::base::text::printable;
 
 /// Read where neither `--config` nor `RESQ_CONFIG` names a file, if it is there.
 pub const DEFAULT_FILE: &str = "/etc/resq/resq.toml";

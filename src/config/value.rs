@@ -5,7 +5,7 @@ use std::{fs::File, io::Read, net::SocketAddr, ops::RangeInclusive, path::PathBu
 
 use super::{Invalid, SYSTEM_DATABASES, Secret, Tls, file::refuse_if_shared};
 use crate::{
-    text::printable,
+    base::text::printable,
     wire::{MAX_STATES, State},
 };
 

@@ -1,37 +1,37 @@
 //! The database connection: one bounded pool for the whole process, the session every connection is set to, and
 //! what an error means. Knows no table of ours; all SQL of the queue and the log lives in their store files.
 
-pub mod codes;
-mod leftovers;
-mod login;
-mod nodes;
+pub mod errors;
+mod host_pool;
+mod orphaned_sessions;
 mod outage;
 mod ready;
 mod server;
+mod timed_connect;
 mod tls;
-mod trouble;
+mod warning;
 
 use std::{sync::Arc, time::Duration};
 
 use mysql::{Error, prelude::Queryable};
 use r2d2::{NopErrorHandler, Pool};
 
-pub use codes::{Class, class, code, is_missing, lost_race, told};
-use nodes::{Current, NodeConn, Nodes};
-pub(crate) use nodes::{SQL_MODE, session};
+pub use errors::{ErrorClass, class, code, describe, is_missing, lost_race};
+use host_pool::{Current, HostConn, HostPool};
+pub(crate) use host_pool::{SQL_MODE, session};
 use outage::Outage;
 pub use ready::catch_up;
-pub use server::Server;
-pub use trouble::Trouble;
+pub use server::ServerInfo;
+pub use warning::ThrottledWarning;
 
 use crate::{
-    clock,
+    base::clock,
+    base::failure::{Exit, Failure},
     config::Database,
-    failure::{Exit, Failure},
 };
 
 /// One connection out of the pool; it goes back when dropped.
-pub type Conn = r2d2::PooledConnection<Nodes>;
+pub type Conn = r2d2::PooledConnection<HostPool>;
 
 /// How long one try to get a connection lasts before its caller hears that the server is lost.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,7 +43,7 @@ const TRIES: u32 = 20;
 /// The process's connections, cheap to clone.
 #[derive(Clone)]
 pub struct Db {
-    pool: Pool<Nodes>,
+    pool: Pool<HostPool>,
     global_db: Arc<str>,
     outage: Outage,
     current: Current,
@@ -60,13 +60,13 @@ impl Db {
     /// and end with the first error.
     pub fn open_within(config: &Database, connections: u32, within: Option<Duration>) -> Result<Db, Failure> {
         tls::check_authority(config)?;
-        let nodes = Nodes::new(config, within);
+        let nodes = HostPool::new(config, within);
         nodes.reach().map_err(|error| unreachable(&nodes.names(), &config.user, &error))?;
         Ok(Db::on(nodes, config, connections))
     }
 
     /// A pool that nobody has tried yet.
-    fn on(nodes: Nodes, config: &Database, connections: u32) -> Db {
+    fn on(nodes: HostPool, config: &Database, connections: u32) -> Db {
         let (outage, current) = (nodes.outage(), nodes.current());
         let pool = Pool::builder()
             .max_size(connections)
@@ -84,7 +84,7 @@ impl Db {
     #[cfg(test)]
     pub(crate) fn nowhere() -> Db {
         let config = Database::default();
-        Db::on(Nodes::new(&config, None), &config, 1)
+        Db::on(HostPool::new(&config, None), &config, 1)
     }
 
     /// The name of the global database, unquoted.
@@ -108,11 +108,11 @@ impl Db {
     pub fn any(&self) -> Result<Conn, Error> {
         match self.pool.get() {
             Ok(conn) => {
-                self.outage.over();
+                self.outage.report_recovery();
                 Ok(conn)
             }
             // One that may pass: a password that was changed comes back as well as a server that was stopped.
-            Err(_) => Err(Error::IoError(std::io::Error::other(self.outage.waited(CONNECT_TIMEOUT.as_secs())))),
+            Err(_) => Err(Error::IoError(std::io::Error::other(self.outage.report_timeout(CONNECT_TIMEOUT.as_secs())))),
         }
     }
 
@@ -165,7 +165,7 @@ impl Source for Db {
     }
 
     fn give_up(conn: &mut Conn) {
-        NodeConn::give_up(conn);
+        HostConn::give_up(conn);
     }
 }
 
@@ -180,8 +180,8 @@ impl<S: Source> Link<S> {
         Link { source: source.clone(), conn: None }
     }
 
-    /// Runs `op` and, where it lost a race for locks ([`Class::Again`]), rolls back and runs it again. After
-    /// [`Class::Lost`] the next call uses a new connection, and whether `op` took effect is not known.
+    /// Runs `op` and, where it lost a race for locks ([`ErrorClass::Retry`]), rolls back and runs it again. After
+    /// [`ErrorClass::ConnectionLost`] the next call uses a new connection, and whether `op` took effect is not known.
     pub fn run<T>(&mut self, mut op: impl FnMut(&mut S::Session) -> Result<T, Error>) -> Result<T, Error> {
         let mut tries = 0;
         self.conn.take_if(|conn| !self.source.is_current(conn));
@@ -195,12 +195,12 @@ impl<S: Source> Link<S> {
                 Ok(value) => return Ok(value),
                 Err(error) => {
                     tries += 1;
-                    let rolled_back = class(&error) != Class::Lost && S::roll_back(session).is_ok();
+                    let rolled_back = class(&error) != ErrorClass::ConnectionLost && S::roll_back(session).is_ok();
                     if !rolled_back {
                         S::give_up(conn);
                         self.conn = None;
                     }
-                    if !rolled_back || class(&error) != Class::Again || tries == TRIES {
+                    if !rolled_back || class(&error) != ErrorClass::Retry || tries == TRIES {
                         return Err(error);
                     }
                     clock::sleep(Duration::from_millis(fastrand::u64(1..=5 * u64::from(tries))));
@@ -257,13 +257,13 @@ fn unreachable(hosts: &str, user: &str, error: &Error) -> Failure {
             "check database.host, database.port or database.socket (MYSQL_HOST, MYSQL_PORT, MYSQL_SOCKET), and that the server runs"
         }
     };
-    Failure::new(Exit::Unreachable, format!("cannot connect to {hosts} as user {user}: {}; {next}", told(error)))
+    Failure::new(Exit::Unreachable, format!("cannot connect to {hosts} as user {user}: {}; {next}", describe(error)))
 }
 
 /// A failed statement of a command, told with what to do next.
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        let text = told(&error);
+        let text = describe(&error);
         match code(&error) {
             1049 | 1146 | 1305 | 1054 => {
                 Failure::new(Exit::Failed, format!("{text}; run `resqctl init` on this server first"))
@@ -271,7 +271,7 @@ impl From<Error> for Failure {
             1044 | 1142 | 1143 | 1227 | 1370 | 1419 => {
                 Failure::new(Exit::Failed, format!("{text}; `resqctl doctor` says which privilege is missing"))
             }
-            _ if class(&error) == Class::Lost => {
+            _ if class(&error) == ErrorClass::ConnectionLost => {
                 Failure::new(Exit::Unreachable, format!("lost the database server: {text}; try again when it is back"))
             }
             _ => Failure::new(Exit::Failed, text),

@@ -3,7 +3,7 @@
 
 use mysql::{Conn, Error, prelude::Queryable};
 
-use super::{code, run_script, told};
+use super::{code, describe, run_script};
 
 /// Read-only, and the node's state; NULL: a server without Galera.
 const GALERA: &str = "SELECT CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF'), \
@@ -42,7 +42,7 @@ pub fn catch_up(conn: &mut Conn) -> Result<(), Error> {
     let script = if is_mariadb(conn)? { CAUGHT_UP_GALERA } else { CAUGHT_UP_GROUP };
     match run_script(conn, script) {
         Err((_, error)) if code(&error) != UNKNOWN_VARIABLE => {
-            Err(not_ready(&format!("it can't catch up with the cluster: {}", told(&error))))
+            Err(not_ready(&format!("it can't catch up with the cluster: {}", describe(&error))))
         }
         _ => Ok(()),
     }

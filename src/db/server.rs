@@ -4,7 +4,7 @@ use mysql::{Conn, Error, prelude::Queryable};
 
 /// A server's facts that change what resq does or says.
 #[derive(Clone, Debug)]
-pub struct Server {
+pub struct ServerInfo {
     /// As the server prints it: `10.11.6-MariaDB`, `9.7.0`.
     pub version: String,
     /// `host:port`, as the server calls itself: on a cluster, which node this is.
@@ -22,8 +22,8 @@ pub struct Server {
     pub statement_log: bool,
 }
 
-impl Server {
-    pub fn ask(conn: &mut Conn) -> Result<Server, Error> {
+impl ServerInfo {
+    pub fn ask(conn: &mut Conn) -> Result<ServerInfo, Error> {
         let (version, host, folds, log_bin): (String, String, u8, bool) = conn
             .query_first("SELECT VERSION(), CONCAT(@@hostname, ':', @@port), @@lower_case_table_names, @@log_bin")?
             .unwrap_or_default();
@@ -34,7 +34,7 @@ impl Server {
         let mariadb = version.contains("MariaDB");
         let mut numbers = version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
         let release = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        Ok(Server {
+        Ok(ServerInfo {
             skip_locked: release >= if mariadb { (10, 6) } else { (8, 0) },
             host,
             is_cluster: replication.iter().any(|(_, value)| !matches!(value.as_str(), "" | "OFF")),

@@ -13,8 +13,8 @@ use r2d2::ManageConnection;
 use r2d2_mysql::MySqlConnectionManager;
 
 use crate::{
+    base::failure::{Exit, Failure},
     config::{Database, Tls},
-    failure::{Exit, Failure},
 };
 
 /// More than any file of certificates has: the public authorities together take a fifth of it.

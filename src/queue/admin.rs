@@ -6,9 +6,9 @@ use serde_json::{Value as Json, json};
 
 use super::job::Status;
 use crate::{
+    base::failure::Failure,
     config::Config,
     db::{Db, Link, id_list},
-    failure::Failure,
 };
 
 /// The queue of one global database, as an application sees it.
@@ -31,7 +31,7 @@ pub struct Queue {
 pub struct NewJob {
     pub name: String,
     /// Picks the templates; `default` unless set.
-    pub kind: String,
+    pub res_type: String,
     pub url: Option<String>,
     /// Smaller first.
     pub priority: i16,
@@ -41,7 +41,7 @@ pub struct NewJob {
 
 impl Default for NewJob {
     fn default() -> Self {
-        NewJob { name: String::new(), kind: "default".into(), url: None, priority: 0, delay_s: 0 }
+        NewJob { name: String::new(), res_type: "default".into(), url: None, priority: 0, delay_s: 0 }
     }
 }
 
@@ -50,7 +50,7 @@ impl Default for NewJob {
 pub struct Row {
     pub id: u64,
     pub name: String,
-    pub kind: String,
+    pub res_type: String,
     /// None: a row from before resq whose status is NULL; it is never claimed.
     pub status: Option<Status>,
     pub url: Option<String>,
@@ -68,7 +68,7 @@ pub struct Row {
 impl Row {
     pub fn to_json(&self) -> Json {
         json!({
-            "res_id": self.id, "res_name": self.name, "res_type": self.kind, "status": self.status.map(Status::as_str),
+            "res_id": self.id, "res_name": self.name, "res_type": self.res_type, "status": self.status.map(Status::as_str),
             "res_url": self.url, "priority": self.priority, "run_at": self.run_at, "attempts": self.attempts,
             "max_attempts": self.max_attempts, "last_error": self.last_error, "db_name": self.db_name,
             "owner": self.owner, "created_at": self.created_at, "updated_at": self.updated_at,
@@ -124,7 +124,7 @@ impl Queue {
             conn.exec_drop(
                 "INSERT INTO res_queue (res_name, res_type, res_url, priority, run_at) \
                  VALUES (?, ?, ?, ?, IF(? = 0, NULL, NOW(6) + INTERVAL ? SECOND))",
-                (&job.name, &job.kind, &job.url, job.priority, job.delay_s, job.delay_s),
+                (&job.name, &job.res_type, &job.url, job.priority, job.delay_s, job.delay_s),
             )?;
             Ok(conn.last_insert_id())
         })
@@ -264,7 +264,7 @@ impl Queue {
     }
 
     pub fn is_paused(&mut self) -> Result<bool, Error> {
-        self.link.run(super::store::paused)
+        self.link.run(super::sql_store::paused)
     }
 
     /// Runs a statement of the caller's in the global database.
@@ -284,7 +284,7 @@ fn row(row: mysql::Row) -> Row {
     Row {
         id: number(next()).unwrap_or_default().unsigned_abs(),
         name: next().unwrap_or_default(),
-        kind: next().unwrap_or_default(),
+        res_type: next().unwrap_or_default(),
         status: next().as_deref().and_then(Status::parse),
         url: next(),
         priority: number(next()).unwrap_or_default(),

@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::{
-    job::{self, Ended, Next, Outcome},
-    store::Ending,
-    table::Table,
+    job::{self, FinishedAttempt, JobResult, Next},
+    sql_store::Outcome,
+    store::QueueStore,
 };
 use crate::{
-    bell::Bell,
-    clock::{Pauses, now, sleep},
-    db::{Class, Trouble, class, is_missing, told},
-    text::printable,
+    base::backoff::Backoff,
+    base::clock::{now, sleep},
+    base::text::printable,
+    base::wakeup::Wakeup,
+    db::{ErrorClass, ThrottledWarning, class, describe, is_missing},
 };
 
 /// A transaction writes at most this many outcomes. It waits a moment for more of them, and one that is not full
@@ -29,22 +30,22 @@ const TOLD_A_MINUTE: u32 = 10;
 const MINUTE: Duration = Duration::from_secs(60);
 
 pub struct Completer {
-    table: Box<dyn Table>,
+    store: Box<dyn QueueStore>,
     /// Rung after each commit.
-    changed: Bell,
+    changed: Wakeup,
     /// Rung after those of them that leave a job to be tried again.
-    retried: Bell,
+    retried: Wakeup,
     max_attempts: u32,
     progress: Progress,
 }
 
 impl Completer {
-    pub fn new(table: Box<dyn Table>, changed: Bell, retried: Bell, max_attempts: u32) -> Completer {
-        Completer { table, changed, retried, max_attempts, progress: Progress::default() }
+    pub fn new(store: Box<dyn QueueStore>, changed: Wakeup, retried: Wakeup, max_attempts: u32) -> Completer {
+        Completer { store, changed, retried, max_attempts, progress: Progress::default() }
     }
 
     /// Runs until every worker has ended and all they handed over is written.
-    pub fn run(mut self, outcomes: &Receiver<Outcome>) {
+    pub fn run(mut self, outcomes: &Receiver<FinishedAttempt>) {
         let mut next = now();
         while let Some(first) = self.first(outcomes) {
             let deadline = next.max(now() + LINGER);
@@ -62,7 +63,7 @@ impl Completer {
     }
 
     /// The next outcome, however long it takes; None: there will be no more. The log is told meanwhile.
-    fn first(&mut self, outcomes: &Receiver<Outcome>) -> Option<Outcome> {
+    fn first(&mut self, outcomes: &Receiver<FinishedAttempt>) -> Option<FinishedAttempt> {
         loop {
             let next = match self.progress.due() {
                 Some(due) => outcomes.recv_deadline(due),
@@ -77,52 +78,52 @@ impl Completer {
     }
 
     /// Decides what follows each outcome and writes it, however long that takes.
-    pub fn record(&mut self, outcomes: Vec<Outcome>) {
-        let mut endings: Vec<Ending> = outcomes.into_iter().map(|outcome| self.judge(outcome)).collect();
-        endings.sort_unstable_by_key(|ending| (ending.outcome.job.claim_id, ending.outcome.job.id));
-        let written = self.write(&endings);
-        self.changed.ring();
-        if written < endings.len() {
-            log::warn!("{} outcomes came too late: other attempts have their jobs", endings.len() - written);
+    pub fn record(&mut self, outcomes: Vec<FinishedAttempt>) {
+        let mut outcomes: Vec<Outcome> = outcomes.into_iter().map(|outcome| self.judge(outcome)).collect();
+        outcomes.sort_unstable_by_key(|outcome| (outcome.attempt.job.claim_id, outcome.attempt.job.id));
+        let written = self.write(&outcomes);
+        self.changed.notify();
+        if written < outcomes.len() {
+            log::warn!("{} outcomes came too late: other attempts have their jobs", outcomes.len() - written);
         }
-        if endings.iter().any(|ending| matches!(ending.next, Next::Retry { .. })) {
-            self.retried.ring();
+        if outcomes.iter().any(|outcome| matches!(outcome.next, Next::Retry { .. })) {
+            self.retried.notify();
         }
-        self.progress.tell(&endings);
+        self.progress.tell(&outcomes);
     }
 
-    fn judge(&self, mut outcome: Outcome) -> Ending {
-        if let Ended::Failed { error: text, .. } | Ended::Interrupted { why: text } = &mut outcome.ended
+    fn judge(&self, mut attempt: FinishedAttempt) -> Outcome {
+        if let JobResult::Failed { error: text, .. } | JobResult::Interrupted { why: text } = &mut attempt.result
             && let Some((end, _)) = text.char_indices().nth(LONGEST_ERROR)
         {
             text.truncate(end);
         }
-        let next = job::next(&outcome, self.max_attempts, fastrand::f64());
-        Ending { outcome, next }
+        let next = job::next(&attempt, self.max_attempts, fastrand::f64());
+        Outcome { attempt, next }
     }
 
     /// Writes until it is written. After a lost answer the same again is right: what was written is no longer held
     /// under its claim and left alone. Outcomes that the server refuses for good are found one by one, so that they
     /// hold up no others.
-    fn write(&mut self, endings: &[Ending]) -> usize {
-        let mut pauses = Pauses::default();
-        let mut trouble = Trouble::default();
+    fn write(&mut self, outcomes: &[Outcome]) -> usize {
+        let mut backoff = Backoff::default();
+        let mut warning = ThrottledWarning::default();
         loop {
-            let error = match self.table.finish(endings) {
+            let error = match self.store.finish(outcomes) {
                 Ok(written) => return written,
                 Err(error) => error,
             };
             // A table that the server does not find is not what an outcome is to blame for.
-            let class = if is_missing(&error) { Class::Again } else { class(&error) };
-            match (class, endings) {
-                (Class::Never, [_, _, ..]) => return endings.chunks(1).map(|one| self.write(one)).sum(),
-                (Class::Never, [one]) if !one.is_refused() => {
-                    log::error!("the server refuses the outcome of job {}: {}", one.outcome.job.id, told(&error));
+            let class = if is_missing(&error) { ErrorClass::Retry } else { class(&error) };
+            match (class, outcomes) {
+                (ErrorClass::Permanent, [_, _, ..]) => return outcomes.chunks(1).map(|one| self.write(one)).sum(),
+                (ErrorClass::Permanent, [one]) if !one.is_refused() => {
+                    log::error!("the server refuses the outcome of job {}: {}", one.attempt.job.id, describe(&error));
                     return self.write(&[one.refused(&error)]);
                 }
-                _ => trouble.tell("outcomes can't be written", &error),
+                _ => warning.warn("outcomes can't be written", &error),
             }
-            sleep(pauses.grow());
+            sleep(backoff.grow());
         }
     }
 }
@@ -147,23 +148,23 @@ impl Progress {
         [line, minute].into_iter().flatten().min()
     }
 
-    fn tell(&mut self, endings: &[Ending]) {
+    fn tell(&mut self, outcomes: &[Outcome]) {
         self.since.get_or_insert_with(now);
         if self.minute.is_none_or(|minute| now() - minute >= MINUTE) {
             self.end_minute();
             self.minute = Some(now());
         }
-        for Ending { outcome, next } in endings {
+        for Outcome { attempt, next } in outcomes {
             let (kind, what) = match next {
                 Next::Done => (0, "is done"),
                 Next::Retry { .. } => (1, "will be tried again"),
                 Next::Error => (2, "ended in error"),
             };
             self.counts[kind] += 1;
-            if let Ended::Failed { error: text, .. } | Ended::Interrupted { why: text } = &outcome.ended {
+            if let JobResult::Failed { error: text, .. } | JobResult::Interrupted { why: text } = &attempt.result {
                 self.failures += 1;
                 if self.failures <= TOLD_A_MINUTE {
-                    let (job, name, text) = (&outcome.job, printable(&outcome.job.name), printable(text));
+                    let (job, name, text) = (&attempt.job, printable(&attempt.job.name), printable(text));
                     log::warn!("job {} `{name}` {what}, attempt {}: {text}", job.id, job.attempt);
                 }
             }

@@ -8,10 +8,10 @@ use std::{
 
 use mysql::{ChangeUserOpts, Conn, Error};
 
-use super::{job::Job, lease::Lease, store::Ending};
+use super::{job::Job, lease::Lease, sql_store::Outcome};
 use crate::{
-    clock::now,
-    db::{self, Class, Db, class, session, told},
+    base::clock::now,
+    db::{self, Db, ErrorClass, class, describe, session},
 };
 
 /// Why an attempt failed, by what follows.
@@ -39,8 +39,8 @@ impl JobError {
 impl From<Error> for JobError {
     fn from(error: Error) -> JobError {
         match class(&error) {
-            Class::Never => JobError::Failed(told(&error)),
-            Class::Again | Class::Lost => JobError::Interrupted(told(&error)),
+            ErrorClass::Permanent => JobError::Failed(describe(&error)),
+            ErrorClass::Retry | ErrorClass::ConnectionLost => JobError::Interrupted(describe(&error)),
         }
     }
 }
@@ -73,7 +73,7 @@ pub trait Handler: Send + Sync + 'static {
     }
 
     /// What has to be committed together with the outcomes; `conn` is inside that transaction, in the global database.
-    fn settle(&self, _conn: &mut Conn, _endings: &[&Ending]) -> Result<(), Error> {
+    fn record_outcomes(&self, _conn: &mut Conn, _endings: &[&Outcome]) -> Result<(), Error> {
         Ok(())
     }
 }

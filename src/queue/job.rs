@@ -43,7 +43,7 @@ pub struct Job {
     pub id: u64,
     pub name: String,
     /// The column `res_type`.
-    pub kind: String,
+    pub res_type: String,
     pub url: Option<String>,
     /// This attempt's number, from 1.
     pub attempt: u32,
@@ -57,7 +57,7 @@ pub struct Job {
 
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum JobResult {
     /// `db_name` is the database made for it, if one was.
     Done { db_name: Option<String> },
     /// `permanent`: another attempt would fail the same way.
@@ -68,9 +68,9 @@ pub enum Ended {
 
 /// An attempt's end on its way to the table.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct FinishedAttempt {
     pub job: Job,
-    pub ended: Ended,
+    pub result: JobResult,
 }
 
 /// What becomes of the row.
@@ -82,15 +82,15 @@ pub enum Next {
 }
 
 /// What follows `outcome`; `max_attempts` is the setting, `chance` is evenly spread over 0.0 to 1.0.
-pub fn next(outcome: &Outcome, max_attempts: u32, chance: f64) -> Next {
+pub fn next(outcome: &FinishedAttempt, max_attempts: u32, chance: f64) -> Next {
     let job = &outcome.job;
-    match &outcome.ended {
-        Ended::Done { .. } => Next::Done,
-        Ended::Failed { permanent: true, .. } => Next::Error,
-        Ended::Failed { .. } if job.attempt >= job.max_attempts.unwrap_or(max_attempts) => Next::Error,
-        Ended::Failed { .. } => Next::Retry { after: backoff(job.attempt, chance) },
+    match &outcome.result {
+        JobResult::Done { .. } => Next::Done,
+        JobResult::Failed { permanent: true, .. } => Next::Error,
+        JobResult::Failed { .. } if job.attempt >= job.max_attempts.unwrap_or(max_attempts) => Next::Error,
+        JobResult::Failed { .. } => Next::Retry { after: backoff(job.attempt, chance) },
         // Always: a job that was lost too often is given up by the next worker, which undoes what is left of it.
-        Ended::Interrupted { .. } => Next::Retry { after: backoff(job.interruptions.saturating_add(1), chance) },
+        JobResult::Interrupted { .. } => Next::Retry { after: backoff(job.interruptions.saturating_add(1), chance) },
     }
 }
 
@@ -105,21 +105,21 @@ pub fn backoff(attempt: u32, chance: f64) -> Duration {
 /// claim's commit is shared by a few jobs; more where they are faster. Starts small, so that a drain has little to
 /// give back.
 #[derive(Clone, Debug)]
-pub struct Buffer {
+pub struct Prefetch {
     least: usize,
     size: usize,
     /// Claims in a row that found nothing left of the one before.
     starved: u32,
 }
 
-impl Buffer {
+impl Prefetch {
     pub const LARGEST: usize = 512;
     /// The first claims of all find nothing left because idle workers took it, not because these are fast.
     const PROOF: u32 = 3;
 
-    pub fn new(workers: usize) -> Buffer {
+    pub fn new(workers: usize) -> Prefetch {
         let least = workers * 2;
-        Buffer { least, size: least, starved: 0 }
+        Prefetch { least, size: least, starved: 0 }
     }
 
     /// How many to claim when `waiting` are claimed and unstarted: none until half of them have been taken.
@@ -130,8 +130,8 @@ impl Buffer {
     /// A full claim came in and found `waiting` jobs left of the one before.
     pub fn claimed(&mut self, waiting: usize) {
         self.starved = if waiting == 0 { self.starved + 1 } else { 0 };
-        if self.starved >= Buffer::PROOF {
-            self.size = (self.size * 2).min(Buffer::LARGEST.max(self.least));
+        if self.starved >= Prefetch::PROOF {
+            self.size = (self.size * 2).min(Prefetch::LARGEST.max(self.least));
         } else if waiting * 4 > self.size {
             self.size = (self.size - self.size / 4).max(self.least);
         }
@@ -143,30 +143,30 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn outcome(attempt: u32, max: Option<u32>, interruptions: u32, ended: Ended) -> Outcome {
+    fn outcome(attempt: u32, max: Option<u32>, interruptions: u32, result: JobResult) -> FinishedAttempt {
         let job = Job {
             id: 1,
             name: "a".into(),
-            kind: "default".into(),
+            res_type: "default".into(),
             url: None,
             attempt,
             max_attempts: max,
             interruptions,
             claim_id: 7,
         };
-        Outcome { job, ended }
+        FinishedAttempt { job, result }
     }
 
-    fn failed(permanent: bool) -> Ended {
-        Ended::Failed { error: "x".into(), permanent }
+    fn failed(permanent: bool) -> JobResult {
+        JobResult::Failed { error: "x".into(), permanent }
     }
 
     #[test]
     fn what_follows_an_attempt() {
-        let lost = || Ended::Interrupted { why: "x".into() };
+        let lost = || JobResult::Interrupted { why: "x".into() };
         let secs = |s| Next::Retry { after: Duration::from_secs(s) };
         let table = [
-            (1, None, 0, Ended::Done { db_name: None }, Next::Done),
+            (1, None, 0, JobResult::Done { db_name: None }, Next::Done),
             (1, None, 0, failed(false), secs(1)),
             (3, None, 0, failed(false), secs(4)),
             (5, None, 0, failed(false), Next::Error),
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn the_buffer_grows_only_while_the_workers_wait_for_claims() {
-        let mut buffer = Buffer::new(5);
+        let mut buffer = Prefetch::new(5);
         assert_eq!((buffer.room(0), buffer.room(6), buffer.room(5)), (10, 0, 5));
         buffer.claimed(0);
         buffer.claimed(0);
@@ -207,11 +207,11 @@ mod tests {
 
         #[test]
         fn the_buffer_stays_between_the_workers_and_its_limit(workers in 1usize..1024, left in proptest::collection::vec(0usize..600, 0..40)) {
-            let mut buffer = Buffer::new(workers);
+            let mut buffer = Prefetch::new(workers);
             for waiting in left {
                 buffer.claimed(waiting);
                 prop_assert!(buffer.room(0) >= workers * 2);
-                prop_assert!(buffer.room(0) <= Buffer::LARGEST.max(workers * 2));
+                prop_assert!(buffer.room(0) <= Prefetch::LARGEST.max(workers * 2));
                 prop_assert!(buffer.room(waiting) + waiting <= buffer.size.max(waiting));
             }
         }

@@ -12,11 +12,11 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::table::Table;
+use super::store::QueueStore;
 use crate::{
-    clock::now,
-    db::told,
-    threads::{Alarm, join_within, spawn},
+    base::clock::now,
+    base::threads::{Alarm, join_within, spawn},
+    db::describe,
 };
 
 /// How long the jobs are ours, as the workers see it: by this machine's steady clock, counted from before the
@@ -43,66 +43,66 @@ impl Lease {
 }
 
 /// Renews the lease.
-pub struct Renewer {
+pub struct LeaseRenewer {
     pub lease: Arc<Lease>,
-    table: Box<dyn Table>,
+    store: Box<dyn QueueStore>,
     lease_s: u32,
 }
 
-impl Renewer {
+impl LeaseRenewer {
     /// Takes the lease before it returns: no job may be claimed by an owner who has none.
-    pub fn take(table: Box<dyn Table>, lease_s: u32) -> Result<Renewer, mysql::Error> {
-        let mut renewer = Renewer { lease: Arc::new(Lease::new()), table, lease_s };
+    pub fn take(store: Box<dyn QueueStore>, lease_s: u32) -> Result<LeaseRenewer, mysql::Error> {
+        let mut renewer = LeaseRenewer { lease: Arc::new(Lease::new()), store, lease_s };
         renewer.renew()?;
         Ok(renewer)
     }
 
     fn renew(&mut self) -> Result<(), mysql::Error> {
         let asked = now();
-        self.table.renew_lease(self.lease_s)?;
+        self.store.renew_lease(self.lease_s)?;
         self.lease.extend(asked, self.lease_s);
         Ok(())
     }
 
     /// How long after a renewal the next is due.
-    pub fn third(&self) -> Duration {
+    pub fn renew_interval(&self) -> Duration {
         Duration::from_millis(u64::from(self.lease_s) * 1000 / 3)
     }
 
     /// Renews; returns when to come again.
     pub fn turn(&mut self) -> Duration {
         match self.renew() {
-            Ok(()) => self.third(),
+            Ok(()) => self.renew_interval(),
             Err(error) => {
-                log::debug!("the lease could not be renewed: {}", told(&error));
-                self.third().min(Duration::from_millis(500))
+                log::debug!("the lease could not be renewed: {}", describe(&error));
+                self.renew_interval().min(Duration::from_millis(500))
             }
         }
     }
 
-    /// Ends the lease at once: what is still held may be rescued.
+    /// Ends the lease at once: what is still held may be reclaimed.
     pub fn end(mut self) {
-        if let Err(error) = self.table.end_lease() {
-            log::debug!("the lease could not be ended: {}", told(&error));
+        if let Err(error) = self.store.end_lease() {
+            log::debug!("the lease could not be ended: {}", describe(&error));
         }
     }
 }
 
 /// The thread that renews the lease until it is told to stop.
-pub struct Keeper {
+pub struct LeaseThread {
     pub lease: Arc<Lease>,
     stop: Sender<()>,
     thread: JoinHandle<()>,
 }
 
-impl Keeper {
+impl LeaseThread {
     /// Takes the lease before it returns.
-    pub fn start(table: Box<dyn Table>, lease_s: u32, alarm: &Alarm) -> Result<Keeper, mysql::Error> {
-        let renewer = Renewer::take(table, lease_s)?;
+    pub fn start(store: Box<dyn QueueStore>, lease_s: u32, alarm: &Alarm) -> Result<LeaseThread, mysql::Error> {
+        let renewer = LeaseRenewer::take(store, lease_s)?;
         let lease = renewer.lease.clone();
         let (stop, stopped) = bounded(0);
         let thread = spawn("lease", alarm, move || keep(renewer, &stopped)).map_err(mysql::Error::IoError)?;
-        Ok(Keeper { lease, stop, thread })
+        Ok(LeaseThread { lease, stop, thread })
     }
 
     /// Stops renewing and ends the lease at once, waiting for that at most so long.
@@ -112,8 +112,8 @@ impl Keeper {
     }
 }
 
-fn keep(mut renewer: Renewer, stopped: &Receiver<()>) {
-    let mut pause = renewer.third();
+fn keep(mut renewer: LeaseRenewer, stopped: &Receiver<()>) {
+    let mut pause = renewer.renew_interval();
     while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
         pause = renewer.turn();
     }

@@ -10,12 +10,12 @@ pub mod handler;
 pub mod job;
 pub(crate) mod lease;
 mod service;
-pub mod store;
-pub(crate) mod table;
+pub mod sql_store;
+pub(crate) mod store;
 pub(crate) mod worker;
 
 pub use admin::{NewJob, Queue};
 pub use handler::{Handler, JobError, Session};
 pub use job::{Job, Status};
 pub use service::{FIXED_CONNECTIONS, Service, Wakeups};
-pub use store::Ending;
+pub use sql_store::Outcome;

@@ -10,19 +10,19 @@ use crossbeam_channel::{Receiver, Sender, bounded, never};
 
 use super::{
     completer::Completer,
-    dispatcher::{Dispatcher, Ears, Ends},
+    dispatcher::{Dispatcher, Inputs, Outputs},
     handler::{Handler, Session},
-    job::Buffer,
-    lease::Keeper,
-    store::Claimer,
-    table::SqlTable,
+    job::Prefetch,
+    lease::LeaseThread,
+    sql_store::Claimer,
+    store::SqlQueueStore,
     worker::Worker,
 };
 use crate::{
-    bell::{Bell, bell},
+    base::threads::{Alarm, join_within, spawn},
+    base::wakeup::{Wakeup, wakeup},
     config,
-    db::{Db, Server},
-    threads::{Alarm, join_within, spawn},
+    db::{Db, ServerInfo},
 };
 
 /// Connections that a [`Service`] needs of its pool besides one for each worker.
@@ -33,12 +33,12 @@ pub struct Wakeups {
     /// Hears that there may be new jobs.
     pub news: Receiver<()>,
     /// Rung after each commit that changes rows: there are events in the outbox.
-    pub changed: Bell,
+    pub changed: Wakeup,
 }
 
 impl Default for Wakeups {
     fn default() -> Self {
-        Wakeups { news: never(), changed: bell().0 }
+        Wakeups { news: never(), changed: wakeup().0 }
     }
 }
 
@@ -51,11 +51,11 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// use std::{sync::Arc, time::Duration};
 ///
 /// use resq::{
-///     bell::bell,
+///     base::wakeup::wakeup,
 ///     config::Config,
-///     db::{Db, Server},
+///     db::{Db, ServerInfo},
 ///     queue::{FIXED_CONNECTIONS, Handler, Job, JobError, Service, Session, Wakeups},
-///     threads::alarm,
+///     base::threads::alarm,
 /// };
 ///
 /// struct Mailer;
@@ -75,19 +75,19 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 ///
 /// let config = Config::default();
 /// let db = Db::open(&config.database, config.queue.workers as u32 + FIXED_CONNECTIONS)?;
-/// let server = Server::ask(&mut *db.any()?)?;
+/// let server = ServerInfo::ask(&mut *db.any()?)?;
 /// let (alarm, panicked) = alarm();
-/// let (bell, news) = bell();
+/// let (wakeup, news) = wakeup();
 /// let wakeups = Wakeups { news, ..Wakeups::default() };
 /// let service = Service::start(&db, &server, &config.queue, Arc::new(Mailer), wakeups, &alarm)?;
-/// bell.ring(); // after an insert, so that nobody waits for the next poll
+/// wakeup.notify(); // after an insert, so that nobody waits for the next poll
 /// panicked.recv_timeout(Duration::from_secs(3600)).expect_err("a thread of the service panicked");
 /// assert!(service.drain(Duration::from_secs(30)), "running jobs were left to another daemon");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Service {
     stop: Option<Sender<()>>,
-    keeper: Keeper,
+    lease_thread: LeaseThread,
     /// In the order in which they end.
     threads: Vec<JoinHandle<()>>,
 }
@@ -97,34 +97,34 @@ impl Service {
     /// Fails if the lease can't be taken: the server is lost or `resqctl init` was not run.
     pub fn start(
         db: &Db,
-        server: &Server,
+        server: &ServerInfo,
         config: &config::Queue,
         handler: Arc<dyn Handler>,
         wakeups: Wakeups,
         alarm: &Alarm,
     ) -> Result<Service, mysql::Error> {
         let claimer = Claimer { owner: owner(), skip_locked: server.skip_locked };
-        let table = || Box::new(SqlTable::new(db, &claimer, &handler));
-        let keeper = Keeper::start(table(), config.lease_s, alarm)?;
-        let (job_in, job_out) = bounded(Buffer::LARGEST.max(config.workers * 2));
-        let (outcome_in, outcome_out) = bounded(Buffer::LARGEST);
+        let store = || Box::new(SqlQueueStore::new(db, &claimer, &handler));
+        let lease_thread = LeaseThread::start(store(), config.lease_s, alarm)?;
+        let (job_in, job_out) = bounded(Prefetch::LARGEST.max(config.workers * 2));
+        let (outcome_in, outcome_out) = bounded(Prefetch::LARGEST);
         let (stop, stopped) = bounded(0);
         let Wakeups { news, changed } = wakeups;
-        let (slots, slots_ear) = bell();
-        let (retried, retried_ear) = bell();
+        let (slots, slots_ear) = wakeup();
+        let (retried, retried_ear) = wakeup();
 
-        let ends = Ends { jobs: job_in, unstarted: job_out.clone(), changed: changed.clone() };
-        let ears = Ears { news, slots: slots_ear, retried: retried_ear, stop: stopped };
+        let outputs = Outputs { jobs: job_in, unstarted: job_out.clone(), changed: changed.clone() };
+        let inputs = Inputs { news, slots: slots_ear, retried: retried_ear, stop: stopped };
         // Leases are looked after at every tick, so that it can't be longer than half of one.
         let tick = Duration::from_millis(config.poll_ms.min(u64::from(config.lease_s) * 500));
-        let dispatcher = Dispatcher::new(table(), keeper.lease.clone(), ends, config.workers, tick);
+        let dispatcher = Dispatcher::new(store(), lease_thread.lease.clone(), outputs, config.workers, tick);
         let mut threads =
-            vec![spawn("dispatcher", alarm, move || dispatcher.run(ears)).map_err(mysql::Error::IoError)?];
+            vec![spawn("dispatcher", alarm, move || dispatcher.run(inputs)).map_err(mysql::Error::IoError)?];
 
         for number in 1..=config.workers {
             let worker = Worker {
                 handler: handler.clone(),
-                session: Session::new(db, keeper.lease.clone()),
+                session: Session::new(db, lease_thread.lease.clone()),
                 outcomes: outcome_in.clone(),
                 slots: slots.clone(),
             };
@@ -132,10 +132,10 @@ impl Service {
             let body = move || worker.run(&jobs);
             threads.push(spawn(&format!("worker-{number}"), alarm, body).map_err(mysql::Error::IoError)?);
         }
-        let completer = Completer::new(table(), changed, retried, config.max_attempts);
+        let completer = Completer::new(store(), changed, retried, config.max_attempts);
         let body = move || completer.run(&outcome_out);
         threads.push(spawn("completer", alarm, body).map_err(mysql::Error::IoError)?);
-        Ok(Service { stop: Some(stop), keeper, threads })
+        Ok(Service { stop: Some(stop), lease_thread, threads })
     }
 
     /// No new claims from now on; running jobs go on. Calling it again changes nothing.
@@ -144,13 +144,13 @@ impl Service {
     }
 
     /// Stops and waits until every outcome is written, up to `drain`; false if work was still running then. What
-    /// was running is rescued by another daemon, at once, as this one's lease ends here.
+    /// was running is reclaimed by another daemon, at once, as this one's lease outputs here.
     pub fn drain(mut self, drain: Duration) -> bool {
         self.stop();
         let deadline = Instant::now() + drain;
         let mut threads = std::mem::take(&mut self.threads).into_iter();
         let finished = threads.all(|thread| join_within(thread, deadline.saturating_duration_since(Instant::now())));
-        self.keeper.stop(LAST_WORDS);
+        self.lease_thread.stop(LAST_WORDS);
         finished
     }
 }

@@ -10,16 +10,16 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::{
     handler::{Handler, JobError, Session},
-    job::{Ended, Job, MAX_INTERRUPTIONS, Outcome},
+    job::{FinishedAttempt, Job, JobResult, MAX_INTERRUPTIONS},
 };
-use crate::bell::Bell;
+use crate::base::wakeup::Wakeup;
 
 pub struct Worker {
     pub handler: Arc<dyn Handler>,
     pub session: Session,
-    pub outcomes: Sender<Outcome>,
+    pub outcomes: Sender<FinishedAttempt>,
     /// Rung for each job taken.
-    pub slots: Bell,
+    pub slots: Wakeup,
 }
 
 impl Worker {
@@ -34,17 +34,17 @@ impl Worker {
 
     /// Runs one job; false if nobody takes outcomes any more.
     pub fn take(&mut self, job: Job) -> bool {
-        self.slots.ring();
-        let ended = attempt(&*self.handler, &job, &mut self.session);
+        self.slots.notify();
+        let result = attempt(&*self.handler, &job, &mut self.session);
         self.session.reset();
-        self.outcomes.send(Outcome { job, ended }).is_ok()
+        self.outcomes.send(FinishedAttempt { job, result }).is_ok()
     }
 }
 
 /// One attempt: a job that keeps losing its worker is given up, a panic is a failed job.
-fn attempt(handler: &dyn Handler, job: &Job, session: &mut Session) -> Ended {
+fn attempt(handler: &dyn Handler, job: &Job, session: &mut Session) -> JobResult {
     if !session.still_ours() {
-        return Ended::Interrupted { why: "this daemon's lease ran out before the job was started".into() };
+        return JobResult::Interrupted { why: "this daemon's lease ran out before the job was started".into() };
     }
     let result = catch_unwind(AssertUnwindSafe(|| {
         if job.interruptions < MAX_INTERRUPTIONS {
@@ -57,11 +57,13 @@ fn attempt(handler: &dyn Handler, job: &Job, session: &mut Session) -> Ended {
         )))
     }));
     match result {
-        Ok(Ok(db_name)) => Ended::Done { db_name },
-        Ok(Err(JobError::Failed(error))) => Ended::Failed { error, permanent: false },
-        Ok(Err(JobError::Permanent(error))) => Ended::Failed { error, permanent: true },
-        Ok(Err(JobError::Interrupted(why))) => Ended::Interrupted { why },
-        Err(panic) => Ended::Failed { error: format!("the handler panicked: {}", message(&panic)), permanent: false },
+        Ok(Ok(db_name)) => JobResult::Done { db_name },
+        Ok(Err(JobError::Failed(error))) => JobResult::Failed { error, permanent: false },
+        Ok(Err(JobError::Permanent(error))) => JobResult::Failed { error, permanent: true },
+        Ok(Err(JobError::Interrupted(why))) => JobResult::Interrupted { why },
+        Err(panic) => {
+            JobResult::Failed { error: format!("the handler panicked: {}", message(&panic)), permanent: false }
+        }
     }
 }
 

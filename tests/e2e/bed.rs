@@ -4,8 +4,9 @@
 use mysql::{Conn, Opts, OptsBuilder, prelude::Queryable};
 use resq::{
     config::{Config, Database, Queue, Secret, Tls},
-    db::{Db, Server as Facts},
-    provision::{Templates, init},
+    db::{Db, ServerInfo as Facts},
+    resources::Templates,
+    schema::install,
 };
 
 use super::{accounts::Account, server::Server};
@@ -37,7 +38,7 @@ impl Bed {
         let db = Db::open(&config.database, 16).expect("the server runs");
         let facts = Facts::ask(&mut db.any().expect("a connection")).expect("facts");
         let templates = Templates::load(None).expect("the built-in templates are right");
-        init::init(&db, &facts, &templates).expect("init");
+        install::init(&db, &facts, &templates).expect("init");
         let opts = OptsBuilder::new().ip_or_hostname(Some("127.0.0.1")).tcp_port(server.port()).prefer_socket(false);
         Bed { opts: opts.user(Some("root")).into(), config, db, facts }
     }

@@ -2,7 +2,7 @@
 
 use argh::{ArgsInfo, FromArgs};
 
-/// Set up, fill, look at, mend and empty the queue.
+/// Set up, fill, look at, fix and empty the queue.
 #[derive(FromArgs, ArgsInfo)]
 pub struct Args {
     #[argh(subcommand)]
@@ -43,7 +43,7 @@ pub struct Seed {
     pub count: u64,
     /// their res_type (default: default)
     #[argh(option, long = "type", default = "\"default\".into()")]
-    pub kind: String,
+    pub res_type: String,
     /// what their names begin with (default: seed)
     #[argh(option, default = "\"seed\".into()")]
     pub prefix: String,
@@ -58,7 +58,7 @@ pub struct Add {
     pub name: String,
     /// its res_type, which picks the templates (default: default)
     #[argh(option, long = "type", default = "\"default\".into()")]
-    pub kind: String,
+    pub res_type: String,
     /// its res_url
     #[argh(option)]
     pub url: Option<String>,
@@ -188,7 +188,7 @@ pub struct Events {
     pub json: bool,
 }
 
-/// check everything that resq needs and say how to mend what is missing
+/// check everything that resq needs and say how to fix what is missing
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "doctor")]
 pub struct Doctor {}

@@ -1,19 +1,20 @@
 //! Everything an operator does by hand or from cron.
 
 mod args;
-mod clear;
-mod look;
-mod work;
+mod drop;
+mod inspect;
+mod jobs;
 
 use std::process::ExitCode;
 
 use resq::{
     cli::{self, Exit, Failure, Program},
     config::Config,
-    db::{ANSWER, Db, Server},
-    doctor,
-    provision::{Templates, init},
+    db::{ANSWER, Db, ServerInfo},
     queue::Queue,
+    resources::Templates,
+    schema::doctor,
+    schema::install,
 };
 
 use args::{Args, Command};
@@ -29,35 +30,35 @@ fn main() -> ExitCode {
 
 fn run(command: Command, config: &Config) -> Result<(), Failure> {
     if let Command::Doctor(_) = command {
-        return look::doctor(&doctor::examine(config));
+        return inspect::doctor(&doctor::examine(config));
     }
     // What drops, alters or reads much may take as long as it takes.
     let is_long = matches!(command, Command::Init(_) | Command::Drop(_) | Command::Clear(_) | Command::Events(_));
     let db = Db::open_within(&config.database, 2, (!is_long).then_some(ANSWER))?;
     if let Command::Init(_) = command {
         let templates = Templates::load(config.sql_dir.as_deref()).map_err(|e| Failure::new(Exit::Usage, e))?;
-        let server = Server::ask(&mut *db.any()?)?;
-        init::init(&db, &server, &templates)?;
+        let server = ServerInfo::ask(&mut *db.any()?)?;
+        install::init(&db, &server, &templates)?;
         println!("database `{}` is set up on {}", db.global_db(), server.version);
         return Ok(());
     }
-    init::check_done(&db)?;
+    install::check_done(&db)?;
     let mut queue = Queue::on(&db);
     match command {
         Command::Init(_) | Command::Doctor(_) => Ok(()),
-        Command::Seed(args) => work::seed(&mut queue, &args),
-        Command::Add(args) => work::add(&mut queue, args),
-        Command::Wait(args) => work::wait(&mut queue, args.timeout),
-        Command::Retry(args) => work::retry(&mut queue, &args),
-        Command::Cancel(args) => work::cancel(&mut queue, db.global_db(), &args.ids),
-        Command::Pause(_) => work::pause(&mut queue),
-        Command::Resume(_) => work::resume(&mut queue),
-        Command::Status(args) => look::status(&db, &mut queue, args.json),
-        Command::List(args) => look::list(&mut queue, &args),
-        Command::Show(args) => look::show(&mut queue, &args),
-        Command::Events(args) => look::events(&mut *db.global()?, &args),
-        Command::Drop(args) => clear::drop(&mut queue, db.global_db(), &args),
-        Command::Clear(args) => clear::clear(&mut queue, db.global_db(), &args),
+        Command::Seed(args) => jobs::seed(&mut queue, &args),
+        Command::Add(args) => jobs::add(&mut queue, args),
+        Command::Wait(args) => jobs::wait(&mut queue, args.timeout),
+        Command::Retry(args) => jobs::retry(&mut queue, &args),
+        Command::Cancel(args) => jobs::cancel(&mut queue, db.global_db(), &args.ids),
+        Command::Pause(_) => jobs::pause(&mut queue),
+        Command::Resume(_) => jobs::resume(&mut queue),
+        Command::Status(args) => inspect::status(&db, &mut queue, args.json),
+        Command::List(args) => inspect::list(&mut queue, &args),
+        Command::Show(args) => inspect::show(&mut queue, &args),
+        Command::Events(args) => inspect::events(&mut *db.global()?, &args),
+        Command::Drop(args) => drop::drop(&mut queue, db.global_db(), &args),
+        Command::Clear(args) => drop::clear(&mut queue, db.global_db(), &args),
     }
 }
 

@@ -1,9 +1,9 @@
 //! Who lost a job changes nothing of it, and what a lost daemon held comes back, statement by statement.
 
 use mysql::{Conn, prelude::Queryable};
-use resq::queue::job::{Ended, Next, Outcome};
-use resq::queue::store::{self, Claimer};
-use resq::queue::{Ending, Job};
+use resq::queue::job::{FinishedAttempt, JobResult, Next};
+use resq::queue::sql_store::{self, Claimer};
+use resq::queue::{Job, Outcome};
 
 use crate::bed::Bed;
 use crate::server::Server;
@@ -15,7 +15,7 @@ fn claimed(name: &str, count: usize) -> (Bed, Conn, Vec<Job>) {
     for number in 0..count {
         conn.exec_drop("INSERT INTO res_queue (res_name) VALUES (?)", (format!("g{number}"),)).unwrap();
     }
-    store::renew_lease(&mut conn, "us", 30).unwrap();
+    sql_store::renew_lease(&mut conn, "us", 30).unwrap();
     let jobs = claim(&bed, &mut conn, "us", 70);
     assert_eq!(jobs.len(), count);
     (bed, conn, jobs)
@@ -26,13 +26,13 @@ fn claim(bed: &Bed, conn: &mut Conn, owner: &str, claim_id: u64) -> Vec<Job> {
     claimer.claim(conn, claim_id, 100, None, |_, _| Ok(())).unwrap().0
 }
 
-fn done(job: &Job) -> Ending {
-    let ended = Ended::Done { db_name: Some(format!("made by {}", job.claim_id)) };
-    Ending { outcome: Outcome { job: job.clone(), ended }, next: Next::Done }
+fn done(job: &Job) -> Outcome {
+    let ended = JobResult::Done { db_name: Some(format!("made by {}", job.claim_id)) };
+    Outcome { attempt: FinishedAttempt { job: job.clone(), result: ended }, next: Next::Done }
 }
 
-fn finish(conn: &mut Conn, endings: &[Ending]) -> usize {
-    store::finish(conn, endings, |_, _| Ok(())).unwrap()
+fn finish(conn: &mut Conn, endings: &[Outcome]) -> usize {
+    sql_store::finish(conn, endings, |_, _| Ok(())).unwrap()
 }
 
 /// (status, attempts, interruptions, whether it is ready now, db_name) of every row.
@@ -49,7 +49,7 @@ fn row(status: &str, attempts: u32, interruptions: u32) -> (String, u32, u32, bo
 fn an_outcome_of_a_lost_claim_changes_nothing() {
     let (bed, mut conn, jobs) = claimed("guard_lost", 2);
     conn.query_drop("DELETE FROM res_daemon").unwrap();
-    assert_eq!(store::rescue(&mut conn).unwrap(), 2);
+    assert_eq!(sql_store::reclaim_expired(&mut conn).unwrap(), 2);
     let again = claim(&bed, &mut conn, "them", 71);
     let before = rows(&mut conn);
     // The first holder comes too late, while the second runs it and after that has finished.
@@ -64,9 +64,11 @@ fn an_outcome_of_a_lost_claim_changes_nothing() {
 #[test]
 fn an_outcome_written_twice_counts_once() {
     let (_bed, mut conn, jobs) = claimed("guard_twice", 2);
-    let failed = Ended::Failed { error: "x".into(), permanent: true };
-    let endings =
-        [done(&jobs[0]), Ending { outcome: Outcome { job: jobs[1].clone(), ended: failed }, next: Next::Error }];
+    let failed = JobResult::Failed { error: "x".into(), permanent: true };
+    let endings = [
+        done(&jobs[0]),
+        Outcome { attempt: FinishedAttempt { job: jobs[1].clone(), result: failed }, next: Next::Error },
+    ];
     assert_eq!(finish(&mut conn, &endings), 2);
     let before = rows(&mut conn);
     // As after a COMMIT whose answer was lost.
@@ -81,28 +83,28 @@ fn a_claim_that_got_no_answer_is_given_back_whole_and_no_other() {
     conn.query_drop("INSERT INTO res_queue (res_name) VALUES ('other')").unwrap();
     assert_eq!(claim(&bed, &mut conn, "them", 71).len(), 1);
     assert_eq!(finish(&mut conn, &[done(&jobs[0])]), 1);
-    store::give_back(&mut conn, 70, None, |_| Ok(())).unwrap();
+    sql_store::release_claimed(&mut conn, 70, None, |_| Ok(())).unwrap();
     let done = ("done".to_string(), 1, 0, true, Some("made by 70".to_string()));
     assert_eq!(rows(&mut conn), [done, row("new", 0, 0), row("new", 0, 0), row("in_progress", 1, 0)]);
     // A claim that never was committed: nothing to give back.
-    store::give_back(&mut conn, 99, None, |_| Ok(())).unwrap();
+    sql_store::release_claimed(&mut conn, 99, None, |_| Ok(())).unwrap();
 }
 
 #[test]
 fn unstarted_jobs_are_given_back_as_if_never_claimed() {
     let (_bed, mut conn, jobs) = claimed("guard_unstarted", 3);
     let ids: Vec<u64> = jobs[1..].iter().map(|job| job.id).collect();
-    store::give_back(&mut conn, jobs[1].claim_id, Some(&ids), |_| Ok(())).unwrap();
+    sql_store::release_claimed(&mut conn, jobs[1].claim_id, Some(&ids), |_| Ok(())).unwrap();
     assert_eq!(rows(&mut conn), [row("in_progress", 1, 0), row("new", 0, 0), row("new", 0, 0)]);
 }
 
 #[test]
 fn a_rescue_takes_what_no_lease_holds_and_waits_longer_each_time() {
     let (bed, mut conn, _jobs) = claimed("guard_rescue", 1);
-    assert_eq!(store::rescue(&mut conn).unwrap(), 0, "its daemon has a lease");
+    assert_eq!(sql_store::reclaim_expired(&mut conn).unwrap(), 0, "its daemon has a lease");
     for interruptions in 1..=4 {
         conn.query_drop("UPDATE res_daemon SET lease_until = NOW(6) - INTERVAL 1 SECOND").unwrap();
-        assert_eq!(store::rescue(&mut conn).unwrap(), 1);
+        assert_eq!(sql_store::reclaim_expired(&mut conn).unwrap(), 1);
         let pause: Option<Option<i64>> = conn
             .query_first("SELECT TIMESTAMPDIFF(SECOND, NOW(6) - INTERVAL 1 SECOND, run_at) FROM res_queue")
             .unwrap();

@@ -5,7 +5,7 @@ use std::{thread, time::Duration};
 use crossbeam_channel::bounded;
 use mysql::{Conn, Row, Value, prelude::Queryable};
 use resq::queue::Job;
-use resq::queue::store::{self, Claimer, Cursor};
+use resq::queue::sql_store::{self, Claimer, Cursor};
 
 use crate::bed::Bed;
 use crate::server::Server;
@@ -56,11 +56,11 @@ fn plan(conn: &mut Conn, sql: &str) -> (String, String) {
 fn a_claim_reads_by_its_index_and_sorts_nothing() {
     let bed = crowded("claim_plan");
     let mut conn = bed.bare();
-    let mut statements = vec![store::token_update("test", 7, 5)];
+    let mut statements = vec![sql_store::token_update("test", 7, 5)];
     if bed.facts.skip_locked {
-        statements.extend([5, 500].map(|limit| store::locking_read(limit, None)));
+        statements.extend([5, 500].map(|limit| sql_store::locking_read(limit, None)));
         for (priority, id) in [(-5, 200_500), (0, 205_000), (4, 210_000)] {
-            statements.push(store::locking_read(5, Some(Cursor { priority, id })));
+            statements.push(sql_store::locking_read(5, Some(Cursor { priority, id })));
         }
     }
     for sql in statements {
@@ -153,12 +153,12 @@ fn a_paused_queue_and_a_delayed_row_give_a_claim_nothing() {
     let (claimer, mut conn) = (claimer(&bed), bed.bare());
     conn.query_drop("INSERT INTO res_queue (res_name, run_at) VALUES ('d', NOW(6) + INTERVAL 1 HOUR)").unwrap();
     let claim = |conn: &mut Conn| ids(&claimer.claim(conn, 7, 10, None, |_, _| Ok(())).unwrap().0);
-    assert!(!claimer.promote(&mut conn).unwrap());
+    assert!(!claimer.promote_delayed(&mut conn).unwrap());
     assert_eq!(claim(&mut conn), NONE, "not before its time");
-    let due = store::next_due(&mut conn).unwrap().expect("a delayed row");
+    let due = sql_store::next_due(&mut conn).unwrap().expect("a delayed row");
     assert!(due > Duration::from_secs(3500) && due <= Duration::from_secs(3600), "{due:?}");
     conn.query_drop("UPDATE res_queue SET run_at = NOW(6)").unwrap();
-    claimer.promote(&mut conn).unwrap();
+    claimer.promote_delayed(&mut conn).unwrap();
     conn.query_drop("INSERT INTO res_meta (name, value) VALUES ('paused', '1')").unwrap();
     assert_eq!(claim(&mut conn), NONE, "paused");
     conn.query_drop("DELETE FROM res_meta WHERE name = 'paused'").unwrap();

@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
-use resq::bell::{Bell, bell};
+use resq::base::threads::alarm;
+use resq::base::wakeup::{Wakeup, wakeup};
 use resq::config;
 use resq::queue::{Handler, Job, JobError, Service, Session, Wakeups};
-use resq::threads::alarm;
 
 use crate::bed::Bed;
 
@@ -60,7 +60,7 @@ impl Handler for Recorder {
 /// A service on `bed`'s queue that no thread of may panic.
 pub struct Serving {
     service: Service,
-    news: Bell,
+    news: Wakeup,
     panicked: Receiver<String>,
 }
 
@@ -72,7 +72,7 @@ impl Serving {
     /// The same over another way to the server.
     pub fn start_over(db: &resq::db::Db, bed: &Bed, queue: config::Queue, handler: &Recorder) -> Serving {
         let (alarm, panicked) = alarm();
-        let (rope, news) = bell();
+        let (rope, news) = wakeup();
         let wakeups = Wakeups { news, ..Wakeups::default() };
         let handler = Arc::new(handler.clone());
         let service = Service::start(db, &bed.facts, &queue, handler, wakeups, &alarm).expect("a lease");
@@ -80,8 +80,8 @@ impl Serving {
     }
 
     /// As news of a row would.
-    pub fn ring(&self) {
-        self.news.ring();
+    pub fn notify(&self) {
+        self.news.notify();
     }
 
     pub fn stop(self) {
@@ -90,7 +90,7 @@ impl Serving {
     }
 }
 
-/// Settings under which nothing is found by chance: a look without a bell comes once in a minute.
+/// Settings under which nothing is found by chance: a look without a wakeup comes once in a minute.
 pub fn deaf() -> config::Queue {
     config::Queue { poll_ms: 60_000, lease_s: 3600, ..config::Queue::default() }
 }

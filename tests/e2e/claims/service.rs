@@ -13,7 +13,7 @@ use crate::bed::Bed;
 use crate::program::{wait_at_most, wait_until};
 use crate::server::Server;
 
-/// Far less than the minute between two looks without a bell.
+/// Far less than the minute between two looks without a wakeup.
 const PROMPT: Duration = Duration::from_secs(10);
 
 fn count(conn: &mut Conn, status: &str) -> u64 {
@@ -28,7 +28,7 @@ fn a_delayed_row_starts_when_it_is_due_and_not_before() {
     let started = Instant::now();
     conn.query_drop("INSERT INTO res_queue (res_name, run_at) VALUES ('a', NOW(6) + INTERVAL 1 SECOND)").unwrap();
     conn.query_drop("INSERT INTO res_queue (res_name) VALUES ('b')").unwrap();
-    serving.ring();
+    serving.notify();
     wait_at_most(PROMPT, "both to be done", || count(&mut conn, "done") == 2);
     let runs = recorder.runs();
     assert_eq!(recorder.ids(), [2, 1]);
@@ -44,17 +44,17 @@ fn late_rows_of_smaller_numbers_and_priorities_are_found_behind_a_bell() {
     late.query_drop("START TRANSACTION").unwrap();
     late.query_drop("INSERT INTO res_queue (res_name) VALUES ('late')").unwrap();
     bed.fill(2, "", "");
-    serving.ring();
+    serving.notify();
     if bed.facts.skip_locked {
         // Elsewhere a claim waits for the uncommitted row.
         wait_at_most(PROMPT, "all but the late one", || count(&mut conn, "done") == 100);
     }
-    // The bell comes before the commit: it is looked again for a while.
-    serving.ring();
+    // The wakeup comes before the commit: it is looked again for a while.
+    serving.notify();
     late.query_drop("COMMIT").unwrap();
     wait_at_most(PROMPT, "the late one", || count(&mut conn, "done") == 101);
     conn.query_drop("INSERT INTO res_queue (res_name, priority) VALUES ('first', -1)").unwrap();
-    serving.ring();
+    serving.notify();
     wait_at_most(PROMPT, "the urgent one", || count(&mut conn, "done") == 102);
     serving.stop();
 }
@@ -150,7 +150,7 @@ fn share(name: &str, skip_locked: impl Fn(bool) -> [bool; 2]) {
         .collect();
     for _ in 0..4 {
         bed.fill(3, "", "");
-        serving.iter().for_each(Serving::ring);
+        serving.iter().for_each(Serving::notify);
     }
     wait_until("all to be done", || count(&mut conn, "done") == 5_000);
     serving.into_iter().for_each(Serving::stop);

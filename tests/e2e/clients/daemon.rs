@@ -13,8 +13,13 @@ use std::{
 };
 
 use resq::{
-    broker::{Broker, Event, Limits, LogHead, MemoryLog},
     config::{self, Secret},
+    events::{
+        event::{Event, LogHead},
+        memory_log::MemoryLog,
+    },
+    fanout::Limits,
+    net::Broker,
     wire::{ClientMessage, Role},
 };
 use tempfile::TempDir;
@@ -109,7 +114,7 @@ impl Daemon {
         let mut started = None;
         // A process that another test is just starting may still hold the socket that listened before.
         wait_or_tell(DEADLINE, "the port", || {
-            let alarm = resq::threads::alarm().0;
+            let alarm = resq::base::threads::alarm().0;
             let broker = Broker::start_with(&self.config, self.limits.clone(), false, head, vec![], &alarm);
             started = Some(broker.map_err(|error| error.to_string())?);
             Ok(())

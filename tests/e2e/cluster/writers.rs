@@ -11,7 +11,7 @@ use std::{
 };
 
 use mysql::{Conn, prelude::Queryable};
-use resq::db::{Class, class, run_script};
+use resq::db::{ErrorClass, class, run_script};
 
 use crate::{instance::Instance, program::wait_at_most};
 
@@ -98,7 +98,7 @@ pub fn again(conn: &mut Conn, script: &str) {
         match run_script(conn, script) {
             Ok(()) => return,
             Err((_, error)) => {
-                assert_eq!(class(&error), Class::Again, "{error}");
+                assert_eq!(class(&error), ErrorClass::Retry, "{error}");
                 conn.query_drop("ROLLBACK").unwrap();
             }
         }

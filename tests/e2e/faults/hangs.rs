@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
 use resq::{
+    base::failure::{Exit, Failure},
     config::Database,
     db::{Db, Link},
-    failure::{Exit, Failure},
 };
 
 use crate::{

@@ -15,7 +15,7 @@ const MARK: &str = "serving on ";
 pub struct Child {
     pub address: Address,
     process: Process,
-    /// Read no further, but kept open: who may not write to it fails.
+    /// PageRequest no further, but kept open: who may not write to it fails.
     _output: Lines<BufReader<ChildStdout>>,
 }
 

@@ -34,7 +34,7 @@ const TABLE: &[(&str, &str)] = &[
     ("a subscriber does not PUBLISH", "a> HELLO 1 2 x -\na< WELCOME 1 0\na> PUBLISH A 1\na< ERROR 4\na< END"),
     ("a subscriber does not RING", "a> HELLO 1 2 x -\na< WELCOME 1 0\na> RING\na< ERROR 4\na< END"),
     ("a publisher does not SUBSCRIBE", "a> HELLO 1 1 x -\na< WELCOME 1 0\na> SUBSCRIBE 0 0 A\na< ERROR 4\na< END"),
-    ("a RING rings the bell", "a> HELLO 1 1 x -\na< WELCOME 1 0\na> RING\nbell"),
+    ("a RING rings the wakeup", "a> HELLO 1 1 x -\na< WELCOME 1 0\na> RING\nbell"),
     (
         "everybody may PING and PONG",
         "a> HELLO 1 1 x -; PING 1; PONG 9\na< WELCOME 1 0\na< PONG 1\nb> HELLO 1 2 x -; PONG 9; PING 18446744073709551615\nb< WELCOME 1 0\nb< PONG 18446744073709551615",
@@ -215,8 +215,8 @@ fn step(line: &str, fixture: &mut Fixture, address: &Address, peers: &mut HashMa
             ("prune", first) => fixture.log.prune(first.parse().unwrap()),
             (state, payload) => fixture.append(state, payload),
         }
-    } else if line == "bell" {
-        fixture.ear.recv_timeout(DEADLINE).expect("the bell rings");
+    } else if line == "wakeup" {
+        fixture.ear.recv_timeout(DEADLINE).expect("the wakeup rings");
     } else if line == "stop" {
         fixture.broker.as_ref().unwrap().stop();
     } else {

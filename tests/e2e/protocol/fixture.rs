@@ -3,10 +3,15 @@
 use super::peer::{Address, DEADLINE};
 use crossbeam_channel::Receiver;
 use resq::{
-    bell::bell,
-    broker::{Broker, Event, Limits, LogHead, MemoryLog},
+    base::threads::alarm,
+    base::wakeup::wakeup,
     config,
-    threads::alarm,
+    events::{
+        event::{Event, LogHead},
+        memory_log::MemoryLog,
+    },
+    fanout::Limits,
+    net::Broker,
 };
 use std::{
     sync::Arc,
@@ -48,10 +53,10 @@ impl Fixture {
         };
         let head = LogHead { log_id: LOG_ID, first_seq: 1, head_seq: settings.old_events };
         let old = (1..=settings.old_events).map(|seq| Arc::new(Event::new(seq, seq, "Old", b"{}").unwrap())).collect();
-        let (rope, ear) = bell();
-        let (broker, announcer, reads) =
+        let (rope, ear) = wakeup();
+        let (broker, log_publisher, reads) =
             Broker::start_with(&config, settings.limits, false, head, vec![rope], &alarm().0).unwrap();
-        let log = MemoryLog::start(announcer, reads, head, old);
+        let log = MemoryLog::start(log_publisher, reads, head, old);
         let tcp = Address::Tcp(broker.local_addrs()[0]);
         Fixture { broker: Some(broker), log, ear, tcp, unix: Address::Unix(socket), _directory: directory }
     }

@@ -4,7 +4,7 @@ use super::{
     fixture::{Fixture, Settings},
     peer::{self, Heard, Peer},
 };
-use resq::broker::Limits;
+use resq::fanout::Limits;
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,

@@ -5,16 +5,18 @@ use super::{
     peer::{self, Heard, Peer},
 };
 use resq::{
-    broker::{Announcer, Broker, Limits, LogHead, Read, StartError},
+    base::threads::alarm,
     config,
-    threads::alarm,
+    events::event::{LogHead, LogPublisher, PageRequest},
+    fanout::Limits,
+    net::{Broker, StartError},
 };
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
 const EMPTY: LogHead = LogHead { log_id: 1, first_seq: 1, head_seq: 0 };
 
 fn start(config: &config::Broker, insecure: bool) -> Result<Broker, StartError> {
-    let started: (Broker, Announcer, crossbeam_channel::Receiver<Read>) =
+    let started: (Broker, LogPublisher, crossbeam_channel::Receiver<PageRequest>) =
         Broker::start_with(config, Limits::default(), insecure, EMPTY, Vec::new(), &alarm().0)?;
     Ok(started.0)
 }

@@ -1,0 +1,187 @@
+//! The commands that only look: for people by default, as JSON for programs.
+
+use std::io::{BufWriter, ErrorKind, Write};
+
+use resq::{
+    base::text::printable,
+    cli::{Exit, Failure},
+    client::Event,
+    db::{Db, ServerInfo},
+    events::store,
+    output::line,
+    queue::{Queue, Status},
+    schema::doctor::{Check, Functions, Verdict},
+    wire::Pattern,
+};
+use serde_json::{Value as Json, json};
+
+use crate::{
+    args::{Events, List, Show},
+    count,
+};
+
+pub fn status(db: &Db, queue: &mut Queue, as_json: bool) -> Result<(), Failure> {
+    let server = ServerInfo::ask(&mut *db.any()?)?;
+    let (depth, oldest, running, paused) =
+        (queue.depth()?, queue.oldest_waiting_s()?, queue.running()?, queue.is_paused()?);
+    let functions = queue.with(Functions::ask)?;
+    let triggers = queue.with(resq::schema::doctor::triggers)?;
+    if as_json {
+        let running: Vec<Json> = running
+            .iter()
+            .map(|job| json!({"res_id": job.id, "res_name": job.name, "owner": job.owner, "lease_s": job.lease_s}))
+            .collect();
+        println!(
+            "{}",
+            json!({
+                "new": depth.new, "delayed": depth.delayed, "in_progress": depth.in_progress, "done": depth.done, "error": depth.error,
+                "oldest_waiting_s": oldest, "paused": paused, "running": running, "server": server.version, "host": server.host,
+                "global_db": db.global_db(), "udf": functions.present(), "triggers": triggers,
+            })
+        );
+        return Ok(());
+    }
+    println!(
+        "server       {} at {} (database `{}`)",
+        printable(&server.version),
+        printable(&server.host),
+        db.global_db()
+    );
+    println!("functions    {}", functions.describe());
+    println!("triggers     {}", if triggers.is_empty() { "none".into() } else { triggers.join(", ") });
+    println!(
+        "new          {}{}",
+        depth.new,
+        if depth.delayed > 0 { format!(" ({} of them delayed)", depth.delayed) } else { String::new() }
+    );
+    println!("in progress  {}", depth.in_progress);
+    println!("done         {}", depth.done);
+    println!("error        {}", depth.error);
+    if let Some(oldest) = oldest {
+        println!("oldest wait  {oldest} s");
+    }
+    if paused {
+        println!("paused       yes: `resqctl resume` to go on");
+    }
+    for job in running {
+        let lease = match job.lease_s {
+            Some(s) if s >= 0.0 => format!("lease for {s:.0} s more"),
+            _ => "lease lost".into(),
+        };
+        println!(
+            "running      job {} `{}` by {}, {lease}",
+            job.id,
+            printable(&job.name),
+            printable(job.owner.as_deref().unwrap_or("nobody"))
+        );
+    }
+    Ok(())
+}
+
+pub fn list(queue: &mut Queue, args: &List) -> Result<(), Failure> {
+    let status = args.status.as_deref().map(|text| {
+        let known = Status::ALL.map(Status::as_str).join(", ");
+        Status::parse(text)
+            .ok_or_else(|| Failure::new(Exit::Usage, format!("--status {}: not one of {known}", printable(text))))
+    });
+    let rows = queue.list(status.transpose()?, args.limit)?;
+    if args.json {
+        println!("{}", Json::Array(rows.iter().map(resq::queue::admin::Row::to_json).collect()));
+        return Ok(());
+    }
+    if rows.is_empty() {
+        println!("no rows");
+    } else {
+        println!("{:>8}  {:11}  {:>8}  {:32}  {:24}  last error", "res_id", "status", "attempts", "name", "database");
+    }
+    for row in rows {
+        let status = row.status.map_or("(null)", Status::as_str);
+        let error = row.last_error.as_deref().map(|text| text.lines().next().unwrap_or_default()).unwrap_or_default();
+        let line = format!(
+            "{:>8}  {status:11}  {:>8}  {:32}  {:24}  {}",
+            row.id,
+            row.attempts,
+            printable(&row.name),
+            printable(row.db_name.as_deref().unwrap_or_default()),
+            printable(error)
+        );
+        println!("{}", line.trim_end());
+    }
+    Ok(())
+}
+
+pub fn show(queue: &mut Queue, args: &Show) -> Result<(), Failure> {
+    let Some(row) = queue.get(args.id)? else {
+        return Err(Failure::new(
+            Exit::Failed,
+            format!("there is no job {}; `resqctl list` shows the newest", args.id),
+        ));
+    };
+    let attempts = queue.attempts(args.id)?;
+    let mut object = row.to_json();
+    if args.json {
+        object["errors"] =
+            attempts.iter().map(|a| json!({"attempt": a.attempt, "at": a.at, "message": a.message})).collect();
+        println!("{object}");
+        return Ok(());
+    }
+    for (key, value) in object.as_object().into_iter().flatten() {
+        match value {
+            Json::Null => println!("{key:13} -"),
+            Json::String(text) => println!("{key:13} {}", printable(text)),
+            other => println!("{key:13} {other}"),
+        }
+    }
+    for attempt in attempts {
+        println!("attempt {} failed at {}: {}", attempt.attempt, attempt.at, printable(&attempt.message));
+    }
+    Ok(())
+}
+
+/// The lines are those of resq-client, written as they come: a page of large payloads is never held.
+pub fn events(conn: &mut mysql::Conn, args: &Events) -> Result<(), Failure> {
+    let pattern = args.state.as_deref().map(Pattern::new).transpose();
+    let pattern = pattern.map_err(|error| Failure::new(Exit::Usage, format!("--state: {error}")))?;
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut written = Ok(());
+    store::each(conn, args.since, pattern, args.limit, |(seq, unix_time_us, state, payload)| {
+        let event = Event { seq, unix_time_us, state, payload };
+        let text = if args.json { line::json(&event) } else { line::human(&event) };
+        written = writeln!(out, "{text}");
+        written.is_ok()
+    })?;
+    let waiting = store::waiting(conn)?;
+    if waiting > 0 {
+        log::warn!("{} committed and not yet numbered: no resqd has come to it", count(waiting, "event"));
+    }
+    match written.and_then(|()| out.flush()) {
+        // The reader has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(|error| Failure::new(Exit::Failed, format!("standard output: {error}"))),
+    }
+}
+
+pub fn doctor(checks: &[Check]) -> Result<(), Failure> {
+    for check in checks {
+        match &check.verdict {
+            Verdict::Good(what) => println!("ok       {}: {}", check.name, printable(what)),
+            Verdict::Unsure { what, fix } => {
+                println!("warning  {}: {}; {}", check.name, printable(what), printable(fix))
+            }
+            Verdict::Bad { what, fix } => {
+                println!("MISSING  {}: {}; {}", check.name, printable(what), printable(fix))
+            }
+        }
+    }
+    match checks.iter().filter(|check| matches!(check.verdict, Verdict::Bad { .. })).count() {
+        0 => Ok(()),
+        n => {
+            // Who can't log in gets the code for that.
+            let exit = if checks.len() == 1 { Exit::Unreachable } else { Exit::Failed };
+            Err(Failure::new(
+                exit,
+                format!("{} above is to be mended before resqd can serve", count(n as u64, "point")),
+            ))
+        }
+    }
+}

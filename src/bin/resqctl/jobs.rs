@@ -1,0 +1,134 @@
+//! The commands that put work in, take it out, or wait for it.
+
+use std::{
+    collections::HashSet,
+    thread,
+    time::{Duration, Instant},
+};
+
+use resq::{
+    cli::{Exit, Failure},
+    queue::{NewJob, Queue},
+    resources::drop::{self as dropping, Which},
+};
+
+use crate::{
+    args::{Add, Retry, Seed},
+    bar, count, drop, need_ids,
+};
+
+/// Rows in one INSERT: far below any max_allowed_packet.
+const SEED_BATCH: u64 = 1000;
+
+pub fn seed(queue: &mut Queue, args: &Seed) -> Result<(), Failure> {
+    // Never used before: no two seedings share this part, whoever else seeds at the same moment.
+    let unique = queue.unique()?;
+    let bar = bar(args.count);
+    for start in (0..args.count).step_by(SEED_BATCH as usize) {
+        let end = (start + SEED_BATCH).min(args.count);
+        queue.seed(&args.prefix, &args.res_type, &unique, start + 1..end + 1)?;
+        bar.set_position(end);
+    }
+    bar.finish_and_clear();
+    println!("{}", count(args.count, "resource"));
+    Ok(())
+}
+
+pub fn add(queue: &mut Queue, args: Add) -> Result<(), Failure> {
+    let Add { name, res_type, url, priority, delay } = args;
+    println!("{}", queue.enqueue(&NewJob { name, res_type, url, priority, delay_s: delay })?);
+    Ok(())
+}
+
+/// Shows a bar until nothing is new or in progress.
+pub fn wait(queue: &mut Queue, timeout_s: Option<u64>) -> Result<(), Failure> {
+    let deadline = timeout_s.map(|s| Instant::now() + Duration::from_secs(s));
+    let failed_before: HashSet<u64> = queue.failed()?.into_iter().collect();
+    let mut most = 0;
+    let bar = bar(0);
+    let mut pause = Duration::from_millis(20);
+    loop {
+        let (new, running) = queue.pending()?;
+        let left = new + running;
+        if left == 0 {
+            break;
+        }
+        most = most.max(left);
+        bar.set_length(most);
+        bar.set_position(most - left);
+        bar.set_message(format!("{running} running"));
+        if deadline.is_some_and(|deadline| Instant::now() + pause > deadline) {
+            bar.finish_and_clear();
+            let why = if queue.is_paused()? {
+                "the queue is paused: `resqctl resume`"
+            } else {
+                "`resqctl status` shows whether a resqd is running"
+            };
+            return Err(Failure::new(
+                Exit::TimedOut,
+                format!("{} left after {} s; {why}", count(left, "job"), timeout_s.unwrap_or_default()),
+            ));
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(500));
+    }
+    bar.finish_and_clear();
+    let failed = queue.failed()?.iter().filter(|id| !failed_before.contains(id)).count();
+    if failed > 0 {
+        return Err(Failure::new(
+            Exit::Failed,
+            format!("{} ended in error; see `resqctl list --status error`", count(failed as u64, "job")),
+        ));
+    }
+    Ok(())
+}
+
+pub fn retry(queue: &mut Queue, args: &Retry) -> Result<(), Failure> {
+    let ids = if args.all_errors {
+        queue.failed()?
+    } else {
+        need_ids(&args.ids, "their res_ids, or --all-errors")?;
+        args.ids.clone()
+    };
+    let mut changed = 0;
+    for ids in ids.chunks(SEED_BATCH as usize) {
+        changed += queue.retry(ids)?;
+    }
+    println!("{} back in the queue", count(changed, "job"));
+    all_of(&args.ids, changed, "are not in error")
+}
+
+pub fn cancel(queue: &mut Queue, global_db: &str, ids: &[u64]) -> Result<(), Failure> {
+    need_ids(ids, "their res_ids")?;
+    let changed = queue.cancel(ids)?;
+    // A job whose daemon died may have left half a database, and nobody would come back to drop it.
+    for owned in queue.with(|conn| dropping::list(conn, Which::HalfMade(ids)))? {
+        drop::drop_one(queue, global_db, &owned)?;
+    }
+    println!("{} cancelled", count(changed, "job"));
+    all_of(ids, changed, "are not waiting")
+}
+
+/// What was asked for by number has to have happened.
+fn all_of(asked: &[u64], changed: u64, why_not: &str) -> Result<(), Failure> {
+    let asked: HashSet<_> = asked.iter().collect();
+    match (asked.len() as u64).saturating_sub(changed) {
+        0 => Ok(()),
+        left => Err(Failure::new(
+            Exit::Failed,
+            format!("{left} of the {} {why_not}; `resqctl show ID` tells more", asked.len()),
+        )),
+    }
+}
+
+pub fn pause(queue: &mut Queue) -> Result<(), Failure> {
+    queue.pause()?;
+    println!("paused: running jobs go on, no new ones are claimed until `resqctl resume`");
+    Ok(())
+}
+
+pub fn resume(queue: &mut Queue) -> Result<(), Failure> {
+    queue.resume()?;
+    println!("resumed");
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! Telling of what goes wrong again and again: the first time at once, then once a minute, so that a disk that is full
+//! for an hour fills no log. Owns the time of the last line; decides nothing.
+
+use std::time::{Duration, Instant};
+
+use mysql::Error;
+
+use super::{ErrorClass, class, describe};
+
+const EVERY: Duration = Duration::from_secs(60);
+
+/// One role's troubles with the server.
+#[derive(Debug, Default)]
+pub struct ThrottledWarning {
+    told_at: Option<Instant>,
+}
+
+impl ThrottledWarning {
+    /// `what` can't be done for now and is tried again. A connection that broke is told by whoever makes the next one.
+    pub fn warn(&mut self, what: &str, error: &Error) {
+        let is_connection = class(error) == ErrorClass::ConnectionLost && !matches!(error, Error::MySqlError(_));
+        if is_connection || self.told_at.is_some_and(|at| at.elapsed() < EVERY) {
+            return log::debug!("{what}: {}", describe(error));
+        }
+        self.told_at = Some(Instant::now());
+        log::warn!("{what}, trying again: {}", describe(error));
+    }
+}

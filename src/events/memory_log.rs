@@ -1,0 +1,81 @@
+//! An event log in memory, with the journal's side of the seam: for tests, benchmarks and simulations of the broker.
+//! Its thread answers reads; whoever holds it appends and prunes.
+
+use super::event::{Event, LogHead, LogPublisher, PageRequest};
+use crossbeam_channel::Receiver;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+};
+
+/// The most events in one page.
+const PAGE: usize = 256;
+
+/// A log that ends with the broker: its thread stops when the broker has gone.
+#[derive(Clone)]
+pub struct MemoryLog {
+    log_publisher: LogPublisher,
+    events: Arc<Mutex<Kept>>,
+}
+
+struct Kept {
+    events: VecDeque<Arc<Event>>,
+    next_seq: u64,
+}
+
+impl MemoryLog {
+    /// `events` is what the log holds already, with dense numbers up to the head that the broker was started with.
+    pub fn start(
+        log_publisher: LogPublisher,
+        reads: Receiver<PageRequest>,
+        head: LogHead,
+        events: Vec<Arc<Event>>,
+    ) -> MemoryLog {
+        let events = Arc::new(Mutex::new(Kept { events: events.into(), next_seq: head.head_seq + 1 }));
+        let log = MemoryLog { log_publisher, events };
+        let answering = log.clone();
+        thread::spawn(move || reads.iter().for_each(|read| answering.answer(read)));
+        log
+    }
+
+    /// Numbers these events (state, payload) and announces them; the number of the last one.
+    pub fn append(&self, unix_time_us: u64, events: &[(&str, &[u8])]) -> Result<u64, crate::wire::Error> {
+        let mut kept = self.lock();
+        let mut fresh = Vec::new();
+        for (state, payload) in events {
+            fresh.push(Arc::new(Event::new(kept.next_seq + fresh.len() as u64, unix_time_us, state, payload)?));
+        }
+        kept.next_seq += fresh.len() as u64;
+        kept.events.extend(fresh.iter().cloned());
+        // Told while the lock is held, so that what is told has the order of the numbers.
+        self.log_publisher.live(fresh);
+        Ok(kept.next_seq - 1)
+    }
+
+    /// Drops all events below this number.
+    pub fn prune(&self, first_seq: u64) {
+        let mut kept = self.lock();
+        while kept.events.front().is_some_and(|event| event.seq < first_seq) {
+            kept.events.pop_front();
+        }
+        self.log_publisher.pruned(kept.first_seq());
+    }
+
+    fn answer(&self, PageRequest { after_seq }: PageRequest) {
+        let kept = self.lock();
+        let start = kept.events.partition_point(|event| event.seq <= after_seq);
+        let page = kept.events.iter().skip(start).take(PAGE).cloned().collect();
+        self.log_publisher.page(after_seq, page, kept.first_seq());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn first_seq(&self) -> u64 {
+        self.events.front().map_or(self.next_seq, |event| event.seq)
+    }
+}

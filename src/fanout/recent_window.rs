@@ -1,0 +1,75 @@
+//! The newest durable events, for subscribers that fell behind only a little: bounded by count and bytes, oldest out
+//! first. Owns no position of anybody.
+
+use crate::events::event::Event;
+use crate::fanout::limits::Limits;
+use std::{collections::VecDeque, sync::Arc};
+
+pub struct RecentWindow {
+    events: VecDeque<Arc<Event>>,
+    bytes: usize,
+    max_bytes: usize,
+    max_events: usize,
+}
+
+impl RecentWindow {
+    pub fn new(limits: &Limits) -> RecentWindow {
+        RecentWindow {
+            events: VecDeque::new(),
+            bytes: 0,
+            max_bytes: limits.recent_bytes,
+            max_events: limits.recent_events,
+        }
+    }
+
+    pub fn push(&mut self, event: Arc<Event>) {
+        self.bytes += event.frame.len();
+        self.events.push_back(event);
+        while self.bytes > self.max_bytes || self.events.len() > self.max_events {
+            let Some(oldest) = self.events.pop_front() else { return };
+            self.bytes -= oldest.frame.len();
+        }
+    }
+
+    /// All events after this number; None where some of them are no longer here.
+    pub fn after(&self, seq: u64) -> Option<impl Iterator<Item = &Arc<Event>>> {
+        let first = self.events.front()?.seq;
+        let start = self.events.partition_point(|event| event.seq <= seq);
+        (first <= seq.saturating_add(1)).then(|| self.events.range(start..))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept_after(recent: &RecentWindow, seq: u64) -> Option<Vec<u64>> {
+        recent.after(seq).map(|events| events.map(|event| event.seq).collect())
+    }
+
+    #[test]
+    fn keeps_the_newest_and_knows_what_it_lacks() {
+        let limits = Limits { recent_events: 3, ..Limits::default() };
+        let mut recent = RecentWindow::new(&limits);
+        assert_eq!(kept_after(&recent, 0), None);
+        for seq in 5..10 {
+            recent.push(Arc::new(Event::new(seq, 0, "A", b"").unwrap()));
+        }
+        assert_eq!(kept_after(&recent, 5), None);
+        assert_eq!(kept_after(&recent, 6), Some(vec![7, 8, 9]));
+        assert_eq!(kept_after(&recent, 8), Some(vec![9]));
+        assert_eq!(kept_after(&recent, 9), Some(vec![]));
+    }
+
+    #[test]
+    fn is_bounded_in_bytes() {
+        let mut recent = RecentWindow::new(&Limits { recent_bytes: 100, ..Limits::default() });
+        for seq in 1..10 {
+            recent.push(Arc::new(Event::new(seq, 0, "A", &[0; 20]).unwrap()));
+        }
+        assert_eq!(kept_after(&recent, 7), Some(vec![8, 9]));
+        recent.push(Arc::new(Event::new(10, 0, "A", &[0; 200]).unwrap()));
+        assert_eq!(kept_after(&recent, 9), None);
+        assert_eq!(recent.bytes, 0);
+    }
+}

@@ -1,0 +1,373 @@
+//! The whole broker without a socket and without a clock: pipes that take as much as the test lets them, a log that
+//! answers when the test lets it, and any order of what may happen. What every subscriber was told is then checked
+//! against what it was promised.
+
+mod pipe;
+
+use super::*;
+use crate::{
+    events::event::Event,
+    fanout::limits::Limits,
+    wire::{ClientMessage, Gap, Pattern, Role, State, split},
+};
+use crossbeam_channel::{Receiver, bounded};
+use pipe::{Fake, Pipe};
+use proptest::prelude::*;
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+
+const STATES: [&str; 4] = ["A", "AB", "B", "BA"];
+const FILTERS: [&[&str]; 5] = [&["A"], &["A*"], &["*"], &["B", "A", "A*"], &["Quiet"]];
+const PAGE: usize = 3;
+const QUEUE_BYTES: usize = 300;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Connect { filter: usize, durable_only: bool, resume: Option<u8> },
+    Publish { peer: usize, state: usize },
+    Append { state: usize, events: usize },
+    Prune { to: u8 },
+    Answer,
+    PageRequest { peer: usize, bytes: usize },
+    Pass { ms: u64 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (state, peer) = (0..STATES.len(), 0usize..4);
+    prop_oneof![
+        2 => (0..FILTERS.len(), any::<bool>(), prop::option::of(any::<u8>()))
+            .prop_map(|(filter, durable_only, resume)| Step::Connect { filter, durable_only, resume }),
+        6 => (peer.clone(), state.clone()).prop_map(|(peer, state)| Step::Publish { peer, state }),
+        6 => (state, 1usize..6).prop_map(|(state, events)| Step::Append { state, events }),
+        1 => any::<u8>().prop_map(|to| Step::Prune { to }),
+        4 => Just(Step::Answer),
+        8 => (peer, 1usize..400).prop_map(|(peer, bytes)| Step::PageRequest { peer, bytes }),
+        2 => (1u64..600).prop_map(|ms| Step::Pass { ms }),
+    ]
+}
+
+/// A peer that subscribes, and publishes too.
+struct Peer {
+    key: usize,
+    pipe: Rc<RefCell<Pipe>>,
+    unread: Vec<u8>,
+    filter: &'static [&'static str],
+    durable_only: bool,
+    /// What it was told, decoded and checked as it came.
+    complete_up_to: u64,
+    subscribed: bool,
+    last_ephemeral: u64,
+    ephemeral_received: u64,
+    ephemeral_dropped: u64,
+    ephemeral_expected: u64,
+    /// The code of the ERROR that it got.
+    dismissed: Option<u16>,
+}
+
+struct World {
+    hub: Hub<Fake>,
+    reads: Receiver<PageRequest>,
+    log: Vec<Arc<Event>>,
+    head_seq: u64,
+    now: Instant,
+    peers: Vec<Peer>,
+    published: u64,
+}
+
+impl World {
+    fn new() -> World {
+        let limits = Limits {
+            ping_interval: Duration::from_secs(1),
+            queue_bytes: QUEUE_BYTES,
+            recent_events: 4,
+            reads: 1,
+            ..Limits::default()
+        };
+        let (ask, reads) = bounded(limits.reads);
+        let head = LogHead { log_id: 1, first_seq: 1, head_seq: 0 };
+        let hub = Hub::new(Rules { limits, token: None, states: None }, head, ask, Vec::new());
+        World { hub, reads, log: Vec::new(), head_seq: 0, now: Instant::now(), peers: Vec::new(), published: 0 }
+    }
+
+    fn run(&mut self) {
+        while self.hub.next_turn(self.now).is_some_and(|at| at <= self.now) {
+            self.hub.turn(self.now, 0);
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Connect { filter, durable_only, resume } if self.peers.len() < 4 => {
+                self.connect(FILTERS[filter], durable_only, resume.map(|seq| u64::from(seq) % (self.head_seq + 2)));
+            }
+            Step::Publish { peer, state } if peer < self.peers.len() => self.publish(peer, STATES[state]),
+            Step::Append { state, events } => self.append(STATES[state], events),
+            Step::Prune { to } => {
+                let first_seq = u64::from(to) % (self.head_seq + 1) + 1;
+                self.log.retain(|event| event.seq >= first_seq);
+                let first_seq = self.first_seq();
+                self.hub.news(LogUpdate::Pruned { first_seq }, self.now);
+            }
+            Step::Answer => self.answer(),
+            Step::PageRequest { peer, bytes } if peer < self.peers.len() => self.read(peer, bytes),
+            Step::Pass { ms } => self.now += Duration::from_millis(ms),
+            _ => {}
+        }
+        self.run();
+    }
+
+    fn connect(&mut self, filter: &'static [&'static str], durable_only: bool, resume_after: Option<u64>) {
+        let pipe = Rc::new(RefCell::new(Pipe::default()));
+        let key = self.hub.next_key();
+        self.hub.insert(Fake(pipe.clone()), self.now);
+        self.peers.push(Peer {
+            key,
+            pipe,
+            unread: Vec::new(),
+            filter,
+            durable_only,
+            complete_up_to: 0,
+            subscribed: false,
+            last_ephemeral: 0,
+            ephemeral_received: 0,
+            ephemeral_dropped: 0,
+            ephemeral_expected: 0,
+            dismissed: None,
+        });
+        let patterns = filter.iter().map(|text| Pattern::new(text).unwrap()).collect();
+        let peer = self.peers.len() - 1;
+        self.say(peer, &ClientMessage::Hello { role: Role::Both, name: "", token: "" });
+        self.say(peer, &ClientMessage::Subscribe { resume_after, durable_only, patterns });
+    }
+
+    fn say(&mut self, peer: usize, message: &ClientMessage<'_>) {
+        let Peer { key, pipe, .. } = &self.peers[peer];
+        if pipe.borrow().closed {
+            return;
+        }
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        pipe.borrow_mut().to_broker.extend(bytes);
+        self.hub.wake(*key, true, false, false);
+        self.run();
+    }
+
+    fn publish(&mut self, peer: usize, state: &'static str) {
+        // Not where the broker reads no more, for a while or for ever: then nobody can say when it will be taken.
+        let conn = self.hub.conns.get(self.peers[peer].key);
+        let is_over = self.peers[peer].is_over();
+        if is_over || conn.is_none_or(|conn| conn.session.is_closing() || conn.send_queue.bytes() > QUEUE_BYTES) {
+            return;
+        }
+        self.published += 1;
+        let number = self.published.to_string();
+        for peer in &mut self.peers {
+            peer.ephemeral_expected += u64::from(!peer.durable_only && peer.wants(state));
+        }
+        self.say(peer, &ClientMessage::Publish { state: State::new(state).unwrap(), payload: number.as_bytes() });
+    }
+
+    fn append(&mut self, state: &str, events: usize) {
+        let fresh: Vec<Arc<Event>> = (1..=events as u64)
+            .map(|i| Arc::new(Event::new(self.head_seq + i, 0, state, &[b'x'; 40]).unwrap()))
+            .collect();
+        self.head_seq += events as u64;
+        self.log.extend(fresh.iter().cloned());
+        self.hub.news(LogUpdate::Live(fresh), self.now);
+    }
+
+    fn first_seq(&self) -> u64 {
+        self.log.first().map_or(self.head_seq + 1, |event| event.seq)
+    }
+
+    fn answer(&mut self) {
+        if let Ok(PageRequest { after_seq }) = self.reads.try_recv() {
+            let events = self.log.iter().filter(|event| event.seq > after_seq).take(PAGE).cloned().collect();
+            let first_seq = self.first_seq();
+            self.hub.news(LogUpdate::Page { after_seq, events, first_seq }, self.now);
+        }
+    }
+
+    /// The peer takes so many bytes; whole frames are checked, PINGs answered.
+    fn read(&mut self, peer: usize, bytes: usize) {
+        let Peer { key, pipe, unread, .. } = &mut self.peers[peer];
+        let was_blocked = {
+            let mut pipe = pipe.borrow_mut();
+            pipe.room += bytes;
+            std::mem::take(&mut pipe.blocked)
+        };
+        if was_blocked {
+            self.hub.wake(*key, false, true, false);
+        }
+        unread.extend(pipe.borrow_mut().to_peer.drain(..));
+        self.run();
+        let Peer { pipe, unread, .. } = &mut self.peers[peer];
+        unread.extend(pipe.borrow_mut().to_peer.drain(..));
+        let stream = std::mem::take(unread);
+        let mut rest = &stream[..];
+        while let Some((frame, used)) = split(rest, MAX_FRAME).unwrap() {
+            rest = &rest[used..];
+            let message = ServerMessage::decode(frame).unwrap().expect("a known message");
+            if let ServerMessage::Ping(number) = message {
+                self.say(peer, &ClientMessage::Pong(number));
+            }
+            self.peers[peer].check(&message, &self.log);
+        }
+        self.peers[peer].unread = rest.to_vec();
+    }
+
+    /// Everybody reads all, the log answers everything; then nothing may be missing.
+    fn finish(&mut self) {
+        // At worst each peer reads the whole log alone, an event a page.
+        for _ in 0..self.peers.len() * (2 + self.head_seq as usize) {
+            (0..self.peers.len()).for_each(|peer| self.read(peer, 100_000));
+            self.answer();
+            self.run();
+        }
+        for peer in self.peers.iter().filter(|peer| !peer.is_over()) {
+            peer.expect_no_more(&self.log);
+            let told = peer.ephemeral_received + peer.ephemeral_dropped;
+            assert_eq!(told, peer.ephemeral_expected, "ephemeral events received or counted as dropped");
+        }
+        self.hub.close_all(self.now);
+        self.now += Duration::from_secs(3);
+        self.run();
+        assert_eq!(self.hub.connections(), 0);
+        assert!(self.hub.timers.is_empty() && self.hub.ready.is_empty() && self.hub.delivery.dirty.is_empty());
+    }
+}
+
+impl Peer {
+    fn is_over(&self) -> bool {
+        self.dismissed.is_some() || self.pipe.borrow().closed
+    }
+
+    fn wants(&self, state: &str) -> bool {
+        self.filter.iter().any(|text| Pattern::new(text).unwrap().matches(state))
+    }
+
+    /// Between what it has and `up_to` the log keeps nothing that it wants.
+    fn expect_nothing_before(&self, up_to: u64, log: &[Arc<Event>]) {
+        let missed =
+            log.iter().find(|event| event.seq > self.complete_up_to && event.seq < up_to && self.wants(&event.state));
+        assert_eq!(missed.map(|event| event.seq), None, "skipped before {up_to}");
+    }
+
+    fn expect_no_more(&self, log: &[Arc<Event>]) {
+        self.expect_nothing_before(u64::MAX, log);
+    }
+
+    fn check(&mut self, message: &ServerMessage<'_>, log: &[Arc<Event>]) {
+        assert!(self.dismissed.is_none(), "{message:?} after ERROR");
+        match *message {
+            ServerMessage::Welcome { .. } | ServerMessage::Pong(_) => {}
+            ServerMessage::Subscribed { seq } => {
+                assert!(!self.subscribed);
+                self.subscribed = true;
+                self.complete_up_to = seq;
+            }
+            ServerMessage::Event { seq: 0, state, payload, .. } => {
+                assert!(self.subscribed && !self.durable_only && self.wants(state));
+                let number: u64 = str::from_utf8(payload).unwrap().parse().unwrap();
+                assert!(number > self.last_ephemeral, "ephemeral {number} after {}", self.last_ephemeral);
+                self.last_ephemeral = number;
+                self.ephemeral_received += 1;
+            }
+            ServerMessage::Event { seq, state, .. } => {
+                assert!(self.subscribed && self.wants(state));
+                assert!(seq > self.complete_up_to, "{seq} after {}", self.complete_up_to);
+                self.expect_nothing_before(seq, log);
+                self.complete_up_to = seq;
+            }
+            ServerMessage::Gap(Gap::Dropped(events)) => {
+                assert!(events > 0 && !self.durable_only);
+                self.ephemeral_dropped += events;
+            }
+            ServerMessage::Gap(Gap::Pruned(first_seq)) => {
+                assert!(first_seq > self.complete_up_to + 1, "nothing was lost");
+                self.expect_nothing_before(first_seq, log);
+                self.complete_up_to = first_seq - 1;
+            }
+            ServerMessage::Gap(Gap::BeyondHead(head_seq)) => {
+                assert!(head_seq < self.complete_up_to);
+                self.complete_up_to = head_seq;
+            }
+            ServerMessage::Ping(number) => {
+                self.expect_nothing_before(number + 1, log);
+                self.complete_up_to = self.complete_up_to.max(number);
+            }
+            ServerMessage::Error { code, .. } => {
+                assert!([Code::Slow as u16, Code::TimedOut as u16].contains(&code), "nobody said anything wrong");
+                self.dismissed = Some(code);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1024))]
+
+    #[test]
+    fn every_promise_in_any_order_of_events(steps in prop::collection::vec(step(), 1..150)) {
+        let mut world = World::new();
+        steps.into_iter().for_each(|step| world.step(step));
+        world.finish();
+    }
+}
+
+/// A publisher that never reads its answers is not read any more, instead of being answered without end.
+#[test]
+fn a_flood_of_pings_unread_is_stopped() {
+    let mut world = World::new();
+    world.connect(&["A"], false, None);
+    for number in 0..10_000 {
+        world.say(0, &ClientMessage::Ping(number));
+    }
+    assert!(world.hub.conns[world.peers[0].key].send_queue.bytes() < QUEUE_BYTES + 100);
+    let waiting = world.peers[0].pipe.borrow().to_broker.len();
+    assert!(waiting > 100_000);
+    world.read(0, 1_000_000);
+    assert_eq!(world.peers[0].pipe.borrow().to_broker.len(), 0, "read on when the answers were taken");
+}
+
+#[test]
+fn a_subscriber_that_takes_nothing_is_dismissed_and_the_others_notice_nothing() {
+    let mut world = World::new();
+    world.hub.rules.limits.ping_interval = Duration::from_secs(600);
+    world.connect(&["*"], false, None);
+    world.connect(&["*"], false, None);
+    for _ in 0..70 {
+        world.step(Step::Append { state: 0, events: 1 });
+        world.step(Step::Publish { peer: 1, state: 1 });
+        world.step(Step::PageRequest { peer: 1, bytes: 1_000 });
+        world.step(Step::Answer);
+        world.step(Step::Pass { ms: 1_000 });
+    }
+    assert!(world.peers[0].pipe.borrow().closed, "60 s without a byte, then the farewell");
+    assert!(!world.peers[1].is_over());
+    assert_eq!((world.peers[1].complete_up_to, world.peers[1].ephemeral_received), (70, 70));
+    world.finish();
+}
+
+#[test]
+fn a_stuck_subscriber_is_told_so_behind_the_frame_that_is_half_written() {
+    let mut world = World::new();
+    world.hub.rules.limits.ping_interval = Duration::from_secs(600);
+    world.connect(&["*"], false, None);
+    world.step(Step::Append { state: 0, events: 3 });
+    // WELCOME and SUBSCRIBED are 43 bytes: the first event is cut.
+    world.read(0, 60);
+    world.step(Step::Pass { ms: 60_000 });
+    world.read(0, 1_000);
+    assert_eq!((world.peers[0].complete_up_to, world.peers[0].dismissed), (1, Some(Code::Slow as u16)));
+}
+
+#[test]
+fn subscribers_at_the_same_place_share_a_page() {
+    let mut world = World::new();
+    world.step(Step::Append { state: 0, events: 10 });
+    for _ in 0..4 {
+        world.step(Step::Connect { filter: 2, durable_only: true, resume: Some(2) });
+    }
+    (0..4).for_each(|peer| world.read(peer, 100_000));
+    assert_eq!(world.reads.try_iter().collect::<Vec<_>>(), [PageRequest { after_seq: 2 }]);
+}

@@ -1,0 +1,204 @@
+//! What the account may do, found out by trying: grants, roles and server switches interact in ways that no reading of
+//! SHOW GRANTS gets right. What is missing is named in the one GRANT that adds it. Statements go to a database made for
+//! the purpose and dropped again, or ask for what is not there: where a privilege is missing the server says so first.
+
+use mysql::{Conn, Error, prelude::Queryable};
+
+use super::{Verdict, bad, good, unsure};
+use crate::{
+    db::{code, describe, ident},
+    schema::install::{NOT_TRUSTED, TRUST, triggers_probe},
+};
+
+/// The server's errors for a privilege that is missing: of a database, table, column, routine, or global.
+const DENIED: &[u16] = &[1044, 1142, 1143, 1227, 1370];
+/// Everything that `scripts/grants.sql` gives on the resources' databases.
+const OF_RESOURCES: &str = "CREATE, DROP, SELECT, INSERT, UPDATE, DELETE, ALTER, INDEX, REFERENCES, CREATE VIEW, \
+                            SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE, EXECUTE, TRIGGER, EVENT, LOCK TABLES, \
+                            CREATE TEMPORARY TABLES";
+
+/// The account as a GRANT takes it.
+pub fn account(conn: &mut Conn) -> String {
+    let account = "SELECT CONCAT(QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', 1)), '@', QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', -1)))";
+    conn.query_first(account).ok().flatten().unwrap_or_default()
+}
+
+/// What was found missing, each privilege once, in the order in which it was met.
+#[derive(Default)]
+struct Missing {
+    privileges: Vec<String>,
+    not_trusted: bool,
+    /// What the server said first.
+    said: Option<String>,
+}
+
+impl Missing {
+    /// Runs `statement`, which is about `privilege`. Any error but a denial says that the privilege is there.
+    fn look(&mut self, conn: &mut Conn, privilege: &'static str, statement: &str) {
+        let Err(error) = conn.query_drop(statement) else { return };
+        // It takes SELECT as well, and the server does not say which of them is missing.
+        let doubtful = privilege == "LOCK TABLES" && self.privileges.iter().any(|name| name == "SELECT");
+        if code(&error) == NOT_TRUSTED {
+            self.not_trusted = true;
+        } else if is_denied(&error) && !doubtful {
+            self.name(privilege, &error);
+        } else {
+            return;
+        }
+        self.said.get_or_insert_with(|| describe(&error));
+    }
+
+    /// By the server's own words where it has some, since a statement may take more than the privilege that it is about:
+    /// `SELECT, INSERT command denied to user`.
+    fn name(&mut self, privilege: &'static str, error: &Error) {
+        let told = describe(error);
+        let words =
+            told.split_once("): ").and_then(|(_, text)| text.split_once(" command denied")).map(|(names, _)| names);
+        for name in words.unwrap_or(privilege).split(", ").map(str::to_uppercase) {
+            if !self.privileges.contains(&name) {
+                self.privileges.push(name);
+            }
+        }
+    }
+
+    /// What was said, and the GRANT and the server's switch that fix it. None: nothing is missing.
+    fn found(self, on: &str, user: &str) -> Option<(String, String)> {
+        let said = self.said?;
+        let mut fix = Vec::new();
+        if !self.privileges.is_empty() {
+            fix.push(format!("GRANT {} ON {on} TO {user}", self.privileges.join(", ")));
+        }
+        if self.not_trusted {
+            fix.push(TRUST.into());
+        }
+        Some((said, fix.join("; ")))
+    }
+}
+
+/// A database's name, or the beginning of one, as a GRANT takes it: `_` alone stands for any character there.
+fn pattern(name: &str, rest: &str) -> String {
+    format!("`{}{rest}`.*", name.replace('_', "\\_"))
+}
+
+/// Does what building a resource does.
+pub fn resources(conn: &mut Conn, prefix: &str, user: &str) -> Verdict {
+    let probe = format!("{prefix}doctor_{:08x}", fastrand::u32(..));
+    let (on, name) = (pattern(prefix, "%"), ident(&probe));
+    let make = format!("CREATE DATABASE {name}; CREATE TABLE {name}.t (a INT PRIMARY KEY)");
+    if let Err((_, error)) = crate::db::run_script(conn, &make) {
+        return bad(describe(&error), format!("GRANT {OF_RESOURCES} ON {on} TO {user}"));
+    }
+    let mut missing = Missing::default();
+    for (privilege, statement) in [
+        ("SELECT", "SELECT a FROM .t"),
+        ("INSERT", "INSERT INTO .t (a) VALUES (1)"),
+        ("UPDATE", "UPDATE .t SET a = 2"),
+        ("DELETE", "DELETE FROM .t"),
+        ("ALTER", "ALTER TABLE .t COMMENT = 'x'"),
+        ("INDEX", "CREATE INDEX i ON .t (a)"),
+        ("REFERENCES", "CREATE TABLE .u (a INT, FOREIGN KEY (a) REFERENCES .t (a))"),
+        ("CREATE VIEW", "CREATE VIEW .v AS SELECT 1 AS a"),
+        ("SHOW VIEW", "SHOW CREATE VIEW .v"),
+        ("CREATE ROUTINE", "CREATE PROCEDURE .p() DO 1"),
+        ("ALTER ROUTINE", "DROP PROCEDURE .none"),
+        ("EXECUTE", "CALL .none()"),
+        ("EVENT", "CREATE EVENT .e ON SCHEDULE EVERY 1 DAY DISABLE DO DO 1"),
+        ("LOCK TABLES", "LOCK TABLES .t WRITE"),
+        ("LOCK TABLES", "UNLOCK TABLES"),
+        ("CREATE TEMPORARY TABLES", "CREATE TEMPORARY TABLE .w (a INT)"),
+    ] {
+        missing.look(conn, privilege, &statement.replace(" .", &format!(" {name}.")));
+    }
+    missing.look(conn, "TRIGGER", &triggers_probe(&probe));
+    if let Err(error) = conn.query_drop(format!("DROP DATABASE {name}")) {
+        return bad(describe(&error), format!("GRANT DROP ON {on} TO {user}; and drop {probe} by hand"));
+    }
+    match missing.found(&on, user) {
+        None => good(format!("{user} can make and drop databases and what templates put into them")),
+        Some((said, fix)) => unsure(said, format!("templates that need it will fail: {fix}")),
+    }
+}
+
+/// What `resqctl init` needs, asked for on things that are not there; `done`: it has run already.
+pub fn init(conn: &mut Conn, global_db: &str, user: &str, done: bool) -> Verdict {
+    let name = ident(global_db);
+    let mut missing = Missing::default();
+    for (privilege, statement) in [
+        ("SELECT", "SELECT 1 FROM .res_none"),
+        // The first of the two tables is the one that would be made.
+        ("CREATE", "CREATE TABLE .res_none LIKE .res_nothing"),
+        ("ALTER", "ALTER TABLE .res_none ADD COLUMN a INT"),
+        ("INDEX", "CREATE INDEX i ON .res_none (a)"),
+        ("INSERT", "INSERT INTO .res_none VALUES (1)"),
+        ("UPDATE", "UPDATE .res_none SET a = 1"),
+        ("DELETE", "DELETE FROM .res_none"),
+        ("ALTER ROUTINE", "DROP PROCEDURE .res_none"),
+        ("CREATE ROUTINE", "CREATE PROCEDURE .res_doctor() DO 1"),
+        ("ALTER ROUTINE", "DROP PROCEDURE .res_doctor"),
+        ("EXECUTE", "CALL .res_none()"),
+        ("LOCK TABLES", "LOCK TABLES .res_none WRITE"),
+        ("CREATE TEMPORARY TABLES", "CREATE TEMPORARY TABLE .res_doctor (a INT)"),
+        ("CREATE TEMPORARY TABLES", "DROP TEMPORARY TABLE IF EXISTS .res_doctor"),
+    ] {
+        missing.look(conn, privilege, &statement.replace(" .", &format!(" {name}.")));
+    }
+    missing.look(conn, "TRIGGER", &triggers_probe(global_db));
+    match missing.found(&pattern(global_db, ""), user) {
+        None => good(format!("{user} can set up and upgrade {name}")),
+        Some((said, fix)) if done => unsure(said, format!("the next `resqctl init` will need it: {fix}")),
+        Some((said, fix)) => bad(said, fix),
+    }
+}
+
+/// Statements that change nothing, each of which needs a privilege that the daemon uses.
+pub fn access(conn: &mut Conn, global_db: &str, user: &str) -> Verdict {
+    let mut missing = Missing::default();
+    for (privilege, statement) in [
+        (
+            "SELECT",
+            "SELECT 1 FROM res_queue, res_meta, res_daemon, res_error, res_database, res_log, res_event, res_outbox LIMIT 0",
+        ),
+        ("INSERT", "INSERT INTO res_queue (res_name) SELECT '' FROM (SELECT 1) one WHERE 1 = 0"),
+        ("INSERT", "INSERT INTO res_meta (name, value) SELECT '', '' FROM (SELECT 1) one WHERE 1 = 0"),
+        ("INSERT", "INSERT INTO res_daemon (owner) SELECT '' FROM (SELECT 1) one WHERE 1 = 0"),
+        ("INSERT", "INSERT INTO res_error (res_id, attempt, message) SELECT 0, 0, '' FROM (SELECT 1) one WHERE 1 = 0"),
+        (
+            "INSERT",
+            "INSERT INTO res_database (db_name, res_id, res_type, template_version, claim_id) SELECT '', 0, '', '', 0 FROM (SELECT 1) one WHERE 1 = 0",
+        ),
+        ("UPDATE", "UPDATE res_queue SET status = 'new' WHERE 1 = 0"),
+        ("UPDATE", "UPDATE res_meta SET value = '' WHERE 1 = 0"),
+        ("UPDATE", "UPDATE res_daemon SET lease_until = NULL WHERE 1 = 0"),
+        ("UPDATE", "UPDATE res_database SET state = 'ready' WHERE 1 = 0"),
+        ("UPDATE", "UPDATE res_log SET first_seq = 0 WHERE 1 = 0"),
+        ("DELETE", "DELETE FROM res_queue WHERE 1 = 0"),
+        ("DELETE", "DELETE FROM res_meta WHERE 1 = 0"),
+        ("DELETE", "DELETE FROM res_daemon WHERE 1 = 0"),
+        ("DELETE", "DELETE FROM res_error WHERE 1 = 0"),
+        ("DELETE", "DELETE FROM res_database WHERE 1 = 0"),
+        ("DELETE", "DELETE FROM res_event WHERE 1 = 0"),
+        ("EXECUTE", "CALL res_number(18446744073709551615, 1, @res_none)"),
+    ] {
+        missing.look(conn, privilege, statement);
+    }
+    match missing.found(&pattern(global_db, ""), user) {
+        None => good(format!("{user} can read and write what the daemon reads and writes")),
+        Some((said, fix)) => bad(said, fix),
+    }
+}
+
+/// Whether a MySQL group's nodes can be told apart by whether they are online; elsewhere there is nothing to be allowed.
+pub fn nodes(conn: &mut Conn, user: &str) -> Verdict {
+    const MEMBERS: &str = "performance_schema.replication_group_members";
+    match conn.query_drop(format!("SELECT 1 FROM {MEMBERS}")) {
+        Err(error) if is_denied(&error) => unsure(
+            format!("a node that has left its group is taken for a good one: {}", describe(&error)),
+            format!("GRANT SELECT ON {MEMBERS} TO {user}"),
+        ),
+        _ => good("nodes that are not ready are passed over"),
+    }
+}
+
+fn is_denied(error: &Error) -> bool {
+    DENIED.contains(&code(error))
+}

@@ -1,0 +1,177 @@
+//! Everybody else: applications that enqueue and publish in transactions of their own, operators that cancel, retry and
+//! pause, and what befalls machines and the server.
+
+use std::ops::Range;
+
+use mysql::Error;
+
+use super::{
+    oracle::ByHand,
+    process::{self, Plan},
+    rows::Tx,
+    server::{JobRow, ONE, Server, Stop},
+    session::{Host, Session},
+    world::{pass, with},
+};
+use crate::{db::Source, queue::Status};
+
+fn draw(range: Range<u64>) -> u64 {
+    with(|world| world.rng.u64(range))
+}
+
+/// One application, until `until_us`. What fails it does not try again.
+pub fn application(nodes: usize, until_us: u64) {
+    let host = Host { nodes };
+    while with(|world| world.now_us < until_us) {
+        pass(600_000);
+        let Ok(mut session) = host.open() else { continue };
+        let _ = match draw(0..10) {
+            0..=5 => transaction(&mut session),
+            6 => by_hand(&mut session, ByHand::Cancel),
+            7 => by_hand(&mut session, ByHand::Retry),
+            8 => pause(&mut session, true),
+            _ => pause(&mut session, false),
+        };
+    }
+    resume(&host);
+}
+
+/// Jobs and events in one transaction, which may stay open for long and may be rolled back.
+fn transaction(session: &mut Session) -> Result<(), Error> {
+    session.begin()?;
+    for _ in 0..draw(1..4) {
+        match draw(0..3) {
+            0 => publish(session)?,
+            _ => enqueue(session)?,
+        }
+        pass([0, 0, 10_000, 3_000_000][draw(0..4) as usize]);
+    }
+    if draw(0..4) == 0 { session.roll_back() } else { session.commit() }
+}
+
+/// Between an event's number and its row there is a moment.
+fn publish(session: &mut Session) -> Result<(), Error> {
+    let moment_us = [0, 0, 10_000, 100_000][draw(0..4) as usize];
+    let mut drawn = None;
+    session.within(|server, tx| {
+        let (id, at_us) = *drawn.get_or_insert_with(|| (server.draw_id(), server.now_us + moment_us));
+        if server.now_us < at_us {
+            return Err(Stop::Blocked);
+        }
+        server.write_event(tx, id, "Told", None);
+        Ok(())
+    })
+}
+
+fn enqueue(session: &mut Session) -> Result<(), Error> {
+    let delay_us = [None, None, None, Some(draw(0..4_000_000))][draw(0..4) as usize];
+    let max_attempts = [None, Some(1), Some(3)][draw(0..3) as usize];
+    let priority = draw(0..3) as i64;
+    session.within(|server, tx| insert(server, tx, delay_us, max_attempts, priority).map(drop))
+}
+
+/// INSERT INTO res_queue; the new row's id.
+pub fn insert(
+    server: &mut Server,
+    tx: Tx,
+    delay_us: Option<u64>,
+    max_attempts: Option<u32>,
+    priority: i64,
+) -> Result<u64, Stop> {
+    let id = server.draw_id();
+    server.jobs.lock(tx, id)?;
+    let row = JobRow {
+        status: Status::New,
+        priority,
+        run_at: delay_us.map(|us| server.now_us + us),
+        attempts: 0,
+        max_attempts,
+        interruptions: 0,
+        owner: None,
+        claim_id: None,
+    };
+    server.set_job(tx, id, row);
+    Ok(id)
+}
+
+/// `resqctl cancel` and `retry`.
+fn by_hand(session: &mut Session, what: ByHand) -> Result<(), Error> {
+    let ids: Vec<u64> = with(|world| world.server.jobs.all_committed().map(|(id, _)| id).collect());
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let id = ids[draw(0..ids.len() as u64) as usize];
+    session.alone(|server, tx| change(server, tx, id, what).map(drop))
+}
+
+/// How many jobs that changed.
+pub fn change(server: &mut Server, tx: Tx, id: u64, what: ByHand) -> Result<usize, Stop> {
+    let from = if what == ByHand::Cancel { Status::New } else { Status::Error };
+    let is_from = |_, row: &JobRow| row.status == from;
+    let changed = server.update_jobs(tx, &[id], is_from, |_, row| match what {
+        ByHand::Cancel => row.status = Status::Error,
+        ByHand::Retry => {
+            (row.status, row.run_at) = (Status::New, None);
+            (row.attempts, row.interruptions) = (0, 0);
+        }
+    })?;
+    server.oracle.by_hand = Some(what);
+    Ok(changed)
+}
+
+fn pause(session: &mut Session, is_paused: bool) -> Result<(), Error> {
+    session.alone(|server, tx| set_paused(server, tx, is_paused))
+}
+
+pub fn set_paused(server: &mut Server, tx: Tx, is_paused: bool) -> Result<(), Stop> {
+    server.paused.lock(tx, ONE)?;
+    server.paused.set(tx, ONE, is_paused.then_some(()));
+    Ok(())
+}
+
+/// At the end nobody leaves the queue paused.
+fn resume(host: &Host) {
+    while host.open().and_then(|mut session| pause(&mut session, false)).is_err() {}
+}
+
+/// What befalls machines and the server, until `until_us`; then every machine runs a daemon again.
+pub fn fault_actor(plan: &Plan, until_us: u64) {
+    let machines = with(|world| world.machines.len() as u64);
+    while with(|world| world.now_us < until_us) {
+        pass(800_000);
+        let machine = draw(0..machines) as usize;
+        let lease_us = u64::from(plan.lease_s) * 1_000_000;
+        match draw(0..14) {
+            0..=4 if !process::is_running(machine) => process::boot(machine, plan),
+            5 => with(|world| world.kill(machine)),
+            6 => process::stop(machine),
+            7 | 8 => with(|world| {
+                let us = world.rng.u64(0..lease_us * 3);
+                let with_clock = world.rng.bool();
+                world.freeze(machine, us, with_clock);
+            }),
+            9 => with(|world| {
+                let us = world.rng.u64(0..lease_us * 2);
+                world.jump(machine, us);
+            }),
+            10 => {
+                with(|world| {
+                    world.restart_server();
+                    world.faults.is_down = true;
+                });
+                pass(1_000_000);
+                with(|world| world.faults.is_down = false);
+            }
+            _ => {}
+        }
+    }
+    with(|world| world.faults = Default::default());
+    loop {
+        for machine in 0..machines as usize {
+            if !process::is_running(machine) {
+                process::boot(machine, plan);
+            }
+        }
+        pass(1_000_000);
+    }
+}

@@ -1,0 +1,238 @@
+//! The calls: what daemons, applications and operators do, each on both servers, and whether both answer the same.
+
+use std::time::Duration;
+
+use mysql::prelude::Queryable;
+
+use super::{
+    super::{
+        actors,
+        oracle::{ByHand, Kind},
+        world::with,
+    },
+    LOOK, Likeness, Open, SHORT_DAYS, same, same_time, set_clock,
+};
+use crate::{
+    events::{log::EventLog, store::Found},
+    queue::{
+        Outcome, Queue, Status,
+        job::{FinishedAttempt, JobResult, next},
+    },
+};
+
+impl Likeness {
+    /// What the daemons do; true if it came to something.
+    pub fn daemon_calls(&mut self) -> (&'static str, bool) {
+        match self.rng.u8(0..12) {
+            0 | 1 => {
+                self.claims += 1;
+                let (claim_id, limit) = (self.claims, self.rng.usize(1..5));
+                let after = self.cursor.take().filter(|_| self.rng.bool());
+                let (memory, server) = self.on_table(move |table| table.claim(claim_id, limit, after));
+                same("claimed", &memory, &server);
+                self.cursor = server.1;
+                let is_new = !server.0.is_empty();
+                self.held.extend(server.0);
+                ("claim", is_new)
+            }
+            2 | 3 => {
+                let outcomes = self.outcomes();
+                let (memory, server) = self.on_table(move |table| table.finish(&outcomes));
+                same("finished", &memory, &server);
+                ("finish", server > 0)
+            }
+            4 => {
+                self.let_go_of_locked();
+                let Some(claim_id) = self.rng.choice(&self.held).map(|job| job.claim_id) else {
+                    return ("give back", false);
+                };
+                let some = self.held.iter().filter(|job| job.claim_id == claim_id && self.rng.bool()).map(|job| job.id);
+                let ids = Some(some.collect::<Vec<_>>()).filter(|ids| !ids.is_empty());
+                self.on_table(move |table| table.release_claimed(claim_id, ids.as_deref()));
+                ("give back", true)
+            }
+            5 => {
+                let (memory, server) = self.on_table(|table| table.reclaim_expired());
+                same("reclaimed", &memory, &server);
+                ("reclaim_expired", server > 0)
+            }
+            6 => {
+                let (memory, server) = self.on_table(|table| table.promote_delayed());
+                same("promoted", &memory, &server);
+                let us = |due: Option<Duration>| due.map(|due| due.as_micros() as i64);
+                let (memory, server) = self.on_table(|table| table.next_due());
+                same_time("next due", us(memory), us(server));
+                ("promote_delayed", server.is_some())
+            }
+            7 => {
+                let lease_s = self.rng.u32(2..8);
+                self.on_table(move |table| table.renew_lease(lease_s));
+                ("renew", true)
+            }
+            8 => {
+                match self.rng.u8(0..4) {
+                    0 => drop(self.on_table(|table| table.end_lease())),
+                    _ => {
+                        let (memory, server) = self.on_table(|table| table.is_paused());
+                        same("paused", &memory, &server);
+                    }
+                }
+                ("end or look", true)
+            }
+            9 | 10 => {
+                let floor = self.floor();
+                let head = with(|world| world.server.oracle.head_seq());
+                let (after_seq, limit) = (self.rng.u64(0..=head), self.rng.usize(1..20));
+                let seen = |found: Found| (found.moved, found.events.iter().map(|event| event.seq).collect::<Vec<_>>());
+                let (memory, mut server) = self.on_log(
+                    move |log| log.look(floor.0, after_seq, limit).map(seen),
+                    |log| log.look(floor.1, after_seq, limit).map(seen),
+                );
+                server.0 = server.0.map(|id| self.ids[&id]);
+                same("numbered and read", &memory, &server);
+                ("number", server.0.is_some())
+            }
+            _ => {
+                let limit = self.rng.usize(1..6);
+                let (memory, server) = self.on_log(move |log| log.prune(SHORT_DAYS, limit), |log| log.prune(1, limit));
+                same("pruned", &memory, &server);
+                ("prune", server.is_some())
+            }
+        }
+    }
+
+    /// Ends of some attempts, of which some have lost their job.
+    fn outcomes(&mut self) -> Vec<Outcome> {
+        let mut outcomes: Vec<Outcome> = Vec::new();
+        self.let_go_of_locked();
+        for _ in 0..self.rng.usize(1..4).min(self.held.len()) {
+            let n = self.rng.usize(..self.held.len());
+            let job = if self.rng.u8(0..5) > 0 { self.held.swap_remove(n) } else { self.held[n].clone() };
+            let error = "no luck".to_string();
+            let ended = match self.rng.u8(0..6) {
+                0..3 => JobResult::Done { db_name: None },
+                3 => JobResult::Failed { error, permanent: false },
+                4 => JobResult::Failed { error, permanent: true },
+                _ => JobResult::Interrupted { why: error },
+            };
+            let attempt = FinishedAttempt { job, result: ended };
+            let next = next(&attempt, 3, self.rng.f64());
+            if outcomes.iter().all(|outcome| outcome.attempt.job.id != attempt.job.id) {
+                let (job, kind) = (&attempt.job, Kind::of(&attempt.result));
+                with(|world| world.server.oracle.ran(job.id, job.claim_id, kind));
+                outcomes.push(Outcome { attempt, next });
+            }
+            if self.held.is_empty() {
+                break;
+            }
+        }
+        outcomes
+    }
+
+    /// Forgets attempts whose jobs an application has locked since they were lost: a call for them would wait for it.
+    fn let_go_of_locked(&mut self) {
+        let free = self.free_jobs(|_| true);
+        self.held.retain(|job| free.contains(&job.id));
+    }
+
+    /// An outbox id below every event that has no number, in memory and on the server.
+    fn floor(&mut self) -> (u64, u64) {
+        let (memory, server) = self.on_log(|log| log.oldest_unmoved(), |log| log.oldest_unmoved());
+        same("the oldest without a number", &memory, &server.map(|id| self.ids[&id]));
+        let below = self.ids.iter().rfind(|(id, _)| server.is_none_or(|oldest| **id < oldest));
+        below.filter(|_| self.rng.bool()).map_or((0, 0), |(server, memory)| (*memory, *server))
+    }
+
+    /// What applications and operators do; true if it came to something.
+    pub fn other_calls(&mut self) -> (&'static str, bool) {
+        match self.rng.u8(0..10) {
+            0..5 => {
+                self.write();
+                ("write", true)
+            }
+            5 => {
+                let what = if self.rng.bool() { ByHand::Cancel } else { ByHand::Retry };
+                let ids: Vec<u64> = self.free_jobs(|_| true);
+                let Some(&id) = self.rng.choice(&ids) else { return ("by hand", false) };
+                let memory =
+                    with(|world| world.server.alone(0, |server, tx| actors::change(server, tx, id, what))).unwrap();
+                let mut queue = Queue::on(&self.db);
+                queue.with(|conn| set_clock(conn, self.now_us)).unwrap();
+                let server = if what == ByHand::Cancel { queue.cancel(&[id]) } else { queue.retry(&[id]) };
+                same("changed by hand", &(memory as u64), &server.unwrap());
+                ("by hand", memory > 0)
+            }
+            6 => {
+                let is_paused = self.rng.u8(0..3) == 0;
+                with(|world| world.server.alone(0, |server, tx| actors::set_paused(server, tx, is_paused))).unwrap();
+                let mut queue = Queue::on(&self.db);
+                if is_paused { queue.pause() } else { queue.resume() }.unwrap();
+                ("pause", is_paused)
+            }
+            _ => (if self.open.is_some() { "end" } else { "open" }, self.open_or_end()),
+        }
+    }
+
+    /// A job or an event, in the open transaction or in one of its own.
+    fn write(&mut self) {
+        let Likeness { rng, open, conn, now_us, .. } = self;
+        let open = open.as_mut().filter(|_| rng.bool());
+        let own = open.is_none();
+        let tx = open.as_ref().map_or_else(|| with(|world| world.server.begin(0)), |open| open.tx);
+        let conn = open.map_or(conn, |open| &mut open.conn);
+        set_clock(conn, *now_us).unwrap();
+        if rng.u8(0..3) == 0 {
+            with(|world| world.server.publish(tx, "Told", None));
+            conn.query_drop("CALL publish('Told', '1')").unwrap();
+        } else {
+            let delay_us = Some(rng.u64(0..4_000_000)).filter(|_| rng.u8(0..4) == 0);
+            let max_attempts = *rng.choice(&[None, Some(1), Some(3)]).expect("one of them");
+            let priority = rng.i64(0..3);
+            let id = with(|world| actors::insert(&mut world.server, tx, delay_us, max_attempts, priority)).unwrap();
+            conn.exec_drop(
+                "INSERT INTO res_queue (res_id, res_name, priority, run_at, max_attempts) \
+                 VALUES (?, ?, ?, NOW(6) + INTERVAL ? MICROSECOND, ?)",
+                (id, format!("job-{id}"), priority, delay_us, max_attempts),
+            )
+            .unwrap();
+        }
+        if own {
+            with(|world| world.server.commit(tx)).unwrap();
+        }
+    }
+
+    /// Committed jobs that nobody has locked.
+    fn free_jobs(&self, is_wanted: impl Fn(Status) -> bool) -> Vec<u64> {
+        with(|world| {
+            let jobs = &world.server.jobs;
+            let free = jobs.all_committed().filter(|(id, row)| is_wanted(row.status) && jobs.is_free(LOOK, *id));
+            free.map(|(id, _)| id).collect()
+        })
+    }
+
+    /// Begins a transaction that locks a job and stays open, or ends it. Without SKIP LOCKED a claim would wait for it.
+    fn open_or_end(&mut self) -> bool {
+        if let Some(Open { tx, mut conn }) = self.open.take() {
+            let commits = self.rng.bool();
+            with(|world| match commits {
+                true => world.server.commit(tx).unwrap(),
+                false => world.server.roll_back(tx),
+            });
+            conn.query_drop(if commits { "COMMIT" } else { "ROLLBACK" }).unwrap();
+            return commits;
+        }
+        if self.skips {
+            let mut conn = self.db.global().unwrap();
+            conn.query_drop("START TRANSACTION").unwrap();
+            let tx = with(|world| world.server.begin(0));
+            let ids = self.free_jobs(|status| status == Status::New);
+            if let Some(&id) = self.rng.choice(&ids) {
+                with(|world| world.server.jobs.lock(tx, id)).unwrap();
+                let lock = "SELECT res_id FROM res_queue FORCE INDEX (PRIMARY) WHERE res_id = ? FOR UPDATE";
+                conn.exec_drop(lock, (id,)).unwrap();
+            }
+            self.open = Some(Open { tx, conn });
+        }
+        self.skips
+    }
+}

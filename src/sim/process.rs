@@ -1,0 +1,265 @@
+//! One life of a daemon: the real dispatcher, workers, completer, lease and journal, each an actor instead of a thread,
+//! wired as `Service` and `SequencerThread` wire them. What is left out are the threads' loops: here an actor waits for what its
+//! thread would wait for.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, TryRecvError, bounded, unbounded};
+
+use super::{
+    log::SimEventLog,
+    session::Host,
+    store::SimQueueStore,
+    subscriber::Subscriber,
+    work::Work,
+    world::{pass, spawn, spawn_on, wait, with, world_us},
+};
+use crate::{
+    base::wakeup::wakeup,
+    db::Db,
+    events::event::{LogPublisher, PageRequest},
+    events::{Settings, log::EventLog, sequencer::Sequencer},
+    queue::{
+        Session,
+        completer::Completer,
+        dispatcher::{Dispatcher, Inputs, Outputs, Wait},
+        job::{FinishedAttempt, Job, Prefetch},
+        lease::LeaseRenewer,
+        worker::Worker,
+    },
+};
+
+/// What all daemons of a run go by.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub nodes: usize,
+    pub skip_locked: bool,
+    pub workers: usize,
+    pub poll: Duration,
+    pub lease_s: u32,
+    pub max_attempts: u32,
+    pub retention_days: u32,
+}
+
+/// Starts a daemon on the machine whose turn it is, as its owner number `life`. Outputs where the server can't be had.
+fn start(plan: &Plan, life: u64) {
+    let host = Host { nodes: plan.nodes };
+    let Ok(head) = SimEventLog::new(&host).head() else { return };
+    let store = || Box::new(SimQueueStore::new(&host, life, plan.skip_locked));
+    let Ok(renewer) = LeaseRenewer::take(store(), plan.lease_s) else { return };
+    let lease = renewer.lease.clone();
+
+    let (stop, stopped) = bounded(0);
+    let (news, news_ear) = wakeup();
+    let (changed, changed_ear) = wakeup();
+    let (slots, slots_ear) = wakeup();
+    let (retried, retried_ear) = wakeup();
+    let (job_in, job_out) = bounded(Prefetch::LARGEST.max(plan.workers * 2));
+    let (outcome_in, outcome_out) = bounded::<FinishedAttempt>(Prefetch::LARGEST);
+    let (ask, reads) = bounded(64);
+    let (tell, told) = unbounded();
+
+    let outputs = Outputs { jobs: job_in, unstarted: job_out.clone(), changed: changed.clone() };
+    let inputs = Inputs { news: news_ear, slots: slots_ear, retried: retried_ear, stop: stopped.clone() };
+    let tick = plan.poll.min(Duration::from_millis(u64::from(plan.lease_s) * 500));
+    let dispatcher = Dispatcher::new(store(), lease.clone(), outputs, plan.workers, tick);
+    spawn(move || dispatch(dispatcher, &inputs));
+
+    for _ in 0..plan.workers {
+        let worker = Worker {
+            handler: Arc::new(Work { life }),
+            session: Session::new(nowhere(), lease.clone()),
+            outcomes: outcome_in.clone(),
+            slots: slots.clone(),
+        };
+        let jobs = job_out.clone();
+        spawn(move || work(worker, &jobs));
+    }
+    let (queue_alive, queue_ended) = bounded(0);
+    let completer = Completer::new(store(), changed.clone(), retried, plan.max_attempts);
+    spawn(move || {
+        complete(completer, &outcome_out);
+        drop(queue_alive);
+    });
+    spawn({
+        let queue_ended = queue_ended.clone();
+        move || keep(renewer, &queue_ended)
+    });
+
+    let settings = Settings { poll: plan.poll, retention_days: plan.retention_days, is_cluster: plan.nodes > 1, head };
+    let log_publisher = LogPublisher::overheard_by(tell, waker());
+    let sequencer = Sequencer::new(Box::new(SimEventLog::new(&host)), settings, log_publisher, news.clone());
+    let subscriber = Subscriber::new(head, told, ask);
+    spawn(move || journal(sequencer, subscriber, &changed_ear, &reads, &queue_ended));
+    with(|world| {
+        let machine = &mut world.machines[world.current];
+        machine.bells = vec![news, changed];
+        machine.stop = Some(stop);
+    });
+}
+
+/// Nobody connects anywhere here.
+fn nowhere() -> &'static Db {
+    static NOWHERE: OnceLock<Db> = OnceLock::new();
+    NOWHERE.get_or_init(Db::nowhere)
+}
+
+/// Who is woken by it has no poll to wait in.
+fn waker() -> &'static Arc<mio::Waker> {
+    static WAKER: OnceLock<(mio::Poll, Arc<mio::Waker>)> = OnceLock::new();
+    let new = || {
+        let poll = mio::Poll::new().expect("a poll");
+        let waker = mio::Waker::new(poll.registry(), mio::Token(0)).expect("a waker");
+        (poll, Arc::new(waker))
+    };
+    &WAKER.get_or_init(new).1
+}
+
+/// Waits like a `select!` on channels that only wake.
+fn listen(until_us: u64, inputs: &[&Receiver<()>]) {
+    let inputs: Vec<Receiver<()>> = inputs.iter().map(|ear| (*ear).clone()).collect();
+    wait(until_us, Some(Box::new(move || inputs.iter().any(|ear| !ear.is_empty() || is_over(ear)))));
+}
+
+/// Whether the other end of a channel is gone that never carries anything.
+fn is_over(ear: &Receiver<()>) -> bool {
+    ear.is_empty() && ear.capacity() == Some(0) && ear.try_recv() == Err(TryRecvError::Disconnected)
+}
+
+fn heard(ear: &Receiver<()>) -> bool {
+    ear.try_recv().is_ok() && !with(|world| world.chance(world.faults.lost_wakeup))
+}
+
+fn misheard() -> bool {
+    with(|world| world.chance(world.faults.false_wakeup))
+}
+
+fn dispatch(mut dispatcher: Dispatcher, inputs: &Inputs) {
+    loop {
+        let Wait { until, ignore_wakeups } = dispatcher.turn();
+        let until_us = world_us(until);
+        match ignore_wakeups {
+            true => listen(until_us, &[&inputs.stop]),
+            false => listen(until_us, &[&inputs.stop, &inputs.news, &inputs.retried, &inputs.slots]),
+        }
+        if is_over(&inputs.stop) {
+            break;
+        }
+        if !ignore_wakeups {
+            if heard(&inputs.news) || misheard() {
+                dispatcher.notified();
+            }
+            if inputs.retried.try_recv().is_ok() {
+                dispatcher.retried();
+            }
+            let _ = inputs.slots.try_recv();
+        }
+    }
+    dispatcher.release_claimed();
+}
+
+/// Takes what comes through a channel until its other outputs are gone.
+fn take<T: Send + 'static>(from: &Receiver<T>) -> Option<T> {
+    loop {
+        match from.try_recv() {
+            Ok(value) => return Some(value),
+            Err(TryRecvError::Disconnected) => return None,
+            Err(TryRecvError::Empty) => {
+                let waiting = from.clone();
+                let until_us = with(|world| world.now_us) + 500_000;
+                wait(until_us, Some(Box::new(move || !waiting.is_empty())));
+            }
+        }
+    }
+}
+
+fn work(mut worker: Worker, jobs: &Receiver<Job>) {
+    while let Some(job) = take(jobs) {
+        if !worker.take(job) {
+            return;
+        }
+    }
+}
+
+fn complete(mut completer: Completer, outcomes: &Receiver<FinishedAttempt>) {
+    while let Some(first) = take(outcomes) {
+        pass(3_000);
+        let most = with(|world| world.rng.usize(0..8));
+        let mut batch = vec![first];
+        batch.extend(outcomes.try_iter().take(most));
+        completer.record(batch);
+    }
+}
+
+/// Renews until the queue's other roles have ended.
+fn keep(mut renewer: LeaseRenewer, ended: &Receiver<()>) {
+    let mut pause = renewer.renew_interval();
+    loop {
+        let until_us = with(|world| world.now_us) + pause.as_micros() as u64;
+        listen(until_us, &[ended]);
+        if is_over(ended) {
+            return renewer.end();
+        }
+        pause = renewer.turn();
+    }
+}
+
+fn journal(
+    mut sequencer: Sequencer,
+    mut subscriber: Subscriber,
+    ear: &Receiver<()>,
+    reads: &Receiver<PageRequest>,
+    ended: &Receiver<()>,
+) {
+    loop {
+        let wake = sequencer.turn();
+        subscriber.listen();
+        let until_us = world_us(wake);
+        let (wakeup, asked, over) = (ear.clone(), reads.clone(), ended.clone());
+        let ready = move || !wakeup.is_empty() || !asked.is_empty() || is_over(&over);
+        wait(until_us, Some(Box::new(ready)));
+        if is_over(ended) {
+            break;
+        }
+        if heard(ear) || misheard() {
+            sequencer.notified();
+        }
+        if let Ok(read) = reads.try_recv() {
+            sequencer.asked(read);
+        }
+    }
+    sequencer.end();
+    subscriber.listen();
+    // The process is over.
+    with(|world| world.kill(world.current));
+}
+
+/// Outputs the process in order.
+pub fn stop(machine: usize) {
+    with(|world| world.machines[machine].stop = None);
+}
+
+pub fn is_running(machine: usize) -> bool {
+    with(|world| world.machines[machine].life != 0)
+}
+
+/// Begins a daemon on `machine`, where none is running. A start that fails leaves none.
+pub fn boot(machine: usize, plan: &Plan) {
+    let life = with(|world| {
+        world.lives += 1;
+        world.machines[machine].life = world.lives;
+        world.lives
+    });
+    let plan = plan.clone();
+    spawn_on(machine, move || start_or_end(&plan, life));
+}
+
+fn start_or_end(plan: &Plan, life: u64) {
+    start(plan, life);
+    if with(|world| world.machines[world.current].bells.is_empty()) {
+        with(|world| world.kill(world.current));
+    }
+}

@@ -1,0 +1,327 @@
+//! The queue's verbs on the simulated server, statement by statement as `queue::store` sends them.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use mysql::Error;
+
+use super::{
+    fault_schedule::{REFUSED, server_error},
+    oracle::{Kind, Record, Taking},
+    rows::Tx,
+    server::{JobRow, ONE, Server, Stop},
+    session::{Host, Session},
+    world::with,
+};
+use crate::{
+    db::{Link, lost_race},
+    queue::{
+        Job, Outcome, Status,
+        job::{JobResult, Next},
+        sql_store::Cursor,
+        store::QueueStore,
+    },
+};
+
+pub struct SimQueueStore {
+    link: Link<Host>,
+    owner: u64,
+    skip_locked: bool,
+}
+
+impl SimQueueStore {
+    pub fn new(host: &Host, owner: u64, skip_locked: bool) -> SimQueueStore {
+        SimQueueStore { link: Link::new(host), owner, skip_locked }
+    }
+}
+
+fn job(id: u64, row: &JobRow, claim_id: u64, counting: u32) -> Job {
+    Job {
+        id,
+        name: format!("job-{id}"),
+        res_type: "default".into(),
+        url: None,
+        attempt: row.attempts + counting,
+        max_attempts: row.max_attempts,
+        interruptions: row.interruptions,
+        claim_id,
+    }
+}
+
+/// Ready rows in a claim's order, where the queue is not paused.
+fn ready(server: &Server, tx: Tx, after: Option<Cursor>) -> Vec<u64> {
+    if server.paused.get(tx, ONE).is_some() {
+        return Vec::new();
+    }
+    let place = |id: u64, row: &JobRow| (row.priority, id);
+    let mut rows: Vec<(i64, u64)> = server
+        .jobs
+        .seen_by(tx)
+        .filter(|(_, row)| row.is_ready())
+        .map(|(id, row)| place(id, row))
+        .filter(|place| after.is_none_or(|Cursor { priority, id }| *place > (priority, id)))
+        .collect();
+    rows.sort_unstable();
+    rows.into_iter().map(|(_, id)| id).collect()
+}
+
+fn claimed(row: &mut JobRow, owner: u64, claim_id: u64) {
+    row.status = Status::InProgress;
+    row.attempts += 1;
+    (row.owner, row.claim_id) = (Some(owner), Some(claim_id));
+}
+
+fn returned(row: &mut JobRow) {
+    row.status = Status::New;
+    row.attempts = row.attempts.max(1) - 1;
+    (row.owner, row.claim_id) = (None, None);
+}
+
+type Claimed = (Vec<Job>, Option<Cursor>);
+
+/// `lock_and_mark`.
+fn claim(
+    session: &mut Session,
+    owner: u64,
+    claim_id: u64,
+    limit: usize,
+    after: Option<Cursor>,
+) -> Result<Claimed, Error> {
+    session.begin()?;
+    let rows = session.within(|server, tx| {
+        let mut ids = ready(server, tx, after);
+        ids.retain(|id| server.jobs.is_free(tx, *id));
+        ids.truncate(limit);
+        for id in &ids {
+            server.jobs.lock(tx, *id)?;
+        }
+        Ok(ids.iter().filter_map(|id| Some((*id, server.jobs.get(tx, *id)?.clone()))).collect::<Vec<_>>())
+    })?;
+    let mut ids: Vec<u64> = rows.iter().map(|(id, _)| *id).collect();
+    ids.sort_unstable();
+    let is_ours = !rows.is_empty()
+        && session.within(|server, tx| {
+            let is_new = |_, row: &JobRow| row.status == Status::New;
+            server.update_jobs(tx, &ids, is_new, |_, row| claimed(row, owner, claim_id))
+        })? == rows.len();
+    if !is_ours {
+        session.roll_back()?;
+        return Ok((Vec::new(), None));
+    }
+    session.commit()?;
+    let last = rows.last().map(|(id, row)| Cursor { priority: row.priority, id: *id });
+    Ok((rows.iter().map(|(id, row)| job(*id, row, claim_id, 1)).collect(), last))
+}
+
+/// `mark_by_token`.
+fn claim_by_token(session: &mut Session, owner: u64, claim_id: u64, limit: usize) -> Result<Claimed, Error> {
+    session.begin()?;
+    let count = session.within(|server, tx| {
+        let mut ids = ready(server, tx, None);
+        ids.truncate(limit);
+        server.update_jobs(tx, &ids, |_, row| row.is_ready(), |_, row| claimed(row, owner, claim_id))
+    })?;
+    if count == 0 {
+        session.roll_back()?;
+        return Ok((Vec::new(), None));
+    }
+    let jobs = session.within(|server, tx| {
+        let ours = server.jobs.seen_by(tx).filter(|(_, row)| row.claim_id == Some(claim_id));
+        let mut ours: Vec<_> = ours.map(|(id, row)| (row.priority, job(id, row, claim_id, 0))).collect();
+        ours.sort_by_key(|(priority, job)| (*priority, job.id));
+        Ok(ours.into_iter().map(|(_, job)| job).collect())
+    })?;
+    session.commit()?;
+    Ok((jobs, None))
+}
+
+/// A job and the claim under which it was held.
+type Held = (u64, Option<u64>);
+
+/// When this was seen, and the jobs in progress whose daemon has no lease.
+fn lost(session: &mut Session) -> Result<(u64, Vec<Held>), Error> {
+    session.alone(|server, tx| {
+        let is_lost = |row: &JobRow| {
+            let until = row.owner.and_then(|owner| server.leases.get(tx, owner));
+            row.status == Status::InProgress && until.is_none_or(|until| *until < server.now_us)
+        };
+        let mut lost: Vec<_> = server.jobs.seen_by(tx).filter(|(_, row)| is_lost(row)).collect();
+        lost.sort_by_key(|(_, row)| row.priority);
+        Ok((server.now_us, lost.into_iter().map(|(id, row)| (id, row.claim_id)).collect()))
+    })
+}
+
+fn reclaim_expired(session: &mut Session) -> Result<u64, Error> {
+    // The first is cheap, the second comes after a node has caught up with the others.
+    if lost(session)?.1.is_empty() {
+        return Ok(0);
+    }
+    let (seen_us, lost) = lost(session)?;
+    let mut reclaimed = 0;
+    for (id, claim_id) in lost {
+        reclaimed += session.alone(|server, tx| {
+            let now_us = server.now_us;
+            server.taking(tx, Taking::Reclaimed { seen_us });
+            let is_still = |_, row: &JobRow| row.status == Status::InProgress && row.claim_id == claim_id;
+            server.update_jobs(tx, &[id], is_still, |_, row| {
+                returned(row);
+                row.interruptions += 1;
+                // MariaDB and MySQL evaluate assignments from left to right: the count is the new one.
+                row.run_at = (row.interruptions > 1).then(|| now_us + (1_000_000 << (row.interruptions - 1).min(6)));
+            })
+        })?;
+    }
+    Ok(reclaimed as u64)
+}
+
+fn finish(session: &mut Session, outcomes: &[Outcome]) -> Result<usize, Error> {
+    session.begin()?;
+    let mut held = Vec::new();
+    for batch in outcomes.chunk_by(|a, b| a.attempt.job.claim_id == b.attempt.job.claim_id) {
+        let claim_id = batch[0].attempt.job.claim_id;
+        let ids: Vec<u64> = batch.iter().map(|outcome| outcome.attempt.job.id).collect();
+        let is_held = |row: &JobRow| row.status == Status::InProgress && row.claim_id == Some(claim_id);
+        let ours: Vec<u64> = session.within(|server, tx| {
+            server.update_jobs(tx, &ids, |_, _| false, |_, _| {})?;
+            Ok(ids.iter().copied().filter(|id| server.jobs.get(tx, *id).is_some_and(is_held)).collect())
+        })?;
+        held.extend(batch.iter().filter(|outcome| ours.contains(&outcome.attempt.job.id)));
+    }
+    held.sort_by_key(|outcome| match outcome.attempt.result {
+        JobResult::Done { .. } => (0, outcome.attempt.job.id),
+        _ => (1, 0),
+    });
+    for outcome in &held {
+        if !outcome.is_refused() && with(|world| world.chance(world.faults.refused)) {
+            return Err(server_error(REFUSED));
+        }
+        if session.within(|server, tx| write(server, tx, outcome))? != 1 {
+            return Err(lost_race());
+        }
+    }
+    session.commit()?;
+    Ok(held.len())
+}
+
+fn write(server: &mut Server, tx: Tx, outcome: &Outcome) -> Result<usize, Stop> {
+    let job = &outcome.attempt.job;
+    let now_us = server.now_us;
+    let is_held = |_, row: &JobRow| row.status == Status::InProgress && row.claim_id == Some(job.claim_id);
+    let written = server.update_jobs(tx, &[job.id], is_held, |_, row| {
+        (row.status, row.run_at) = match outcome.next {
+            Next::Done => (Status::Done, None),
+            Next::Retry { after } => (Status::New, Some(now_us + after.as_micros() as u64)),
+            Next::Error => (Status::Error, None),
+        };
+        let interrupted = u32::from(matches!(outcome.attempt.result, JobResult::Interrupted { .. }));
+        row.attempts = row.attempts.max(interrupted) - interrupted;
+        row.interruptions += interrupted;
+        (row.owner, row.claim_id) = (None, None);
+    })?;
+    let kind = Kind::of(&outcome.attempt.result);
+    let record =
+        Record { job: job.id, claim_id: job.claim_id, kind, next: outcome.next, is_refused: outcome.is_refused() };
+    server.recording(tx, record);
+    Ok(written)
+}
+
+impl QueueStore for SimQueueStore {
+    fn is_paused(&mut self) -> Result<bool, Error> {
+        self.link.run(|session| session.alone(|server, tx| Ok(server.paused.get(tx, ONE).is_some())))
+    }
+
+    fn reclaim_expired(&mut self) -> Result<u64, Error> {
+        self.link.run(reclaim_expired)
+    }
+
+    fn promote_delayed(&mut self) -> Result<bool, Error> {
+        let skip_locked = self.skip_locked;
+        self.link.run(|session| {
+            session.begin()?;
+            let ids: Vec<u64> = session.within(|server, tx| {
+                let now_us = server.now_us;
+                let is_due = |row: &JobRow| row.status == Status::New && row.run_at.is_some_and(|at| at <= now_us);
+                let due = server.jobs.seen_by(tx).filter(|(_, row)| is_due(row)).map(|(id, _)| id);
+                let mut ids: Vec<u64> = due.collect();
+                ids.retain(|id| !skip_locked || server.jobs.is_free(tx, *id));
+                for id in &ids {
+                    server.jobs.lock(tx, *id)?;
+                }
+                Ok(ids)
+            })?;
+            if !ids.is_empty() {
+                session.within(|server, tx| {
+                    server.update_jobs(tx, &ids, |_, row| row.status == Status::New, |_, row| row.run_at = None)
+                })?;
+            }
+            session.commit()?;
+            Ok(false)
+        })
+    }
+
+    fn next_due(&mut self) -> Result<Option<Duration>, Error> {
+        self.link.run(|session| {
+            session.alone(|server, tx| {
+                let waiting = server.jobs.seen_by(tx).filter(|(_, row)| row.status == Status::New);
+                let next = waiting.filter_map(|(_, row)| row.run_at).min();
+                Ok(next.map(|at| Duration::from_micros(at.saturating_sub(server.now_us))))
+            })
+        })
+    }
+
+    fn claim(&mut self, claim_id: u64, limit: usize, after: Option<Cursor>) -> Result<Claimed, Error> {
+        let (owner, skip_locked) = (self.owner, self.skip_locked);
+        self.link.run(|session| match skip_locked {
+            true => claim(session, owner, claim_id, limit, after),
+            false => claim_by_token(session, owner, claim_id, limit),
+        })
+    }
+
+    fn release_claimed(&mut self, claim_id: u64, ids: Option<&[u64]>) -> Result<(), Error> {
+        self.link.run(|session| {
+            session.begin()?;
+            session.within(|server, tx| {
+                server.taking(tx, Taking::Released { claim_id });
+                // In the order of the index that is gone by.
+                let ids = match ids {
+                    Some(ids) => BTreeSet::from_iter(ids.iter().copied()).into_iter().collect(),
+                    // The claim's index has what other transactions have changed and not committed: those are waited for.
+                    None => {
+                        let mut ids = server.jobs.touched(tx, |row| row.claim_id == Some(claim_id));
+                        ids.sort_by_key(|id| server.jobs.get(tx, *id).map(|row| row.priority));
+                        ids
+                    }
+                };
+                let is_held = |_, row: &JobRow| row.status == Status::InProgress && row.claim_id == Some(claim_id);
+                server.update_jobs(tx, &ids, is_held, |_, row| returned(row))
+            })?;
+            session.commit()
+        })
+    }
+
+    fn finish(&mut self, outcomes: &[Outcome]) -> Result<usize, Error> {
+        self.link.run(|session| finish(session, outcomes))
+    }
+
+    fn renew_lease(&mut self, lease_s: u32) -> Result<(), Error> {
+        let owner = self.owner;
+        self.link.run(|session| {
+            session.alone(|server, tx| {
+                server.leases.lock(tx, owner)?;
+                let until = server.now_us + u64::from(lease_s) * 1_000_000;
+                server.leases.set(tx, owner, Some(until));
+                Ok(())
+            })
+        })
+    }
+
+    fn end_lease(&mut self) -> Result<(), Error> {
+        let owner = self.owner;
+        self.link.run(|session| {
+            session.alone(|server, tx| {
+                server.leases.lock(tx, owner)?;
+                server.leases.set(tx, owner, None);
+                Ok(())
+            })
+        })
+    }
+}
