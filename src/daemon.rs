@@ -1,6 +1,8 @@
 //! The daemon: builds the parts, starts their threads, waits for a signal, and stops them in order. Owns nothing that
 //! changes while it runs.
 
+mod readiness;
+
 use std::{
     fmt::Display,
     sync::Arc,
@@ -26,6 +28,7 @@ use crate::{
     resources::{DatabaseBuilder, Templates, name::Naming},
     schema::install,
 };
+use readiness::{State, Supervisor};
 
 /// What is said at the start and not in the settings.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +56,8 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
     let (alarm, panicked) = alarm();
     let signals = signals().map_err(|e| failed("cannot listen for signals", e))?;
     let running = start(config, options, &db, templates, &alarm)?;
+    let supervisor = Supervisor::from_env();
+    supervisor.notify(State::Ready(running.broker.local_addrs()));
 
     select! {
         recv(signals) -> _ => {
@@ -60,6 +65,7 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
         }
         recv(panicked) -> name => return Err(died(name)),
     }
+    supervisor.notify(State::Stopping);
     // A second signal and a panic end the process while the drain is on.
     let (done, drained) = bounded(1);
     let drain = move || {

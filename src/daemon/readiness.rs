@@ -1,0 +1,102 @@
+//! Reports the daemon's state to the process that started it, by systemd's notification protocol (sd_notify(3)): one
+//! datagram to the socket that `NOTIFY_SOCKET` names. Never blocks, and never fails the daemon.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+    net::SocketAddr,
+    os::unix::net::UnixDatagram,
+};
+
+/// What is reported.
+#[derive(Clone, Copy, Debug)]
+pub enum State<'a> {
+    /// `READY=1`: listening, the lease is held, and the end of the event log is known. A second line,
+    /// `STATUS=listening on ADDRESS, …`, names the TCP addresses with the ports that port 0 became.
+    Ready(&'a [SocketAddr]),
+    /// `STOPPING=1`: a signal arrived; running jobs are finished, no new ones are claimed.
+    Stopping,
+}
+
+/// The socket of the process that waits for this one, if there is any.
+#[derive(Debug)]
+pub struct Supervisor(Option<OsString>);
+
+impl Supervisor {
+    /// The one named by `NOTIFY_SOCKET`.
+    pub fn from_env() -> Supervisor {
+        Supervisor(std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()))
+    }
+
+    /// Sends `state`, where somebody waits for it. A supervisor that cannot be reached is a warning.
+    pub fn notify(&self, state: State<'_>) {
+        let Some(socket) = &self.0 else { return };
+        let message = match state {
+            State::Ready(addresses) => {
+                let addresses: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+                format!("READY=1\nSTATUS=listening on {}", addresses.join(", "))
+            }
+            State::Stopping => "STOPPING=1".into(),
+        };
+        if let Err(error) = send(socket, message.as_bytes()) {
+            let socket = socket.display();
+            log::warn!("readiness: cannot write to NOTIFY_SOCKET ({error}); continuing unreported socket={socket}");
+        }
+    }
+}
+
+fn send(socket: &OsStr, message: &[u8]) -> io::Result<()> {
+    let sender = UnixDatagram::unbound()?;
+    sender.set_nonblocking(true)?;
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::{
+            linux::net::SocketAddrExt,
+            unix::{ffi::OsStrExt, net},
+        };
+        // A name in Linux's abstract namespace, which no file stands for.
+        if let Some(name) = socket.as_bytes().strip_prefix(b"@") {
+            return sender.send_to_addr(message, &net::SocketAddr::from_abstract_name(name)?).map(drop);
+        }
+    }
+    sender.send_to(message, socket).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn received(receiver: &UnixDatagram) -> String {
+        let mut buffer = [0; 64];
+        let length = receiver.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    }
+
+    #[test]
+    fn states_reach_a_socket_with_a_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let receiver = UnixDatagram::bind(&path).unwrap();
+        let supervisor = Supervisor(Some(path.into()));
+        supervisor.notify(State::Ready(&["127.0.0.1:7".parse().unwrap(), "[::1]:8".parse().unwrap()]));
+        supervisor.notify(State::Stopping);
+        assert_eq!(received(&receiver), "READY=1\nSTATUS=listening on 127.0.0.1:7, [::1]:8");
+        assert_eq!(received(&receiver), "STOPPING=1");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn states_reach_a_socket_in_the_abstract_namespace() {
+        use std::os::{linux::net::SocketAddrExt, unix::net};
+        let name = format!("resq-readiness-{}", std::process::id());
+        let receiver = UnixDatagram::bind_addr(&net::SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        Supervisor(Some(format!("@{name}").into())).notify(State::Stopping);
+        assert_eq!(received(&receiver), "STOPPING=1");
+    }
+
+    #[test]
+    fn a_supervisor_that_is_gone_or_never_was_is_no_failure() {
+        Supervisor(Some("/nonexistent/notify".into())).notify(State::Stopping);
+        Supervisor(None).notify(State::Stopping);
+    }
+}
