@@ -19,3 +19,7 @@ pub use handler::{Handler, JobError, Session};
 pub use job::{Job, Status};
 pub use service::{FIXED_CONNECTIONS, Service, Wakeups};
 pub use sql_store::Outcome;
+
+/// The state of the event that the triggers of `res_queue` write when a job becomes `new`: it was inserted, is retried,
+/// or was released or reclaimed unfinished (`sql/init_tables/050_triggers.sql`).
+pub const QUEUE_STATE_NEW: &str = "New";
