@@ -14,28 +14,44 @@ use mio::{
 };
 use nix::{errno::Errno, unistd::Group};
 use std::{
+    fmt,
     fs::{self, File, Permissions},
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr},
     os::unix::fs::{FileTypeExt, PermissionsExt, chown},
     path::{Path, PathBuf},
 };
-use thiserror::Error;
 
 /// Why the broker does not start: a setting that has to change.
-#[derive(Debug, Error)]
+#[derive(Debug)]
 pub enum StartError {
-    #[error(
-        "broker.listen {0} can be reached from other machines and broker.token is not set: set a token, listen on \
-         127.0.0.1 or a socket, or say --insecure"
-    )]
     Exposed(SocketAddr),
-    #[error("cannot listen on {at}: {source}")]
     Listen { at: String, source: io::Error },
-    #[error("broker.socket_group: there is no group {0:?}")]
     NoGroup(String),
-    #[error("cannot start the broker: {0}")]
-    System(#[from] io::Error),
+    System(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Exposed(address) => write!(
+                f,
+                "broker.listen {address} can be reached from other machines and broker.token is not set: set a token, \
+                 listen on 127.0.0.1 or a socket, or say --insecure"
+            ),
+            StartError::Listen { at, source } => write!(f, "cannot listen on {at}: {source}"),
+            StartError::NoGroup(group) => write!(f, "broker.socket_group: there is no group {group:?}"),
+            StartError::System(error) => write!(f, "cannot start the broker: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> StartError {
+        StartError::System(error)
+    }
 }
 
 pub enum Listener {
