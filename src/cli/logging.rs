@@ -11,9 +11,9 @@ use std::{
 use log::{LevelFilter, Log, Metadata, Record};
 use simplelog::{CombinedLogger, Config, ConfigBuilder, LevelPadding, SharedLogger, WriteLogger};
 
-use crate::base::text::printable;
+use crate::base::{text::printable, throttle::Throttle};
 
-/// Lines a second; what is more is counted and told in one line.
+/// Lines logged per second; those above are counted, and one line reports their number.
 const LINES_PER_SECOND: u32 = 1000;
 
 /// Starts the log of this process: warnings and errors; `-v` (1) information; `-v -v` (2) debug.
@@ -49,39 +49,18 @@ fn layout() -> Config {
 /// Escapes and bounds what goes on to the real log.
 struct Lines {
     log: Box<dyn Log>,
-    window: Mutex<Window>,
-}
-
-struct Window {
-    began: Instant,
-    lines: u32,
-    left_out: u64,
+    throttle: Mutex<Throttle>,
 }
 
 impl Lines {
     fn new(log: Box<dyn Log>) -> Self {
-        Lines { log, window: Mutex::new(Window { began: Instant::now(), lines: 0, left_out: 0 }) }
+        Lines { log, throttle: Mutex::new(Throttle::new(LINES_PER_SECOND, Duration::from_secs(1))) }
     }
 
     fn say(&self, record: &Record<'_>, text: &str) {
         let mut line = Record::builder();
         line.metadata(record.metadata().clone()).module_path(record.module_path()).file(record.file());
         self.log.log(&line.line(record.line()).args(format_args!("{}", printable(text))).build());
-    }
-}
-
-impl Window {
-    /// Whether one more line is within the bound, and how many the second before was denied.
-    fn admit(&mut self, now: Instant) -> (bool, u64) {
-        let mut told = 0;
-        if now.saturating_duration_since(self.began) >= Duration::from_secs(1) {
-            told = self.left_out;
-            *self = Window { began: now, lines: 0, left_out: 0 };
-        }
-        let admitted = self.lines < LINES_PER_SECOND;
-        self.lines += u32::from(admitted);
-        self.left_out += u64::from(!admitted);
-        (admitted, told)
     }
 }
 
@@ -94,14 +73,13 @@ impl Log for Lines {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let (admitted, left_out) = self.window.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now());
-        if left_out > 0 {
-            let told = format!("{left_out} lines of the log were left out: more than {LINES_PER_SECOND} in a second");
-            self.say(record, &told);
+        let admitted = self.throttle.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now());
+        let Some(suppressed) = admitted else { return };
+        if suppressed > 0 {
+            let note = format!("log: suppressed {suppressed} lines, those above {LINES_PER_SECOND} in a second");
+            self.say(record, &note);
         }
-        if admitted {
-            self.say(record, &record.args().to_string());
-        }
+        self.say(record, &record.args().to_string());
     }
 
     fn flush(&self) {
@@ -134,15 +112,5 @@ mod tests {
         let lines = Lines::new(Box::new(seen.clone()));
         lines.log(&Record::builder().args(format_args!("a {}", "b\n2026 [ERROR] forged")).build());
         assert_eq!(*seen.0.lock().unwrap(), ["a b\\n2026 [ERROR] forged"]);
-    }
-
-    #[test]
-    fn a_flood_is_bounded_and_its_rest_is_counted() {
-        let start = Instant::now();
-        let mut window = Window { began: start, lines: 0, left_out: 0 };
-        let admitted = (0..LINES_PER_SECOND + 7).filter(|_| window.admit(start).0).count();
-        assert_eq!(admitted, LINES_PER_SECOND as usize);
-        assert_eq!(window.admit(start + Duration::from_secs(1)), (true, 7));
-        assert_eq!(window.admit(start + Duration::from_secs(2)), (true, 0));
     }
 }

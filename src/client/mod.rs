@@ -2,7 +2,6 @@
 //! itself; [`Publisher`] sends them. Works over TCP and, on Unix, over a Unix socket; never starts an async runtime
 //! and holds no more than one frame and one read buffer.
 
-mod backoff;
 mod connection;
 mod failure;
 mod input;

@@ -7,11 +7,17 @@ use log::{debug, info, warn};
 
 use super::{
     Error, Event, Gap, Peer,
-    backoff::{Backoff, LONGEST},
     connection::{Connection, Incoming, PATIENCE},
     position::Position,
 };
-use crate::wire::{ClientMessage, Pattern, Role};
+use crate::{
+    base::backoff::Backoff,
+    wire::{ClientMessage, Pattern, Role},
+};
+
+/// Pauses between attempts to reconnect.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// What a subscriber asks for.
 #[derive(Clone, Debug, Default)]
@@ -99,7 +105,8 @@ impl Subscriber {
         }
         let position = Position::new(subscription.since);
         let link = Link::Down { retry_at: Instant::now() };
-        let mut subscriber = Subscriber { peer, subscription, position, backoff: Backoff::default(), link };
+        let mut subscriber =
+            Subscriber { peer, subscription, position, backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, 0.5), link };
         subscriber.open(deadline)?;
         Ok(subscriber)
     }
@@ -178,7 +185,7 @@ impl Subscriber {
                 };
                 *heard = Instant::now();
                 self.position.note(&message);
-                if since.elapsed() > LONGEST {
+                if since.elapsed() > LONGEST_PAUSE {
                     // It lasted. One that is dropped again at once goes on with longer pauses.
                     self.backoff.reset();
                 }
@@ -233,7 +240,7 @@ impl Subscriber {
     }
 
     fn lose(&mut self, error: &Error) {
-        let pause = self.backoff.pause(fastrand::f64());
+        let pause = self.backoff.next(fastrand::f64());
         match self.link {
             Link::Up { .. } => warn!("{error}; connecting again"),
             Link::Down { .. } => debug!("{error}; next try in {pause:.1?}"),

@@ -25,6 +25,7 @@ pub use server::ServerInfo;
 pub use warning::ThrottledWarning;
 
 use crate::{
+    base::backoff::Backoff,
     base::clock,
     base::failure::{Exit, Failure},
     config::Database,
@@ -39,6 +40,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const ANSWER: Duration = Duration::from_secs(90);
 /// How often a statement is tried again that lost a race for locks.
 const TRIES: u32 = 20;
+/// The pauses between them.
+const RACE_BACKOFF: Backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(100), 1.0);
+/// Pauses between attempts at a database server that is lost or refuses.
+pub const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5), 0.5);
 
 /// The process's connections, cheap to clone.
 #[derive(Clone)]
@@ -203,7 +208,7 @@ impl<S: Source> Link<S> {
                     if !rolled_back || class(&error) != ErrorClass::Retry || tries == TRIES {
                         return Err(error);
                     }
-                    clock::sleep(Duration::from_millis(fastrand::u64(1..=5 * u64::from(tries))));
+                    clock::sleep(RACE_BACKOFF.pause(tries, fastrand::f64()));
                 }
             }
         }

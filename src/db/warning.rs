@@ -6,23 +6,27 @@ use std::time::{Duration, Instant};
 use mysql::Error;
 
 use super::{ErrorClass, class, describe};
+use crate::base::throttle::Throttle;
 
 const EVERY: Duration = Duration::from_secs(60);
 
 /// One role's troubles with the server.
-#[derive(Debug, Default)]
-pub struct ThrottledWarning {
-    told_at: Option<Instant>,
+#[derive(Debug)]
+pub struct ThrottledWarning(Throttle);
+
+impl Default for ThrottledWarning {
+    fn default() -> Self {
+        ThrottledWarning(Throttle::new(1, EVERY))
+    }
 }
 
 impl ThrottledWarning {
     /// `what` can't be done for now and is tried again. A connection that broke is told by whoever makes the next one.
     pub fn warn(&mut self, what: &str, error: &Error) {
         let is_connection = class(error) == ErrorClass::ConnectionLost && !matches!(error, Error::MySqlError(_));
-        if is_connection || self.told_at.is_some_and(|at| at.elapsed() < EVERY) {
+        if is_connection || self.0.admit(Instant::now()).is_none() {
             return log::debug!("{what}: {}", describe(error));
         }
-        self.told_at = Some(Instant::now());
         log::warn!("{what}, trying again: {}", describe(error));
     }
 }

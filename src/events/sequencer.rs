@@ -20,7 +20,7 @@ use crate::{
     base::clock::now,
     base::poll_schedule::PollSchedule,
     base::wakeup::Wakeup,
-    db::{ThrottledWarning, describe},
+    db::{BACKOFF, ThrottledWarning, describe},
     events::event::{Event, LogPublisher, PageRequest},
 };
 
@@ -74,7 +74,7 @@ impl Sequencer {
             next_prune: now,
             schedule: PollSchedule::default(),
             unanswered: Vec::new(),
-            backoff: Backoff::default(),
+            backoff: BACKOFF,
             warning: ThrottledWarning::default(),
             trace: EventTrace::default(),
             settings,
@@ -112,12 +112,12 @@ impl Sequencer {
     pub fn turn(&mut self) -> Instant {
         match self.do_what_is_due() {
             Ok(wake) => {
-                self.backoff = Backoff::default();
+                self.backoff.reset();
                 wake
             }
             Err(error) => {
                 self.warning.warn("events can't be numbered or read", &error);
-                now() + self.backoff.grow()
+                now() + self.backoff.next(fastrand::f64())
             }
         }
     }

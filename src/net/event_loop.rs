@@ -1,6 +1,7 @@
 //! The loop: waits for sockets, news and timers in one poll, and gives the hub its turns. The only place of the
 //! broker that knows the clock and the poll; it sleeps while nothing happens.
 
+use crate::base::throttle::Throttle;
 use crate::events::event::LogUpdate;
 use crate::net::hub::Hub;
 use crate::net::listener::{Accepted, Acceptor, Listener, Stream, say_too_many};
@@ -36,7 +37,7 @@ pub struct EventLoop {
     acceptor: Acceptor,
     /// A listener may have somebody waiting; not before this time.
     accept_at: Option<Instant>,
-    warned_at: Option<Instant>,
+    warnings: Throttle,
 }
 
 impl EventLoop {
@@ -52,7 +53,16 @@ impl EventLoop {
             listener.register(poll.registry(), Token(WAKER.0 - index))?;
         }
         let acceptor = Acceptor::new()?;
-        Ok(EventLoop { poll, listeners, hub, news, stop, acceptor, accept_at: None, warned_at: None })
+        Ok(EventLoop {
+            poll,
+            listeners,
+            hub,
+            news,
+            stop,
+            acceptor,
+            accept_at: None,
+            warnings: Throttle::new(1, WARN_PAUSE),
+        })
     }
 
     /// Serves until `stop` is set and every peer has gone. An error is the poll's own.
@@ -139,8 +149,7 @@ impl EventLoop {
     }
 
     fn warn(&mut self, now: Instant, what: &str) {
-        if self.warned_at.is_none_or(|at| now >= at + WARN_PAUSE) {
-            self.warned_at = Some(now);
+        if self.warnings.admit(now).is_some() {
             log::warn!("{what}");
         }
     }

@@ -11,11 +11,11 @@ use super::{
     store::QueueStore,
 };
 use crate::{
-    base::backoff::Backoff,
     base::clock::{now, sleep},
     base::text::printable,
+    base::throttle::Throttle,
     base::wakeup::Wakeup,
-    db::{ErrorClass, ThrottledWarning, class, describe, is_missing},
+    db::{BACKOFF, ErrorClass, ThrottledWarning, class, describe, is_missing},
 };
 
 /// A transaction writes at most this many outcomes. It waits a moment for more of them, and one that is not full
@@ -25,9 +25,8 @@ const LINGER: Duration = Duration::from_millis(3);
 const PACE: Duration = Duration::from_millis(25);
 /// An error's text is kept up to this many characters; TEXT holds 65,535 bytes.
 const LONGEST_ERROR: usize = 8_000;
-/// Failures told one by one in a minute; the rest are counted: where the server is short of something, every job fails.
-const TOLD_A_MINUTE: u32 = 10;
-const MINUTE: Duration = Duration::from_secs(60);
+/// Failures logged one by one per minute; the rest are counted: where the server is short of something, every job fails.
+const FAILURES_PER_MINUTE: u32 = 10;
 
 pub struct Completer {
     store: Box<dyn QueueStore>,
@@ -59,7 +58,7 @@ impl Completer {
             next = now() + PACE;
         }
         self.progress.sum_up();
-        self.progress.end_minute();
+        report_suppressed(self.progress.failures.take_suppressed());
     }
 
     /// The next outcome, however long it takes; None: there will be no more. The log is told meanwhile.
@@ -106,7 +105,7 @@ impl Completer {
     /// under its claim and left alone. Outcomes that the server refuses for good are found one by one, so that they
     /// hold up no others.
     fn write(&mut self, outcomes: &[Outcome]) -> usize {
-        let mut backoff = Backoff::default();
+        let mut backoff = BACKOFF;
         let mut warning = ThrottledWarning::default();
         loop {
             let error = match self.store.finish(outcomes) {
@@ -123,37 +122,36 @@ impl Completer {
                 }
                 _ => warning.warn("outcomes can't be written", &error),
             }
-            sleep(backoff.grow());
+            sleep(backoff.next(fastrand::f64()));
         }
     }
 }
 
 /// What the log says of the work: a line a second while there is any, and the failures.
-#[derive(Default)]
 struct Progress {
     /// When the first outcome of this line came in; None: nothing to tell.
     since: Option<Instant>,
-    /// The minute that `failures` are counted in.
-    minute: Option<Instant>,
-    failures: u32,
+    failures: Throttle,
     /// Done, to be tried again, in error.
     counts: [u64; 3],
     done_before: u64,
 }
 
+impl Default for Progress {
+    fn default() -> Self {
+        let failures = Throttle::new(FAILURES_PER_MINUTE, Duration::from_secs(60));
+        Progress { since: None, failures, counts: [0; 3], done_before: 0 }
+    }
+}
+
 impl Progress {
     fn due(&self) -> Option<Instant> {
         let line = self.since.map(|since| since + Duration::from_secs(1));
-        let minute = self.minute.filter(|_| self.failures > TOLD_A_MINUTE).map(|minute| minute + MINUTE);
-        [line, minute].into_iter().flatten().min()
+        line.into_iter().chain(self.failures.report_at()).min()
     }
 
     fn tell(&mut self, outcomes: &[Outcome]) {
         self.since.get_or_insert_with(now);
-        if self.minute.is_none_or(|minute| now() - minute >= MINUTE) {
-            self.end_minute();
-            self.minute = Some(now());
-        }
         for Outcome { attempt, next } in outcomes {
             let (kind, what) = match next {
                 Next::Done => (0, "is done"),
@@ -162,8 +160,8 @@ impl Progress {
             };
             self.counts[kind] += 1;
             if let JobResult::Failed { error: text, .. } | JobResult::Interrupted { why: text } = &attempt.result {
-                self.failures += 1;
-                if self.failures <= TOLD_A_MINUTE {
+                if let Some(suppressed) = self.failures.admit(now()) {
+                    report_suppressed(suppressed);
                     let (job, name, text) = (&attempt.job, printable(&attempt.job.name), printable(text));
                     log::warn!("job {} `{name}` {what}, attempt {}: {text}", job.id, job.attempt);
                 }
@@ -174,19 +172,9 @@ impl Progress {
         }
     }
 
-    fn end_minute(&mut self) {
-        if self.failures > TOLD_A_MINUTE {
-            log::warn!(
-                "and {} more failures within a minute; `resqctl list` shows them",
-                self.failures - TOLD_A_MINUTE
-            );
-        }
-        (self.minute, self.failures) = (None, 0);
-    }
-
     fn sum_up(&mut self) {
-        if self.minute.is_some_and(|minute| now() - minute >= MINUTE) {
-            self.end_minute();
+        if self.failures.report_at().is_some_and(|at| at <= now()) {
+            report_suppressed(self.failures.take_suppressed());
         }
         if self.since.take().is_none() {
             return;
@@ -198,5 +186,11 @@ impl Progress {
             self.done_before
         );
         self.counts = [0; 3];
+    }
+}
+
+fn report_suppressed(failures: u64) {
+    if failures > 0 {
+        log::warn!("and {failures} more failures within a minute; `resqctl list` shows them");
     }
 }

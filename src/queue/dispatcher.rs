@@ -20,7 +20,7 @@ use crate::{
     base::clock::now,
     base::poll_schedule::PollSchedule,
     base::wakeup::Wakeup,
-    db::{ErrorClass, ThrottledWarning, class, describe},
+    db::{BACKOFF, ErrorClass, ThrottledWarning, class, describe},
 };
 
 /// A look at the whole queue may take at most this part of the time; between two of them claims go on from the
@@ -107,7 +107,7 @@ impl Dispatcher {
             next_full_look: now,
             unconfirmed_claims: Vec::new(),
             paused: false,
-            backoff: Backoff::default(),
+            backoff: BACKOFF,
             warning: ThrottledWarning::default(),
         }
     }
@@ -151,12 +151,12 @@ impl Dispatcher {
     pub fn turn(&mut self) -> Wait {
         match self.do_what_is_due() {
             Ok(until) => {
-                self.backoff = Backoff::default();
+                self.backoff.reset();
                 Wait { until, ignore_wakeups: false }
             }
             Err(error) => {
                 self.warning.warn("the queue can't be read or claimed from", &error);
-                Wait { until: now() + self.backoff.grow(), ignore_wakeups: true }
+                Wait { until: now() + self.backoff.next(fastrand::f64()), ignore_wakeups: true }
             }
         }
     }

@@ -3,12 +3,15 @@
 
 use std::time::Duration;
 
+use crate::base::backoff::Backoff;
+
 /// How often a job may lose its worker (a killed daemon, a lost server) before it counts as failed. Such an attempt
 /// did not end by itself and so does not use up `max_attempts`; but a job that kills whoever touches it must end.
 pub const MAX_INTERRUPTIONS: u32 = 20;
 
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LONGEST_RETRY: Duration = Duration::from_secs(300);
+/// The pause before a failed job runs again, from 1 s to 5 minutes: half of it is left to chance, so that jobs that
+/// failed together do not come back together.
+const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300), 0.5);
 
 /// The column `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,17 +91,12 @@ pub fn next(outcome: &FinishedAttempt, max_attempts: u32, chance: f64) -> Next {
         JobResult::Done { .. } => Next::Done,
         JobResult::Failed { permanent: true, .. } => Next::Error,
         JobResult::Failed { .. } if job.attempt >= job.max_attempts.unwrap_or(max_attempts) => Next::Error,
-        JobResult::Failed { .. } => Next::Retry { after: backoff(job.attempt, chance) },
+        JobResult::Failed { .. } => Next::Retry { after: RETRY.pause(job.attempt, chance) },
         // Always: a job that was lost too often is given up by the next worker, which undoes what is left of it.
-        JobResult::Interrupted { .. } => Next::Retry { after: backoff(job.interruptions.saturating_add(1), chance) },
+        JobResult::Interrupted { .. } => {
+            Next::Retry { after: RETRY.pause(job.interruptions.saturating_add(1), chance) }
+        }
     }
-}
-
-/// The pause after the `attempt`th failure (from 1): 1 s doubled each time up to 5 minutes, of which the upper half
-/// is left to chance so that jobs that failed together do not come back together.
-pub fn backoff(attempt: u32, chance: f64) -> Duration {
-    let whole = FIRST_RETRY.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(LONGEST_RETRY);
-    whole / 2 + whole.mul_f64(chance.clamp(0.0, 1.0) / 2.0)
 }
 
 /// How many jobs may wait claimed and unstarted: two for each worker while those are slower than a claim, so that a
@@ -198,13 +196,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn a_pause_never_shrinks_below_half_nor_passes_the_longest(attempt in 1u32..100, chance in 0.0f64..=1.0) {
-            let pause = backoff(attempt, chance);
-            prop_assert!(pause >= FIRST_RETRY / 2 && pause <= LONGEST_RETRY);
-            prop_assert!(backoff(attempt + 1, chance) >= pause);
-        }
-
         #[test]
         fn the_buffer_stays_between_the_workers_and_its_limit(workers in 1usize..1024, left in proptest::collection::vec(0usize..600, 0..40)) {
             let mut buffer = Prefetch::new(workers);

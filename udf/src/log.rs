@@ -1,24 +1,34 @@
 //! What the sender tells the server's error log: the changes in its connections, a bounded number of lines.
 
 use crate::abi::note;
+use resq::base::throttle::Throttle;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-const WINDOW: Duration = Duration::from_secs(60);
-const LINES_IN_WINDOW: u32 = 20;
+const INTERVAL: Duration = Duration::from_secs(60);
+const LINES_PER_INTERVAL: u32 = 20;
 const MAX_SUBJECTS: usize = 64;
 
-#[derive(Default)]
 pub struct Log {
     /// The last word on each address or file; a repeated failure is told once.
     last: BTreeMap<String, String>,
-    window: Option<Instant>,
-    lines: u32,
+    throttle: Throttle,
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log { last: BTreeMap::new(), throttle: Throttle::new(LINES_PER_INTERVAL, INTERVAL) }
+    }
 }
 
 impl Log {
     pub fn tell(&mut self, now: Instant, subject: &str, word: &str) {
-        if self.is_news(subject, word) && self.has_room(now) {
+        if self.is_news(subject, word)
+            && let Some(suppressed) = self.throttle.admit(now)
+        {
+            if suppressed > 0 {
+                note(&format!("log: suppressed {suppressed} lines, those above {LINES_PER_INTERVAL} a minute"));
+            }
             note(&format!("{subject}: {word}"));
         }
     }
@@ -28,14 +38,6 @@ impl Log {
             self.last.clear();
         }
         self.last.insert(subject.to_owned(), word.to_owned()).is_none_or(|before| before != word)
-    }
-
-    fn has_room(&mut self, now: Instant) -> bool {
-        if self.window.is_none_or(|start| now > start + WINDOW) {
-            (self.window, self.lines) = (Some(now), 0);
-        }
-        self.lines += 1;
-        self.lines <= LINES_IN_WINDOW
     }
 }
 
@@ -55,14 +57,5 @@ mod tests {
         ] {
             assert_eq!(log.is_news(subject, word), news, "{subject} {word}");
         }
-    }
-
-    #[test]
-    fn a_flapping_daemon_does_not_fill_the_log() {
-        let (mut log, start) = (Log::default(), Instant::now());
-        let told = |log: &mut Log, at| (0..100).filter(|_| log.has_room(at)).count() as u32;
-        assert_eq!(told(&mut log, start), LINES_IN_WINDOW);
-        assert_eq!(told(&mut log, start + WINDOW / 2), 0);
-        assert_eq!(told(&mut log, start + WINDOW * 2), LINES_IN_WINDOW);
     }
 }

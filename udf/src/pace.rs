@@ -1,5 +1,4 @@
-//! How long to wait: between two RING frames, and between two attempts to connect. Pure rules; the clock and the
-//! dice are the caller's.
+//! How many RING frames stand for how many calls of `resq_ring`. Pure: the caller brings the clock.
 
 use std::time::Duration;
 
@@ -7,9 +6,6 @@ use std::time::Duration;
 const COMMITS_PER_MS: u128 = 4;
 const SHORTEST_GAP: Duration = Duration::from_millis(1);
 const LONGEST_GAP: Duration = Duration::from_millis(50);
-
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_millis(1_000);
 
 /// How long no RING follows the one that stands for `rings` calls within `elapsed` and came after `gap`. Short for
 /// single commits, whose subscribers wait for it. The rows of a bulk statement can be seen by nobody before its commit:
@@ -22,24 +18,6 @@ pub fn ring_gap(rings: u32, elapsed: Duration, gap: Duration) -> Duration {
     } else {
         // Rings still waited when the gap ended: a bulk statement that waited for its disk, it may be.
         (gap / 2).max(SHORTEST_GAP)
-    }
-}
-
-/// The pauses between attempts to connect: they double up to a second, each cut by up to a half, so that the servers
-/// of a cluster do not all come back to a restarted daemon in the same moment.
-#[derive(Debug)]
-pub struct Backoff(Duration);
-
-impl Backoff {
-    pub const fn new() -> Backoff {
-        Backoff(FIRST_PAUSE)
-    }
-
-    /// `dice`: any number, equally likely.
-    pub fn next(&mut self, dice: u64) -> Duration {
-        let pause = self.0;
-        self.0 = (pause * 2).min(LONGEST_PAUSE);
-        pause - pause / 2 * (dice % 1_000) as u32 / 1_000
     }
 }
 
@@ -89,17 +67,6 @@ mod tests {
             (1, ms(101), ms(50), ms(1)),
         ] {
             assert_eq!(ring_gap(rings, elapsed, gap), next, "{rings} in {elapsed:?} after {gap:?}");
-        }
-    }
-
-    #[test]
-    fn pauses_grow_and_end_at_a_second() {
-        let mut backoff = Backoff::new();
-        let pauses: Vec<u128> = (0..7).map(|_| backoff.next(0).as_millis()).collect();
-        assert_eq!(pauses, [50, 100, 200, 400, 800, 1_000, 1_000]);
-        for dice in [1, 499, 999, u64::MAX] {
-            let pause = backoff.next(dice);
-            assert!((Duration::from_millis(500)..=LONGEST_PAUSE).contains(&pause), "{pause:?}");
         }
     }
 }

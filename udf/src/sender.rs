@@ -7,8 +7,9 @@ use crate::config::{self, Addr};
 use crate::inbox::{Inbox, Outlet};
 use crate::link::Link;
 use crate::log::Log;
-use crate::pace::{Backoff, ring_gap};
+use crate::pace::ring_gap;
 use mio::{Events, Poll, Token, Waker};
+use resq::base::backoff::Backoff;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -16,6 +17,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 const WAKER: Token = Token(0);
+
+/// Pauses between attempts to connect, up to half shorter by chance, so that the servers of a cluster do not all return
+/// to a restarted daemon at the same moment.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// After what should never happen: no more epoll descriptors, or a bug.
 const AFTER_TROUBLE: Duration = Duration::from_secs(1);
@@ -82,7 +88,7 @@ impl<'a> Sender<'a> {
             links: Vec::new(),
             last_token: WAKER.0,
             attempts: 0,
-            backoff: Backoff::new(),
+            backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, 0.5),
             retry_at: Some(now),
             last_ring: now,
             ring_gap: Duration::ZERO,
@@ -149,7 +155,7 @@ impl<'a> Sender<'a> {
     }
 
     fn retry(&mut self, now: Instant) {
-        let at = now + self.backoff.next(RandomState::new().build_hasher().finish());
+        let at = now + self.backoff.next(chance());
         self.retry_at = Some(self.retry_at.map_or(at, |before| before.min(at)));
     }
 
@@ -192,7 +198,7 @@ impl<'a> Sender<'a> {
     }
 
     fn welcome(&mut self, i: usize, now: Instant) {
-        self.backoff = Backoff::new();
+        self.backoff.reset();
         self.log.tell(now, &self.links[i].addr.to_string(), "connected");
         // Whatever rang while nobody listened.
         self.links[i].ring();
@@ -245,4 +251,9 @@ fn exchange(link: &mut Link, inbox: &Inbox, now: Instant) -> Result<bool, String
         Some(until) if until <= now => Err("silent for too long".into()),
         _ => Ok(welcome),
     }
+}
+
+/// A random number from 0.0 up to 1.0: the standard library seeds its hashes at random.
+fn chance() -> f64 {
+    RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use resq::{
+    base::backoff::Backoff,
     cli::{Exit, Failure},
     queue::{NewJob, Queue},
     resources::drop::{self as dropping, Which},
@@ -46,7 +47,7 @@ pub fn wait(queue: &mut Queue, timeout_s: Option<u64>) -> Result<(), Failure> {
     let failed_before: HashSet<u64> = queue.failed()?.into_iter().collect();
     let mut most = 0;
     let bar = bar(0);
-    let mut pause = Duration::from_millis(20);
+    let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500), 0.0);
     loop {
         let (new, running) = queue.pending()?;
         let left = new + running;
@@ -57,6 +58,7 @@ pub fn wait(queue: &mut Queue, timeout_s: Option<u64>) -> Result<(), Failure> {
         bar.set_length(most);
         bar.set_position(most - left);
         bar.set_message(format!("{running} running"));
+        let pause = backoff.next(0.0);
         if deadline.is_some_and(|deadline| Instant::now() + pause > deadline) {
             bar.finish_and_clear();
             let why = if queue.is_paused()? {
@@ -70,7 +72,6 @@ pub fn wait(queue: &mut Queue, timeout_s: Option<u64>) -> Result<(), Failure> {
             ));
         }
         thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(500));
     }
     bar.finish_and_clear();
     let failed = queue.failed()?.iter().filter(|id| !failed_before.contains(id)).count();
