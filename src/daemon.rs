@@ -17,7 +17,7 @@ use signal_hook::{
 
 use crate::{
     base::failure::{Exit, Failure},
-    base::threads::{Alarm, alarm, spawn},
+    base::threads::{Alarm, Thread, alarm},
     base::wakeup::{Wakeup, wakeup},
     config::Config,
     db::{Db, ServerInfo},
@@ -71,7 +71,7 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
     let drain = move || {
         let _ = done.send(running.stop(options.drain));
     };
-    spawn("drain", &alarm, drain).map_err(|e| failed("cannot start the drain", e))?;
+    Thread::spawn("drain", &alarm, drain).map_err(|e| failed("cannot start the drain", e))?;
     select! {
         recv(drained) -> finished => match finished {
             Ok(true) => Ok(()),
@@ -122,8 +122,7 @@ impl Running {
         let finished = self.queue.drain(drain);
         self.journal.stop();
         self.broker.stop();
-        // A panic was heard through the alarm.
-        self.broker.join().is_ok() && finished
+        self.broker.join() && finished
     }
 }
 

@@ -1,5 +1,5 @@
-//! The steady clock as the daemon's roles see it, and their backoff. One place, so that a simulation can put a clock of
-//! its own there; nothing here knows the date, which is the server's.
+//! The monotonic clock of the daemon's roles: every role reads the time here, so that a simulation can replace it. Never
+//! the date, which is the database server's.
 
 #[cfg(not(test))]
 use std::time::Instant;
@@ -9,13 +9,13 @@ pub use std::thread::sleep;
 #[cfg(test)]
 pub use virtual_clock::{now, sleep};
 
-/// What the time is.
+/// The current time.
 #[cfg(not(test))]
 pub fn now() -> Instant {
     Instant::now()
 }
 
-/// The thread's real clock, or the one that a simulation on this thread has put in its place.
+/// The clock of this thread: the real one, or the one that a simulation on this thread has set.
 #[cfg(test)]
 pub mod virtual_clock {
     use std::{
@@ -23,21 +23,21 @@ pub mod virtual_clock {
         time::{Duration, Instant},
     };
 
-    /// What the time is, and how to let it pass.
+    /// How to read the time and how to sleep.
     #[derive(Clone, Copy)]
     pub struct Clock {
         pub now: fn() -> Instant,
         pub sleep: fn(Duration),
     }
 
-    /// The thread's own.
+    /// The system's clock.
     pub const REAL: Clock = Clock { now: Instant::now, sleep: std::thread::sleep };
 
     thread_local! {
         static CLOCK: Cell<Clock> = const { Cell::new(REAL) };
     }
 
-    /// From now on this thread goes by `clock`.
+    /// Replaces the clock of this thread.
     pub fn set(clock: Clock) {
         CLOCK.set(clock);
     }

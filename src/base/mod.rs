@@ -1,5 +1,5 @@
-//! What every part of the program shares and no part owns: time, threads, wakeups, backoff and text. Nothing here knows
-//! a database, a socket or a protocol.
+//! What every other module may use: time, threads, wakeups, backoff, throttling and text. Never knows a database or a
+//! protocol. What has no `cfg` here needs no dependency and is shared with the loadable function.
 
 pub mod backoff;
 pub mod throttle;

@@ -1,16 +1,16 @@
-//! When to poll the database after a wakeup. Pure: times in, times out.
+//! When to poll the database after a notification. Pure: times in, times out.
 
 use std::time::{Duration, Instant};
 
-/// When to look after a wakeup: it rings inside a transaction and so *before* the commit that makes its news visible.
-/// Looks follow with growing backoff, the first about when a commit that was due at once can be seen; but never more
-/// than 200 a second on account of bells after which nothing is found. Pure.
+/// The polls that follow a notification. It is sent inside a transaction and so arrives *before* the commit that makes
+/// the rows visible. Polls follow with growing pauses, the first about when an immediate commit is visible. After
+/// notifications that led to nothing there are at most 200 polls a second, however many arrive.
 #[derive(Clone, Debug, Default)]
 pub struct PollSchedule {
     last_poll: Option<Instant>,
     next: Option<Instant>,
     pause: Duration,
-    /// Bells since something was found.
+    /// Notifications since a poll found work.
     fruitless: u8,
 }
 
@@ -18,9 +18,10 @@ impl PollSchedule {
     const QUICK: Duration = Duration::from_micros(300);
     const SLOW: Duration = Duration::from_millis(5);
     const LAST: Duration = Duration::from_millis(640);
-    /// More bells in fruitless than one job or transaction rings.
+    /// Fruitless notifications before polls slow down: more than one job or transaction causes.
     const MAX_FRUITLESS: u8 = 8;
 
+    /// A notification arrived at `now`.
     pub fn notified(&mut self, now: Instant) {
         self.fruitless = self.fruitless.saturating_add(1);
         let (earliest, pause) = match self.fruitless <= PollSchedule::MAX_FRUITLESS {
@@ -31,32 +32,33 @@ impl PollSchedule {
         self.pause = pause;
     }
 
-    /// A look was not in fruitless: who rings has something to tell.
+    /// The last poll found work, so notifications are followed quickly again.
     pub fn found_work(&mut self) {
         self.fruitless = 0;
     }
 
-    /// One more look is wanted, not before `at`.
+    /// Asks for one more poll, not before `at`.
     pub fn poll_again_at(&mut self, at: Instant) {
         self.next = Some(self.next.map_or(at, |next| next.min(at)));
     }
 
-    /// When the next look is due, if one is.
+    /// When the next poll is due; `None`: not before the next notification.
     pub fn next(&self) -> Option<Instant> {
         self.next
     }
 
+    /// Whether a poll is due at `now`.
     pub fn is_due(&self, now: Instant) -> bool {
         self.next.is_some_and(|next| next <= now)
     }
 
-    /// Somebody has looked, because of the wakeup or not.
+    /// A poll ended at `now`, whatever its reason was.
     pub fn polled(&mut self, now: Instant) {
         self.last_poll = Some(now);
         if self.is_due(now) {
-            let goes_on = !self.pause.is_zero() && self.pause <= PollSchedule::LAST;
-            self.next = goes_on.then(|| now + self.pause);
-            if goes_on {
+            let continues = !self.pause.is_zero() && self.pause <= PollSchedule::LAST;
+            self.next = continues.then(|| now + self.pause);
+            if continues {
                 self.pause *= 2;
             }
         }
@@ -68,23 +70,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn looks_follow_a_bell_with_growing_pauses_and_end() {
+    fn polls_follow_a_notification_with_growing_pauses_and_end() {
         let start = Instant::now();
         let mut schedule = PollSchedule::default();
         assert_eq!(schedule.next(), None);
         schedule.notified(start);
-        let mut looks = Vec::new();
+        let mut polls = Vec::new();
         while let Some(next) = schedule.next() {
-            looks.push((next - start).as_micros());
+            polls.push((next - start).as_micros());
             schedule.polled(next);
         }
-        assert_eq!(looks[..4], [300, 600, 1_200, 2_400]);
-        assert_eq!((looks.len(), looks.last()), (13, Some(&1_228_800)));
+        assert_eq!(polls[..4], [300, 600, 1_200, 2_400]);
+        assert_eq!((polls.len(), polls.last()), (13, Some(&1_228_800)));
     }
 
-    /// One more look was asked for every 250 ms: after 16 s the next pause was no number any more.
+    /// One more poll was requested every 250 ms, and after 16 s the doubled pause overflowed.
     #[test]
-    fn a_transaction_open_for_a_minute_does_not_end_the_daemon() {
+    fn pause_does_not_overflow_while_a_transaction_stays_open() {
         let (start, pause) = (Instant::now(), Duration::from_millis(250));
         let mut schedule = PollSchedule::default();
         schedule.notified(start);
@@ -96,24 +98,24 @@ mod tests {
     }
 
     #[test]
-    fn only_finds_make_looks_quick() {
+    fn polls_slow_down_unless_they_find_work() {
         let start = Instant::now();
-        let looks_in_a_second = |finds: bool| {
-            let (mut schedule, mut looks) = (PollSchedule::default(), 0);
+        let polls_in_a_second = |finds_work: bool| {
+            let (mut schedule, mut polls) = (PollSchedule::default(), 0);
             for us in (0..1_000_000).step_by(100) {
                 let now = start + Duration::from_micros(us);
                 schedule.notified(now);
                 if schedule.is_due(now) {
                     schedule.polled(now);
-                    looks += 1;
-                    if finds {
+                    polls += 1;
+                    if finds_work {
                         schedule.found_work();
                     }
                 }
             }
-            looks
+            polls
         };
-        assert!((190..=220).contains(&looks_in_a_second(false)), "{}", looks_in_a_second(false));
-        assert!((2_000..=3_500).contains(&looks_in_a_second(true)), "{}", looks_in_a_second(true));
+        assert!((190..=220).contains(&polls_in_a_second(false)), "{}", polls_in_a_second(false));
+        assert!((2_000..=3_500).contains(&polls_in_a_second(true)), "{}", polls_in_a_second(true));
     }
 }

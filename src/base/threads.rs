@@ -1,64 +1,133 @@
-//! Named threads whose panic is heard: a role that dies takes the daemon with it at once, instead of leaving the rest
-//! to wait for it.
+//! The daemon's threads: one way to start, stop and join them. A thread that panics raises an alarm, so that the daemon
+//! ends at once instead of waiting for a role that no longer runs.
 
 use std::{
     io,
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-/// Rings when a thread spawned with it panics.
+/// Reports the name of each thread that panicked and was started with it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Alarm(Sender<String>);
 
-/// An alarm and the ear that hears the names of threads that panicked.
+/// An alarm, and the names of the threads that panicked.
 pub fn alarm() -> (Alarm, Receiver<String>) {
-    let (alarm, ear) = bounded(16);
-    (Alarm(alarm), ear)
+    let (sender, panicked) = bounded(16);
+    (Alarm(sender), panicked)
 }
 
-/// Spawns `body` as the thread `name`.
-pub fn spawn(name: &str, alarm: &Alarm, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    struct OnPanic(String, Alarm);
-    impl Drop for OnPanic {
-        fn drop(&mut self) {
-            if thread::panicking() {
-                let _ = self.1.0.try_send(std::mem::take(&mut self.0));
-            }
-        }
-    }
-    let on_panic = OnPanic(name.to_string(), alarm.clone());
-    thread::Builder::new().name(name.to_string()).spawn(move || {
-        let _on_panic = on_panic;
-        body();
-    })
+/// A running thread. Dropping it detaches the thread, after asking it to stop if it was started by
+/// [`Thread::spawn_stoppable`].
+#[derive(Debug)]
+pub struct Thread {
+    stop: Option<Sender<()>>,
+    /// Disconnected once the thread has ended.
+    ended: Receiver<()>,
+    handle: JoinHandle<()>,
 }
 
-/// Waits for a thread's end at most so long; false if it goes on. Its panic was heard through the alarm.
-pub fn join_within(thread: JoinHandle<()>, patience: Duration) -> bool {
-    let deadline = Instant::now() + patience;
-    while !thread.is_finished() {
-        if Instant::now() >= deadline {
-            return false;
-        }
-        thread::sleep(Duration::from_millis(5));
+impl Thread {
+    /// Starts `body` as the thread `name`. It ends by itself.
+    ///
+    /// # Errors
+    /// The system cannot start another thread.
+    pub fn spawn(name: &str, alarm: &Alarm, body: impl FnOnce() + Send + 'static) -> io::Result<Thread> {
+        let (end, ended) = bounded(0);
+        let on_end = OnEnd { name: name.to_string(), alarm: alarm.clone(), _ended: end };
+        let handle = thread::Builder::new().name(name.to_string()).spawn(move || {
+            let _on_end = on_end;
+            body();
+        })?;
+        Ok(Thread { stop: None, ended, handle })
     }
-    let _ = thread.join();
-    true
+
+    /// Starts `body` as the thread `name`. It ends when the receiver that it gets is disconnected.
+    ///
+    /// # Errors
+    /// The system cannot start another thread.
+    pub fn spawn_stoppable(
+        name: &str,
+        alarm: &Alarm,
+        body: impl FnOnce(Receiver<()>) + Send + 'static,
+    ) -> io::Result<Thread> {
+        let (stop, stopped) = bounded(0);
+        let thread = Thread::spawn(name, alarm, move || body(stopped))?;
+        Ok(Thread { stop: Some(stop), ..thread })
+    }
+
+    /// Asks the thread to stop, without waiting for it. Calling it again changes nothing.
+    pub fn request_stop(&mut self) {
+        self.stop = None;
+    }
+
+    /// Waits until the thread has ended. False if it panicked, which the alarm has reported.
+    pub fn join(self) -> bool {
+        self.handle.join().is_ok()
+    }
+
+    /// Waits until the thread has ended, for `timeout` at most. False if it still runs, and then it is detached.
+    pub fn join_within(self, timeout: Duration) -> bool {
+        let has_ended = self.ended.recv_timeout(timeout) == Err(RecvTimeoutError::Disconnected);
+        if has_ended {
+            // A panic was reported through the alarm.
+            let _ = self.handle.join();
+        }
+        has_ended
+    }
+
+    /// Asks the thread to stop and waits for its end, as [`Thread::join_within`] does.
+    pub fn stop(mut self, timeout: Duration) -> bool {
+        self.request_stop();
+        self.join_within(timeout)
+    }
+}
+
+/// Dropped when the thread ends, by a panic or not.
+struct OnEnd {
+    name: String,
+    alarm: Alarm,
+    _ended: Sender<()>,
+}
+
+impl Drop for OnEnd {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            // Full: the daemon is ending already.
+            let _ = self.alarm.0.try_send(std::mem::take(&mut self.name));
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SOON: Duration = Duration::from_secs(20);
+
     #[test]
-    fn a_panic_is_heard_and_an_end_is_not() {
-        let (alarm, ear) = alarm();
-        spawn("calm", &alarm, || {}).unwrap().join().unwrap();
-        assert!(ear.try_recv().is_err());
-        assert!(spawn("loud", &alarm, || panic!("on purpose")).unwrap().join().is_err());
-        assert_eq!(ear.try_recv().as_deref(), Ok("loud"));
+    fn alarm_reports_panics_only() {
+        let (alarm, panicked) = alarm();
+        assert!(Thread::spawn("calm", &alarm, || {}).unwrap().join());
+        assert!(panicked.try_recv().is_err());
+        assert!(!Thread::spawn("loud", &alarm, || panic!("on purpose")).unwrap().join());
+        assert_eq!(panicked.try_recv().as_deref(), Ok("loud"));
+    }
+
+    #[test]
+    fn stop_waits_for_the_end_but_no_longer_than_its_timeout() {
+        let (alarm, _panicked) = alarm();
+        let (release, hold) = bounded::<()>(0);
+        let patient = Thread::spawn_stoppable("patient", &alarm, |stopped| {
+            let _ = stopped.recv();
+        });
+        assert!(patient.unwrap().stop(SOON));
+        let busy = Thread::spawn_stoppable("busy", &alarm, move |_| {
+            let _ = hold.recv();
+        });
+        assert!(!busy.unwrap().stop(Duration::ZERO));
+        drop(release);
     }
 }

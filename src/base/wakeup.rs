@@ -1,21 +1,22 @@
-//! A coalescing wake-up between threads: ringing twice before anybody looks is ringing once, and ringing never
-//! blocks. It carries no data, so nobody can be told anything false by it.
+//! A coalescing notification between threads: notifications sent before the receiver runs merge into one, and sending
+//! never blocks. It carries no data, so it cannot be stale.
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-/// The rope. Any number of threads hold a clone.
+/// The sending half; any number of threads hold a clone.
 #[derive(Clone, Debug)]
 pub struct Wakeup(Sender<()>);
 
-/// A new wakeup and the ear that hears it; the ear is a channel, to be used in `select!` or `recv_timeout`.
+/// A wakeup and its receiving half, which is a channel to be used in `select!` or `recv_timeout`.
 pub fn wakeup() -> (Wakeup, Receiver<()>) {
-    let (rope, ear) = bounded(1);
-    (Wakeup(rope), ear)
+    let (sender, receiver) = bounded(1);
+    (Wakeup(sender), receiver)
 }
 
 impl Wakeup {
+    /// Wakes the receiver, now or the next time it waits.
     pub fn notify(&self) {
-        // Full means that it has rung already; disconnected means that nobody cares any more.
+        // Full: it is notified already. Disconnected: it has ended.
         let _ = self.0.try_send(());
     }
 }
@@ -25,12 +26,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ringing_twice_is_ringing_once() {
-        let (rope, ear) = wakeup();
-        rope.notify();
-        rope.notify();
-        assert!(ear.try_recv().is_ok() && ear.try_recv().is_err());
-        drop(ear);
-        rope.notify();
+    fn notifications_merge_and_outlive_the_receiver() {
+        let (wakeup, receiver) = wakeup();
+        wakeup.notify();
+        wakeup.notify();
+        assert!(receiver.try_recv().is_ok() && receiver.try_recv().is_err());
+        drop(receiver);
+        wakeup.notify();
     }
 }

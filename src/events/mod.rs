@@ -9,12 +9,12 @@ pub(crate) mod sequencer;
 pub mod store;
 mod trace;
 
-use std::{io, thread::JoinHandle, time::Duration};
+use std::{io, time::Duration};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::Receiver;
 
 use crate::{
-    base::threads::{Alarm, join_within, spawn},
+    base::threads::{Alarm, Thread},
     base::wakeup::Wakeup,
     db::Db,
     events::event::{LogHead, LogPublisher, PageRequest},
@@ -41,10 +41,7 @@ pub struct Settings {
 }
 
 /// A running journal.
-pub struct SequencerThread {
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
-}
+pub struct SequencerThread(Thread);
 
 impl SequencerThread {
     /// Starts the thread. `ear` hears that there may be news; `reads` are the broker's questions; `new_jobs` rings when
@@ -58,15 +55,13 @@ impl SequencerThread {
         new_jobs: Wakeup,
         alarm: &Alarm,
     ) -> io::Result<SequencerThread> {
-        let (stop, stopped) = bounded(0);
         let sequencer = Sequencer::new(Box::new(SqlEventLog::new(db)), settings, log_publisher, new_jobs);
-        let thread = spawn("sequencer", alarm, move || sequencer.run(&ear, &reads, &stopped))?;
-        Ok(SequencerThread { stop, thread })
+        let run = move |stopped| sequencer.run(&ear, &reads, &stopped);
+        Thread::spawn_stoppable("sequencer", alarm, run).map(SequencerThread)
     }
 
     /// Tells what is committed by now and ends; a server that hangs does not hold up the stop.
     pub fn stop(self) {
-        drop(self.stop);
-        join_within(self.thread, LAST_WORDS);
+        self.0.stop(LAST_WORDS);
     }
 }

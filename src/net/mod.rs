@@ -13,7 +13,7 @@ pub(crate) mod send_queue;
 pub use listener::StartError;
 
 use crate::{
-    base::threads::{Alarm, spawn},
+    base::threads::{Alarm, Thread},
     base::wakeup::Wakeup,
     config,
     events::event::{LogHead, LogPublisher, PageRequest},
@@ -31,7 +31,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -43,7 +42,7 @@ pub struct Broker {
     addresses: Vec<SocketAddr>,
     stop: Arc<AtomicBool>,
     waker: Arc<Waker>,
-    thread: JoinHandle<()>,
+    thread: Thread,
 }
 
 impl Broker {
@@ -95,7 +94,7 @@ impl Broker {
                 panic!("the broker cannot wait for its sockets: {error}");
             }
         };
-        let thread = spawn("broker", alarm, serve)?;
+        let thread = Thread::spawn("broker", alarm, serve)?;
         let log_publisher = LogPublisher { news: tell, waker: waker.clone() };
         Ok((Broker { addresses, stop, waker, thread }, log_publisher, reads))
     }
@@ -113,8 +112,8 @@ impl Broker {
         }
     }
 
-    /// Waits for the thread, after [`Self::stop`]. An error is its panic, which the alarm has told.
-    pub fn join(self) -> thread::Result<()> {
+    /// Waits for the thread's end, after [`Self::stop`]. False if it panicked, which the alarm has reported.
+    pub fn join(self) -> bool {
         self.thread.join()
     }
 }

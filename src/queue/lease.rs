@@ -6,16 +6,15 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::store::QueueStore;
 use crate::{
     base::clock::now,
-    base::threads::{Alarm, join_within, spawn},
+    base::threads::{Alarm, Thread},
     db::describe,
 };
 
@@ -91,8 +90,7 @@ impl LeaseRenewer {
 /// The thread that renews the lease until it is told to stop.
 pub struct LeaseThread {
     pub lease: Arc<Lease>,
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
+    thread: Thread,
 }
 
 impl LeaseThread {
@@ -100,15 +98,14 @@ impl LeaseThread {
     pub fn start(store: Box<dyn QueueStore>, lease_s: u32, alarm: &Alarm) -> Result<LeaseThread, mysql::Error> {
         let renewer = LeaseRenewer::take(store, lease_s)?;
         let lease = renewer.lease.clone();
-        let (stop, stopped) = bounded(0);
-        let thread = spawn("lease", alarm, move || keep(renewer, &stopped)).map_err(mysql::Error::IoError)?;
-        Ok(LeaseThread { lease, stop, thread })
+        let run = move |stopped| keep(renewer, &stopped);
+        let thread = Thread::spawn_stoppable("lease", alarm, run).map_err(mysql::Error::IoError)?;
+        Ok(LeaseThread { lease, thread })
     }
 
     /// Stops renewing and ends the lease at once, waiting for that at most so long.
     pub fn stop(self, patience: Duration) {
-        drop(self.stop);
-        join_within(self.thread, patience);
+        self.thread.stop(patience);
     }
 }
 

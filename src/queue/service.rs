@@ -2,11 +2,10 @@
 
 use std::{
     sync::Arc,
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded, never};
+use crossbeam_channel::{Receiver, bounded, never};
 
 use super::{
     completer::Completer,
@@ -19,7 +18,7 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    base::threads::{Alarm, join_within, spawn},
+    base::threads::{Alarm, Thread},
     base::wakeup::{Wakeup, wakeup},
     config,
     db::{Db, ServerInfo},
@@ -86,10 +85,10 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Service {
-    stop: Option<Sender<()>>,
     lease_thread: LeaseThread,
-    /// In the order in which they end.
-    threads: Vec<JoinHandle<()>>,
+    dispatcher: Thread,
+    /// The workers and the completer, in the order in which they end.
+    threads: Vec<Thread>,
 }
 
 impl Service {
@@ -108,18 +107,17 @@ impl Service {
         let lease_thread = LeaseThread::start(store(), config.lease_s, alarm)?;
         let (job_in, job_out) = bounded(Prefetch::LARGEST.max(config.workers * 2));
         let (outcome_in, outcome_out) = bounded(Prefetch::LARGEST);
-        let (stop, stopped) = bounded(0);
         let Wakeups { news, changed } = wakeups;
         let (slots, slots_ear) = wakeup();
         let (retried, retried_ear) = wakeup();
 
         let outputs = Outputs { jobs: job_in, unstarted: job_out.clone(), changed: changed.clone() };
-        let inputs = Inputs { news, slots: slots_ear, retried: retried_ear, stop: stopped };
         // Leases are looked after at every tick, so that it can't be longer than half of one.
         let tick = Duration::from_millis(config.poll_ms.min(u64::from(config.lease_s) * 500));
         let dispatcher = Dispatcher::new(store(), lease_thread.lease.clone(), outputs, config.workers, tick);
-        let mut threads =
-            vec![spawn("dispatcher", alarm, move || dispatcher.run(inputs)).map_err(mysql::Error::IoError)?];
+        let run = |stop| dispatcher.run(Inputs { news, slots: slots_ear, retried: retried_ear, stop });
+        let dispatcher = Thread::spawn_stoppable("dispatcher", alarm, run).map_err(mysql::Error::IoError)?;
+        let mut threads = Vec::new();
 
         for number in 1..=config.workers {
             let worker = Worker {
@@ -130,17 +128,17 @@ impl Service {
             };
             let jobs = job_out.clone();
             let body = move || worker.run(&jobs);
-            threads.push(spawn(&format!("worker-{number}"), alarm, body).map_err(mysql::Error::IoError)?);
+            threads.push(Thread::spawn(&format!("worker-{number}"), alarm, body).map_err(mysql::Error::IoError)?);
         }
         let completer = Completer::new(store(), changed, retried, config.max_attempts);
         let body = move || completer.run(&outcome_out);
-        threads.push(spawn("completer", alarm, body).map_err(mysql::Error::IoError)?);
-        Ok(Service { stop: Some(stop), lease_thread, threads })
+        threads.push(Thread::spawn("completer", alarm, body).map_err(mysql::Error::IoError)?);
+        Ok(Service { lease_thread, dispatcher, threads })
     }
 
     /// No new claims from now on; running jobs go on. Calling it again changes nothing.
     pub fn stop(&mut self) {
-        self.stop = None;
+        self.dispatcher.request_stop();
     }
 
     /// Stops and waits until every outcome is written, up to `drain`; false if work was still running then. What
@@ -148,8 +146,8 @@ impl Service {
     pub fn drain(mut self, drain: Duration) -> bool {
         self.stop();
         let deadline = Instant::now() + drain;
-        let mut threads = std::mem::take(&mut self.threads).into_iter();
-        let finished = threads.all(|thread| join_within(thread, deadline.saturating_duration_since(Instant::now())));
+        let mut threads = std::iter::once(self.dispatcher).chain(self.threads);
+        let finished = threads.all(|thread| thread.join_within(deadline.saturating_duration_since(Instant::now())));
         self.lease_thread.stop(LAST_WORDS);
         finished
     }

@@ -101,7 +101,7 @@ impl Daemon {
     pub fn go_away(&mut self) {
         if let Some((broker, _)) = self.running.take() {
             broker.stop();
-            broker.join().expect("the broker panicked");
+            assert!(broker.join(), "the broker panicked");
         }
     }
 

@@ -23,7 +23,7 @@ fn start(config: &config::Broker, insecure: bool) -> Result<Broker, StartError> 
 
 fn end(broker: Broker) {
     broker.stop();
-    broker.join().unwrap();
+    assert!(broker.join(), "the broker panicked");
 }
 
 fn on_socket(path: &Path) -> config::Broker {
