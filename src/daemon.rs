@@ -100,9 +100,12 @@ fn start(config: &Config, options: Options, db: &Db, templates: Templates, alarm
     let (changed, changed_ear) = wakeup();
     let wakeups = Wakeups { news: news_ear, changed: changed.clone() };
     let (broker, log_publisher, reads) = start_broker(config, options, head, vec![news.clone(), changed], alarm)?;
-    let poll = Duration::from_millis(config.queue.poll_ms);
-    let settings =
-        events::Settings { poll, retention_days: config.events.retention_days, is_cluster: server.is_cluster, head };
+    let settings = events::Settings {
+        poll: config.queue.poll,
+        retention_days: config.events.retention_days,
+        is_cluster: server.is_cluster,
+        head,
+    };
     let journal = SequencerThread::start(db, settings, changed_ear, reads, log_publisher, news, alarm)
         .map_err(|e| failed("cannot start the journal", e))?;
     let queue = Service::start(db, &server, &config.queue, Arc::new(builder), wakeups, alarm)?;

@@ -91,7 +91,7 @@ impl Drop for ServerInfo {
 /// Our server's process: an empty log, the defaults, until standard input ends.
 pub fn serve(port: u16) {
     let listen = vec![SocketAddr::from(([127, 0, 0, 1], port))];
-    let config = config::Broker { listen, ping_s: 600, ..config::Broker::default() };
+    let config = config::Broker { listen, ping: Duration::from_secs(600), ..config::Broker::default() };
     let head = LogHead { log_id: 1, first_seq: 1, head_seq: 0 };
     let (alarm, _) = alarm();
     let (_broker, log_publisher, reads) = Broker::start(&config, false, head, Vec::new(), &alarm).expect("it starts");

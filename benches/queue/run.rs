@@ -36,7 +36,12 @@ impl<'a> Run<'a> {
         let left = Arc::new(AtomicU64::new(0));
         let counted = Counted { inner: handler, left: left.clone(), ended };
         let (alarm, panicked) = alarm();
-        let queue = config::Queue { workers: WORKERS, poll_ms: 3_600_000, lease_s: 7_200, ..bed.config.queue.clone() };
+        let queue = config::Queue {
+            workers: WORKERS,
+            poll: Duration::from_secs(3_600),
+            lease: Duration::from_secs(7_200),
+            ..bed.config.queue.clone()
+        };
         let (rope, news) = wakeup();
         let wakeups = Wakeups { news, ..Wakeups::default() };
         let service = Service::start(&bed.db, &bed.facts, &queue, Arc::new(counted), wakeups, &alarm).expect("a lease");

@@ -3,7 +3,7 @@
 use argh::FromArgs;
 
 use super::Program;
-use crate::config::{Kind, SETTINGS, Setting, taken};
+use crate::config::{SETTINGS, Setting, taken};
 
 const SHARED: &str = "
 Options of every resq program:
@@ -26,8 +26,7 @@ pub fn text<A: FromArgs>(program: &Program, subcommand: Option<&str>) -> String 
 }
 
 fn entry(setting: &Setting) -> String {
-    let value = if setting.kind == Kind::Secret { "FILE" } else { "VALUE" };
-    let flag = setting.flag.map(|flag| format!("{flag} {value}"));
+    let flag = setting.flag_usage();
     let names: Vec<&str> = flag.as_deref().into_iter().chain(setting.env).chain([setting.key]).collect();
     let default = if setting.default.is_empty() { String::new() } else { format!(" [{}]", setting.default) };
     format!("  {}\n        {}{default}\n", names.join(", "), setting.about)

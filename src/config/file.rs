@@ -1,5 +1,5 @@
-//! A settings file: TOML text to (setting, value) pairs, or the line, the key and what would be right. Refuses a
-//! file that holds a secret and that others can read.
+//! A settings file: TOML text to (setting, value) pairs, or an error with the line, the key and what was expected.
+//! Refuses a file that holds a secret and that others can read.
 
 use std::{
     fs::File,
@@ -15,13 +15,15 @@ use toml::{
 use super::{Invalid, Kind, SETTINGS, Setting};
 use crate::base::text::{nearest, printable};
 
-/// More than any settings file needs; keeps a mistaken path (a disk, a log) from being read whole.
+/// More than any settings file needs; keeps a file named by mistake (a disk, a log) from being read whole.
 const FILE_BYTES: u64 = 1 << 20;
 
-/// A setting, the text of its value, and where that stands, for messages.
+/// One line of a settings file.
 pub struct Entry {
     pub setting: &'static Setting,
+    /// The value as the text that a flag would give.
     pub value: String,
+    /// `FILE:LINE`, for messages.
     pub place: String,
 }
 
@@ -29,7 +31,7 @@ pub struct Entry {
 pub fn read(path: &Path) -> Result<Option<Vec<Entry>>, Invalid> {
     let name = printable(&path.to_string_lossy()).into_owned();
     let cannot = |e: io::Error| {
-        Invalid(format!("{name}: cannot read this settings file ({e}); mend it or name another with --config"))
+        Invalid(format!("{name}: cannot read this settings file ({e}); make it readable or name another with --config"))
     };
     let file = match File::open(path) {
         Ok(file) => file,
@@ -39,7 +41,7 @@ pub fn read(path: &Path) -> Result<Option<Vec<Entry>>, Invalid> {
     let mut text = String::new();
     (&file).take(FILE_BYTES + 1).read_to_string(&mut text).map_err(cannot)?;
     if text.len() as u64 > FILE_BYTES {
-        return Err(Invalid(format!("{name}: larger than {FILE_BYTES} bytes, so not a settings file")));
+        return Err(Invalid(format!("{name}: larger than {FILE_BYTES} bytes; expected a settings file")));
     }
     let entries = parse(&name, &text)?;
     if let Some(secret) = entries.iter().find(|e| e.setting.kind == Kind::Secret && !e.value.is_empty()) {
@@ -48,13 +50,13 @@ pub fn read(path: &Path) -> Result<Option<Vec<Entry>>, Invalid> {
     Ok(Some(entries))
 }
 
-/// Whether others than the owner can do anything with the open file; the remedy is in the message.
+/// Refuses an open file that others than its owner can access, since it holds `what`.
 pub fn refuse_if_shared(file: &File, name: &str, what: &str) -> Result<(), Invalid> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::{FileTypeExt, MetadataExt};
-        let meta = file.metadata().map_err(|e| Invalid(format!("{name}: cannot look at its permissions ({e})")))?;
-        // A pipe or a terminal is nobody else's to open.
+        let meta = file.metadata().map_err(|e| Invalid(format!("{name}: cannot read its permissions ({e})")))?;
+        // A pipe or a terminal cannot be opened by another user.
         let nameless = meta.file_type().is_fifo() || meta.file_type().is_char_device();
         if meta.mode() & 0o077 != 0 && !nameless {
             let mode = meta.mode() & 0o777;
@@ -68,9 +70,9 @@ pub fn refuse_if_shared(file: &File, name: &str, what: &str) -> Result<(), Inval
     Ok(())
 }
 
-/// The text's entries in the table's order. `name` is the file's, for messages.
+/// The entries of a file's text, in the order of the text. `name` is the file's, for messages.
 pub fn parse(name: &str, text: &str) -> Result<Vec<Entry>, Invalid> {
-    // toml's own Display shows the line, and with it a password: take the message alone.
+    // The Display of toml's error quotes the line, and with it a password: use the message alone.
     let at = |offset: usize| format!("{name}:{}", 1 + text[..offset.min(text.len())].matches('\n').count());
     let root = DeTable::parse(text).map_err(|e| {
         Invalid(format!("{}: not TOML: {}", at(e.span().map_or(0, |s| s.start)), printable(e.message())))
@@ -81,7 +83,7 @@ pub fn parse(name: &str, text: &str) -> Result<Vec<Entry>, Invalid> {
         let Some(table) = table.get_ref().as_table() else {
             return Err(unknown(&place, group.get_ref()));
         };
-        if !SETTINGS.iter().any(|s| group_of(s) == group.get_ref()) {
+        if !SETTINGS.iter().any(|s| s.section() == group.get_ref()) {
             return Err(unknown_group(&place, group.get_ref()));
         }
         for (key, value) in table {
@@ -89,25 +91,21 @@ pub fn parse(name: &str, text: &str) -> Result<Vec<Entry>, Invalid> {
             let key = format!("{}.{}", group.get_ref(), key.get_ref());
             let setting = SETTINGS.iter().find(|s| s.key == key).ok_or_else(|| unknown(&place, &key))?;
             let value = plain(setting, value)
-                .ok_or_else(|| Invalid(format!("{place}: {key} has the wrong type; it takes {}", wanted(setting))))?;
+                .ok_or_else(|| Invalid(format!("{place}: {key} has the wrong type; expected {}", wanted(setting))))?;
             entries.push(Entry { setting, value, place });
         }
     }
     Ok(entries)
 }
 
-fn group_of(setting: &Setting) -> &str {
-    setting.key.split('.').next().unwrap_or_default()
-}
-
-/// The value as the text that a flag would give, if its type is the setting's.
+/// The value as the text that a flag would give, if it has the setting's type.
 fn plain(setting: &Setting, value: &Spanned<DeValue<'_>>) -> Option<String> {
     match (setting.kind, value.get_ref()) {
         (Kind::Text | Kind::Secret | Kind::List, DeValue::String(text)) => Some(text.to_string()),
         (Kind::Number, DeValue::Integer(n)) => Some(i64::from_str_radix(n.as_str(), n.radix()).ok()?.to_string()),
         (Kind::List, DeValue::Array(items)) => {
             let items: Option<Vec<&str>> = items.iter().map(|item| item.get_ref().as_str()).collect();
-            // An item with a comma, or an empty one, would turn into others.
+            // An item with a comma, or an empty one, would be read back as other items.
             items.filter(|items| items.iter().all(|i| !i.is_empty() && !i.contains(','))).map(|items| items.join(","))
         }
         _ => None,
@@ -116,27 +114,27 @@ fn plain(setting: &Setting, value: &Spanned<DeValue<'_>>) -> Option<String> {
 
 fn wanted(setting: &Setting) -> String {
     match setting.kind {
-        Kind::Number => format!("{}, without quotes", setting.right),
-        Kind::Text | Kind::Secret => format!("text in quotes: {}", setting.right),
-        Kind::List => format!("text, or an array of texts, in quotes: {}", setting.right),
+        Kind::Number => format!("{}, without quotes", setting.expected),
+        Kind::Text | Kind::Secret => format!("text in quotes: {}", setting.expected),
+        Kind::List => format!("text, or an array of texts, in quotes: {}", setting.expected),
     }
 }
 
 fn unknown(place: &str, key: &str) -> Invalid {
     let word = key.rsplit('.').next().unwrap_or(key);
-    // The right name in the wrong table is as common as the wrong name.
+    // The right key in the wrong table is as common a mistake as a wrong key.
     let moved = SETTINGS.iter().map(|s| s.key).find(|k| k.rsplit('.').next() == Some(word));
     let hint = match moved.or_else(|| nearest(key, SETTINGS.iter().map(|s| s.key))) {
         Some(near) => format!("did you mean {near}?"),
-        None => format!("there are {}", all(SETTINGS.iter().map(|s| s.key))),
+        None => format!("known are {}", all(SETTINGS.iter().map(|s| s.key))),
     };
     Invalid(format!("{place}: unknown setting {}; {hint}", printable(key)))
 }
 
 fn unknown_group(place: &str, group: &str) -> Invalid {
-    let hint = match nearest(group, SETTINGS.iter().map(group_of)) {
+    let hint = match nearest(group, SETTINGS.iter().map(Setting::section)) {
         Some(near) => format!("did you mean [{near}]?"),
-        None => format!("there are {}", all(SETTINGS.iter().map(group_of))),
+        None => format!("known are {}", all(SETTINGS.iter().map(Setting::section))),
     };
     Invalid(format!("{place}: unknown table [{}]; {hint}", printable(group)))
 }
@@ -171,30 +169,30 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told_with_line_key_and_what_would_be_right() {
-        for (text, told) in [
+    fn a_mistake_is_reported_with_line_key_and_expected_value() {
+        for (text, reported) in [
             ("\n[database]\nprot = 1\n", "f:3: unknown setting database.prot; did you mean database.port?"),
             ("[database]\nworkers = 1\n", "f:2: unknown setting database.workers; did you mean queue.workers?"),
             ("workers = 1\n", "f:1: unknown setting workers; did you mean queue.workers?"),
             ("[quue]\nworkers = 1\n", "f:1: unknown table [quue]; did you mean [queue]?"),
-            ("[zzzzzzzzz]\n", "f:1: unknown table [zzzzzzzzz]; there are database, sql, queue, broker, client, events"),
+            ("[zzzzzzzzz]\n", "f:1: unknown table [zzzzzzzzz]; known are database, sql, queue, broker, client, events"),
             (
                 "[queue]\nworkers = '5'\n",
-                "f:2: queue.workers has the wrong type; it takes a number from 1 to 1024, without quotes",
+                "f:2: queue.workers has the wrong type; expected a number from 1 to 1024, without quotes",
             ),
             ("[queue]\nworkers = 5.5\n", "f:2: queue.workers has the wrong type"),
-            ("[database]\nhost = 1\n", "f:2: database.host has the wrong type; it takes text in quotes: a host name"),
+            ("[database]\nhost = 1\n", "f:2: database.host has the wrong type; expected text in quotes: a host name"),
             ("[broker]\nstates = ['A,B']\n", "f:2: broker.states has the wrong type"),
             ("[database.host]\nx = 1\n", "f:1: database.host has the wrong type"),
             ("[database]\nhost = 'a'\nhost = 'b'\n", "f:3: not TOML: duplicate key"),
         ] {
             let message = parsed(text).unwrap_err();
-            assert!(message.starts_with(told), "{text:?}: {message}");
+            assert!(message.starts_with(reported), "{text:?}: {message}");
         }
     }
 
     #[test]
-    fn a_broken_line_is_told_without_the_password_in_it() {
+    fn a_syntax_error_is_reported_without_the_password_in_its_line() {
         let message = parsed("[database]\npassword = \"hunter2\n").unwrap_err();
         assert!(message.starts_with("f:2: not TOML"), "{message}");
         assert!(!message.contains("hunter2"), "{message}");

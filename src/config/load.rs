@@ -1,5 +1,5 @@
-//! Who wins: flag, then environment, then file, then default; and what a stronger source takes out of the way.
-//! Reads the environment through a function, so that tests need no process of their own.
+//! Precedence: a flag over the environment over the file over the default; and which weaker settings a stronger one
+//! switches off. Reads the environment through a function, so that tests need no process of their own.
 
 use std::{
     collections::BTreeMap,
@@ -9,16 +9,16 @@ use std::{
 use super::{Config, Invalid, Kind, SETTINGS, Setting, Tls, file, taken, value::token_file};
 use crate::base::text::printable;
 
-/// Read where neither `--config` nor `RESQ_CONFIG` names a file, if it is there.
+/// The settings file that is read if it exists and neither `--config` nor `RESQ_CONFIG` names another.
 pub const DEFAULT_FILE: &str = "/etc/resq/resq.toml";
 
-/// Everything that settings are made of.
+/// Everything that settings are read from.
 pub struct Sources<'a> {
-    /// The groups and single settings that the program takes from flags and environment.
+    /// The sections and single settings that the program takes from flags and environment.
     pub takes: &'a [&'a str],
     /// `--config`.
     pub file: Option<PathBuf>,
-    /// A variable's value; an empty one counts as not given, as compose files and unit files write it.
+    /// The value of an environment variable. An empty one counts as unset, as compose files and unit files write it.
     pub env: &'a dyn Fn(&str) -> Option<String>,
     /// Flags in the order given, each a setting that the program takes.
     pub flags: &'a [(&'static Setting, String)],
@@ -36,13 +36,16 @@ enum Strength {
 /// Where each setting that is not the default came from.
 type Strengths = BTreeMap<&'static str, Strength>;
 
-/// The settings, validated. The whole file is checked, also what this program does not take.
+/// Loads and validates the settings. The whole file is checked, including settings that this program does not take.
+///
+/// # Errors
+/// An unreadable file, an unknown or repeated setting, an invalid value, or a combination that cannot work.
 pub fn load(sources: &Sources<'_>) -> Result<Config, Invalid> {
     let mut config = Config::default();
     let mut strengths = Strengths::new();
     let mut apply = |setting: &'static Setting, value: &str, place: &str, strength| {
         strengths.insert(setting.key, strength);
-        if (setting.set)(&mut config, value) { Ok(()) } else { Err(wrong(setting, value, place)) }
+        if (setting.set)(&mut config, value) { Ok(()) } else { Err(invalid(setting, value, place)) }
     };
     for entry in from_file(sources)? {
         let place = format!("{}: {}", entry.place, entry.setting.key);
@@ -56,17 +59,19 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, Invalid> {
     for (setting, value) in one_each(sources.flags)? {
         apply(setting, &value, setting.flag.unwrap_or_default(), Strength::Flag)?;
     }
-    drop_outvoted(&mut config, &strengths);
+    drop_overridden(&mut config, &strengths);
     if sources.takes.contains(&"broker") && config.broker.listen.is_empty() && config.broker.socket.is_none() {
-        return Err(Invalid("broker.listen is empty and broker.socket not set: there is nothing to listen on".into()));
+        return Err(Invalid(
+            "broker.listen is empty and broker.socket is not set; resqd needs at least one address to listen on".into(),
+        ));
     }
     if sources.takes.contains(&"database") && config.database.tls_ca.is_some() && config.database.tls != Tls::Verify {
-        return Err(Invalid("database.tls_ca is set and database.tls is not verify: it would not be looked at".into()));
+        return Err(Invalid("database.tls_ca has no effect unless database.tls is verify; set both or neither".into()));
     }
     Ok(config)
 }
 
-/// The flags' values, a list's joined, a secret's read from its file; any other flag given twice is an error.
+/// The values of the flags: a list's joined, a secret's read from its file. Any other flag given twice is an error.
 fn one_each(flags: &[(&'static Setting, String)]) -> Result<Vec<(&'static Setting, String)>, Invalid> {
     let mut values: Vec<(&'static Setting, String)> = Vec::new();
     for (setting, value) in flags {
@@ -88,14 +93,15 @@ fn given(sources: &Sources<'_>, name: &str) -> Option<String> {
 fn from_file(sources: &Sources<'_>) -> Result<Vec<file::Entry>, Invalid> {
     let named = sources.file.clone().or_else(|| given(sources, "RESQ_CONFIG").map(PathBuf::from));
     match named {
-        Some(path) => file::read(&path)?
-            .ok_or_else(|| Invalid(format!("{}: there is no such settings file", printable(&path.to_string_lossy())))),
+        Some(path) => file::read(&path)?.ok_or_else(|| {
+            Invalid(format!("{}: this settings file does not exist", printable(&path.to_string_lossy())))
+        }),
         None => Ok(file::read(Path::new(DEFAULT_FILE))?.unwrap_or_default()),
     }
 }
 
-/// `--host` means that host, also where the file names a socket; the same for the database's three ways.
-fn drop_outvoted(config: &mut Config, strengths: &Strengths) {
+/// `--host` means that host even if the file names a socket; the same holds for the three ways to name the database.
+fn drop_overridden(config: &mut Config, strengths: &Strengths) {
     let strength = |key| strengths.get(key).copied().unwrap_or_default();
     let client = strength("client.host").max(strength("client.port"));
     let database = strength("database.host").max(strength("database.port"));
@@ -111,12 +117,12 @@ fn drop_outvoted(config: &mut Config, strengths: &Strengths) {
     }
 }
 
-fn wrong(setting: &Setting, value: &str, place: &str) -> Invalid {
+fn invalid(setting: &Setting, value: &str, place: &str) -> Invalid {
     let value = match setting.kind {
-        Kind::Secret => "its value".into(),
+        Kind::Secret => "(hidden)".into(),
         _ => format!("\"{}\"", printable(value)),
     };
-    Invalid(format!("{place}: {value} is not right; it takes {}", setting.right))
+    Invalid(format!("{place}: invalid value {value}; expected {}", setting.expected))
 }
 
 #[cfg(test)]
@@ -160,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_flag_adds_to_a_list_and_is_an_error_elsewhere() {
+    fn a_repeated_flag_extends_a_list_and_is_an_error_elsewhere() {
         let two = [("--listen", "127.0.0.1:1"), ("--listen", "127.0.0.1:2,127.0.0.1:3")];
         let listen = loaded(&["broker"], "", &[], &two).unwrap().broker.listen;
         assert_eq!(listen.iter().map(|a| a.port()).collect::<Vec<_>>(), [1, 2, 3]);
@@ -169,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stronger_way_to_the_server_takes_the_weaker_away() {
+    fn a_stronger_address_of_the_server_overrides_a_weaker_one() {
         let file = "[client]\nsocket = '/s'\n[database]\nsocket = '/m'\nhosts = 'a,b'\n";
         let config = loaded(&["client", "database"], file, &[], &[("--host", "h"), ("--db-port", "7")]).unwrap();
         assert_eq!((config.client.host.as_str(), config.client.socket), ("h", None));
@@ -180,43 +186,47 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_is_told_with_its_place_and_never_a_secret() {
+    fn an_invalid_value_is_reported_with_its_place_unless_it_is_secret() {
         let file = |text: &str| loaded(&[], text, &[], &[]).unwrap_err();
         let message = file("[database]\n\nport = 0\n");
-        assert!(message.ends_with("resq.toml:3: database.port: \"0\" is not right; it takes a number from 1 to 65535"));
+        assert!(
+            message.ends_with("resq.toml:3: database.port: invalid value \"0\"; expected a number from 1 to 65535")
+        );
         let env = |name, value| loaded(&["database", "broker"], "", &[(name, value)], &[]).unwrap_err();
-        assert!(env("RESQ_GLOBAL_DB", "mysql").starts_with("RESQ_GLOBAL_DB: \"mysql\" is not right; it takes 1 to 64"));
-        assert!(env("MYSQL_HOST", "a\u{1b}[2J").starts_with("MYSQL_HOST: \"a\\u{1b}[2J\" is not right"));
+        assert!(
+            env("RESQ_GLOBAL_DB", "mysql").starts_with("RESQ_GLOBAL_DB: invalid value \"mysql\"; expected 1 to 64")
+        );
+        assert!(env("MYSQL_HOST", "a\u{1b}[2J").starts_with("MYSQL_HOST: invalid value \"a\\u{1b}[2J\""));
         assert!(!env("MYSQL_PASSWORD", "hunter2\n").contains("hunter2"));
         let flag = loaded(&["queue"], "", &[], &[("--workers", "many")]).unwrap_err();
-        assert_eq!(flag, "--workers: \"many\" is not right; it takes a number from 1 to 1024");
+        assert_eq!(flag, "--workers: invalid value \"many\"; expected a number from 1 to 1024");
     }
 
     #[test]
     fn a_daemon_needs_something_to_listen_on() {
-        assert!(loaded(&["broker"], "[broker]\nlisten = []\n", &[], &[]).unwrap_err().contains("nothing to listen on"));
+        assert!(loaded(&["broker"], "[broker]\nlisten = []\n", &[], &[]).unwrap_err().contains("at least one address"));
         assert!(loaded(&["broker"], "[broker]\nlisten = []\nsocket = '/s'\n", &[], &[]).is_ok());
         assert!(loaded(&["client"], "[broker]\nlisten = []\n", &[], &[]).is_ok());
     }
 
     #[test]
-    fn an_authority_that_nobody_would_ask_is_refused() {
+    fn an_authority_without_verification_is_refused() {
         let file = "[database]\ntls_ca = '/ca.pem'\n";
-        assert!(loaded(&["database"], file, &[], &[]).unwrap_err().contains("database.tls is not verify"));
+        assert!(loaded(&["database"], file, &[], &[]).unwrap_err().contains("has no effect"));
         assert!(loaded(&["database"], file, &[("MYSQL_TLS", "verify")], &[]).is_ok());
         assert!(loaded(&["client"], file, &[], &[]).is_ok());
         let wrong = loaded(&["database"], "", &[], &[("--db-tls", "on")]).unwrap_err();
-        assert_eq!(wrong, "--db-tls: \"on\" is not right; it takes off, preferred, required or verify");
+        assert_eq!(wrong, "--db-tls: invalid value \"on\"; expected off, preferred, required or verify");
     }
 
     #[test]
-    fn a_named_file_must_be_there() {
+    fn a_named_settings_file_must_exist() {
         let load = |file: Option<&str>, var: &str| {
             let env = |name: &str| (name == "RESQ_CONFIG").then(|| var.to_string());
             load(&Sources { takes: &[], file: file.map(PathBuf::from), env: &env, flags: &[] })
                 .map_err(|e| e.to_string())
         };
-        let missing = "/nonexistent/x: there is no such settings file";
+        let missing = "/nonexistent/x: this settings file does not exist";
         assert_eq!(load(Some("/nonexistent/x"), "").unwrap_err(), missing);
         assert_eq!(load(None, "/nonexistent/x").unwrap_err(), missing);
         assert!(load(Some("/"), "").unwrap_err().starts_with("/: cannot read this settings file"));
@@ -236,7 +246,7 @@ mod tests {
         };
         assert_eq!(token("s3cret\n", 0o600).unwrap(), "s3cret");
         assert!(token("s3cret\n", 0o640).unwrap_err().contains("chmod 600"));
-        assert!(token("\n", 0o600).unwrap_err().starts_with("--token-file: its value is not right"));
+        assert!(token("\n", 0o600).unwrap_err().starts_with("--token-file: invalid value (hidden)"));
         assert!(!token(&"s3cret".repeat(1000), 0o600).unwrap_err().contains("s3cret"));
     }
 }

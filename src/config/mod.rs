@@ -1,21 +1,23 @@
-//! Settings: flag, environment, file and default become one validated [`Config`]. Owns what a setting is called
-//! (`settings`), what it may hold (`value`), how a file is read (`file`) and who wins (`load`); never opens a
-//! connection, and reads no file but the one that holds settings and the one that holds a token.
+//! Settings: flag, environment, file and default become one validated [`Config`]. Owns the settings' names and defaults
+//! (`settings`), the values they accept (`value`), how a file is read (`file`) and which source wins (`load`). Never
+//! opens a connection, and reads no file but the settings file and the file of a token.
 
 mod file;
 mod load;
+mod reference;
 mod settings;
 mod value;
 
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use load::{DEFAULT_FILE, Sources, load};
+pub use reference::reference;
 pub use settings::{Kind, SETTINGS, Setting, taken};
 
-/// The server's own databases: no setting and no resource may be named so, in whatever case.
+/// The server's own databases, in lower case. No setting and no resource may name one of them, in any case.
 pub const SYSTEM_DATABASES: [&str; 5] = ["mysql", "sys", "information_schema", "performance_schema", "ndbinfo"];
 
-/// Settings that cannot be used; the message names where they come from, which one, and what would be right.
+/// Settings that cannot be used. The message names the source, the setting and what was expected.
 #[derive(Debug)]
 pub struct Invalid(String);
 
@@ -25,7 +27,9 @@ impl fmt::Display for Invalid {
     }
 }
 
-/// A password or token: readable where it is used, never in a log or a `Debug` line.
+impl std::error::Error for Invalid {}
+
+/// A password or token. Its `Debug` form says only whether it is set, so that it never reaches a log.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(pub String);
 
@@ -35,124 +39,161 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Every setting of every program, validated.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Every setting of every program, validated. The defaults are those of [`SETTINGS`].
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// `[database]`
     pub database: Database,
+    /// `sql.dir`: a folder of templates to use instead of the built-in ones.
     pub sql_dir: Option<PathBuf>,
+    /// `[queue]`
     pub queue: Queue,
+    /// `[broker]`
     pub broker: Broker,
+    /// `[client]`
     pub client: Client,
+    /// `[events]`
     pub events: Events,
 }
 
-/// Where the database is and who we are there.
+/// How to reach the database server and log in to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
+    /// A host name or an address.
     pub host: String,
+    /// The TCP port.
     pub port: u16,
+    /// A Unix socket, used instead of `host` and `port`.
     pub socket: Option<PathBuf>,
+    /// The account's name.
     pub user: String,
+    /// The account's password; empty: none.
     pub password: Secret,
+    /// The database of the queue and the event log, unquoted.
     pub global_db: String,
-    /// A cluster's nodes, tried in order; empty: `host` and `port` alone.
+    /// A cluster's nodes as (host, port), tried in order; empty: `host` and `port` alone.
     pub hosts: Vec<(String, u16)>,
+    /// Whether connections are encrypted.
     pub tls: Tls,
-    /// Certificates of the authorities that [`Tls::Verify`] trusts beside the public ones, in PEM form.
+    /// A PEM file of authorities that [`Tls::Verify`] trusts in addition to the public ones.
     pub tls_ca: Option<PathBuf>,
 }
 
 /// Whether connections to the database are encrypted. A Unix socket never is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tls {
+    /// Never encrypted.
     Off,
-    /// Where the server offers it; whoever sits in between can take it away.
+    /// Encrypted if the server offers it. An active attacker can suppress the offer.
     #[default]
     Preferred,
-    /// Or no connection; whose certificate it is, is not looked at.
+    /// Encrypted or refused; the certificate is not verified.
     Required,
-    /// The certificate is the host's, by an authority that is trusted.
+    /// Encrypted or refused; the certificate must name the host and be issued by a trusted authority.
     Verify,
 }
 
+/// How the daemon works on the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queue {
+    /// Jobs to run at the same time.
     pub workers: usize,
-    pub poll_ms: u64,
-    pub lease_s: u32,
+    /// `queue.poll_ms`: the interval between polls when no wake-up arrives.
+    pub poll: Duration,
+    /// `queue.lease_s`: how long the jobs of a daemon that stopped responding are left to it; whole seconds.
+    pub lease: Duration,
+    /// Failed attempts after which a job ends in error, if the job sets no limit of its own.
     pub max_attempts: u32,
+    /// The beginning of every resource database's name.
     pub db_prefix: String,
 }
 
+/// What resqd listens on and whom it accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
+    /// TCP addresses; port 0 picks a free one.
     pub listen: Vec<SocketAddr>,
+    /// A Unix socket in addition.
     pub socket: Option<PathBuf>,
+    /// The group that owns the Unix socket.
     pub socket_group: Option<String>,
+    /// The secret that clients must present. `resq-client` and `resq-trigger` present it from here, too.
     pub token: Option<Secret>,
+    /// Simultaneous connections; further ones are refused.
     pub max_connections: usize,
-    pub ping_s: u32,
-    /// The closed list of states where given; None: any.
+    /// `broker.ping_s`: the interval between two PING frames to a client.
+    pub ping: Duration,
+    /// The allow-list of event states; None: every state.
     pub states: Option<Vec<String>>,
 }
 
-/// Where the clients find the broker. The token is `broker.token`.
+/// How clients reach the broker. The token is [`Broker::token`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
+    /// A host name or an address.
     pub host: String,
+    /// The TCP port.
     pub port: u16,
+    /// A Unix socket, used instead of `host` and `port`.
     pub socket: Option<PathBuf>,
 }
 
+/// How long events are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Events {
+    /// Age in days after which an event is deleted from the event log.
     pub retention_days: u32,
 }
 
-impl Default for Database {
+impl Default for Config {
     fn default() -> Self {
-        Database {
-            host: "localhost".into(),
-            port: 3306,
-            socket: None,
-            user: "root".into(),
-            password: Secret::default(),
-            global_db: "resq".into(),
-            hosts: Vec::new(),
-            tls: Tls::default(),
-            tls_ca: None,
+        let mut config = Config {
+            database: Database {
+                host: String::new(),
+                port: 0,
+                socket: None,
+                user: String::new(),
+                password: Secret::default(),
+                global_db: String::new(),
+                hosts: Vec::new(),
+                tls: Tls::default(),
+                tls_ca: None,
+            },
+            sql_dir: None,
+            queue: Queue {
+                workers: 0,
+                poll: Duration::ZERO,
+                lease: Duration::ZERO,
+                max_attempts: 0,
+                db_prefix: String::new(),
+            },
+            broker: Broker {
+                listen: Vec::new(),
+                socket: None,
+                socket_group: None,
+                token: None,
+                max_connections: 0,
+                ping: Duration::ZERO,
+                states: None,
+            },
+            client: Client { host: String::new(), port: 0, socket: None },
+            events: Events { retention_days: 0 },
+        };
+        for setting in SETTINGS.iter().filter(|setting| !setting.default.is_empty()) {
+            // A test holds that every default is accepted.
+            (setting.set)(&mut config, setting.default);
         }
+        config
     }
 }
 
-impl Default for Queue {
-    fn default() -> Self {
-        Queue { workers: 5, poll_ms: 1000, lease_s: 30, max_attempts: 5, db_prefix: "res_".into() }
-    }
+macro_rules! default_section {
+    ($($section:ident $field:ident),*) => {
+        $(impl Default for $section {
+            fn default() -> Self {
+                Config::default().$field
+            }
+        })*
+    };
 }
-
-impl Default for Broker {
-    fn default() -> Self {
-        Broker {
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], 1300))],
-            socket: None,
-            socket_group: None,
-            token: None,
-            max_connections: 16384,
-            ping_s: 30,
-            states: None,
-        }
-    }
-}
-
-impl Default for Client {
-    fn default() -> Self {
-        Client { host: "127.0.0.1".into(), port: 1300, socket: None }
-    }
-}
-
-impl Default for Events {
-    fn default() -> Self {
-        Events { retention_days: 7 }
-    }
-}
+default_section!(Database database, Queue queue, Broker broker, Client client, Events events);

@@ -1,7 +1,7 @@
-//! What a value may look like: from the text of a flag, variable or file to its type, or `None` where it is not
-//! right. Pure but for [`token_file`]; the words that tell a user what would be right stand in `settings`.
+//! The values that settings accept: from the text of a flag, variable or file to a type, or `None` if it is invalid.
+//! Pure except for [`token_file`]; the descriptions of valid values are in `settings`.
 
-use std::{fs::File, io::Read, net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr};
+use std::{fs::File, io::Read, net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
 use super::{Invalid, SYSTEM_DATABASES, Secret, Tls, file::refuse_if_shared};
 use crate::{
@@ -9,11 +9,21 @@ use crate::{
     wire::{MAX_STATES, State},
 };
 
-/// As long as a token or password may be, in bytes; far below what a HELLO frame carries.
+/// The longest token or password, in bytes; far below what a HELLO frame can carry.
 const SECRET_BYTES: usize = 1024;
 
 pub fn number<T: FromStr + PartialOrd>(text: &str, range: RangeInclusive<T>) -> Option<T> {
     text.parse().ok().filter(|n| range.contains(n))
+}
+
+/// A duration in milliseconds.
+pub fn millis(text: &str, range: RangeInclusive<u64>) -> Option<Duration> {
+    number(text, range).map(Duration::from_millis)
+}
+
+/// A duration in seconds.
+pub fn seconds(text: &str, range: RangeInclusive<u64>) -> Option<Duration> {
+    number(text, range).map(Duration::from_secs)
 }
 
 /// A word without spaces or control characters: a host, a user, a group.
@@ -45,13 +55,13 @@ pub fn tls(text: &str) -> Option<Tls> {
     }
 }
 
-/// A database's name, or the beginning of one, that needs no quotes and is not the server's own.
+/// The name of a database, or a prefix of one, that needs no quotes and is not one of the server's own.
 pub fn database_name(text: &str, max: usize) -> Option<String> {
     let plain = (1..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     (plain && !SYSTEM_DATABASES.contains(&text.to_ascii_lowercase().as_str())).then(|| text.into())
 }
 
-/// `host`, `host:port` or `[::1]:port`; without a port, MySQL's own.
+/// `host`, `host:port` or `[::1]:port`; the default port is MySQL's.
 fn node(text: &str) -> Option<(String, u16)> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
@@ -64,7 +74,7 @@ fn node(text: &str) -> Option<(String, u16)> {
     Some((word(host)?, number(port, 1..=u16::MAX)?))
 }
 
-/// A list by comma, without repeats; an empty text is an empty list.
+/// Items separated by commas, without repeats; an empty text is an empty list.
 fn list<T: PartialEq>(text: &str, item: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
     let mut items = Vec::new();
     for part in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
@@ -82,7 +92,7 @@ pub fn nodes(text: &str) -> Option<Vec<(String, u16)>> {
 }
 
 pub fn listeners(text: &str) -> Option<Vec<SocketAddr>> {
-    // Port 0 may stand there twice: each is another port.
+    // Port 0 may be repeated: each becomes a different port.
     let addresses: Option<Vec<SocketAddr>> =
         text.split(',').map(str::trim).filter(|_| !text.is_empty()).map(|part| part.parse().ok()).collect();
     let addresses = addresses?;
@@ -90,17 +100,17 @@ pub fn listeners(text: &str) -> Option<Vec<SocketAddr>> {
     (!addresses.iter().enumerate().any(|(i, a)| repeated(i, a))).then_some(addresses)
 }
 
-/// The closed list of states: RSQ/1's form, without patterns.
+/// States as RSQ/1 allows them, without patterns.
 pub fn states(text: &str) -> Option<Option<Vec<String>>> {
     let states = list(text, |s| State::new(s).ok().map(|s| s.to_string()))?;
     (1..=MAX_STATES).contains(&states.len()).then_some(Some(states))
 }
 
-/// The token in a file that nobody else can read: its text without the line's end.
+/// The token in a file that only its owner can read: the file's text without its line end.
 pub fn token_file(path: &str) -> Result<String, Invalid> {
     let name = printable(path);
     let cannot = |e: std::io::Error| {
-        Invalid(format!("--token-file {name}: cannot read it ({e}); it takes the path of a file that holds the token"))
+        Invalid(format!("--token-file {name}: cannot read this file ({e}); expected a file that holds the token"))
     };
     let file = File::open(path).map_err(cannot)?;
     refuse_if_shared(&file, &name, "a token")?;
@@ -114,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn database_names_are_plain_and_never_the_servers_own() {
+    fn database_names_are_plain_and_never_a_system_databases() {
         for (name, right) in [
             ("resq", true),
             ("Res_2", true),
@@ -134,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_have_ports_of_their_own_or_the_usual_one() {
+    fn nodes_default_to_the_port_of_mysql() {
         let two = vec![("db1".to_string(), 3306), ("db2".to_string(), 3307)];
         assert_eq!(nodes("db1, db2:3307"), Some(two));
         assert_eq!(nodes("[::1]:3307"), Some(vec![("::1".to_string(), 3307)]));
@@ -145,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn listeners_are_addresses_each_once() {
+    fn listeners_are_addresses_without_repeats() {
         assert_eq!(listeners("127.0.0.1:0,127.0.0.1:0,[::1]:1300").map(|l| l.len()), Some(3));
         assert_eq!(listeners(""), Some(vec![]));
         for wrong in ["1300", "localhost", "127.0.0.1", "127.0.0.1:1300,127.0.0.1:1300", "127.0.0.1:70000", ","] {
@@ -154,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn states_follow_the_wire_rule() {
+    fn states_follow_the_rule_of_the_protocol() {
         assert_eq!(states("A,b_.:-9").flatten().map(|s| s.len()), Some(2));
         for wrong in ["", "*", "A b", "A,", "A,A", "É", &"x".repeat(65)] {
             assert_eq!(states(wrong), None, "{wrong}");

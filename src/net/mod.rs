@@ -57,7 +57,7 @@ impl Broker {
         alarm: &Alarm,
     ) -> Result<(Broker, LogPublisher, Receiver<PageRequest>), StartError> {
         let limits = Limits {
-            ping_interval: Duration::from_secs(config.ping_s.max(1).into()),
+            ping_interval: config.ping.max(Duration::from_secs(1)),
             max_connections: config.max_connections.min(room_for_connections(config.max_connections)),
             ..Limits::default()
         };

@@ -104,7 +104,7 @@ impl Service {
     ) -> Result<Service, mysql::Error> {
         let claimer = Claimer { owner: owner(), skip_locked: server.skip_locked };
         let store = || Box::new(SqlQueueStore::new(db, &claimer, &handler));
-        let lease_thread = LeaseThread::start(store(), config.lease_s, alarm)?;
+        let lease_thread = LeaseThread::start(store(), config.lease.as_secs() as u32, alarm)?;
         let (job_in, job_out) = bounded(Prefetch::LARGEST.max(config.workers * 2));
         let (outcome_in, outcome_out) = bounded(Prefetch::LARGEST);
         let Wakeups { news, changed } = wakeups;
@@ -113,7 +113,7 @@ impl Service {
 
         let outputs = Outputs { jobs: job_in, unstarted: job_out.clone(), changed: changed.clone() };
         // Leases are looked after at every tick, so that it can't be longer than half of one.
-        let tick = Duration::from_millis(config.poll_ms.min(u64::from(config.lease_s) * 500));
+        let tick = config.poll.min(config.lease / 2);
         let dispatcher = Dispatcher::new(store(), lease_thread.lease.clone(), outputs, config.workers, tick);
         let run = |stop| dispatcher.run(Inputs { news, slots: slots_ear, retried: retried_ear, stop });
         let dispatcher = Thread::spawn_stoppable("dispatcher", alarm, run).map_err(mysql::Error::IoError)?;

@@ -92,5 +92,5 @@ impl Serving {
 
 /// Settings under which nothing is found by chance: a look without a wakeup comes once in a minute.
 pub fn deaf() -> config::Queue {
-    config::Queue { poll_ms: 60_000, lease_s: 3600, ..config::Queue::default() }
+    config::Queue { poll: Duration::from_secs(60), lease: Duration::from_secs(3600), ..config::Queue::default() }
 }

@@ -125,8 +125,11 @@ fn the_jobs_of_a_daemon_whose_lease_ran_out_are_taken_over() {
         "INSERT INTO res_queue (res_name, status, attempts, owner, claim_id) VALUES ('a', 'in_progress', 1, 'gone', 7)",
     )
     .unwrap();
-    let serving =
-        Serving::start(&bed, config::Queue { poll_ms: 100, lease_s: 5, ..config::Queue::default() }, &recorder);
+    let serving = Serving::start(
+        &bed,
+        config::Queue { poll: Duration::from_millis(100), lease: Duration::from_secs(5), ..config::Queue::default() },
+        &recorder,
+    );
     conn.query_drop("INSERT INTO res_queue (res_name) VALUES ('b')").unwrap();
     wait_until("the other job", || count(&mut conn, "done") == 1);
     assert_eq!(count(&mut conn, "in_progress"), 1, "its lease lasts");
