@@ -10,11 +10,12 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use mysql::{Conn, Error, prelude::Queryable};
+use mysql::{Conn, prelude::Queryable};
 use resq::{
     base::threads::alarm,
     base::wakeup::{Wakeup, wakeup},
     config,
+    db::Error,
     queue::{Handler, Job, JobError, Outcome, Service, Session, Wakeups},
 };
 

@@ -9,6 +9,8 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::failure::{Exit, Failure};
+
 /// Reports the name of each thread that panicked and was started with it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Alarm(Sender<String>);
@@ -83,6 +85,11 @@ impl Thread {
         self.request_stop();
         self.join_within(timeout)
     }
+}
+
+/// The failure of a program that cannot go on without the thread.
+pub fn cannot_start(error: io::Error) -> Failure {
+    Failure::new(Exit::Failed, format!("cannot start a thread: {error}"))
 }
 
 /// Dropped when the thread ends, by a panic or not.

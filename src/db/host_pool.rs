@@ -11,11 +11,11 @@ use std::{
     time::Duration,
 };
 
-use mysql::{Conn, Error, OptsBuilder, prelude::Queryable};
+use mysql::{Conn, OptsBuilder, prelude::Queryable};
 use r2d2::ManageConnection;
 
 use super::{
-    describe, orphaned_sessions::OrphanedSessions, outage::Outage, ready, timed_connect::TimedConnect, tls::Endpoint,
+    Error, orphaned_sessions::OrphanedSessions, outage::Outage, ready, timed_connect::TimedConnect, tls::Endpoint,
 };
 use crate::config::Database;
 
@@ -140,7 +140,7 @@ impl HostPool {
                 Ok(mut conn) => {
                     self.orphaned_sessions.end_on(&mut conn);
                     if self.current.swap(node, Ordering::Relaxed) != node {
-                        let why = error.as_ref().map_or_else(String::new, |e| format!(": {}", describe(e)));
+                        let why = error.as_ref().map_or_else(String::new, |e| format!(": {e}"));
                         log::warn!("now on database node {}{why}", self.nodes[node].0);
                     }
                     return Ok(conn);
@@ -148,7 +148,7 @@ impl HostPool {
                 Err(e) => error = Some(e),
             }
         }
-        Err(error.unwrap_or_else(Error::server_disconnected))
+        Err(error.expect("there is at least one host"))
     }
 
     fn connect_to(&self, node: usize) -> Result<HostConn, Error> {
@@ -171,7 +171,7 @@ impl ManageConnection for HostPool {
     }
 
     fn is_valid(&self, conn: &mut HostConn) -> Result<(), Error> {
-        conn.ping()
+        Ok(conn.ping()?)
     }
 
     /// Asked when a connection comes back, which is rare: roles keep theirs until it breaks or they end.

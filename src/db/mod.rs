@@ -13,10 +13,10 @@ mod warning;
 
 use std::{sync::Arc, time::Duration};
 
-use mysql::{Error, prelude::Queryable};
+use mysql::prelude::Queryable;
 use r2d2::{NopErrorHandler, Pool};
 
-pub use errors::{ErrorClass, class, code, describe, is_missing, lost_race};
+pub use errors::{Error, ErrorClass, codes};
 use host_pool::{Current, HostConn, HostPool};
 pub(crate) use host_pool::{SQL_MODE, session};
 use outage::Outage;
@@ -104,7 +104,7 @@ impl Db {
             Ok(()) => Ok(conn),
             Err(error) => {
                 conn.give_up();
-                Err(error)
+                Err(error.into())
             }
         }
     }
@@ -117,7 +117,7 @@ impl Db {
                 Ok(conn)
             }
             // One that may pass: a password that was changed comes back as well as a server that was stopped.
-            Err(_) => Err(Error::IoError(std::io::Error::other(self.outage.report_timeout(CONNECT_TIMEOUT.as_secs())))),
+            Err(_) => Err(Error::Unavailable(self.outage.report_timeout(CONNECT_TIMEOUT.as_secs()))),
         }
     }
 
@@ -166,7 +166,7 @@ impl Source for Db {
     }
 
     fn roll_back(session: &mut mysql::Conn) -> Result<(), Error> {
-        session.query_drop("ROLLBACK")
+        Ok(session.query_drop("ROLLBACK")?)
     }
 
     fn give_up(conn: &mut Conn) {
@@ -200,12 +200,13 @@ impl<S: Source> Link<S> {
                 Ok(value) => return Ok(value),
                 Err(error) => {
                     tries += 1;
-                    let rolled_back = class(&error) != ErrorClass::ConnectionLost && S::roll_back(session).is_ok();
+                    let class = error.class();
+                    let rolled_back = class != ErrorClass::ConnectionLost && S::roll_back(session).is_ok();
                     if !rolled_back {
                         S::give_up(conn);
                         self.conn = None;
                     }
-                    if !rolled_back || class(&error) != ErrorClass::Retry || tries == TRIES {
+                    if !rolled_back || class != ErrorClass::Retry || tries == TRIES {
                         return Err(error);
                     }
                     clock::sleep(RACE_BACKOFF.pause(tries, fastrand::f64()));
@@ -215,15 +216,34 @@ impl<S: Source> Link<S> {
     }
 }
 
-/// Sends a script of one or several statements whole; the server finds their ends. Err: the number of the statement
-/// that failed, from 1, and why.
-pub fn run_script(conn: &mut mysql::Conn, script: &str) -> Result<(), (usize, Error)> {
-    let mut results = conn.query_iter(script).map_err(|error| (1, error))?;
+/// Why a script failed.
+#[derive(Debug)]
+pub struct ScriptError {
+    /// The number of the statement that failed, from 1.
+    pub statement: usize,
+    /// Why it failed.
+    pub error: Error,
+}
+
+impl From<ScriptError> for Error {
+    fn from(failed: ScriptError) -> Error {
+        failed.error
+    }
+}
+
+/// Sends a script of one or several statements whole; the server finds their ends.
+///
+/// # Errors
+///
+/// The first statement that failed; those after it were not run.
+pub fn run_script(conn: &mut mysql::Conn, script: &str) -> Result<(), ScriptError> {
+    let failed = |statement, error: mysql::Error| ScriptError { statement, error: error.into() };
+    let mut results = conn.query_iter(script).map_err(|error| failed(1, error))?;
     let mut statement = 0;
     while let Some(rows) = results.iter() {
         statement += 1;
         for row in rows {
-            row.map_err(|error| (statement, error))?;
+            row.map_err(|error| failed(statement, error))?;
         }
     }
     Ok(())
@@ -246,40 +266,48 @@ pub fn id_list<'a>(ids: impl IntoIterator<Item = &'a u64>) -> String {
 
 /// A failed login or connection, told with what to do next.
 fn unreachable(hosts: &str, user: &str, error: &Error) -> Failure {
-    const LOGIN: &str = "check database.user and database.password (MYSQL_USER, MYSQL_PASSWORD), and database.tls where the \
-                         account requires it";
-    let next = match code(error) {
-        // MySQL asks whom it does not know to log in by whatever it has.
-        _ if matches!(error, Error::DriverError(mysql::DriverError::UnknownAuthPlugin(_))) => LOGIN,
-        1045 | 1698 => LOGIN,
-        1040 | 1203 | 1226 => "raise the server's max_connections or lower queue.workers",
-        3159 => "this server takes encrypted connections alone: set database.tls (MYSQL_TLS) to required or verify",
-        _ if tls::is_missing(error) => "set TLS up on that server, or database.tls (MYSQL_TLS) to preferred",
-        _ if tls::failed(error) => {
+    let next = match error.code() {
+        _ if error.is_login_refused() => {
+            "check database.user and database.password (MYSQL_USER, MYSQL_PASSWORD), and database.tls where the \
+             account requires it"
+        }
+        _ if error.is_out_of_connections() => "raise the server's max_connections or lower queue.workers",
+        Some(codes::ER_SECURE_TRANSPORT_REQUIRED) => {
+            "this server takes encrypted connections alone: set database.tls (MYSQL_TLS) to required or verify"
+        }
+        _ if error.is_tls_missing() => "set TLS up on that server, or database.tls (MYSQL_TLS) to preferred",
+        _ if error.is_tls_failure() => {
             "check database.tls, database.tls_ca (MYSQL_TLS, MYSQL_TLS_CA) and that database.host is a name in the server's certificate"
         }
         _ => {
             "check database.host, database.port or database.socket (MYSQL_HOST, MYSQL_PORT, MYSQL_SOCKET), and that the server runs"
         }
     };
-    Failure::new(Exit::Unreachable, format!("cannot connect to {hosts} as user {user}: {}; {next}", describe(error)))
+    Failure::new(Exit::Unreachable, format!("cannot connect to {hosts} as user {user}: {error}; {next}"))
+}
+
+/// For commands, which use the driver's connection themselves.
+impl From<mysql::Error> for Failure {
+    fn from(error: mysql::Error) -> Failure {
+        Error::from(error).into()
+    }
 }
 
 /// A failed statement of a command, told with what to do next.
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        let text = describe(&error);
-        match code(&error) {
-            1049 | 1146 | 1305 | 1054 => {
-                Failure::new(Exit::Failed, format!("{text}; run `resqctl init` on this server first"))
+        use codes::*;
+        match error.code() {
+            Some(ER_BAD_DB_ERROR | ER_NO_SUCH_TABLE | ER_SP_DOES_NOT_EXIST | ER_BAD_FIELD_ERROR) => {
+                Failure::new(Exit::Failed, format!("{error}; run `resqctl init` on this server first"))
             }
-            1044 | 1142 | 1143 | 1227 | 1370 | 1419 => {
-                Failure::new(Exit::Failed, format!("{text}; `resqctl doctor` says which privilege is missing"))
+            code if error.is_denied() || code == Some(ER_BINLOG_CREATE_ROUTINE_NEED_SUPER) => {
+                Failure::new(Exit::Failed, format!("{error}; `resqctl doctor` says which privilege is missing"))
             }
-            _ if class(&error) == ErrorClass::ConnectionLost => {
-                Failure::new(Exit::Unreachable, format!("lost the database server: {text}; try again when it is back"))
+            _ if error.class() == ErrorClass::ConnectionLost => {
+                Failure::new(Exit::Unreachable, format!("lost the database server: {error}; try again when it is back"))
             }
-            _ => Failure::new(Exit::Failed, text),
+            _ => Failure::new(Exit::Failed, error.to_string()),
         }
     }
 }

@@ -3,9 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mysql::Error;
-
-use super::describe;
+use super::Error;
 
 /// One pool's outage, shared by who connects and who waits.
 #[derive(Clone, Debug, Default)]
@@ -25,7 +23,7 @@ impl Outage {
 
     /// How a try to connect ended.
     pub fn tried(&self, error: Option<&Error>) {
-        self.state().error = error.map(describe);
+        self.state().error = error.map(Error::to_string);
         if error.is_none() {
             // Who waited longest may want none any more.
             self.report_recovery();
@@ -58,7 +56,7 @@ mod tests {
     fn everybody_hears_the_reason_and_it_is_over_with_the_next_connection() {
         let outage = Outage::default();
         assert_eq!(outage.report_timeout(5), "no connection within 5 s");
-        outage.tried(Some(&Error::server_disconnected()));
+        outage.tried(Some(&Error::NotReady("it is read-only".into())));
         assert_eq!(outage.report_timeout(5), outage.report_timeout(5));
         assert_ne!(outage.report_timeout(5), "no connection within 5 s");
         assert!(outage.state().is_reported);

@@ -1,9 +1,9 @@
 //! Whether a node of a cluster can be used: it belongs to the cluster, takes writes, and has applied what the cluster
 //! committed before. Asked of each new connection where there are several hosts; knows nothing of their order.
 
-use mysql::{Conn, Error, prelude::Queryable};
+use mysql::{Conn, prelude::Queryable};
 
-use super::{code, describe, run_script};
+use super::{Error, codes, run_script};
 
 /// Read-only, and the node's state; NULL: a server without Galera.
 const GALERA: &str = "SELECT CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF'), \
@@ -27,9 +27,9 @@ pub fn check(conn: &mut Conn) -> Result<(), Error> {
         false => state_in_group(conn)?,
     };
     match state {
-        Some((true, _)) => Err(not_ready("it is read-only")),
+        Some((true, _)) => Err(Error::NotReady("it is read-only".into())),
         Some((_, Some(state))) if !matches!(state.as_str(), "Synced" | "ONLINE") => {
-            Err(not_ready(&format!("its state is {state}")))
+            Err(Error::NotReady(format!("its state is {state}")))
         }
         _ => catch_up(conn),
     }
@@ -38,11 +38,10 @@ pub fn check(conn: &mut Conn) -> Result<(), Error> {
 /// Comes back when this node has applied all that any node had committed when this was called; at once where there is
 /// no cluster. Err: it is too far behind, or has lost the others.
 pub fn catch_up(conn: &mut Conn) -> Result<(), Error> {
-    const UNKNOWN_VARIABLE: u16 = 1193;
     let script = if is_mariadb(conn)? { CAUGHT_UP_GALERA } else { CAUGHT_UP_GROUP };
     match run_script(conn, script) {
-        Err((_, error)) if code(&error) != UNKNOWN_VARIABLE => {
-            Err(not_ready(&format!("it can't catch up with the cluster: {}", describe(&error))))
+        Err(failed) if failed.error.code() != Some(codes::ER_UNKNOWN_SYSTEM_VARIABLE) => {
+            Err(Error::NotReady(format!("it can't catch up with the cluster: {}", failed.error)))
         }
         _ => Ok(()),
     }
@@ -53,13 +52,8 @@ fn is_mariadb(conn: &mut Conn) -> Result<bool, Error> {
 }
 
 fn state_in_group(conn: &mut Conn) -> Result<Option<(bool, Option<String>)>, Error> {
-    const ACCESS_DENIED: u16 = 1142;
-    match conn.query_first(GROUP) {
-        Err(error) if code(&error) == ACCESS_DENIED => conn.query_first(GROUP_UNSEEN),
+    match conn.query_first(GROUP).map_err(Error::from) {
+        Err(error) if error.code() == Some(codes::ER_TABLEACCESS_DENIED_ERROR) => Ok(conn.query_first(GROUP_UNSEEN)?),
         state => state,
     }
-}
-
-fn not_ready(why: &str) -> Error {
-    Error::IoError(std::io::Error::other(format!("the node is not ready: {why}")))
 }

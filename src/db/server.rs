@@ -1,6 +1,8 @@
 //! What this server is and can do, asked once at start.
 
-use mysql::{Conn, Error, prelude::Queryable};
+use mysql::{Conn, prelude::Queryable};
+
+use super::Error;
 
 /// A server's facts that change what resq does or says.
 #[derive(Clone, Debug)]

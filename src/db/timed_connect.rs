@@ -3,7 +3,6 @@
 //! the count of those; never runs a statement.
 
 use std::{
-    io,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -13,9 +12,9 @@ use std::{
     time::Duration,
 };
 
-use mysql::{Conn, Error};
+use mysql::Conn;
 
-use super::tls::Endpoint;
+use super::{Error, tls::Endpoint};
 
 /// How long a server may take to let somebody in, session and all.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,7 +36,9 @@ impl TimedConnect {
     /// A connection, set up as its options say, or an error after [`LOGIN_TIMEOUT`].
     pub fn connect(&self) -> Result<Conn, Error> {
         if self.unanswered.load(Ordering::Relaxed) >= MOST_UNANSWERED {
-            return Err(timed_out(format!("it takes connections and has not answered the last {MOST_UNANSWERED}")));
+            return Err(Error::Unavailable(format!(
+                "it takes connections and has not answered the last {MOST_UNANSWERED}"
+            )));
         }
         let (sender, answer) = mpsc::sync_channel(1);
         let (server, unanswered) = (self.server.clone(), self.unanswered.clone());
@@ -50,16 +51,15 @@ impl TimedConnect {
         };
         if let Err(error) = thread::Builder::new().name("login".into()).spawn(login) {
             self.unanswered.fetch_sub(1, Ordering::Relaxed);
-            return Err(Error::IoError(error));
+            return Err(Error::Unavailable(format!("cannot start a thread to log in: {error}")));
         }
         answer.recv_timeout(self.patience).unwrap_or_else(|_| {
-            Err(timed_out(format!("it does not answer: no login within {} s", self.patience.as_secs_f32())))
+            Err(Error::Unavailable(format!(
+                "the server does not answer: no login within {} s",
+                self.patience.as_secs_f32()
+            )))
         })
     }
-}
-
-fn timed_out(text: String) -> Error {
-    Error::IoError(io::Error::new(io::ErrorKind::TimedOut, text))
 }
 
 #[cfg(test)]

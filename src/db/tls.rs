@@ -2,16 +2,16 @@
 //! TLS; nothing here decides which host is asked.
 
 use std::{
-    error::Error as _,
     fs::File,
-    io::{self, ErrorKind, Read},
+    io::Read,
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use mysql::{Conn, DriverError, Error, OptsBuilder, SslOpts};
+use mysql::{Conn, OptsBuilder, SslOpts};
 use r2d2::ManageConnection;
 use r2d2_mysql::MySqlConnectionManager;
 
+use super::Error;
 use crate::{
     base::failure::{Exit, Failure},
     config::{Database, Tls},
@@ -46,12 +46,12 @@ impl Endpoint {
     pub fn connect(&self) -> Result<Conn, Error> {
         let (encrypted, plain) = match (&self.encrypted, &self.plain) {
             (Some(encrypted), Some(plain)) => (encrypted, plain),
-            (Some(only), None) | (None, Some(only)) => return only.connect(),
+            (Some(only), None) | (None, Some(only)) => return Ok(only.connect()?),
             (None, None) => unreachable!("every setting allows one of them"),
         };
         if !self.is_plain.load(Ordering::Relaxed) {
-            match encrypted.connect() {
-                Err(error) if is_missing(&error) || failed(&error) => {
+            match encrypted.connect().map_err(Error::from) {
+                Err(error) if error.is_tls_missing() || error.is_tls_failure() => {
                     log::debug!("going on without TLS: {error}");
                     self.is_plain.store(true, Ordering::Relaxed);
                 }
@@ -59,24 +59,10 @@ impl Endpoint {
             }
         }
         // A server that comes back may have TLS.
-        plain.connect().inspect_err(|_| self.is_plain.store(false, Ordering::Relaxed))
-    }
-}
-
-/// Whether the server offers no TLS.
-pub fn is_missing(error: &Error) -> bool {
-    matches!(error, Error::DriverError(DriverError::TlsNotSupported))
-}
-
-/// Whether the server offers TLS and the two could not agree: on a protocol, or on whose certificate it is.
-pub fn failed(error: &Error) -> bool {
-    // What the handshake meets comes as a stream's invalid data, and nothing else does.
-    let invalid = |error: &io::Error| error.kind() == ErrorKind::InvalidData;
-    match error {
-        Error::TlsError(_) => true,
-        Error::IoError(error) => invalid(error),
-        Error::CodecError(error) => error.source().and_then(|e| e.downcast_ref()).is_some_and(invalid),
-        _ => false,
+        plain.connect().map_err(|error| {
+            self.is_plain.store(false, Ordering::Relaxed);
+            error.into()
+        })
     }
 }
 

@@ -3,9 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use mysql::Error;
-
-use super::{ErrorClass, class, describe};
+use super::{Error, ErrorClass};
 use crate::base::throttle::Throttle;
 
 const EVERY: Duration = Duration::from_secs(60);
@@ -23,10 +21,10 @@ impl Default for ThrottledWarning {
 impl ThrottledWarning {
     /// `what` can't be done for now and is tried again. A connection that broke is told by whoever makes the next one.
     pub fn warn(&mut self, what: &str, error: &Error) {
-        let is_connection = class(error) == ErrorClass::ConnectionLost && !matches!(error, Error::MySqlError(_));
+        let is_connection = error.class() == ErrorClass::ConnectionLost && error.code().is_none();
         if is_connection || self.0.admit(Instant::now()).is_none() {
-            return log::debug!("{what}: {}", describe(error));
+            return log::debug!("{what}: {error}");
         }
-        log::warn!("{what}, trying again: {}", describe(error));
+        log::warn!("{what}, trying again: {error}");
     }
 }

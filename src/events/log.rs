@@ -3,11 +3,9 @@
 
 use std::sync::Arc;
 
-use mysql::Error;
-
 use super::store::{self, Found};
 use crate::{
-    db::{Db, Link},
+    db::{Db, Error, Link},
     events::event::{Event, LogHead},
 };
 

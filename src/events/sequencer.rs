@@ -7,7 +7,6 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, at, select};
-use mysql::Error;
 
 use super::{
     Settings,
@@ -20,7 +19,7 @@ use crate::{
     base::clock::now,
     base::poll_schedule::PollSchedule,
     base::wakeup::Wakeup,
-    db::{BACKOFF, ThrottledWarning, describe},
+    db::{BACKOFF, Error, ThrottledWarning},
     events::event::{Event, LogPublisher, PageRequest},
 };
 
@@ -129,7 +128,7 @@ impl Sequencer {
             match self.look() {
                 Ok(true) => {}
                 Ok(false) => return,
-                Err(error) => return log::warn!("the last events are told after the next start: {}", describe(&error)),
+                Err(error) => return log::warn!("the last events are told after the next start: {error}"),
             }
         }
     }

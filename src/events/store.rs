@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use mysql::{Conn, Error, Row, prelude::Queryable};
+use mysql::{Conn, Row, prelude::Queryable};
 
 use crate::{
     base::text::printable,
+    db::Error,
     events::event::{Event, LogHead},
     wire::Pattern,
 };
@@ -18,7 +19,7 @@ const PAGE_BYTES: usize = 1 << 20;
 pub fn head(conn: &mut Conn) -> Result<LogHead, Error> {
     let row: Option<(u64, u64, u64)> =
         conn.query_first("SELECT log_id, first_seq, head_seq FROM res_log WHERE id = 1")?;
-    let (log_id, first_seq, head_seq) = row.ok_or_else(Error::server_disconnected)?;
+    let (log_id, first_seq, head_seq) = row.ok_or(Error::Corrupt("res_log has no row"))?;
     Ok(LogHead { log_id, first_seq, head_seq })
 }
 
@@ -85,7 +86,7 @@ fn event(row: Row) -> Result<Arc<Event>, Error> {
         log::error!("event {seq} can't be delivered as it is ({error}), state `{}`", printable(&state));
         Event::new(seq, at, "resq.unreadable", b"null")
     });
-    event.map(Arc::new).map_err(|error| Error::IoError(std::io::Error::other(error.to_string())))
+    event.map(Arc::new).map_err(|_| Error::Corrupt("an event of res_event cannot be encoded"))
 }
 
 /// An event as it is stored: seq, µs since 1970, state, payload.

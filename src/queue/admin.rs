@@ -1,14 +1,14 @@
 //! What applications and operators do with the queue: enqueue, look, wait, retry, cancel, pause. Every call is one
 //! short statement or transaction; claiming and finishing belong to the daemon.
 
-use mysql::{Conn, Error, Params, Value, prelude::Queryable};
+use mysql::{Conn, Params, Value, prelude::Queryable};
 use serde_json::{Value as Json, json};
 
 use super::job::Status;
 use crate::{
     base::failure::Failure,
     config::Config,
-    db::{Db, Link, id_list},
+    db::{Db, Error, Link, id_list},
 };
 
 /// The queue of one global database, as an application sees it.
@@ -147,7 +147,7 @@ impl Queue {
         let sql = format!("INSERT INTO res_queue (res_name, res_type, seeded) VALUES {places}");
         let values: Vec<Value> =
             numbers.flat_map(|n| [Value::from(format!("{prefix}_{unique}_{n}")), Value::from(kind)]).collect();
-        self.link.run(|conn| conn.exec_drop(&sql, Params::Positional(values.clone())))
+        self.link.run(|conn| Ok(conn.exec_drop(&sql, Params::Positional(values.clone()))?))
     }
 
     pub fn get(&mut self, id: u64) -> Result<Option<Row>, Error> {
@@ -161,23 +161,23 @@ impl Queue {
     }
 
     fn rows(&mut self, tail: &str) -> Result<Vec<Row>, Error> {
-        self.link.run(|conn| conn.query_map(format!("SELECT {COLUMNS} FROM res_queue {tail}"), row))
+        self.link.run(|conn| Ok(conn.query_map(format!("SELECT {COLUMNS} FROM res_queue {tail}"), row)?))
     }
 
     /// The failed attempts of one job, oldest first.
     pub fn attempts(&mut self, id: u64) -> Result<Vec<Attempt>, Error> {
         self.link.run(|conn| {
-            conn.exec_map(
+            Ok(conn.exec_map(
                 "SELECT attempt, CAST(at AS CHAR), message FROM res_error WHERE res_id = ? ORDER BY id",
                 (id,),
                 |(attempt, at, message)| Attempt { attempt, at, message },
-            )
+            )?)
         })
     }
 
     pub fn depth(&mut self) -> Result<Depth, Error> {
         let rows: Vec<(Option<String>, bool, u64)> = self.link.run(|conn| {
-            conn.query("SELECT status, COALESCE(run_at > NOW(6), FALSE) AS waits, COUNT(*) FROM res_queue GROUP BY status, waits")
+            Ok(conn.query("SELECT status, COALESCE(run_at > NOW(6), FALSE) AS waits, COUNT(*) FROM res_queue GROUP BY status, waits")?)
         })?;
         let mut depth = Depth::default();
         for (status, delayed, count) in rows {
@@ -198,7 +198,9 @@ impl Queue {
     /// How many rows are (new, in progress): cheap however many are finished.
     pub fn pending(&mut self) -> Result<(u64, u64), Error> {
         let rows: Vec<(String, u64)> = self.link.run(|conn| {
-            conn.query("SELECT status, COUNT(*) FROM res_queue WHERE status IN ('new', 'in_progress') GROUP BY status")
+            Ok(conn.query(
+                "SELECT status, COUNT(*) FROM res_queue WHERE status IN ('new', 'in_progress') GROUP BY status",
+            )?)
         })?;
         let of = |status: Status| rows.iter().find(|(name, _)| name == status.as_str()).map_or(0, |(_, count)| *count);
         Ok((of(Status::New), of(Status::InProgress)))
@@ -207,20 +209,20 @@ impl Queue {
     /// How long the oldest job that could run has been waiting, in seconds.
     pub fn oldest_waiting_s(&mut self) -> Result<Option<u64>, Error> {
         let age: Option<Option<i64>> = self.link.run(|conn| {
-            conn.query_first(
+            Ok(conn.query_first(
                 "SELECT TIMESTAMPDIFF(SECOND, MIN(created_at), NOW()) FROM res_queue WHERE status = 'new' AND (run_at IS NULL OR run_at <= NOW(6))",
-            )
+            )?)
         })?;
         Ok(age.flatten().map(|age| age.max(0).unsigned_abs()))
     }
 
     pub fn running(&mut self) -> Result<Vec<Running>, Error> {
         self.link.run(|conn| {
-            conn.query_map(
+            Ok(conn.query_map(
                 "SELECT q.res_id, q.res_name, q.owner, TIMESTAMPDIFF(MICROSECOND, NOW(6), d.lease_until) / 1000000 \
                  FROM res_queue q LEFT JOIN res_daemon d ON d.owner = q.owner WHERE q.status = 'in_progress' ORDER BY q.res_id LIMIT 1000",
                 |(id, name, owner, lease_s)| Running { id, name, owner, lease_s },
-            )
+            )?)
         })
     }
 
@@ -246,16 +248,16 @@ impl Queue {
 
     /// Every failed job's `res_id`.
     pub fn failed(&mut self) -> Result<Vec<u64>, Error> {
-        self.link.run(|conn| conn.query("SELECT res_id FROM res_queue WHERE status = 'error' ORDER BY res_id"))
+        self.link.run(|conn| Ok(conn.query("SELECT res_id FROM res_queue WHERE status = 'error' ORDER BY res_id")?))
     }
 
     /// Stops claiming, for every daemon on this queue, from this commit on.
     pub fn pause(&mut self) -> Result<(), Error> {
-        self.link.run(|conn| conn.query_drop("INSERT IGNORE INTO res_meta (name, value) VALUES ('paused', NOW())"))
+        self.link.run(|conn| Ok(conn.query_drop("INSERT IGNORE INTO res_meta (name, value) VALUES ('paused', NOW())")?))
     }
 
     pub fn resume(&mut self) -> Result<(), Error> {
-        self.link.run(|conn| conn.query_drop("DELETE FROM res_meta WHERE name = 'paused'"))?;
+        self.link.run(|conn| Ok(conn.query_drop("DELETE FROM res_meta WHERE name = 'paused'")?))?;
         // No trigger rings for this; where the function is missing, the daemons poll.
         self.link.run(|conn| {
             let _ = conn.query_drop("DO resq_ring()");

@@ -15,7 +15,7 @@ use crate::{
     base::text::printable,
     base::throttle::Throttle,
     base::wakeup::Wakeup,
-    db::{BACKOFF, ErrorClass, ThrottledWarning, class, describe, is_missing},
+    db::{BACKOFF, ErrorClass, ThrottledWarning},
 };
 
 /// A transaction writes at most this many outcomes. It waits a moment for more of them, and one that is not full
@@ -113,11 +113,11 @@ impl Completer {
                 Err(error) => error,
             };
             // A table that the server does not find is not what an outcome is to blame for.
-            let class = if is_missing(&error) { ErrorClass::Retry } else { class(&error) };
+            let class = if error.is_missing_table() { ErrorClass::Retry } else { error.class() };
             match (class, outcomes) {
                 (ErrorClass::Permanent, [_, _, ..]) => return outcomes.chunks(1).map(|one| self.write(one)).sum(),
                 (ErrorClass::Permanent, [one]) if !one.is_refused() => {
-                    log::error!("the server refuses the outcome of job {}: {}", one.attempt.job.id, describe(&error));
+                    log::error!("the server refuses the outcome of job {}: {error}", one.attempt.job.id);
                     return self.write(&[one.refused(&error)]);
                 }
                 _ => warning.warn("outcomes can't be written", &error),

@@ -20,7 +20,7 @@ use crate::{
     base::clock::now,
     base::poll_schedule::PollSchedule,
     base::wakeup::Wakeup,
-    db::{BACKOFF, ErrorClass, ThrottledWarning, class, describe},
+    db::{self, BACKOFF, ErrorClass, ThrottledWarning},
 };
 
 /// A look at the whole queue may take at most this part of the time; between two of them claims go on from the
@@ -161,7 +161,7 @@ impl Dispatcher {
         }
     }
 
-    fn do_what_is_due(&mut self) -> Result<Instant, mysql::Error> {
+    fn do_what_is_due(&mut self) -> Result<Instant, db::Error> {
         if now() >= self.next_tick {
             self.tick()?;
         }
@@ -183,7 +183,7 @@ impl Dispatcher {
     }
 
     /// What is looked after without a wakeup: the pause switch, lost jobs, delayed ones, and rows nobody rang for.
-    fn tick(&mut self) -> Result<(), mysql::Error> {
+    fn tick(&mut self) -> Result<(), db::Error> {
         self.release_unconfirmed()?;
         let paused = self.store.is_paused()?;
         if paused != self.paused {
@@ -202,7 +202,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn release_unconfirmed(&mut self) -> Result<(), mysql::Error> {
+    fn release_unconfirmed(&mut self) -> Result<(), db::Error> {
         for (claim_id, _) in &self.unconfirmed_claims {
             self.store.release_claimed(*claim_id, None)?;
         }
@@ -212,7 +212,7 @@ impl Dispatcher {
     }
 
     /// The next tick comes no later than the next delayed row is due.
-    fn plan(&mut self) -> Result<(), mysql::Error> {
+    fn plan(&mut self) -> Result<(), db::Error> {
         if let Some(due) = self.store.next_due()? {
             self.next_tick = self.next_tick.min(now() + due.max(SHORTEST_TICK));
         }
@@ -220,13 +220,13 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn look(&mut self, room: usize) -> Result<(), mysql::Error> {
+    fn look(&mut self, room: usize) -> Result<(), db::Error> {
         let started = now();
         let full = self.cursor.is_none() || started >= self.next_full_look;
         let from = if full { None } else { self.cursor };
         let claim_id = fastrand::u64(1..);
         let (jobs, last) = self.store.claim(claim_id, room, from).inspect_err(|error| {
-            if class(error) == ErrorClass::ConnectionLost {
+            if error.class() == ErrorClass::ConnectionLost {
                 self.unconfirmed_claims.push((claim_id, now() + UNCONFIRMED_FOR));
                 self.next_tick = now();
             }
@@ -267,7 +267,7 @@ impl Dispatcher {
             match self.store.release_claimed(jobs[0].claim_id, Some(&ids)) {
                 Ok(()) => given += ids.len(),
                 Err(error) => {
-                    log::warn!("{} claimed jobs come back when the lease outputs: {}", ids.len(), describe(&error));
+                    log::warn!("{} claimed jobs come back when the lease ends: {error}", ids.len());
                 }
             }
         }

@@ -6,12 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mysql::{ChangeUserOpts, Conn, Error};
+use mysql::{ChangeUserOpts, Conn};
 
 use super::{job::Job, lease::Lease, sql_store::Outcome};
 use crate::{
     base::clock::now,
-    db::{self, Db, ErrorClass, class, describe, session},
+    db::{self, Db, Error, ErrorClass, session},
 };
 
 /// Why an attempt failed, by what follows.
@@ -38,10 +38,17 @@ impl JobError {
 
 impl From<Error> for JobError {
     fn from(error: Error) -> JobError {
-        match class(&error) {
-            ErrorClass::Permanent => JobError::Failed(describe(&error)),
-            ErrorClass::Retry | ErrorClass::ConnectionLost => JobError::Interrupted(describe(&error)),
+        match error.class() {
+            ErrorClass::Permanent => JobError::Failed(error.to_string()),
+            ErrorClass::Retry | ErrorClass::ConnectionLost => JobError::Interrupted(error.to_string()),
         }
+    }
+}
+
+/// For handlers, which use the driver's connection themselves.
+impl From<mysql::Error> for JobError {
+    fn from(error: mysql::Error) -> JobError {
+        Error::from(error).into()
     }
 }
 
@@ -138,5 +145,5 @@ impl Session {
 fn fresh(conn: &mut Conn) -> Result<(), Error> {
     conn.change_user(ChangeUserOpts::new().with_db_name(None))?;
     // In one round trip: this is between any two jobs.
-    db::run_script(conn, &session().join("; ")).map_err(|(_, error)| error)
+    Ok(db::run_script(conn, &session().join("; "))?)
 }

@@ -14,8 +14,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use super::store::QueueStore;
 use crate::{
     base::clock::now,
-    base::threads::{Alarm, Thread},
-    db::describe,
+    base::failure::Failure,
+    base::threads::{Alarm, Thread, cannot_start},
+    db,
 };
 
 /// How long the jobs are ours, as the workers see it: by this machine's steady clock, counted from before the
@@ -50,13 +51,13 @@ pub struct LeaseRenewer {
 
 impl LeaseRenewer {
     /// Takes the lease before it returns: no job may be claimed by an owner who has none.
-    pub fn take(store: Box<dyn QueueStore>, lease_s: u32) -> Result<LeaseRenewer, mysql::Error> {
+    pub fn take(store: Box<dyn QueueStore>, lease_s: u32) -> Result<LeaseRenewer, db::Error> {
         let mut renewer = LeaseRenewer { lease: Arc::new(Lease::new()), store, lease_s };
         renewer.renew()?;
         Ok(renewer)
     }
 
-    fn renew(&mut self) -> Result<(), mysql::Error> {
+    fn renew(&mut self) -> Result<(), db::Error> {
         let asked = now();
         self.store.renew_lease(self.lease_s)?;
         self.lease.extend(asked, self.lease_s);
@@ -73,7 +74,7 @@ impl LeaseRenewer {
         match self.renew() {
             Ok(()) => self.renew_interval(),
             Err(error) => {
-                log::debug!("the lease could not be renewed: {}", describe(&error));
+                log::debug!("the lease could not be renewed: {error}");
                 self.renew_interval().min(Duration::from_millis(500))
             }
         }
@@ -82,7 +83,7 @@ impl LeaseRenewer {
     /// Ends the lease at once: what is still held may be reclaimed.
     pub fn end(mut self) {
         if let Err(error) = self.store.end_lease() {
-            log::debug!("the lease could not be ended: {}", describe(&error));
+            log::debug!("the lease could not be ended: {error}");
         }
     }
 }
@@ -95,11 +96,11 @@ pub struct LeaseThread {
 
 impl LeaseThread {
     /// Takes the lease before it returns.
-    pub fn start(store: Box<dyn QueueStore>, lease_s: u32, alarm: &Alarm) -> Result<LeaseThread, mysql::Error> {
+    pub fn start(store: Box<dyn QueueStore>, lease_s: u32, alarm: &Alarm) -> Result<LeaseThread, Failure> {
         let renewer = LeaseRenewer::take(store, lease_s)?;
         let lease = renewer.lease.clone();
         let run = move |stopped| keep(renewer, &stopped);
-        let thread = Thread::spawn_stoppable("lease", alarm, run).map_err(mysql::Error::IoError)?;
+        let thread = Thread::spawn_stoppable("lease", alarm, run).map_err(cannot_start)?;
         Ok(LeaseThread { lease, thread })
     }
 

@@ -18,7 +18,8 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    base::threads::{Alarm, Thread},
+    base::failure::Failure,
+    base::threads::{Alarm, Thread, cannot_start},
     base::wakeup::{Wakeup, wakeup},
     config,
     db::{Db, ServerInfo},
@@ -101,7 +102,7 @@ impl Service {
         handler: Arc<dyn Handler>,
         wakeups: Wakeups,
         alarm: &Alarm,
-    ) -> Result<Service, mysql::Error> {
+    ) -> Result<Service, Failure> {
         let claimer = Claimer { owner: owner(), skip_locked: server.skip_locked };
         let store = || Box::new(SqlQueueStore::new(db, &claimer, &handler));
         let lease_thread = LeaseThread::start(store(), config.lease.as_secs() as u32, alarm)?;
@@ -116,7 +117,7 @@ impl Service {
         let tick = config.poll.min(config.lease / 2);
         let dispatcher = Dispatcher::new(store(), lease_thread.lease.clone(), outputs, config.workers, tick);
         let run = |stop| dispatcher.run(Inputs { news, slots: slots_ear, retried: retried_ear, stop });
-        let dispatcher = Thread::spawn_stoppable("dispatcher", alarm, run).map_err(mysql::Error::IoError)?;
+        let dispatcher = Thread::spawn_stoppable("dispatcher", alarm, run).map_err(cannot_start)?;
         let mut threads = Vec::new();
 
         for number in 1..=config.workers {
@@ -128,12 +129,12 @@ impl Service {
             };
             let jobs = job_out.clone();
             let body = move || worker.run(&jobs);
-            threads.push(Thread::spawn(&format!("worker-{number}"), alarm, body).map_err(mysql::Error::IoError)?);
+            threads.push(Thread::spawn(&format!("worker-{number}"), alarm, body).map_err(cannot_start)?);
         }
         let completer = Completer::new(store(), changed, retried, config.max_attempts);
         let body = move || completer.run(&outcome_out);
-        threads.push(Thread::spawn("completer", alarm, body).map_err(mysql::Error::IoError)?);
-        Ok(Service { lease_thread, dispatcher, threads })
+        threads.push(Thread::spawn("completer", alarm, body).map_err(cannot_start)?);
+        Ok(Service { dispatcher, threads, lease_thread })
     }
 
     /// No new claims from now on; running jobs go on. Calling it again changes nothing.

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use mysql::{Conn, Error, prelude::Queryable};
+use mysql::{Conn, prelude::Queryable};
 
 use super::job::{FinishedAttempt, Job, JobResult, Next, Status};
-use crate::db::{self, id_list, literal};
+use crate::db::{self, Error, id_list, literal};
 
 /// Where a claim goes on: just after this priority and `res_id`. Index entries of earlier claims are delete-marked
 /// and stay until no snapshot needs them; starting behind them keeps a claim's time flat.
@@ -163,16 +163,16 @@ pub fn paused(conn: &mut Conn) -> Result<bool, Error> {
 
 /// Keeps `owner`'s jobs for `lease_s` seconds more.
 pub fn renew_lease(conn: &mut Conn, owner: &str, lease_s: u32) -> Result<(), Error> {
-    conn.exec_drop(
+    Ok(conn.exec_drop(
         "INSERT INTO res_daemon (owner, lease_until) VALUES (?, NOW(6) + INTERVAL ? SECOND) \
          ON DUPLICATE KEY UPDATE lease_until = VALUES(lease_until)",
         (owner, lease_s),
-    )
+    )?)
 }
 
 /// Ends the lease at once: what `owner` still holds may be reclaimed.
 pub fn end_lease(conn: &mut Conn, owner: &str) -> Result<(), Error> {
-    conn.exec_drop("DELETE FROM res_daemon WHERE owner = ?", (owner,))
+    Ok(conn.exec_drop("DELETE FROM res_daemon WHERE owner = ?", (owner,))?)
 }
 
 /// Puts up to 500 jobs whose daemon's lease has run out back to `new`, with a growing pause; returns how many.
@@ -218,14 +218,14 @@ pub fn release_claimed(
         None => unclaim(conn, claim_id, "res_queue_claim", "")?,
     }
     within(conn)?;
-    conn.query_drop("COMMIT")
+    Ok(conn.query_drop("COMMIT")?)
 }
 
 fn unclaim(conn: &mut Conn, claim_id: u64, index: &str, and: &str) -> Result<(), Error> {
-    conn.query_drop(format!(
+    Ok(conn.query_drop(format!(
         "UPDATE res_queue FORCE INDEX ({index}) SET status = 'new', owner = NULL, claim_id = NULL, attempts = GREATEST(attempts, 1) - 1 \
          WHERE status = 'in_progress' AND claim_id = {claim_id} {and}"
-    ))
+    ))?)
 }
 
 /// An attempt's end with what follows from it.
@@ -240,7 +240,7 @@ impl Outcome {
 
     /// The same job outcome in error, with a text that every character set can hold: the server refused this outcome.
     pub fn refused(&self, error: &Error) -> Outcome {
-        let error = format!("{}: server error {}", Outcome::REFUSED, db::code(error));
+        let error = format!("{}: server error {}", Outcome::REFUSED, error.code().unwrap_or_default());
         let attempt =
             FinishedAttempt { job: self.attempt.job.clone(), result: JobResult::Failed { error, permanent: true } };
         Outcome { attempt, next: Next::Error }
@@ -330,5 +330,5 @@ fn finish_failed(conn: &mut Conn, outcome: &Outcome, error: &str, interrupted: b
 
 /// A statement changes the rows that were locked for it, or the transaction begins anew.
 fn expect_changed(conn: &Conn, rows: usize) -> Result<(), Error> {
-    if conn.affected_rows() == rows as u64 { Ok(()) } else { Err(db::lost_race()) }
+    if conn.affected_rows() == rows as u64 { Ok(()) } else { Err(Error::RaceLost) }
 }

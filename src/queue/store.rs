@@ -3,14 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mysql::Error;
-
 use super::{
     handler::Handler,
     job::Job,
     sql_store::{self, Claimer, Cursor, Outcome},
 };
-use crate::db::{Db, Link};
+use crate::db::{Db, Error, Link};
 
 /// One thread's way to the queue's tables. An error leaves nothing half done. One that means a lost race for locks
 /// was tried again already; after one that means a lost server nobody knows whether the call took effect.

@@ -2,7 +2,7 @@
 //! attempt left, run the templates, undo on failure. Each step that others must not see half of is committed with
 //! the claim or with the outcome.
 
-use mysql::{Conn, Error, prelude::Queryable};
+use mysql::{Conn, prelude::Queryable};
 
 use super::{
     name::Naming,
@@ -11,14 +11,12 @@ use super::{
     template_files::Templates,
 };
 use crate::{
-    db::{self, ErrorClass, SQL_MODE, class, code, describe, ident},
+    db::{self, Error, ErrorClass, SQL_MODE, codes::*, ident},
     queue::{Handler, Job, JobError, Outcome, Session, job::JobResult},
 };
 
 /// Server errors that no further attempt can mend, in a template that was checked before: syntax, empty statement.
-const HOPELESS: &[u16] = &[1064, 1065, 1149];
-const DATABASE_EXISTS: u16 = 1007;
-const NO_SUCH_DATABASE: u16 = 1008;
+const HOPELESS: &[u16] = &[ER_PARSE_ERROR, ER_EMPTY_QUERY, ER_SYNTAX_ERROR];
 
 pub struct DatabaseBuilder {
     templates: Templates,
@@ -84,10 +82,12 @@ impl DatabaseBuilder {
 
 /// Drops what an earlier attempt left, which was seen a moment ago.
 fn drop_earlier(conn: &mut Conn, db_name: &str) -> Result<(), JobError> {
-    conn.query_drop(format!("DROP DATABASE {}", ident(db_name))).map_err(|error| match code(&error) {
-        // The server has no file descriptor left to look with (MariaDB).
-        NO_SUCH_DATABASE => JobError::Interrupted(describe(&error)),
-        _ => error.into(),
+    conn.query_drop(format!("DROP DATABASE {}", ident(db_name))).map_err(Error::from).map_err(|error| {
+        match error.code() {
+            // The server has no file descriptor left to look with (MariaDB).
+            Some(ER_DB_DROP_EXISTS) => JobError::Interrupted(error.to_string()),
+            _ => error.into(),
+        }
     })
 }
 
@@ -111,13 +111,15 @@ fn run(template: &Template, values: &Values, session: &mut Session) -> Result<()
     }
     // A file before this one may have changed how literals are read.
     let script = format!("SET SESSION {SQL_MODE}, NAMES utf8mb4; {}", template.render(values));
-    db::run_script(session.conn()?, &script).map_err(|(statement, error)| {
-        let text = format!("{}, statement {}: {}", template.name, statement.max(2) - 1, describe(&error));
-        if code(&error) == DATABASE_EXISTS && text.contains(&format!("'{}'", values.res_db)) {
+    db::run_script(session.conn()?, &script).map_err(|db::ScriptError { statement, error }| {
+        let text = format!("{}, statement {}: {error}", template.name, statement.max(2) - 1);
+        if error.code() == Some(ER_DB_CREATE_EXISTS) && text.contains(&format!("'{}'", values.res_db)) {
             return Broken::NotOurs(text);
         }
-        Broken::Failed(match class(&error) {
-            ErrorClass::Permanent if HOPELESS.contains(&code(&error)) => JobError::Permanent(text),
+        Broken::Failed(match error.class() {
+            ErrorClass::Permanent if error.code().is_some_and(|code| HOPELESS.contains(&code)) => {
+                JobError::Permanent(text)
+            }
             ErrorClass::Permanent => JobError::Failed(text),
             ErrorClass::Retry | ErrorClass::ConnectionLost => JobError::Interrupted(text),
         })
@@ -155,8 +157,8 @@ impl Handler for DatabaseBuilder {
             Err(Broken::Failed(error)) => {
                 Err(match registry::drop_half_made(session.conn()?, global_db, &db_name, job) {
                     Ok(()) => error,
-                    Err(undo) if class(&undo) == ErrorClass::Permanent => {
-                        error.and_also(&format!("and it could not be undone: {}", describe(&undo)))
+                    Err(undo) if undo.class() == ErrorClass::Permanent => {
+                        error.and_also(&format!("and it could not be undone: {undo}"))
                     }
                     Err(undo) => undo.into(),
                 })

@@ -1,11 +1,11 @@
 //! Dropping databases that resq made, and only those: what the registry does not name stays. Each is dropped under
 //! the lock of its name, first the database and then its rows, so that a crash in between is made good by a repeat.
 
-use mysql::{Conn, Error, prelude::Queryable};
+use mysql::{Conn, prelude::Queryable};
 
 use super::registry;
 use crate::{
-    db::{id_list, ident},
+    db::{Error, id_list, ident},
     queue::JobError,
 };
 
@@ -40,10 +40,10 @@ pub fn list(conn: &mut Conn, which: Which) -> Result<Vec<Owned>, Error> {
             id_list(ids)
         ),
     };
-    conn.query_map(
+    Ok(conn.query_map(
         format!("SELECT db_name, res_id FROM res_database d WHERE {condition} ORDER BY db_name"),
         |(db_name, res_id)| Owned { db_name, res_id },
-    )
+    )?)
 }
 
 /// Drops one database and forgets it.

@@ -1,18 +1,15 @@
 //! The registry of databases that are ours, `res_database`, and the lock that keeps two attempts of one job from
 //! building at once. What has no row here was not made by resq and is never touched.
 
-use mysql::{Conn, Error, prelude::Queryable};
+use mysql::{Conn, prelude::Queryable};
 
 use crate::{
-    db::{code, describe, id_list, ident, is_missing, literal, run_script},
+    db::{Error, codes::*, id_list, ident, literal, run_script},
     queue::{Job, JobError},
 };
 
 /// How long a killed holder of the lock may take to let go, in seconds.
 const LOCK_WAIT_S: u32 = 10;
-
-/// Not there, or not there for us: then making it fails too, and that is told.
-const NO_SUCH_DATABASE: [u16; 2] = [1049, 1044];
 
 /// A row of `res_database`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,18 +78,18 @@ pub fn reserve(conn: &mut Conn, named: &[(String, &Job)], version: &str) -> Resu
             )
         })
         .collect();
-    conn.query_drop(format!(
+    Ok(conn.query_drop(format!(
         "INSERT INTO res_database (db_name, res_id, res_type, template_version, claim_id) SELECT * FROM ({}) free \
          ON DUPLICATE KEY UPDATE claim_id = IF(res_id = VALUES(res_id) AND state = 'making', VALUES(claim_id), claim_id)",
         rows.join(" UNION ALL ")
-    ))
+    ))?)
 }
 
 /// Forgets what a claim entered whose jobs are given back unstarted, all of them or these: somebody else may have the
 /// name before they are claimed again. Part of that transaction.
 pub fn release(conn: &mut Conn, claim_id: u64, ids: Option<&[u64]>) -> Result<(), Error> {
     let of = ids.map_or_else(String::new, |ids| format!("AND res_id IN ({})", id_list(ids)));
-    conn.query_drop(format!("DELETE FROM res_database WHERE claim_id = {claim_id} AND state = 'making' {of}"))
+    Ok(conn.query_drop(format!("DELETE FROM res_database WHERE claim_id = {claim_id} AND state = 'making' {of}"))?)
 }
 
 /// Marks these databases as ready; part of the outcome's transaction.
@@ -101,15 +98,15 @@ pub fn ready(conn: &mut Conn, db_names: &[&str]) -> Result<(), Error> {
         return Ok(());
     }
     let names: Vec<String> = db_names.iter().map(|name| literal(name)).collect();
-    conn.query_drop(format!(
+    Ok(conn.query_drop(format!(
         "UPDATE res_database FORCE INDEX (PRIMARY) SET state = 'ready' WHERE db_name IN ({})",
         names.join(", ")
-    ))
+    ))?)
 }
 
 /// Forgets a name that this claim of `job` entered and that is not its database after all.
 pub fn forget(conn: &mut Conn, global_db: &str, db_name: &str, job: &Job) -> Result<(), Error> {
-    conn.query_drop(format!("{} AND claim_id = {}", forgetting(global_db, db_name, job), job.claim_id))
+    Ok(conn.query_drop(format!("{} AND claim_id = {}", forgetting(global_db, db_name, job), job.claim_id))?)
 }
 
 /// Drops what `job` half made under `db_name` and forgets it, in that order and one round trip: where the first
@@ -117,7 +114,7 @@ pub fn forget(conn: &mut Conn, global_db: &str, db_name: &str, job: &Job) -> Res
 pub fn drop_half_made(conn: &mut Conn, global_db: &str, db_name: &str, job: &Job) -> Result<(), Error> {
     let forget = forgetting(global_db, db_name, job);
     let script = format!("DROP DATABASE IF EXISTS {}; {forget} AND {}", ident(db_name), gone(db_name));
-    run_script(conn, &script).map_err(|(_, error)| error)
+    Ok(run_script(conn, &script)?)
 }
 
 /// A condition. MariaDB without a free file descriptor can't read a database's folder, and DROP DATABASE IF EXISTS
@@ -143,10 +140,10 @@ pub fn lock_and_look(
     let (mut locked, mut found) = query_both(conn, db_name, 0, &look).map_err(not_seen)?;
     if locked != Some(1) {
         check_claim(&found, job)?;
-        match conn.query_drop(format!("KILL IS_USED_LOCK({})", lock_name(db_name))) {
+        match conn.query_drop(format!("KILL IS_USED_LOCK({})", lock_name(db_name))).map_err(Error::from) {
             // Gone by itself in between (1094 by number, else the NULL of nobody).
-            Err(error) if code(&error) != 1094 && code(&error) != 1095 => {
-                log::debug!("the holder of `{db_name}` was not killed: {}", describe(&error))
+            Err(error) if !matches!(error.code(), Some(ER_NO_SUCH_THREAD | ER_KILL_DENIED_ERROR)) => {
+                log::debug!("the holder of `{db_name}` was not killed: {error}")
             }
             _ => log::warn!("ended a stale attempt that still held `{db_name}`"),
         }
@@ -161,7 +158,7 @@ pub fn lock_and_look(
 
 /// A job is not to blame where the registry itself is not found.
 fn not_seen(error: Error) -> JobError {
-    if is_missing(&error) { JobError::Interrupted(describe(&error)) } else { error.into() }
+    if error.is_missing_table() { JobError::Interrupted(error.to_string()) } else { error.into() }
 }
 
 /// Takes the lock for the database of a job that is not in progress, to drop it. Err: somebody is at work on it.
@@ -182,7 +179,7 @@ fn check_claim(found: &Found, job: &Job) -> Result<(), JobError> {
 
 /// Lets go of the lock before the session ends.
 pub fn unlock(conn: &mut Conn, db_name: &str) -> Result<(), Error> {
-    conn.query_drop(format!("DO RELEASE_LOCK({})", lock_name(db_name)))
+    Ok(conn.query_drop(format!("DO RELEASE_LOCK({})", lock_name(db_name)))?)
 }
 
 /// 64 characters are the limit, and MySQL ignores their case where MariaDB does not: hence the hash. Not SHA1(), which
@@ -230,15 +227,16 @@ fn query_both(conn: &mut Conn, db_name: &str, wait_s: u32, look: &str) -> Result
     if let Some(mut set) = results.iter() {
         found = set.next().transpose()?;
     }
-    let found = found.ok_or_else(Error::server_disconnected)?;
+    let found = found.ok_or(Error::Corrupt("the look into the registry had no answer"))?;
     let (res_id, claim_id, ready, held_by) = mysql::from_row_opt(found)?;
     let shown = match results.iter() {
-        Some(mut set) => set.next().transpose(),
-        None => Err(Error::server_disconnected()),
+        Some(mut set) => set.next().transpose().map_err(Error::from),
+        None => Err(Error::Corrupt("SHOW CREATE DATABASE had no answer")),
     };
     let exists = match shown {
         Ok(row) => row.is_some(),
-        Err(error) if NO_SUCH_DATABASE.contains(&code(&error)) => false,
+        // Not there, or not there for this account: then creating it fails too, and that is reported.
+        Err(error) if matches!(error.code(), Some(ER_BAD_DB_ERROR | ER_DBACCESS_DENIED_ERROR)) => false,
         Err(error) => return Err(error),
     };
     Ok((locked, Found { res_id, claim_id, ready, exists, held_by }))

@@ -5,11 +5,11 @@ mod privileges;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use mysql::{Conn, Error, prelude::Queryable};
+use mysql::{Conn, prelude::Queryable};
 
 use crate::{
     config::Config,
-    db::{ANSWER, Db, ServerInfo, code, describe},
+    db::{ANSWER, Db, Error, ServerInfo, codes::*},
     resources::Templates,
     schema::install,
 };
@@ -58,9 +58,11 @@ pub struct Functions {
 
 impl Functions {
     pub fn ask(conn: &mut Conn) -> Result<Functions, Error> {
-        match conn.query_first::<Option<String>, _>("SELECT resq_stats()") {
+        match conn.query_first::<Option<String>, _>("SELECT resq_stats()").map_err(Error::from) {
             Ok(stats) => Ok(Functions { stats: stats.flatten() }),
-            Err(error) if matches!(code(&error), 1305 | 1122 | 1046) => Ok(Functions { stats: None }),
+            Err(error) if matches!(error.code(), Some(ER_SP_DOES_NOT_EXIST | ER_CANT_FIND_UDF | ER_NO_DB_ERROR)) => {
+                Ok(Functions { stats: None })
+            }
             Err(error) => Err(error),
         }
     }
@@ -93,7 +95,7 @@ impl Functions {
 
 /// The triggers on the queue, by name; `conn` is in the global database.
 pub fn triggers(conn: &mut Conn) -> Result<Vec<String>, Error> {
-    conn.query("SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE() AND EVENT_OBJECT_TABLE = 'res_queue' ORDER BY 1")
+    Ok(conn.query("SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE() AND EVENT_OBJECT_TABLE = 'res_queue' ORDER BY 1")?)
 }
 
 /// All checks, in the order in which they build on each other; ends where the next would make no sense.
@@ -110,7 +112,7 @@ pub fn examine(config: &Config) -> Vec<Check> {
     let mut conn = match db.any() {
         Ok(conn) => conn,
         Err(error) => {
-            add("login", bad(describe(&error), "then run this again"));
+            add("login", bad(error.to_string(), "then run this again"));
             return checks;
         }
     };
@@ -118,7 +120,7 @@ pub fn examine(config: &Config) -> Vec<Check> {
     add("login", good(user.clone()));
     add("encryption", encryption(&mut conn, config));
     match ServerInfo::ask(&mut conn) {
-        Err(error) => add("server", bad(describe(&error), "is this a MySQL or MariaDB server?")),
+        Err(error) => add("server", bad(error.to_string(), "is this a MySQL or MariaDB server?")),
         Ok(server) => {
             add("server", version(&server));
             add(
@@ -214,6 +216,6 @@ fn daemons(conn: &mut Conn) -> Verdict {
     match conn.query::<String, _>("SELECT owner FROM res_daemon WHERE lease_until >= NOW(6) ORDER BY owner") {
         Ok(owners) if owners.is_empty() => unsure("no resqd serves this queue", "start one"),
         Ok(owners) => good(owners.join(", ")),
-        Err(error) => bad(describe(&error), "see `access`"),
+        Err(error) => bad(error.to_string(), "see `access`"),
     }
 }

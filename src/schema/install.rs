@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use mysql::{Conn, Error, prelude::Queryable};
+use mysql::{Conn, prelude::Queryable};
 
 use crate::{
     base::failure::{Exit, Failure},
-    db::{self, Db, ErrorClass, ServerInfo, class, code, describe},
+    db::{self, Db, Error, ErrorClass, ScriptError, ServerInfo, codes::*},
     resources::{
         Templates,
         template::{Template, Values},
@@ -58,17 +58,15 @@ pub fn init(db: &Db, server: &ServerInfo, templates: &Templates) -> Result<(), F
 
 /// Before any is touched: MySQL lets a trigger be dropped by who may not create it again.
 fn check_triggers(conn: &mut Conn, global_db: &str) -> Result<(), Failure> {
-    match conn.query_drop(triggers_probe(global_db)) {
-        Err(error) if code(&error) == NOT_TRUSTED => {
-            Err(Failure::new(Exit::Failed, format!("{}; no trigger was touched; {TRUST}", describe(&error))))
+    match conn.query_drop(triggers_probe(global_db)).map_err(Error::from) {
+        Err(error) if error.code() == Some(ER_BINLOG_CREATE_ROUTINE_NEED_SUPER) => {
+            Err(Failure::new(Exit::Failed, format!("{error}; no trigger was touched; {TRUST}")))
         }
         _ => Ok(()), // without the privilege for triggers they can't be dropped either
     }
 }
 
-/// The server's error where the binary log is on and who creates a trigger or function is no administrator.
-pub const NOT_TRUSTED: u16 = 1419;
-/// What mends it.
+/// What to do about ER_BINLOG_CREATE_ROUTINE_NEED_SUPER.
 pub const TRUST: &str = "either SET PERSIST log_bin_trust_function_creators = 1 (on MariaDB SET GLOBAL, and in its \
                          settings file), or run `resqctl init` as an administrator and use no templates with triggers \
                          or functions";
@@ -89,28 +87,29 @@ fn publish_stays(conn: &mut Conn, script: &str) -> Result<bool, Error> {
     )?;
     let same = body.is_some_and(|body| body.is_none_or(|body| script.contains(&body)));
     // Its own refusal: its definer is there.
-    let refuses = |error: Error| code(&error) == 1644 && describe(&error).contains("resq.publish: a state is");
-    Ok(same && conn.query_drop("CALL publish(NULL, NULL)").is_err_and(refuses))
+    let refuses = |error: Error| {
+        error.code() == Some(ER_SIGNAL_EXCEPTION) && error.to_string().contains("resq.publish: a state is")
+    };
+    Ok(same && conn.query_drop("CALL publish(NULL, NULL)").map_err(Error::from).is_err_and(refuses))
 }
 
 fn run(conn: &mut Conn, template: &Template, values: &Values) -> Result<(), Failure> {
     let script = template.render(values);
     let mut tries = 0;
     loop {
-        let Err((statement, error)) = db::run_script(conn, &script) else { return Ok(()) };
+        let Err(ScriptError { statement, error }) = db::run_script(conn, &script) else { return Ok(()) };
         tries += 1;
-        if class(&error) != ErrorClass::Retry || tries == TRIES {
-            let failure = match code(&error) {
+        if error.class() != ErrorClass::Retry || tries == TRIES {
+            let failure = match error.code() {
                 // MySQL's SYSTEM_USER: no lesser account changes what runs as an administrator.
-                1227 => Failure::new(
-                    Exit::Failed,
-                    format!("{}; run init as the account that set this up", describe(&error)),
-                ),
+                Some(ER_SPECIFIC_ACCESS_DENIED_ERROR) => {
+                    Failure::new(Exit::Failed, format!("{error}; run init as the account that set this up"))
+                }
                 _ => Failure::from(error),
             };
             return Err(Failure::new(failure.exit, format!("{}, statement {statement}: {failure}", template.name)));
         }
-        log::info!("{} waits for open transactions: {}", template.name, describe(&error));
+        log::info!("{} waits for open transactions: {error}", template.name);
         conn.query_drop("UNLOCK TABLES")?;
         std::thread::sleep(Duration::from_millis(fastrand::u64(20..200)));
     }
@@ -128,24 +127,20 @@ pub fn check_server(server: &ServerInfo) -> Result<(), Failure> {
 
 /// Whether `resqctl init` of this version has run, on a connection in no particular database.
 pub fn check_done(db: &Db) -> Result<(), Failure> {
-    let found = db
-        .global()
-        .and_then(|mut conn| conn.query_first::<String, _>("SELECT value FROM res_meta WHERE name = 'schema_version'"));
+    let found = db.global().and_then(|mut conn| {
+        Ok(conn.query_first::<String, _>("SELECT value FROM res_meta WHERE name = 'schema_version'")?)
+    });
     let why = match found {
         Ok(Some(version)) if version == SCHEMA_VERSION => return Ok(()),
         Ok(version) => format!(
             "its tables are of version {}, this program needs {SCHEMA_VERSION}",
             version.unwrap_or_else(|| "none".into())
         ),
-        Err(error) if not_there(&error) => describe(&error),
+        Err(error) if matches!(error.code(), Some(ER_BAD_DB_ERROR | ER_NO_SUCH_TABLE)) => error.to_string(),
         Err(error) => return Err(error.into()),
     };
     Err(Failure::new(
         Exit::Failed,
         format!("database `{}` is not set up: {why}; run `resqctl init` with the same settings first", db.global_db()),
     ))
-}
-
-fn not_there(error: &Error) -> bool {
-    matches!(code(error), 1049 | 1146)
 }

@@ -3,8 +3,6 @@
 
 use std::ops::Range;
 
-use mysql::Error;
-
 use super::{
     oracle::ByHand,
     process::{self, Plan},
@@ -13,7 +11,10 @@ use super::{
     session::{Host, Session},
     world::{pass, with},
 };
-use crate::{db::Source, queue::Status};
+use crate::{
+    db::{Error, Source},
+    queue::Status,
+};
 
 fn draw(range: Range<u64>) -> u64 {
     with(|world| world.rng.u64(range))

@@ -1,10 +1,13 @@
 //! What goes wrong, and how often: everything is drawn from the run's seed, and nothing once the run calms down.
 
-use std::io;
-
-use mysql::{Error, MySqlError};
-
 use super::world::World;
+use crate::db::{
+    Error,
+    codes::{
+        ER_CHECKREAD, ER_ERROR_DURING_COMMIT, ER_LOCK_DEADLOCK, ER_LOCK_WAIT_TIMEOUT,
+        ER_TRANSACTION_ROLLBACK_DURING_COMMIT, ER_TRUNCATED_WRONG_VALUE_FOR_FIELD,
+    },
+};
 
 /// How likely each fault is, at each statement or wakeup.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,18 +54,18 @@ impl FaultSchedule {
 }
 
 /// The codes of a lost race that roll the transaction back; 1205 undoes its statement alone.
-pub const RACES: [u16; 3] = [1213, 1020, 1205];
+pub const RACES: [u16; 3] = [ER_LOCK_DEADLOCK, ER_CHECKREAD, ER_LOCK_WAIT_TIMEOUT];
 /// Those that come at a COMMIT only, or too.
-pub const RACES_AT_COMMIT: [u16; 3] = [1213, 3101, 1180];
+pub const RACES_AT_COMMIT: [u16; 3] = [ER_LOCK_DEADLOCK, ER_TRANSACTION_ROLLBACK_DURING_COMMIT, ER_ERROR_DURING_COMMIT];
 /// A value that the server does not take.
-pub const REFUSED: u16 = 1366;
+pub const REFUSED: u16 = ER_TRUNCATED_WRONG_VALUE_FOR_FIELD;
 
 pub fn server_error(code: u16) -> Error {
-    Error::MySqlError(MySqlError { state: "HY000".into(), message: "simulated".into(), code })
+    Error::Server { code, state: "HY000".into(), message: "simulated".into() }
 }
 
 pub fn lost() -> Error {
-    Error::IoError(io::ErrorKind::ConnectionReset.into())
+    Error::Unavailable("simulated".into())
 }
 
 /// How long a statement takes, each way, in µs.

@@ -15,7 +15,7 @@ use std::{
 };
 
 use crossbeam_channel::bounded;
-use mysql::{Conn, Error, prelude::Queryable};
+use mysql::{Conn, prelude::Queryable};
 
 use super::{
     FaultSchedule,
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     config::Database,
-    db::{self, Db, Link},
+    db::{self, Db, Error, Link},
     events::log::SqlEventLog,
     queue::{
         Handler, Job, JobError, Session,
@@ -145,7 +145,7 @@ struct Likeness {
 
 /// Stops a connection's clock.
 fn set_clock(conn: &mut Conn, now_us: u64) -> Result<(), Error> {
-    conn.query_drop(format!("SET timestamp = {:.6}", BASE_S + now_us as f64 / 1e6))
+    Ok(conn.query_drop(format!("SET timestamp = {:.6}", BASE_S + now_us as f64 / 1e6))?)
 }
 
 fn same<T: PartialEq + Debug>(what: &str, memory: &T, server: &T) {

@@ -3,15 +3,13 @@
 
 use std::sync::Arc;
 
-use mysql::Error;
-
 use super::{
     rows::Tx,
     server::{Entry, LOG_ID, LogRow, ONE, Server},
     session::{Host, Session},
 };
 use crate::{
-    db::Link,
+    db::{Error, Link},
     events::event::{Event, LogHead},
     events::{log::EventLog, store::Found},
 };

@@ -7,7 +7,7 @@ use super::{
     oracle::{Oracle, Record, Taking},
     rows::{Blocked, Change, Rows, Tx},
 };
-use crate::queue::Status;
+use crate::{db::codes::ER_LOCK_DEADLOCK, queue::Status};
 
 /// A row of `res_queue`. Times are the server's, in µs.
 #[derive(Clone, Debug, PartialEq)]
@@ -142,7 +142,7 @@ impl Server {
         let Some(open) = self.open.remove(&tx) else { return Ok(()) };
         if open.lost {
             self.roll_back(tx);
-            return Err(Stop::RolledBack(1213));
+            return Err(Stop::RolledBack(ER_LOCK_DEADLOCK));
         }
         self.commits += 1;
         let mut losers = Vec::new();
@@ -168,7 +168,7 @@ impl Server {
     pub fn check(&mut self, tx: Tx) -> Result<(), Stop> {
         if self.open.get(&tx).is_some_and(|open| open.lost) {
             self.roll_back(tx);
-            return Err(Stop::RolledBack(1213));
+            return Err(Stop::RolledBack(ER_LOCK_DEADLOCK));
         }
         Ok(())
     }

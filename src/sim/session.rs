@@ -1,15 +1,13 @@
 //! A connection to the simulated server: statements, one after the other, each of which may come too late, fail, or take
 //! effect without anybody hearing of it.
 
-use mysql::Error;
-
 use super::{
     fault_schedule::{RACES, RACES_AT_COMMIT, latency_us, lost, server_error},
     rows::Tx,
     server::{Server, Stop},
     world::{NOBODY, is_dying, pass, sleep, spawn_on, wait, with},
 };
-use crate::db::Source;
+use crate::db::{Error, Source, codes::ER_LOCK_WAIT_TIMEOUT};
 use std::time::Duration;
 
 /// How long a statement waits for locks, in µs.
@@ -140,7 +138,7 @@ impl Session {
         }
         if !races.is_empty() && with(|world| world.chance(world.faults.race)) {
             let code = races[with(|world| world.rng.usize(..races.len()))];
-            if code != 1205 {
+            if code != ER_LOCK_WAIT_TIMEOUT {
                 self.undo();
             }
             return Err(server_error(code));
@@ -158,7 +156,7 @@ impl Session {
                     break Err(server_error(code));
                 }
                 Err(Stop::Blocked) if with(|world| world.now_us) < deadline_us => sleep(Duration::from_millis(2)),
-                Err(Stop::Blocked) => break Err(server_error(1205)),
+                Err(Stop::Blocked) => break Err(server_error(ER_LOCK_WAIT_TIMEOUT)),
             }
         };
         self.travel();

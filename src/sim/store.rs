@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use mysql::Error;
-
 use super::{
     fault_schedule::{REFUSED, server_error},
     oracle::{Kind, Record, Taking},
@@ -13,7 +11,7 @@ use super::{
     world::with,
 };
 use crate::{
-    db::{Link, lost_race},
+    db::{Error, Link},
     queue::{
         Job, Outcome, Status,
         job::{JobResult, Next},
@@ -195,7 +193,7 @@ fn finish(session: &mut Session, outcomes: &[Outcome]) -> Result<usize, Error> {
             return Err(server_error(REFUSED));
         }
         if session.within(|server, tx| write(server, tx, outcome))? != 1 {
-            return Err(lost_race());
+            return Err(Error::RaceLost);
         }
     }
     session.commit()?;

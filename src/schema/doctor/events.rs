@@ -6,7 +6,7 @@ use super::{Verdict, bad, good, unsure};
 use crate::{
     client::{Peer, Publisher},
     config::Config,
-    db::{code, describe},
+    db::{Error, codes::*},
 };
 
 /// What `init` makes on the queue.
@@ -15,16 +15,16 @@ const TRIGGERS: [&str; 2] = ["res_queue_inserted", "res_queue_updated"];
 /// By SHOW CREATE TRIGGER, since a list of triggers is empty for who may not see them as well.
 pub fn triggers(conn: &mut Conn) -> Verdict {
     for name in TRIGGERS {
-        if let Err(error) = conn.query_drop(format!("SHOW CREATE TRIGGER {name}")) {
-            match code(&error) {
-                1227 => {} // it is there, and not for everybody to read
-                1360 => {
+        if let Err(error) = conn.query_drop(format!("SHOW CREATE TRIGGER {name}")).map_err(Error::from) {
+            match error.code() {
+                Some(ER_SPECIFIC_ACCESS_DENIED_ERROR) => {} // it exists, and this account may not read it
+                Some(ER_TRG_DOES_NOT_EXIST) => {
                     return bad(
                         format!("there is no trigger {name}: changes of status are told to nobody"),
                         "`resqctl init` makes it again",
                     );
                 }
-                _ => return unsure(describe(&error), "the triggers could not be looked at"),
+                _ => return unsure(error.to_string(), "the triggers could not be looked at"),
             }
         }
     }
@@ -33,12 +33,14 @@ pub fn triggers(conn: &mut Conn) -> Verdict {
 
 /// By a call that it must refuse.
 pub fn publish(conn: &mut Conn, user: &str, global_db: &str) -> Verdict {
-    match conn.query_drop("CALL publish(NULL, NULL)") {
-        Err(error) if code(&error) == 1644 => good(format!("{user} may call `{global_db}`.publish")),
-        Err(error) if code(&error) == 1370 => {
-            unsure(describe(&error), format!("GRANT EXECUTE ON PROCEDURE `{global_db}`.publish TO {user}"))
+    match conn.query_drop("CALL publish(NULL, NULL)").map_err(Error::from) {
+        Err(error) if error.code() == Some(ER_SIGNAL_EXCEPTION) => {
+            good(format!("{user} may call `{global_db}`.publish"))
         }
-        Err(error) => bad(describe(&error), "`resqctl init` makes it again"),
+        Err(error) if error.code() == Some(ER_PROCACCESS_DENIED_ERROR) => {
+            unsure(error.to_string(), format!("GRANT EXECUTE ON PROCEDURE `{global_db}`.publish TO {user}"))
+        }
+        Err(error) => bad(error.to_string(), "`resqctl init` makes it again"),
         Ok(()) => bad("`publish` takes an event without a state", "`resqctl init` makes it again"),
     }
 }

@@ -2,16 +2,14 @@
 //! SHOW GRANTS gets right. What is missing is named in the one GRANT that adds it. Statements go to a database made for
 //! the purpose and dropped again, or ask for what is not there: where a privilege is missing the server says so first.
 
-use mysql::{Conn, Error, prelude::Queryable};
+use mysql::{Conn, prelude::Queryable};
 
 use super::{Verdict, bad, good, unsure};
 use crate::{
-    db::{code, describe, ident},
-    schema::install::{NOT_TRUSTED, TRUST, triggers_probe},
+    db::{Error, codes::*, ident, run_script},
+    schema::install::{TRUST, triggers_probe},
 };
 
-/// The server's errors for a privilege that is missing: of a database, table, column, routine, or global.
-const DENIED: &[u16] = &[1044, 1142, 1143, 1227, 1370];
 /// Everything that `scripts/grants.sql` gives on the resources' databases.
 const OF_RESOURCES: &str = "CREATE, DROP, SELECT, INSERT, UPDATE, DELETE, ALTER, INDEX, REFERENCES, CREATE VIEW, \
                             SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE, EXECUTE, TRIGGER, EVENT, LOCK TABLES, \
@@ -35,23 +33,23 @@ struct Missing {
 impl Missing {
     /// Runs `statement`, which is about `privilege`. Any error but a denial says that the privilege is there.
     fn look(&mut self, conn: &mut Conn, privilege: &'static str, statement: &str) {
-        let Err(error) = conn.query_drop(statement) else { return };
+        let Err(error) = conn.query_drop(statement).map_err(Error::from) else { return };
         // It takes SELECT as well, and the server does not say which of them is missing.
         let doubtful = privilege == "LOCK TABLES" && self.privileges.iter().any(|name| name == "SELECT");
-        if code(&error) == NOT_TRUSTED {
+        if error.code() == Some(ER_BINLOG_CREATE_ROUTINE_NEED_SUPER) {
             self.not_trusted = true;
-        } else if is_denied(&error) && !doubtful {
+        } else if error.is_denied() && !doubtful {
             self.name(privilege, &error);
         } else {
             return;
         }
-        self.said.get_or_insert_with(|| describe(&error));
+        self.said.get_or_insert_with(|| error.to_string());
     }
 
     /// By the server's own words where it has some, since a statement may take more than the privilege that it is about:
     /// `SELECT, INSERT command denied to user`.
     fn name(&mut self, privilege: &'static str, error: &Error) {
-        let told = describe(error);
+        let told = error.to_string();
         let words =
             told.split_once("): ").and_then(|(_, text)| text.split_once(" command denied")).map(|(names, _)| names);
         for name in words.unwrap_or(privilege).split(", ").map(str::to_uppercase) {
@@ -85,8 +83,8 @@ pub fn resources(conn: &mut Conn, prefix: &str, user: &str) -> Verdict {
     let probe = format!("{prefix}doctor_{:08x}", fastrand::u32(..));
     let (on, name) = (pattern(prefix, "%"), ident(&probe));
     let make = format!("CREATE DATABASE {name}; CREATE TABLE {name}.t (a INT PRIMARY KEY)");
-    if let Err((_, error)) = crate::db::run_script(conn, &make) {
-        return bad(describe(&error), format!("GRANT {OF_RESOURCES} ON {on} TO {user}"));
+    if let Err(failed) = run_script(conn, &make) {
+        return bad(failed.error.to_string(), format!("GRANT {OF_RESOURCES} ON {on} TO {user}"));
     }
     let mut missing = Missing::default();
     for (privilege, statement) in [
@@ -110,8 +108,8 @@ pub fn resources(conn: &mut Conn, prefix: &str, user: &str) -> Verdict {
         missing.look(conn, privilege, &statement.replace(" .", &format!(" {name}.")));
     }
     missing.look(conn, "TRIGGER", &triggers_probe(&probe));
-    if let Err(error) = conn.query_drop(format!("DROP DATABASE {name}")) {
-        return bad(describe(&error), format!("GRANT DROP ON {on} TO {user}; and drop {probe} by hand"));
+    if let Err(error) = conn.query_drop(format!("DROP DATABASE {name}")).map_err(Error::from) {
+        return bad(error.to_string(), format!("GRANT DROP ON {on} TO {user}; and drop {probe} by hand"));
     }
     match missing.found(&on, user) {
         None => good(format!("{user} can make and drop databases and what templates put into them")),
@@ -190,15 +188,11 @@ pub fn access(conn: &mut Conn, global_db: &str, user: &str) -> Verdict {
 /// Whether a MySQL group's nodes can be told apart by whether they are online; elsewhere there is nothing to be allowed.
 pub fn nodes(conn: &mut Conn, user: &str) -> Verdict {
     const MEMBERS: &str = "performance_schema.replication_group_members";
-    match conn.query_drop(format!("SELECT 1 FROM {MEMBERS}")) {
-        Err(error) if is_denied(&error) => unsure(
-            format!("a node that has left its group is taken for a good one: {}", describe(&error)),
+    match conn.query_drop(format!("SELECT 1 FROM {MEMBERS}")).map_err(Error::from) {
+        Err(error) if error.is_denied() => unsure(
+            format!("a node that has left its group is taken for a good one: {error}"),
             format!("GRANT SELECT ON {MEMBERS} TO {user}"),
         ),
         _ => good("nodes that are not ready are passed over"),
     }
-}
-
-fn is_denied(error: &Error) -> bool {
-    DENIED.contains(&code(error))
 }

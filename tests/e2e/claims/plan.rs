@@ -82,7 +82,7 @@ fn two_claims_at_once_take_different_rows_and_only_those() {
         let first = scope.spawn(|| {
             let hold = |_: &mut Conn, _: &[Job]| {
                 taken.send(()).expect("the test waits");
-                may_end.recv().map_err(|_| mysql::Error::server_disconnected())
+                may_end.recv().map_err(|_| resq::db::Error::RaceLost)
             };
             claimer.claim(one, 1, 5, None, hold).expect("a claim")
         });

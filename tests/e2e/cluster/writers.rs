@@ -11,7 +11,7 @@ use std::{
 };
 
 use mysql::{Conn, prelude::Queryable};
-use resq::db::{ErrorClass, class, run_script};
+use resq::db::{ErrorClass, run_script};
 
 use crate::{instance::Instance, program::wait_at_most};
 
@@ -97,8 +97,8 @@ pub fn again(conn: &mut Conn, script: &str) {
     loop {
         match run_script(conn, script) {
             Ok(()) => return,
-            Err((_, error)) => {
-                assert_eq!(class(&error), ErrorClass::Retry, "{error}");
+            Err(failed) => {
+                assert_eq!(failed.error.class(), ErrorClass::Retry, "{}", failed.error);
                 conn.query_drop("ROLLBACK").unwrap();
             }
         }

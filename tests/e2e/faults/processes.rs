@@ -70,7 +70,7 @@ fn server_stands_still() {
         signal(pid, "STOP");
         // For as long as it takes a client to give up, which is longer than the lease.
         let finished = instance.resqctl(["status"]).expect_code(3);
-        assert!(finished.stderr.contains("it does not answer"), "{finished}");
+        assert!(finished.stderr.contains("the server does not answer"), "{finished}");
         signal(pid, "CONT");
         ""
     });

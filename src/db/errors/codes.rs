@@ -1,0 +1,149 @@
+//! Every server error number that resq reacts to, under the name that the manuals list it by, and the class of those
+//! that are not final. No other file spells a number out. Sources: MySQL's Server Error Message Reference (and
+//! `perror`), MariaDB's `errmsg-utf8.txt`.
+
+use super::ErrorClass;
+
+/// The database to create exists.
+pub const ER_DB_CREATE_EXISTS: u16 = 1007;
+/// The database to drop does not exist.
+pub const ER_DB_DROP_EXISTS: u16 = 1008;
+/// A table's file was not found; MariaDB also answers this when it has no file descriptor left.
+pub const ER_FILE_NOT_FOUND: u16 = 1017;
+/// The row changed since the snapshot (MariaDB, `innodb_snapshot_isolation`).
+pub const ER_CHECKREAD: u16 = 1020;
+/// The disk is full; space may be freed.
+pub const ER_DISK_FULL: u16 = 1021;
+/// `max_connections` is reached.
+pub const ER_CON_COUNT_ERROR: u16 = 1040;
+/// No privilege on the database; also the answer for a database whose existence the account may not know.
+pub const ER_DBACCESS_DENIED_ERROR: u16 = 1044;
+/// Wrong user or password.
+pub const ER_ACCESS_DENIED_ERROR: u16 = 1045;
+/// No database is selected.
+pub const ER_NO_DB_ERROR: u16 = 1046;
+/// The node has not joined its cluster (Galera).
+pub const ER_UNKNOWN_COM_ERROR: u16 = 1047;
+/// Unknown database.
+pub const ER_BAD_DB_ERROR: u16 = 1049;
+/// The server is shutting down.
+pub const ER_SERVER_SHUTDOWN: u16 = 1053;
+/// Unknown column.
+pub const ER_BAD_FIELD_ERROR: u16 = 1054;
+/// Syntax error.
+pub const ER_PARSE_ERROR: u16 = 1064;
+/// The statement is empty.
+pub const ER_EMPTY_QUERY: u16 = 1065;
+/// The session to kill does not exist.
+pub const ER_NO_SUCH_THREAD: u16 = 1094;
+/// The session to kill belongs to another account.
+pub const ER_KILL_DENIED_ERROR: u16 = 1095;
+/// InnoDB could not extend a file: the disk is full.
+pub const ER_RECORD_FILE_FULL: u16 = 1114;
+/// A loadable function is registered and cannot be loaded (MariaDB after DROP FUNCTION, in open sessions).
+pub const ER_CANT_FIND_UDF: u16 = 1122;
+/// No privilege on the table.
+pub const ER_TABLEACCESS_DENIED_ERROR: u16 = 1142;
+/// No privilege on the column.
+pub const ER_COLUMNACCESS_DENIED_ERROR: u16 = 1143;
+/// The table does not exist.
+pub const ER_NO_SUCH_TABLE: u16 = 1146;
+/// Syntax error, found after parsing.
+pub const ER_SYNTAX_ERROR: u16 = 1149;
+/// The transaction failed certification at COMMIT (MySQL group replication).
+pub const ER_ERROR_DURING_COMMIT: u16 = 1180;
+/// Unknown system variable.
+pub const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
+/// `max_user_connections` is reached.
+pub const ER_TOO_MANY_USER_CONNECTIONS: u16 = 1203;
+/// InnoDB waited too long for a lock; only the statement is rolled back.
+pub const ER_LOCK_WAIT_TIMEOUT: u16 = 1205;
+/// The transaction was chosen as deadlock victim, or failed Galera's certification, at COMMIT or later.
+pub const ER_LOCK_DEADLOCK: u16 = 1213;
+/// The account's own limit of connections is reached.
+pub const ER_USER_LIMIT_REACHED: u16 = 1226;
+/// A global privilege is missing (SUPER, SYSTEM_USER, PROCESS …).
+pub const ER_SPECIFIC_ACCESS_DENIED_ERROR: u16 = 1227;
+/// A server option forbids the statement: `--read-only`, among others.
+pub const ER_OPTION_PREVENTS_STATEMENT: u16 = 1290;
+/// The procedure or function does not exist.
+pub const ER_SP_DOES_NOT_EXIST: u16 = 1305;
+/// The statement was killed.
+pub const ER_QUERY_INTERRUPTED: u16 = 1317;
+/// The trigger does not exist.
+pub const ER_TRG_DOES_NOT_EXIST: u16 = 1360;
+/// The column cannot hold the value.
+pub const ER_TRUNCATED_WRONG_VALUE_FOR_FIELD: u16 = 1366;
+/// No privilege on the procedure or function.
+pub const ER_PROCACCESS_DENIED_ERROR: u16 = 1370;
+/// The binary log is on, and only an administrator may create triggers and functions.
+pub const ER_BINLOG_CREATE_ROUTINE_NEED_SUPER: u16 = 1419;
+/// Raised by SIGNAL in a procedure or trigger.
+pub const ER_SIGNAL_EXCEPTION: u16 = 1644;
+/// Login without a password was refused.
+pub const ER_ACCESS_DENIED_NO_PASSWORD_ERROR: u16 = 1698;
+/// The server is read-only.
+pub const ER_READ_ONLY_MODE: u16 = 1836;
+/// The connection was killed (MariaDB).
+pub const ER_CONNECTION_KILLED: u16 = 1927;
+/// The storage engine does not know the table (MariaDB); also its answer without a free file descriptor.
+pub const ER_NO_SUCH_TABLE_IN_ENGINE: u16 = 1932;
+/// The server has gone away: the client libraries' number.
+pub const CR_SERVER_GONE_ERROR: u16 = 2006;
+/// The connection was lost during a statement: the client libraries' number.
+pub const CR_SERVER_LOST: u16 = 2013;
+/// A cycle among sessions that wait in GET_LOCK (MySQL).
+pub const ER_USER_LOCK_DEADLOCK: u16 = 3058;
+/// The group's member is not online (MySQL group replication).
+pub const ER_RUN_HOOK_ERROR: u16 = 3100;
+/// The transaction failed certification (MySQL group replication).
+pub const ER_TRANSACTION_ROLLBACK_DURING_COMMIT: u16 = 3101;
+/// The server accepts encrypted connections only (`require_secure_transport`).
+pub const ER_SECURE_TRANSPORT_REQUIRED: u16 = 3159;
+/// The node is not ready.
+pub const ER_SERVER_ISNT_AVAILABLE: u16 = 3168;
+/// The disk is too full for a new table (MySQL).
+pub const ER_DISK_FULL_NOWAIT: u16 = 3675;
+/// The server closed an idle connection (MySQL).
+pub const ER_CLIENT_INTERACTION_TIMEOUT: u16 = 4031;
+
+/// What the server runs out of for a while, as the system and the storage engine (`my_handler_errors.h`) call it. The
+/// text follows many error numbers (3, 23, 1005, 1016, 1026, 1030 …), depending on what the server was doing.
+const SHORTAGES: &[&str] = &["No space left on device", "No more room in", "Too many open files"];
+
+/// The class of a server error.
+pub fn class(code: u16, message: &str) -> ErrorClass {
+    if SHORTAGES.iter().any(|text| message.contains(text)) {
+        return ErrorClass::Retry;
+    }
+    match code {
+        ER_LOCK_WAIT_TIMEOUT
+        | ER_LOCK_DEADLOCK
+        | ER_CHECKREAD
+        | ER_USER_LOCK_DEADLOCK
+        | ER_TRANSACTION_ROLLBACK_DURING_COMMIT
+        | ER_ERROR_DURING_COMMIT
+        | ER_DISK_FULL
+        | ER_RECORD_FILE_FULL
+        | ER_DISK_FULL_NOWAIT => ErrorClass::Retry,
+        // Other options (secure_file_priv, skip_grant_tables) forbid other statements, and permanently.
+        ER_OPTION_PREVENTS_STATEMENT if !message.contains("read-only") && !message.contains("read_only") => {
+            ErrorClass::Permanent
+        }
+        ER_OPTION_PREVENTS_STATEMENT
+        | ER_READ_ONLY_MODE
+        | ER_CON_COUNT_ERROR
+        | ER_TOO_MANY_USER_CONNECTIONS
+        | ER_USER_LIMIT_REACHED
+        | ER_UNKNOWN_COM_ERROR
+        | ER_SERVER_SHUTDOWN
+        | ER_QUERY_INTERRUPTED
+        | ER_CONNECTION_KILLED
+        | CR_SERVER_GONE_ERROR
+        | CR_SERVER_LOST
+        | ER_RUN_HOOK_ERROR
+        | ER_SERVER_ISNT_AVAILABLE
+        | ER_CLIENT_INTERACTION_TIMEOUT => ErrorClass::ConnectionLost,
+        _ => ErrorClass::Permanent,
+    }
+}
