@@ -1,32 +1,20 @@
-//! What the loadable functions cost the statements that call them, as ratios within one run on one server
-//! (`TEST_SERVER`, see `scripts/testdb.sh`): a call against a built-in function, a bulk INSERT with a ringing trigger
-//! against the same trigger without the ring, and both again with a daemon that takes nothing.
-
-#![allow(dead_code)] // the tests' harness has more than is needed here
-
-#[path = "../tests/e2e/udf/peer.rs"]
-mod peer;
-#[path = "../tests/e2e/program.rs"]
-mod program;
-#[path = "../tests/e2e/udf/rig.rs"]
-mod rig;
-#[path = "../tests/e2e/server.rs"]
-mod server;
+//! The cost of the loadable functions to the statements that call them, as ratios within one run on one server
+//! (`TEST_SERVER`, see `scripts/testdb.sh`): a call beside a built-in function, a bulk INSERT with a ringing trigger beside
+//! the same trigger without the ring, and both again with a daemon that does not read.
 
 use std::time::{Duration, Instant};
 
 use mysql::Conn;
 use mysql::prelude::Queryable;
-use program::wait_until;
-use rig::{Rig, stats};
+use resq_test_support::{UdfPeer, UdfServer, stats, wait_until};
 
 const CALLS: u32 = 1_000_000;
-/// As many events as the queue certainly takes at once.
+/// As many events as certainly fit into the queue.
 const BATCH: u32 = 10_000;
 const ROWS: usize = 10_000;
 const ROUNDS: usize = 15;
 
-/// A table and a trigger as the queue's own are: each row writes an event, then comes what the variant says.
+/// A table and a trigger like those of the queue: each row writes an event, then runs the variant.
 const TABLE: &str = "(res_id INT AUTO_INCREMENT PRIMARY KEY, res_name VARCHAR(255) NOT NULL, \
     res_type VARCHAR(64) NOT NULL DEFAULT 'default', status ENUM('new','in_progress','done','error') DEFAULT 'new', \
     attempts INT NOT NULL DEFAULT 0, db_name VARCHAR(64), last_error TEXT, KEY (status, res_id))";
@@ -43,22 +31,22 @@ const VARIANTS: [(&str, &str); 3] = [
 ];
 
 fn main() {
-    let rig = Rig::own();
-    let mut conn = rig.server.conn();
-    println!("loadable functions on {}", rig.server.kind());
+    let udf = UdfServer::own();
+    let mut conn = udf.server.conn();
+    println!("loadable functions on {}", udf.server.kind());
     prepare(&mut conn);
-    let peer = rig.peer(0);
+    let peer = udf.peer(0);
     calls(&mut conn, &peer);
-    inserts(&rig, &mut conn, "daemon there");
+    inserts(&udf, &mut conn, "daemon there");
     peer.freeze();
-    // The kernel's buffers and the queue take some of it, and then nothing more.
+    // This fills the kernel's buffers and the queue.
     conn.query_drop(format!("DO BENCHMARK({CALLS}, resq_notify('A', REPEAT('x', 100)))")).unwrap();
     let full = per_call(&mut conn, "resq_notify('A', '{\"test\":\"T7\"}')", CALLS);
     println!("  resq_notify, daemon frozen      {full:>7.0?} a call (at most 1 us)");
-    inserts(&rig, &mut conn, "daemon frozen");
+    inserts(&udf, &mut conn, "daemon frozen");
     drop(peer);
     wait_until("the end of the connection", || stats(&mut conn).connected == 0);
-    inserts(&rig, &mut conn, "no daemon");
+    inserts(&udf, &mut conn, "no daemon");
 }
 
 fn prepare(conn: &mut Conn) {
@@ -75,7 +63,7 @@ fn prepare(conn: &mut Conn) {
     }
 }
 
-fn calls(conn: &mut Conn, peer: &peer::Peer) {
+fn calls(conn: &mut Conn, peer: &UdfPeer) {
     let payload = "'{\"test\":\"T7\"}'";
     for (what, call) in [
         ("built-in: CRC32(…)", format!("CRC32({payload})")),
@@ -105,10 +93,10 @@ fn per_call(conn: &mut Conn, call: &str, times: u32) -> Duration {
     start.elapsed() / times
 }
 
-/// The variants by turns, so that whatever else the machine does meets all of them; and beside the time that the
-/// client waits the processor time of its session, which depends less on the neighbours.
-fn inserts(rig: &Rig, conn: &mut Conn, when: &str) {
-    let clock = format!("/proc/{}/task/{}/schedstat", rig.server.node(1).pid, thread_id(conn));
+/// The variants in turns, so that other load on the machine affects all of them; beside the time that the client waits,
+/// the processor time of its session, which depends less on other load.
+fn inserts(udf: &UdfServer, conn: &mut Conn, when: &str) {
+    let clock = format!("/proc/{}/task/{}/schedstat", udf.server.node(1).pid, thread_id(conn));
     let processor = || -> Duration {
         let text = std::fs::read_to_string(&clock).unwrap();
         Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
@@ -136,14 +124,14 @@ fn inserts(rig: &Rig, conn: &mut Conn, when: &str) {
     }
 }
 
-/// The operating system's number of the thread that serves this session.
+/// The thread id, in the operating system, of the thread that serves this session.
 fn thread_id(conn: &mut Conn) -> u64 {
     let mariadb = "SELECT tid FROM information_schema.processlist WHERE id = CONNECTION_ID()";
     let mysql = "SELECT thread_os_id FROM performance_schema.threads WHERE processlist_id = CONNECTION_ID()";
     conn.query_first(mariadb).or_else(|_| conn.query_first(mysql)).unwrap().unwrap()
 }
 
-/// The median of each round's ratio, since what runs in one round meets the same neighbours.
+/// The median of the rounds' ratios, since one round has the same conditions for both.
 fn ratio(of: &[Duration], to: &[Duration]) -> f64 {
     let mut ratios: Vec<f64> = of.iter().zip(to).map(|(of, to)| of.as_secs_f64() / to.as_secs_f64()).collect();
     ratios.sort_by(f64::total_cmp);

@@ -1,8 +1,6 @@
 //! The daemon: builds the parts, starts their threads, waits for a signal, and stops them in order. Owns nothing that
 //! changes while it runs.
 
-mod readiness;
-
 use std::{
     fmt::Display,
     sync::Arc,
@@ -17,6 +15,7 @@ use signal_hook::{
 
 use crate::{
     base::failure::{Exit, Failure},
+    base::readiness::{State, Supervisor},
     base::threads::{Alarm, Thread, alarm},
     base::wakeup::{Wakeup, wakeup},
     config::Config,
@@ -28,7 +27,6 @@ use crate::{
     resources::{DatabaseBuilder, Templates, name::Naming},
     schema::install,
 };
-use readiness::{State, Supervisor};
 
 /// What is said at the start and not in the settings.
 #[derive(Clone, Copy, Debug)]

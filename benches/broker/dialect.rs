@@ -1,5 +1,4 @@
-//! What the three servers are told and what they say, as far as one topic needs it. The measuring client is the same
-//! for all; only this differs.
+//! The protocols of the three servers, as far as one topic needs them. The measuring client is otherwise the same.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
@@ -25,7 +24,7 @@ impl Dialect {
         }
     }
 
-    /// What a subscriber says; the server answers it, see [`Dialect::is_ready`].
+    /// What a subscriber sends; the server answers it, see [`Dialect::is_ready`].
     pub fn subscribe(self) -> Vec<u8> {
         match self {
             Dialect::Resq => {
@@ -38,7 +37,7 @@ impl Dialect {
         }
     }
 
-    /// The server's message that says that the subscription stands.
+    /// Whether this message of the server confirms the subscription.
     pub fn is_ready(self, message: &[u8]) -> bool {
         match self {
             Dialect::Resq => message[4] == 0x82,

@@ -1,6 +1,6 @@
 //! The figures themselves: what is done to a server and what is counted.
 
-use crate::{load::Subscribers, server::ServerInfo};
+use crate::{load::Subscribers, server::ServerProcess};
 use std::{
     io::Write,
     net::{TcpListener, TcpStream},
@@ -16,7 +16,7 @@ const BATCH: u64 = 64;
 const RUN: Duration = Duration::from_secs(2);
 
 /// Deliveries a second, counted where they arrive, while the publisher keeps the window full.
-pub fn deliveries_per_s(server: &ServerInfo, subscribers: usize) -> f64 {
+pub fn deliveries_per_s(server: &ServerProcess, subscribers: usize) -> f64 {
     let mut subscribers = Subscribers::connect(server, subscribers);
     let mut publisher = subscribers.publisher(server);
     let start = Instant::now();
@@ -35,7 +35,7 @@ pub fn deliveries_per_s(server: &ServerInfo, subscribers: usize) -> f64 {
 }
 
 /// The given percentile of the time from publishing to decoding, in µs.
-pub fn latency_us(server: &ServerInfo, percentile: usize) -> f64 {
+pub fn latency_us(server: &ServerProcess, percentile: usize) -> f64 {
     let mut subscribers = Subscribers::connect(server, 10);
     let mut publisher = subscribers.publisher(server);
     let mut times = Vec::new();
@@ -54,7 +54,7 @@ pub fn latency_us(server: &ServerInfo, percentile: usize) -> f64 {
 }
 
 /// What each of many idle subscribers adds to the server's memory.
-pub fn resident_bytes(server: &ServerInfo) -> f64 {
+pub fn resident_bytes(server: &ServerProcess) -> f64 {
     const IDLE: usize = 10_000;
     let before = server.resident_bytes();
     let _subscribers = Subscribers::connect(server, IDLE);
@@ -62,7 +62,7 @@ pub fn resident_bytes(server: &ServerInfo) -> f64 {
 }
 
 /// From publishing one event until the last of many subscribers has it, in µs.
-pub fn one_to_all_us(server: &ServerInfo) -> f64 {
+pub fn one_to_all_us(server: &ServerProcess) -> f64 {
     let mut subscribers = Subscribers::connect(server, 10_000);
     let mut publisher = subscribers.publisher(server);
     let mut worst = Duration::ZERO;
@@ -96,7 +96,7 @@ pub fn bare_sends_us() -> f64 {
 }
 
 /// How often the server's threads woke up in five seconds in which nothing happened.
-pub fn wake_ups(server: &ServerInfo) -> f64 {
+pub fn wake_ups(server: &ServerProcess) -> f64 {
     let _subscribers = Subscribers::connect(server, 1_000);
     let before = server.sleeps();
     std::thread::sleep(Duration::from_secs(5));

@@ -1,8 +1,9 @@
-//! The measuring client: one publisher and many subscribers on one poll, alike for every server. Each event carries
-//! its number and the time it was sent; each subscriber checks that it gets every one of them, in order.
+//! The measuring client: one publisher and many subscribers on one poll, the same for every server. Each event carries its
+//! number and the time it was sent; each subscriber checks that it receives every one, in order.
 
-use crate::{dialect::Dialect, server::ServerInfo};
+use crate::{dialect::Dialect, server::ServerProcess};
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
+use resq_test_support::InOrder;
 use std::{
     io::{self, ErrorKind, Read, Write},
     time::{Duration, Instant},
@@ -19,20 +20,20 @@ pub struct Subscribers {
     subscribers: Vec<Subscriber>,
     buffer: Vec<u8>,
     began: Instant,
+    order: InOrder,
     pub delivered: u64,
 }
 
 struct Subscriber {
     stream: TcpStream,
-    /// The beginning of a message whose end has not come.
+    /// The beginning of an incomplete message.
     partial: Vec<u8>,
     ready: bool,
-    received: u64,
 }
 
 impl Subscribers {
-    /// Connects so many and waits until all their subscriptions stand.
-    pub fn connect(server: &ServerInfo, count: usize) -> Subscribers {
+    /// Connects so many and waits until all are subscribed.
+    pub fn connect(server: &ServerProcess, count: usize) -> Subscribers {
         let dialect = server.dialect;
         let poll = Poll::new().expect("a poll");
         let mut all = Subscribers {
@@ -41,6 +42,7 @@ impl Subscribers {
             subscribers: Vec::new(),
             buffer: vec![0; 256 << 10],
             began: Instant::now(),
+            order: InOrder::new(count),
             delivered: 0,
         };
         // Not more at once than a listener's queue holds.
@@ -52,7 +54,7 @@ impl Subscribers {
                 let mut stream = TcpStream::from_std(stream);
                 let token = Token(all.subscribers.len());
                 all.poll.registry().register(&mut stream, token, Interest::READABLE).expect("a place in the poll");
-                all.subscribers.push(Subscriber { stream, partial: Vec::new(), ready: false, received: 0 });
+                all.subscribers.push(Subscriber { stream, partial: Vec::new(), ready: false });
             }
             let deadline = Instant::now() + DEADLINE;
             while !all.subscribers.iter().all(|subscriber| subscriber.ready) {
@@ -67,7 +69,7 @@ impl Subscribers {
         self.subscribers.len() as u64
     }
 
-    /// Takes all that is there now; waits for something so long. Calls `each` with the time each event was on its way.
+    /// Receives what is there, waiting up to `timeout` for it. Calls `each` with the time from publishing to decoding.
     pub fn receive(&mut self, timeout: Option<Duration>, mut each: impl FnMut(Duration)) {
         let mut events = Events::with_capacity(1_024);
         match self.poll.poll(&mut events, timeout) {
@@ -93,8 +95,7 @@ impl Subscribers {
                     match message.payload {
                         Some(payload) => {
                             let (number, sent) = read_payload(payload);
-                            assert_eq!(number, subscriber.received, "out of order, or lost");
-                            subscriber.received += 1;
+                            self.order.observe(event.token().0, number);
                             self.delivered += 1;
                             each(now.saturating_sub(sent));
                         }
@@ -112,7 +113,7 @@ impl Subscribers {
         }
     }
 
-    pub fn publisher(&self, server: &ServerInfo) -> Publisher {
+    pub fn publisher(&self, server: &ServerProcess) -> Publisher {
         let mut stream = std::net::TcpStream::connect(server.address).expect("it listens");
         stream.set_nodelay(true).expect("a socket");
         stream.write_all(&self.dialect.greet_as_publisher()).expect("it reads");

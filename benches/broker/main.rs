@@ -1,8 +1,7 @@
-//! The broker's figures, and those of NATS and Redis where they are installed, all of one run and by one measuring
-//! client: deliveries a second by fan-out, latency at a steady rate, the cost of idle subscribers.
+//! The broker's figures, and those of NATS and Redis where they are installed, from one run and one measuring client: deliveries a second by fan-out, latency at a steady rate, the cost of idle subscribers.
 //!
-//! Each server is a process of its own (this program again, called with `serve`, is ours). Their turns are interleaved
-//! and medians compared, so that a neighbour's load falls on all of them alike. Arguments pick figures by name.
+//! Each server is a separate process (for resq, this program again, called with `serve`). Turns are interleaved and medians
+//! compared, so that other load on the machine affects all alike. Arguments pick figures by name.
 
 mod dialect;
 mod figures;
@@ -10,7 +9,7 @@ mod load;
 mod server;
 
 use dialect::{ALL, Dialect};
-use server::ServerInfo;
+use server::ServerProcess;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
@@ -51,8 +50,8 @@ use Better::{Less, More};
 
 /// Prints the median of each server's turns with the least and the most, and how ours stands to the better one of the
 /// others.
-fn compare(unit: &str, turns: usize, better: Better, measure: impl Fn(&ServerInfo) -> f64) {
-    let servers: Vec<ServerInfo> = ALL.into_iter().filter_map(ServerInfo::start).collect();
+fn compare(unit: &str, turns: usize, better: Better, measure: impl Fn(&ServerProcess) -> f64) {
+    let servers: Vec<ServerProcess> = ALL.into_iter().filter_map(ServerProcess::start).collect();
     let mut results = vec![Vec::new(); servers.len()];
     for _ in 0..turns {
         for (server, results) in servers.iter().zip(&mut results) {

@@ -1,12 +1,8 @@
 //! The three servers as processes of their own, each on a free port, ended with the benchmark.
 
 use crate::dialect::Dialect;
-use resq::{
-    base::threads::alarm,
-    config,
-    events::{event::LogHead, memory_log::MemoryLog},
-    net::Broker,
-};
+use resq::{base::threads::alarm, config, events::event::LogHead, net::Broker};
+use resq_test_support::MemoryLog;
 use std::{
     fs,
     io::{self, Read},
@@ -15,15 +11,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub struct ServerInfo {
+pub struct ServerProcess {
     pub dialect: Dialect,
     pub address: SocketAddr,
     process: Child,
 }
 
-impl ServerInfo {
+impl ServerProcess {
     /// None where it is not installed.
-    pub fn start(dialect: Dialect) -> Option<ServerInfo> {
+    pub fn start(dialect: Dialect) -> Option<ServerProcess> {
         let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
         let port = address.port().to_string();
         let mut command = match dialect {
@@ -50,7 +46,7 @@ impl ServerInfo {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => panic!("{}: {error}", dialect.name()),
         };
-        let server = ServerInfo { dialect, address, process };
+        let server = ServerProcess { dialect, address, process };
         let start = Instant::now();
         while TcpStream::connect(address).is_err() {
             assert!(start.elapsed() < Duration::from_secs(10), "{} does not come up", dialect.name());
@@ -81,7 +77,7 @@ fn status(path: &std::path::Path, key: &str) -> f64 {
     line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
 }
 
-impl Drop for ServerInfo {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();

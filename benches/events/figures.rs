@@ -1,4 +1,4 @@
-//! What is done to the server and what is counted.
+//! The figures themselves: what is done to the server, and what is counted.
 
 use std::{
     collections::HashMap,
@@ -13,11 +13,9 @@ use std::{
 use mysql::{Conn, prelude::Queryable};
 use resq::client::{Address, Delivery, Peer, Subscriber, Subscription};
 
-use crate::{
-    instance::Instance,
-    listeners::Listeners,
-    program::{Running, wait_at_most, wait_until},
-};
+use resq_test_support::{Instance, Program, Running, stats, wait_at_most, wait_until};
+
+use crate::listeners::Listeners;
 
 /// Times of one thing, sorted.
 pub struct Times(Vec<Duration>);
@@ -37,11 +35,16 @@ impl Times {
     }
 }
 
+/// A daemon that polls once a minute, to which the loadable functions have connected.
+fn ready(instance: &Instance, program: Program) -> Running {
+    let running = program.args(["--poll-ms", "60000"]).spawn_ready();
+    let mut conn = instance.conn();
+    wait_until("the functions to connect", || stats(&mut conn).connected == 1);
+    running
+}
+
 fn daemon(instance: &Instance) -> Running {
-    let mut resqd = instance.resqd().args(["-v", "--poll-ms", "60000"]).spawn();
-    resqd.wait_for_log("serving");
-    resqd.wait_for_log("resq_udf");
-    resqd
+    ready(instance, instance.resqd())
 }
 
 pub fn subscribe(instance: &Instance, since: Option<u64>) -> Subscriber {
@@ -59,7 +62,7 @@ fn commit_bare(conn: &mut Conn) -> Duration {
 }
 
 /// Bare commits, and from a COMMIT's return to the event at the client, at so many commits a second by four writers.
-/// Every fourth commit is a bare one, so that both kinds meet the same neighbours.
+/// Every fourth commit is a bare one, so that both kinds run under the same conditions.
 pub fn latency(instance: &Instance, commits_per_s: u64) -> (Times, Times) {
     const WRITERS: u64 = 4;
     const EACH: u64 = 750;
@@ -114,8 +117,7 @@ pub fn start_of_jobs(instance: &Instance) -> (Times, Times) {
     let first =
         "INSERT INTO {{GLOBAL_DB_NAME}}.started VALUES ({{RES_ID}}, SYSDATE(6)); CREATE DATABASE {{RES_DB_NAME}}";
     let sql = instance.sql_dir(&[("res_db/10.sql", first)]);
-    let mut resqd = instance.resqd().args(["-v", "--poll-ms", "60000", "--sql-dir"]).arg(&sql).spawn();
-    resqd.wait_for_log("resq_udf");
+    let _resqd = ready(instance, instance.resqd().arg("--sql-dir").arg(&sql));
     let mut bare = Vec::new();
     let done = "SELECT COUNT(*) FROM res_queue WHERE status = 'done'";
     for n in 1..=JOBS {
@@ -153,8 +155,7 @@ pub fn drain(instance: &Instance) -> (f64, f64) {
     let plain = EVENTS as f64 / start.elapsed().as_secs_f64();
     conn.query_drop("DROP TABLE plain").unwrap();
     let since: u64 = conn.query_first("SELECT head_seq FROM res_log").unwrap().unwrap();
-    let mut resqd = instance.resqd().spawn();
-    resqd.wait_for_log("broker.sock");
+    let _resqd = instance.resqd().spawn_ready();
     let mut subscriber = subscribe(instance, Some(since));
     let (_, begin) = event(&mut subscriber);
     let mut end = begin;

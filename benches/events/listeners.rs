@@ -13,8 +13,7 @@ use std::{
 
 use mio::{Events, Interest, Poll, Token, net::UnixStream};
 use resq::wire::{ClientMessage, MAX_FRAME, Pattern, Role, ServerMessage, Splitter};
-
-use crate::program::wait_until;
+use resq_test_support::wait_until;
 
 pub struct Listeners {
     over: Arc<AtomicBool>,
@@ -28,7 +27,7 @@ struct Counts {
     delivered: AtomicU64,
 }
 
-struct Listener {
+struct RecordingClient {
     stream: UnixStream,
     splitter: Splitter,
 }
@@ -37,14 +36,14 @@ impl Listeners {
     /// One for each of `patterns`, to its durable events from now on.
     pub fn subscribe(socket: &Path, patterns: impl Iterator<Item = String>) -> Listeners {
         let poll = Poll::new().expect("a poll");
-        let mut listeners: Vec<Listener> = Vec::new();
+        let mut listeners: Vec<RecordingClient> = Vec::new();
         for (token, pattern) in patterns.enumerate() {
             let mut stream = std::os::unix::net::UnixStream::connect(socket).expect("the broker listens");
             stream.write_all(&hello(&pattern)).expect("it reads");
             stream.set_nonblocking(true).expect("a socket");
             let mut stream = UnixStream::from_std(stream);
             poll.registry().register(&mut stream, Token(token), Interest::READABLE).expect("a place in the poll");
-            listeners.push(Listener { stream, splitter: Splitter::default() });
+            listeners.push(RecordingClient { stream, splitter: Splitter::default() });
         }
         let count = listeners.len() as u64;
         let (over, counts) = (Arc::new(AtomicBool::new(false)), Arc::new(Counts::default()));
@@ -68,12 +67,12 @@ fn hello(pattern: &str) -> Vec<u8> {
     hello
 }
 
-fn listen(mut poll: Poll, mut listeners: Vec<Listener>, ended: &AtomicBool, counts: &Counts) {
+fn listen(mut poll: Poll, mut listeners: Vec<RecordingClient>, ended: &AtomicBool, counts: &Counts) {
     let (mut events, mut buffer) = (Events::with_capacity(1024), vec![0; 64 << 10]);
     while !ended.load(Ordering::Relaxed) {
         poll.poll(&mut events, Some(Duration::from_millis(100))).expect("a poll");
         for event in &events {
-            let Listener { stream, splitter } = &mut listeners[event.token().0];
+            let RecordingClient { stream, splitter } = &mut listeners[event.token().0];
             while let Ok(read @ 1..) = stream.read(&mut buffer) {
                 let mut piece = &buffer[..read];
                 while let Some(frame) = splitter.next(&mut piece, MAX_FRAME).expect("frames") {

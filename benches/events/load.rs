@@ -1,5 +1,5 @@
-//! Everything at once for minutes: 100,000 jobs waiting, of which one a second comes due, 2,000 databases and more being
-//! made, 5,000 subscribers, 2,000 events a second. What is looked at is whether the last minute differs from the first.
+//! Everything at once for minutes: 100,000 waiting jobs, of which one per second comes due, 2,000 databases and more being
+//! made, 5,000 subscribers, 2,000 events per second. The question is whether the last minute differs from the first.
 
 use std::{
     fs,
@@ -11,12 +11,9 @@ use std::{
 use mysql::{Conn, prelude::Queryable};
 use resq::client::{Delivery, Subscriber};
 
-use crate::{
-    figures::{Times, subscribe},
-    instance::Instance,
-    listeners::Listeners,
-    program::wait_at_most,
-};
+use resq_test_support::{InOrder, Instance, wait_at_most};
+
+use crate::{figures::Times, figures::subscribe, listeners::Listeners};
 
 const WAITING: u64 = 100_000;
 const DATABASES: u64 = 2_000;
@@ -46,14 +43,13 @@ pub struct Total {
     pub jobs: u64,
 }
 
-/// Makes the databases, fills the queue, then `minutes` of load, telling `each` of them. Panics if an event is missed,
+/// Makes the databases, fills the queue, then `minutes` of load, calling `each` after every one. Panics if an event is missed,
 /// repeated or out of order, if a job is not done, or if the daemon warns of anything.
 pub fn run(instance: &Instance, minutes: u64, mut each: impl FnMut(Minute)) -> Total {
     let mut conn = instance.conn();
     fill(&mut conn, "made", DATABASES, "NULL");
-    let mut resqd = instance.resqd().spawn();
+    let resqd = instance.resqd().spawn_ready();
     let pid = resqd.pid();
-    resqd.wait_for_log("serving");
     wait_at_most(LONG, "the databases", || count(&mut conn, "status = 'done'") == DATABASES);
     fill(&mut conn, "waits", WAITING, "NOW() + INTERVAL n SECOND");
 
@@ -68,14 +64,14 @@ pub fn run(instance: &Instance, minutes: u64, mut each: impl FnMut(Minute)) -> T
             let returned = &returned;
             scope.spawn(move || write(&mut instance.conn(), writer, begin, returned));
         }
-        let (told, jobs) = std::sync::mpsc::channel();
+        let (sent, jobs) = std::sync::mpsc::channel();
         scope.spawn(move || {
             let mut conn = instance.conn();
-            (0..minutes).for_each(|minute| told.send(work(&mut conn, minute, begin)).expect("somebody listens"));
+            (0..minutes).for_each(|minute| sent.send(work(&mut conn, minute, begin)).expect("the receiver lives"));
         });
-        let mut next = vec![0; transactions as usize];
+        let mut order = InOrder::new(transactions as usize);
         for _ in 0..minutes {
-            let event = check(&mut checker, &mut next, begin, &returned);
+            let event = check(&mut checker, &mut order, begin, &returned);
             let job = Times::new(jobs.recv_timeout(LONG).expect("every job was done"));
             each(Minute { resident_mib: resident_mib(pid), event, job });
         }
@@ -89,9 +85,8 @@ pub fn run(instance: &Instance, minutes: u64, mut each: impl FnMut(Minute)) -> T
     assert_eq!(count(&mut conn, overdue), 0, "jobs that should be done");
     let jobs = count(&mut conn, "status = 'done'") - DATABASES;
     drop(listeners);
-    let log = resqd.stop().stderr;
-    let warnings: Vec<&str> = log.lines().filter(|line| line.contains("[WARN") || line.contains("[ERROR")).collect();
-    assert!(warnings.is_empty(), "{warnings:#?}");
+    let finished = resqd.stop();
+    assert!(finished.warnings().is_empty(), "{finished}");
     Total { events, delivered, jobs }
 }
 
@@ -111,7 +106,7 @@ fn count(conn: &mut Conn, condition: &str) -> u64 {
     conn.query_first(format!("SELECT COUNT(*) FROM res_queue WHERE {condition}")).unwrap().unwrap()
 }
 
-/// One writer's share of the transactions, each at its time; notes in `returned` the microsecond of its COMMIT.
+/// One writer's share of the transactions, each at its time; stores in `returned` the microsecond of its COMMIT.
 fn write(conn: &mut Conn, writer: u64, begin: Instant, returned: &[AtomicU64]) {
     for transaction in (writer..returned.len() as u64).step_by(WRITERS as usize) {
         let at = begin + Duration::from_micros(transaction * 1_000_000 / TRANSACTIONS_A_SECOND);
@@ -126,7 +121,7 @@ fn write(conn: &mut Conn, writer: u64, begin: Instant, returned: &[AtomicU64]) {
     }
 }
 
-/// A minute's jobs, one a second, each waited for.
+/// The jobs of one minute, one per second, each waited for.
 fn work(conn: &mut Conn, minute: u64, begin: Instant) -> Vec<Duration> {
     let mut times = Vec::new();
     for second in minute * 60..(minute + 1) * 60 {
@@ -140,8 +135,8 @@ fn work(conn: &mut Conn, minute: u64, begin: Instant) -> Vec<Duration> {
     times
 }
 
-/// Takes a minute's events, each transaction's in its order, and how long they took.
-fn check(checker: &mut Subscriber, next: &mut [u64], begin: Instant, returned: &[AtomicU64]) -> Times {
+/// Receives the events of one minute, each transaction's in order; returns how long they took.
+fn check(checker: &mut Subscriber, order: &mut InOrder, begin: Instant, returned: &[AtomicU64]) -> Times {
     let mut times = Vec::new();
     while (times.len() as u64) < 60 * TRANSACTIONS_A_SECOND {
         let event = match checker.recv_timeout(LONG).expect("no refusal") {
@@ -150,10 +145,8 @@ fn check(checker: &mut Subscriber, next: &mut [u64], begin: Instant, returned: &
         };
         // The queue's own events are objects.
         let Ok([transaction, number]) = serde_json::from_slice::<[u64; 2]>(&event.payload) else { continue };
-        let next = &mut next[transaction as usize];
-        assert_eq!(*next, number, "of transaction {transaction}");
-        *next += 1;
-        if *next == EVENTS_A_TRANSACTION {
+        order.observe(transaction as usize, number);
+        if order.count(transaction as usize) == EVENTS_A_TRANSACTION {
             // An event may overtake its COMMIT's answer.
             let now = begin.elapsed().as_micros() as u64;
             let committed = match returned[transaction as usize].load(Ordering::Acquire) {

@@ -1,48 +1,31 @@
 //! The event log's figures on a durable server of its own (`TEST_SERVER`, see `scripts/testdb.sh`) with the loadable
 //! functions in it, and PostgreSQL's LISTEN and NOTIFY beside it where that is installed. Absolute times are the
 //! machine's; what counts are the ratios to bare statements of the same run. Arguments pick figures by name: latency,
-//! start, drain, subscribers, storm; and load, by name alone, since it takes ten minutes (MINUTES).
+//! start, drain, subscribers, stress; and load, by name alone, since it takes ten minutes (MINUTES).
 
-#![allow(dead_code)] // the tests' harness has more than is needed here
-
-#[path = "../../tests/e2e/accounts.rs"]
-mod accounts;
 mod figures;
-#[path = "../../tests/e2e/instance.rs"]
-mod instance;
 mod listeners;
 mod load;
-#[path = "../../tests/e2e/udf/peer.rs"]
-mod peer;
 mod postgres;
-#[path = "../../tests/e2e/program.rs"]
-mod program;
-#[path = "../../tests/e2e/udf/rig.rs"]
-mod rig;
-#[path = "../../tests/e2e/server.rs"]
-mod server;
-#[path = "../../tests/e2e/events/storm.rs"]
-mod storm;
 
 use std::time::Duration;
 
-use instance::Instance;
 use mysql::prelude::Queryable;
-use rig::Rig;
+use resq_test_support::{Instance, Stress, UdfServer};
 
-/// The rate that the issue of latency is about.
+/// A steady load well below what the server can commit.
 const COMMITS_PER_S: u64 = 200;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     let wanted = |figure: &str| arguments.is_empty() || arguments.iter().any(|argument| argument == figure);
-    let rig = Rig::own();
-    let instance = Instance::on(&rig.server, "bench");
-    rig.write_settings(&format!("addr = unix:{}\n", instance.broker_socket().display()), 0o640);
+    let udf = UdfServer::own();
+    let instance = Instance::on(&udf.server, "bench");
+    udf.write_settings(&format!("addr = unix:{}\n", instance.broker_socket().display()), 0o640);
     instance.resqctl(["init"]).ok();
     let mut conn = instance.conn();
     conn.query_drop("CREATE TABLE bare (id BIGINT AUTO_INCREMENT PRIMARY KEY, payload VARCHAR(200))").unwrap();
-    println!("events on {}", rig.server.kind());
+    println!("events on {}", udf.server.kind());
 
     if wanted("latency") {
         let (bare, event) = figures::latency(&instance, COMMITS_PER_S);
@@ -85,15 +68,15 @@ fn main() {
             None => println!("  PostgreSQL is not installed here"),
         }
     }
-    if wanted("storm") {
-        let transactions = std::env::var("STORM").map_or(100_000, |number| number.parse().expect("a number"));
-        let storm = storm::Storm { transactions, held_one_in: 2_000, kills: 10, seed: fastrand::u64(..) };
+    if wanted("stress") {
+        let transactions = std::env::var("STRESS").map_or(100_000, |number| number.parse().expect("a number"));
+        let stress = Stress { transactions, held_one_in: 2_000, kills: 10, seed: fastrand::u64(..) };
         let start = std::time::Instant::now();
-        let weathered = storm.rage(&instance);
+        let summary = stress.run(&instance);
         println!(
-            "  {transactions} transactions, {} events committed, 10 kills, {} resumptions, in {:.0?}: no phantom, no miss",
-            weathered.committed,
-            weathered.resumed,
+            "  {transactions} transactions, {} events committed, 10 kills, {} resumptions, in {:.0?}: none missed, repeated or invented",
+            summary.committed,
+            summary.resumed,
             start.elapsed()
         );
     }

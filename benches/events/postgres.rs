@@ -7,7 +7,9 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::{figures::median, program::wait_until};
+use resq_test_support::wait_until;
+
+use crate::figures::median;
 
 const PORT: &str = "15432";
 const TURNS: usize = 3;
@@ -16,14 +18,14 @@ const TURNS: usize = 3;
 pub fn commit_rate() -> Option<[f64; 2]> {
     let programs = std::fs::read_dir("/usr/lib/postgresql").ok()?.flatten().map(|entry| entry.path().join("bin"));
     let programs = programs.filter(|path| path.join("pgbench").exists() && path.join("initdb").exists()).max()?;
-    let server = ServerInfo::start(programs)?;
+    let server = Postgres::start(programs)?;
     let script = server.dir.path().join("notify.sql");
     let write = "BEGIN;\nINSERT INTO bare (payload) VALUES ('x');\nNOTIFY bench, '{\"res_id\":1,\"status\":\"done\"}';\nCOMMIT;\n";
     std::fs::write(&script, write).ok()?;
     let mut rates = [Vec::new(), Vec::new()];
     for _ in 0..TURNS {
         for (listeners, rates) in [0, 100].into_iter().zip(&mut rates) {
-            let listeners: Vec<Listener> = (0..listeners).map(|_| server.listener()).collect();
+            let listeners: Vec<ListeningSession> = (0..listeners).map(|_| server.listener()).collect();
             let count = "SELECT COUNT(*) FROM pg_stat_activity WHERE query = 'LISTEN bench;' AND state = 'idle'";
             wait_until("the listeners", || server.query(count) == listeners.len().to_string());
             let mut pgbench = server.program("pgbench");
@@ -41,19 +43,19 @@ pub fn commit_rate() -> Option<[f64; 2]> {
     Some(rates.map(median))
 }
 
-struct ServerInfo {
+struct Postgres {
     programs: PathBuf,
     dir: tempfile::TempDir,
     process: Option<Child>,
 }
 
-impl ServerInfo {
-    fn start(programs: PathBuf) -> Option<ServerInfo> {
+impl Postgres {
+    fn start(programs: PathBuf) -> Option<Postgres> {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::Builder::new().prefix("resq-pg-").tempdir().ok()?;
         // It runs as nobody's root.
         std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o777)).ok()?;
-        let mut server = ServerInfo { programs, dir, process: None };
+        let mut server = Postgres { programs, dir, process: None };
         let data = server.dir.path().join("data");
         let made = server.as_owner("initdb").args(["-A", "trust", "-U", "postgres", "-D"]).arg(&data).output().ok()?;
         if !made.status.success() {
@@ -89,16 +91,16 @@ impl ServerInfo {
         out.map_or_else(|_| String::new(), |out| String::from_utf8_lossy(&out.stdout).trim().to_string())
     }
 
-    fn listener(&self) -> Listener {
+    fn listener(&self) -> ListeningSession {
         let mut psql = self.program("psql");
         psql.arg("postgres").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = psql.spawn().expect("psql runs");
         child.stdin.as_mut().expect("a pipe").write_all(b"LISTEN bench;\n").expect("psql reads");
-        Listener(child)
+        ListeningSession(child)
     }
 }
 
-impl Drop for ServerInfo {
+impl Drop for Postgres {
     fn drop(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = Command::new("kill").args(["-INT", &process.id().to_string()]).status();
@@ -107,9 +109,9 @@ impl Drop for ServerInfo {
     }
 }
 
-struct Listener(Child);
+struct ListeningSession(Child);
 
-impl Drop for Listener {
+impl Drop for ListeningSession {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();

@@ -5,16 +5,15 @@ use std::time::{Duration, Instant};
 
 use mysql::{Conn, prelude::Queryable};
 use resq::queue::sql_store::{Claimer, Cursor};
-
-use crate::{bed::Bed, server::Server};
+use resq_test_support::{Server, TestDatabase};
 
 const CLAIMS: usize = 200;
 /// Rows of one claim.
 const LIMIT: usize = 10;
 
-/// A table and where the next claim in it goes on.
+/// A table, and where the next claim in it continues.
 struct Table {
-    bed: Bed,
+    database: TestDatabase,
     conn: Conn,
     claimer: Claimer,
     cursor: Option<Cursor>,
@@ -22,10 +21,10 @@ struct Table {
 
 impl Table {
     fn new(server: &Server, name: &str) -> Table {
-        let bed = Bed::new(server, name);
-        bed.drop_triggers();
-        let claimer = Claimer { owner: "bench".into(), skip_locked: bed.facts.skip_locked };
-        Table { conn: bed.bare(), bed, claimer, cursor: None }
+        let database = TestDatabase::new(server, name);
+        database.drop_triggers();
+        let claimer = Claimer { owner: "bench".into(), skip_locked: database.info.skip_locked };
+        Table { conn: database.bare(), database, claimer, cursor: None }
     }
 
     fn claim(&mut self, number: usize, full: bool) -> Duration {
@@ -40,15 +39,15 @@ impl Table {
     }
 }
 
-/// Median times in (the large table, the small one): of claims that go on from the last, and of looks at the whole.
+/// Median times in (the large table, the small one): of claims that continue after the last, and of full scans.
 pub fn measure(server: &Server) -> [(Duration, Duration); 2] {
     let (mut large, mut small) = (Table::new(server, "bench_large"), Table::new(server, "bench_small"));
     for _ in 0..10 {
-        large.bed.fill(5, ", status", ", 'done'");
+        large.database.fill(5, ", status", ", 'done'");
     }
-    large.bed.fill(5, ", run_at", ", NOW(6) + INTERVAL 1 DAY");
+    large.database.fill(5, ", run_at", ", NOW(6) + INTERVAL 1 DAY");
     for table in [&mut large, &mut small] {
-        table.bed.fill(4, "", "");
+        table.database.fill(4, "", "");
         table.conn.query_drop("ANALYZE TABLE res_queue").expect("statistics");
     }
     [false, true].map(|full| {

@@ -13,7 +13,9 @@ use resq::{
     resources::{DatabaseBuilder, Templates, name::Naming, template::Values},
 };
 
-use crate::{WORKERS, bed::Bed, run::Run, server::Server};
+use resq_test_support::{Server, TestDatabase};
+
+use crate::{WORKERS, run::Run};
 
 /// A round makes 10^2 databases: short, so that ours and the bare ones see the same machine.
 const HUNDRED: u32 = 2;
@@ -35,21 +37,21 @@ fn templates() -> Templates {
 
 /// Times of `rounds` rounds of each: (ours, bare).
 pub fn measure(server: &Server, rounds: usize) -> (Vec<Duration>, Vec<Duration>) {
-    let bed = Bed::new(server, "bench_databases");
-    let naming = Naming::new(&bed.config.queue.db_prefix, bed.db.global_db(), &bed.facts);
-    let builder = DatabaseBuilder::new(&mut bed.bare(), templates(), naming).expect("a template version");
-    let run = Run::start(&bed, builder);
+    let database = TestDatabase::new(server, "bench_databases");
+    let naming = Naming::new(&database.config.queue.db_prefix, database.db.global_db(), &database.info);
+    let builder = DatabaseBuilder::new(&mut database.bare(), templates(), naming).expect("a template version");
+    let run = Run::start(&database, builder);
     let ours = || {
         let took = run.round(HUNDRED);
-        drop_all(&bed);
+        drop_all(&database);
         // The next round's have the same names.
-        bed.bare().query_drop("DELETE FROM res_database").expect("a delete");
+        database.bare().query_drop("DELETE FROM res_database").expect("a delete");
         took
     };
     let templates = templates();
     let bare = || {
-        let took = bare(&bed, &templates);
-        drop_all(&bed);
+        let took = bare(&database, &templates);
+        drop_all(&database);
         took
     };
     let times = crate::in_turns(rounds, ours, bare);
@@ -58,8 +60,8 @@ pub fn measure(server: &Server, rounds: usize) -> (Vec<Duration>, Vec<Duration>)
 }
 
 /// A round by bare connections.
-fn bare(bed: &Bed, templates: &Templates) -> Duration {
-    let mut conns: Vec<Conn> = (0..WORKERS).map(|_| bed.bare()).collect();
+fn bare(database: &TestDatabase, templates: &Templates) -> Duration {
+    let mut conns: Vec<Conn> = (0..WORKERS).map(|_| database.bare()).collect();
     let next = AtomicU64::new(1);
     let start = Instant::now();
     thread::scope(|scope| {
@@ -83,13 +85,13 @@ fn bare(bed: &Bed, templates: &Templates) -> Duration {
     start.elapsed()
 }
 
-fn drop_all(bed: &Bed) {
-    let names: Vec<String> = bed.bare().query("SHOW DATABASES LIKE 'res\\_%'").expect("names");
-    let names: Vec<_> = names.into_iter().filter(|name| name != bed.db.global_db()).collect();
+fn drop_all(database: &TestDatabase) {
+    let names: Vec<String> = database.bare().query("SHOW DATABASES LIKE 'res\\_%'").expect("names");
+    let names: Vec<_> = names.into_iter().filter(|name| name != database.db.global_db()).collect();
     assert_eq!(names.len(), 100);
     thread::scope(|scope| {
         for names in names.chunks(100 / WORKERS) {
-            let mut conn = bed.bare();
+            let mut conn = database.bare();
             scope.spawn(move || {
                 for name in names {
                     conn.query_drop(format!("DROP DATABASE {}", ident(name))).expect("a drop");

@@ -5,14 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{WORKERS, instance::Instance, server::Server};
+use resq_test_support::{Instance, Server};
+
+use crate::WORKERS;
 
 /// (share of one core, resident MiB) over `time`, from Linux's /proc.
 pub fn measure(server: &Server, time: Duration) -> (f64, f64) {
     let instance = Instance::on(server, "idle");
     instance.resqctl(["init"]).ok();
-    let mut resqd = instance.resqd().args(["--workers", &WORKERS.to_string()]).spawn();
-    resqd.wait_for_log("serving");
+    let resqd = instance.resqd().args(["--workers", &WORKERS.to_string()]).spawn_ready();
     let proc = format!("/proc/{}", resqd.pid());
     let (before, start) = (ticks(&proc), Instant::now());
     thread::sleep(time);

@@ -1,33 +1,18 @@
-//! What the queue costs beside bare connections that do only what can't be left out, on a durable private server, as
-//! ratios of one run: rounds of both in turns (A B B A), so that what else the machine does falls on both.
+//! The queue beside bare connections that do only the indispensable work, on a durable private server, as ratios of one
+//! run: rounds of both in turns (A B B A), so that other load on the machine affects both.
 //!
 //! `cargo bench --bench queue [-- databases noop claim idle]`; `TEST_SERVER` chooses the kind of server.
 
-#[path = "../../tests/e2e/accounts.rs"]
-#[allow(dead_code)]
-mod accounts;
-#[path = "../../tests/e2e/bed.rs"]
-mod bed;
 mod claim;
 mod databases;
 mod idle;
-#[path = "../../tests/e2e/instance.rs"]
-#[allow(dead_code)]
-mod instance;
 mod noop;
-#[path = "../../tests/e2e/program.rs"]
-#[allow(dead_code)]
-mod program;
 mod run;
-#[path = "../../tests/e2e/server.rs"]
-#[allow(dead_code)]
-mod server;
 
+use resq_test_support::Server;
 use std::time::Duration;
 
-use server::Server;
-
-/// Of resq, and bare connections beside them.
+/// Workers of resq, and bare connections beside them.
 const WORKERS: usize = 5;
 
 fn main() {
@@ -37,10 +22,10 @@ fn main() {
     let server = Server::own();
     println!("{}, fsync on, 5 workers", server.kind());
     if wanted("databases") {
-        tell("databases", 100, 0.9, databases::measure(&server, 10));
+        print_ratio("databases", 100, 0.9, databases::measure(&server, 10));
     }
     if wanted("noop") {
-        tell("no-op jobs", 100_000, 0.7, noop::measure(&server, 2));
+        print_ratio("no-op jobs", 100_000, 0.7, noop::measure(&server, 2));
     }
     if wanted("claim") {
         for (what, (large, small)) in
@@ -79,7 +64,7 @@ fn in_turns(
     (times_a, times_b)
 }
 
-fn tell(what: &str, in_a_round: u32, target: f64, (ours, bare): (Vec<Duration>, Vec<Duration>)) {
+fn print_ratio(what: &str, in_a_round: u32, target: f64, (ours, bare): (Vec<Duration>, Vec<Duration>)) {
     let count = in_a_round * ours.len() as u32;
     let rate = |times: &[Duration]| f64::from(count) / times.iter().sum::<Duration>().as_secs_f64();
     println!(

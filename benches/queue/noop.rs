@@ -8,7 +8,9 @@ use resq::{
     queue::{Handler, Job, JobError, Session},
 };
 
-use crate::{bed::Bed, run::Run, server::Server};
+use resq_test_support::{Server, TestDatabase};
+
+use crate::run::Run;
 
 const HUNDRED_THOUSAND: u32 = 5;
 
@@ -22,24 +24,24 @@ impl Handler for Noop {
 
 /// Times of `rounds` rounds of each: (ours, bare). Every round has a table of its own.
 pub fn measure(server: &Server, rounds: usize) -> (Vec<Duration>, Vec<Duration>) {
-    let bed = || {
-        let bed = Bed::new(server, "bench_noop");
-        bed.drop_triggers();
-        bed
+    let database = || {
+        let database = TestDatabase::new(server, "bench_noop");
+        database.drop_triggers();
+        database
     };
     let ours = || {
-        let bed = bed();
-        let run = Run::start(&bed, Noop);
+        let database = database();
+        let run = Run::start(&database, Noop);
         let took = run.round(HUNDRED_THOUSAND);
         run.stop();
         took
     };
-    crate::in_turns(rounds, ours, || bare(&bed()))
+    crate::in_turns(rounds, ours, || bare(&database()))
 }
 
-fn bare(bed: &Bed) -> Duration {
-    bed.fill(HUNDRED_THOUSAND, "", "");
-    let mut conn = bed.bare();
+fn bare(database: &TestDatabase) -> Duration {
+    database.fill(HUNDRED_THOUSAND, "", "");
+    let mut conn = database.bare();
     let (start, mut done) = (Instant::now(), 0);
     loop {
         let mut step = |sql: &str| conn.query_drop(sql).expect("a statement");

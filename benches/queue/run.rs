@@ -1,5 +1,5 @@
-//! The queue at work for a measurement: a service that is there and idle, then rows, a wakeup, and the time until the
-//! last outcome is written.
+//! The queue under measurement: a service that runs and is idle, then rows, a wakeup, and the time until the last outcome
+//! is written.
 
 use std::{
     sync::{
@@ -19,11 +19,13 @@ use resq::{
     queue::{Handler, Job, JobError, Outcome, Service, Session, Wakeups},
 };
 
-use crate::{WORKERS, bed::Bed};
+use resq_test_support::{TestDatabase, assert_done_by_one_attempt_each};
 
-/// A service on `bed`'s queue that looks at it only when it is rung.
+use crate::WORKERS;
+
+/// A service on `database`'s queue that claims only after a wakeup.
 pub struct Run<'a> {
-    bed: &'a Bed,
+    database: &'a TestDatabase,
     service: Service,
     news: Wakeup,
     left: Arc<AtomicU64>,
@@ -32,7 +34,7 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub fn start(bed: &'a Bed, handler: impl Handler) -> Run<'a> {
+    pub fn start(database: &'a TestDatabase, handler: impl Handler) -> Run<'a> {
         let (ended, done) = bounded(1);
         let left = Arc::new(AtomicU64::new(0));
         let counted = Counted { inner: handler, left: left.clone(), ended };
@@ -41,36 +43,36 @@ impl<'a> Run<'a> {
             workers: WORKERS,
             poll: Duration::from_secs(3_600),
             lease: Duration::from_secs(7_200),
-            ..bed.config.queue.clone()
+            ..database.config.queue.clone()
         };
-        let (rope, news) = wakeup();
+        let (wake, news) = wakeup();
         let wakeups = Wakeups { news, ..Wakeups::default() };
-        let service = Service::start(&bed.db, &bed.facts, &queue, Arc::new(counted), wakeups, &alarm).expect("a lease");
-        Run { bed, service, news: rope, left, done, panicked }
+        let service =
+            Service::start(&database.db, &database.info, &queue, Arc::new(counted), wakeups, &alarm).expect("a lease");
+        Run { database, service, news: wake, left, done, panicked }
     }
 
     /// Inserts 10^`digits` rows; how long it takes from the wakeup until all of them are done.
     pub fn round(&self, digits: u32) -> Duration {
         self.left.store(10u64.pow(digits), Ordering::Relaxed);
-        self.bed.fill(digits, "", "");
+        self.database.fill(digits, "", "");
         let start = Instant::now();
         self.news.notify();
         self.done.recv_timeout(Duration::from_secs(600)).expect("every job is run");
         // The last outcome's transaction is about to be committed: a locking read waits for that.
         let sql = "SELECT res_id FROM res_queue WHERE status = 'in_progress' FOR UPDATE";
-        self.bed.bare().query_drop(sql).expect("a look");
+        self.database.bare().query_drop(sql).expect("a locking read");
         start.elapsed()
     }
 
     /// Panics if a job was not done at the first attempt.
     pub fn stop(self) {
         assert!(self.service.drain(Duration::from_secs(60)) && self.panicked.is_empty());
-        let sql = "SELECT COUNT(*) FROM res_queue WHERE status <> 'done' OR attempts <> 1";
-        assert_eq!(self.bed.bare().query_first(sql).expect("a count"), Some(0));
+        assert_done_by_one_attempt_each(&mut self.database.bare());
     }
 }
 
-/// A handler that tells when the outcome of the last job is being written.
+/// A handler that reports when the outcome of the last job is being written.
 struct Counted<H> {
     inner: H,
     left: Arc<AtomicU64>,

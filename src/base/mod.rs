@@ -6,6 +6,8 @@ pub mod throttle;
 
 #[cfg(feature = "client")]
 pub mod failure;
+#[cfg(all(unix, feature = "client"))]
+pub mod readiness;
 #[cfg(feature = "client")]
 pub mod text;
 

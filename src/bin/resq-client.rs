@@ -10,6 +10,8 @@ use std::{
 
 use argh::{ArgsInfo, FromArgs};
 use log::{error, warn};
+#[cfg(unix)]
+use resq::base::readiness::{State, Supervisor};
 use resq::{
     cli::{self, Exit, Failure, Program},
     client::{Delivery, Event, Gap, Peer, Subscriber, Subscription},
@@ -84,6 +86,8 @@ fn listen(args: Args, config: Config) -> Result<(), Failure> {
     let subscription = Subscription { states: args.sub, since: args.since, durable_only: args.durable };
     let peer = Peer::from_config(&config, args.name);
     let mut subscriber = Subscriber::connect_deadline(peer, subscription, deadline)?;
+    #[cfg(unix)]
+    Supervisor::from_env().notify(State::Ready(&[]));
     #[cfg(feature = "toast")]
     let mut toast = args.toast.then(resq::output::toast::Toast::default);
     let mut events = 0;

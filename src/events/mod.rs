@@ -4,7 +4,6 @@
 
 pub mod event;
 pub(crate) mod log;
-pub mod memory_log;
 pub(crate) mod sequencer;
 pub mod store;
 mod trace;

@@ -49,8 +49,8 @@ pub fn run(program: &Path, event: &Event, every: Duration, mut meanwhile: impl F
 fn command(program: &Path, event: &Event) -> Command {
     let mut command = Command::new(program);
     let secrets = SETTINGS.iter().filter(|s| s.kind == Kind::Secret).filter_map(|s| s.env);
-    // MYSQL_PWD is the MySQL client's own.
-    secrets.chain(["MYSQL_PWD", "RESQ_PAYLOAD"]).for_each(|name| {
+    // MYSQL_PWD is the MySQL client's own; what is ready is this program and not the one that it runs.
+    secrets.chain(["MYSQL_PWD", "RESQ_PAYLOAD", "NOTIFY_SOCKET"]).for_each(|name| {
         command.env_remove(name);
     });
     command

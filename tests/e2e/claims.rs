@@ -4,6 +4,5 @@
 mod faults;
 mod guards;
 mod plan;
-mod proxy;
-mod recorder;
+mod recording_handler;
 mod service;

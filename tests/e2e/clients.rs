@@ -1,10 +1,10 @@
 //! resq-client and resq-trigger, run as a user runs them, against a broker that can go away and come back.
 
-pub mod daemon;
+pub mod broker;
 mod exec;
-mod listen;
 mod publish;
 mod python;
 mod restart;
+mod subscribe;
 #[cfg(feature = "toast")]
 mod toast;

@@ -1,5 +1,5 @@
-//! A cluster of three nodes, written to everywhere, whose nodes and daemons die: jobs and events as on one server.
-//! Where `TEST_SERVER` is no cluster these tests are listed as ignored; `scripts/test.sh` includes them where it is.
+//! A cluster of three nodes with writers on several of them, whose nodes and daemons die: jobs and events behave as on
+//! one server. On a single server these tests are listed as ignored; `scripts/test.sh` includes them on a cluster.
 
 mod daemons;
 mod failover;
@@ -7,30 +7,19 @@ mod ready;
 mod writers;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use mysql::{Conn, prelude::Queryable};
-use serde_json::Value as Json;
-
-use super::{
-    instance::Instance,
-    program::{Program, Running, wait_at_most, wait_or_tell},
-    server::Server,
+use resq_test_support::{
+    EventOracle, Instance, Program, RecordingClient, Running, Server, assert_databases_are_exact, templates,
+    wait_at_most, wait_until, wait_until_all_done,
 };
+use writers::Committed;
 
-const TEMPLATES: &[(&str, &str)] = &[
-    ("res_db/10.sql", "CREATE DATABASE {{RES_DB_NAME}}"),
-    (
-        "res_tables/10.sql",
-        "CREATE TABLE built (res_id BIGINT PRIMARY KEY, claim BIGINT); INSERT INTO built VALUES ({{RES_ID}}, 1)",
-    ),
-];
-/// How long everything may take in the end, when nothing breaks any more.
+/// How long everything may take to finish when nothing breaks any more.
 const CATCH_UP: Duration = Duration::from_secs(180);
 
 /// One test at a time takes nodes away: two of three have to be left.
@@ -39,111 +28,53 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// `database.hosts` with these nodes, in this order.
-fn hosts(server: &Server, nodes: &[usize]) -> String {
-    let hosts: Vec<String> = nodes.iter().map(|n| address(server, *n)).collect();
-    hosts.join(",")
-}
-
-/// A node as resq names it.
-fn address(server: &Server, n: usize) -> String {
-    format!("127.0.0.1:{}", server.node(n).port)
-}
-
-/// A program of this instance that knows these nodes and no other host.
+/// A program of this instance whose `database.hosts` are these nodes, in this order.
 fn on(program: Program, server: &Server, nodes: &[usize]) -> Program {
-    program.env("MYSQL_HOST", "").env("MYSQL_PORT", "").env("RESQ_DB_HOSTS", hosts(server, nodes))
+    let hosts: Vec<String> = nodes.iter().map(|n| format!("127.0.0.1:{}", server.node(*n).port)).collect();
+    program.env("MYSQL_HOST", "").env("MYSQL_PORT", "").env("RESQ_DB_HOSTS", hosts.join(","))
 }
 
-/// A daemon on the first of these nodes that is ready.
+/// A daemon that prefers the first of these nodes.
 fn daemon(instance: &Instance, nodes: &[usize], socket: &Path) -> Running {
-    let sql = instance.sql_dir(TEMPLATES);
+    let sql = instance.sql_dir(templates::COUNTING);
     let resqd = on(instance.resqd(), instance.server, nodes).env("RESQ_SOCKET", socket);
-    let mut resqd = resqd.args(["--poll-ms", "100", "--lease-s", "10", "--sql-dir"]).arg(sql).spawn();
-    resqd.wait_for_log("serving");
-    resqd
+    resqd.args(["--poll-ms", "100", "--lease-s", "10", "--sql-dir"]).arg(sql).spawn_ready()
 }
 
-/// A client of the daemon on `socket`, and the file into which it writes all events from the first on.
-struct Listener {
-    pub log: PathBuf,
-    _client: Running,
+/// A client of the daemon on `socket`.
+fn client(instance: &Instance, socket: &Path, name: &str) -> RecordingClient {
+    RecordingClient::start(instance, name, vec![("RESQ_SOCKET", socket.display().to_string())])
 }
 
-impl Listener {
-    fn new(instance: &Instance, socket: &Path, name: &str) -> Listener {
-        let log = instance.dir().join(name);
-        File::create(&log).unwrap();
-        let script = r#"exec "$0" --json --sub '*' --since 0 --durable >>"$1""#;
-        let client = instance.program("sh").args(["-c", script, env!("CARGO_BIN_EXE_resq-client")]).arg(&log);
-        Listener { _client: client.env("RESQ_SOCKET", socket).spawn(), log }
-    }
-
-    /// Every whole line so far.
-    fn events(&self) -> Vec<Json> {
-        let text = fs::read_to_string(&self.log).unwrap();
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"))).collect()
-    }
-
-    fn heard(&self, state: &str, res_name: &str) -> bool {
-        self.events().iter().any(|event| event["state"] == state && event["payload"]["res_name"] == res_name)
-    }
-}
-
-fn count(conn: &mut Conn, sql: &str) -> u64 {
-    conn.query_first(sql).unwrap().unwrap()
-}
-
-/// Waits until all of `jobs` are done and told; then nothing is lost, doubled, invented or out of order, for any of the
-/// listeners. `published` are the payloads of the committed events. `conn` leads to a node that lives.
-fn check(
-    instance: &Instance,
-    conn: &mut Conn,
-    jobs: &BTreeSet<String>,
-    published: &BTreeSet<String>,
-    listeners: &[Listener],
-) {
-    wait_or_tell(CATCH_UP, "every job to be done", || {
-        let open: Vec<String> = conn
-            .query(
-                "SELECT CONCAT_WS(' ', res_id, res_name, status, attempts, interruptions, owner, claim_id, run_at, last_error) \
-                 FROM res_queue WHERE status <> 'done'",
-            )
-            .unwrap();
-        if open.is_empty() { Ok(()) } else { Err(open.join("\n")) }
+/// Waits until the daemon's account has sessions on node `n`.
+fn wait_until_used(instance: &Instance, n: usize) {
+    let sessions = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = ?";
+    let mut conn = instance.server.conn_to(n);
+    wait_until("the daemon to use the node", || {
+        conn.exec_first::<u64, _, _>(sessions, (&instance.daemon.user,)).unwrap() > Some(0)
     });
+}
+
+/// Waits until all committed jobs are done and all events delivered; then nothing is lost, repeated, invented or out of
+/// order for any of the clients. `conn` leads to a node that lives.
+fn check(instance: &Instance, conn: &mut Conn, committed: &Committed, clients: &[RecordingClient]) {
+    wait_until_all_done(conn, committed.jobs.len() as u64, CATCH_UP);
     let names: Vec<String> = conn.query("SELECT res_name FROM res_queue ORDER BY res_name").unwrap();
-    assert_eq!(names, jobs.iter().cloned().collect::<Vec<_>>(), "exactly the committed jobs");
-    let made: BTreeSet<String> = conn.query("SELECT db_name FROM res_queue").unwrap().into_iter().collect();
-    let like = format!("SHOW DATABASES LIKE '{}%'", instance.db_prefix.replace('_', "\\_"));
-    let there: BTreeSet<String> = conn.query(like).unwrap().into_iter().collect();
-    assert_eq!(there, made, "the databases there are those of the jobs");
-    assert_eq!(count(conn, "SELECT COUNT(*) FROM res_database WHERE state = 'ready'"), jobs.len() as u64);
-    for name in &made {
-        assert_eq!(count(conn, &format!("SELECT COUNT(*) FROM `{name}`.built")), 1, "{name} is whole");
-    }
-    wait_at_most(CATCH_UP, "the outbox to be empty", || count(conn, "SELECT COUNT(*) FROM res_outbox") == 0);
-    let head = count(conn, "SELECT head_seq FROM res_log");
-    for listener in listeners {
-        wait_at_most(CATCH_UP, "every event to be told", || listener.events().len() as u64 >= head);
-    }
-    let first = listeners[0].events();
-    let (mut texts, mut completed) = (BTreeSet::new(), BTreeMap::<String, u32>::new());
-    for (event, seq) in first.iter().zip(1..) {
-        assert_eq!(event["seq"], seq, "numbers without holes, each once");
-        match event["state"].as_str().unwrap() {
-            "Said" => assert!(texts.insert(event["payload"].as_str().unwrap().to_string()), "told twice: {event}"),
-            "Completed" => *completed.entry(event["payload"]["res_name"].as_str().unwrap().into()).or_default() += 1,
-            "New" | "InProgress" => {}
-            other => panic!("{other}: {event}"),
-        }
-    }
-    assert_eq!(first.len() as u64, head);
-    assert_eq!(&texts, published, "exactly the committed events");
-    assert_eq!(&completed.keys().cloned().collect::<BTreeSet<_>>(), jobs);
-    assert!(completed.values().all(|times| *times == 1), "a job was done twice: {completed:?}");
-    for listener in &listeners[1..] {
-        assert!(listener.events() == first, "{} differs from {}", listener.log.display(), listeners[0].log.display());
+    assert_eq!(names, committed.jobs.iter().cloned().collect::<Vec<_>>(), "exactly the committed jobs");
+    assert_databases_are_exact(instance, conn);
+    let mut count = |sql: &str| conn.query_first::<u64, _>(sql).unwrap().unwrap();
+    wait_at_most(CATCH_UP, "the outbox to be empty", || count("SELECT COUNT(*) FROM res_outbox") == 0);
+    let head = count("SELECT head_seq FROM res_log");
+    let mut first: Option<Vec<String>> = None;
+    for client in clients {
+        wait_at_most(CATCH_UP, "every event to be delivered", || client.last_seq() >= head);
+        let mut oracle = EventOracle::new(committed.events.clone());
+        let mut events = Vec::new();
+        client.for_each(|event| {
+            oracle.observe(event);
+            events.push(event.to_string());
+        });
+        oracle.finish(conn);
+        assert!(*first.get_or_insert_with(|| events.clone()) == events, "two clients received different events");
     }
 }

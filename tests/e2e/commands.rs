@@ -1,9 +1,8 @@
 //! resqctl, command by command, as an operator meets it.
 
 use mysql::prelude::Queryable;
+use resq_test_support::{Instance, wait_until};
 use serde_json::Value as Json;
-
-use super::{instance::Instance, program::wait_until};
 
 fn json(text: &str) -> Json {
     serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text:?}"))
@@ -101,10 +100,7 @@ fn retry_and_cancel_move_only_what_they_may() {
 fn pause_holds_every_daemon_from_its_commit_on() {
     let instance = Instance::ready("pause");
     instance.resqctl(["pause"]).ok();
-    let mut daemons: Vec<_> = (0..2).map(|_| instance.resqd().env("RESQ_SOCKET", "").spawn()).collect();
-    for daemon in &mut daemons {
-        daemon.wait_for_log("the queue is paused");
-    }
+    let _daemons = [(); 2].map(|()| instance.resqd().env("RESQ_SOCKET", "").spawn_ready());
     let id = instance.resqctl(["add", "a"]).ok();
     let paused = instance.resqctl(["wait", "--timeout", "2"]).expect_code(4);
     assert!(paused.stderr.contains("resqctl resume"), "{paused}");

@@ -4,9 +4,9 @@ use std::fs;
 
 use mysql::prelude::Queryable;
 
+use resq_test_support::{Instance, Program};
+
 use super::install::Installed;
-use super::instance::Instance;
-use super::program::Program;
 
 /// A line of a crontab, run as cron does.
 fn cron(line: &str) -> Program {

@@ -1,37 +1,33 @@
-//! The event log as its users see it: written in transactions, numbered after the commit, told to subscribers. With
-//! the loadable functions on a server of their own where a test is about waking up, by quick polling elsewhere.
+//! The event log as its users see it: written in transactions, numbered after the commit, delivered to subscribers. Tests of
+//! wakeups use a server with the loadable functions, the others poll often.
 
-mod bell;
+mod inspection;
+mod lifecycle;
 mod log;
-mod look;
 mod pages;
 mod payloads;
 mod queue;
-mod storm;
-mod story;
+mod wakeups;
 
 use std::path::Path;
 
 use mysql::{Conn, prelude::Queryable};
 
-use super::{
-    instance::Instance,
-    program::Running,
-    protocol::peer::{Address, Heard, Peer, subscribe},
-};
+use resq_test_support::{Instance, Running};
 
-/// A resqd that finds what is new by looking often, and claims no jobs unless the test says so.
+use super::protocol::peer::{Address, Heard, Peer, subscribe};
+
+/// A resqd that polls often.
 fn resqd(instance: &Instance) -> Running {
     resqd_at(instance, &instance.broker_socket())
 }
 
 fn resqd_at(instance: &Instance, socket: &Path) -> Running {
-    let mut resqd = instance.resqd().args(["--poll-ms", "20"]).env("RESQ_SOCKET", socket).spawn();
-    resqd.wait_for_log("serving");
+    let resqd = instance.resqd().args(["--poll-ms", "20"]).env("RESQ_SOCKET", socket).spawn_ready();
     resqd
 }
 
-/// Subscribed to every durable event after `since`; what comes first is not yet read.
+/// A peer that has subscribed to every durable event after `since`, of which it has read none.
 fn subscriber(socket: &Path, since: u64) -> Peer {
     let mut peer = Peer::greeted(&Address::Unix(socket.into()), 2);
     peer.send(&subscribe(0b11, since, &["*"]));

@@ -1,18 +1,16 @@
-//! What is promised when things break. Each test here lets one fault happen at a random moment while applications
-//! write jobs and events and two clients listen, some rounds long (`FAULT_ROUNDS`, 1), and then looks whether
-//! everything is finished, nothing lost, nothing doubled, and told in a few lines of the log. `trial` is that frame,
-//! the other modules name the faults. The seed is printed; `RESQ_SEED` repeats it.
+//! The guarantees when things break. Each test causes one fault at a random moment while applications write jobs and
+//! events and two clients record them, for `FAULT_ROUNDS` rounds (1), and then checks that everything is finished,
+//! nothing lost, nothing repeated, and that the log stayed short. `scenario` is that frame, the other modules cause the
+//! faults. The seed is printed; `RESQ_SEED` repeats it.
 
-mod check;
+mod checks;
 mod cluster;
 mod disk;
 mod hangs;
-mod listener;
 mod locks;
 mod network;
 mod processes;
-mod relay;
+mod scenario;
 mod shortages;
 mod subscribers;
-mod trial;
 mod workload;

@@ -1,10 +1,7 @@
 //! The harness itself: what every other test takes for granted.
 
 use mysql::prelude::Queryable;
-
-use super::instance::Instance;
-use super::program::{Program, is_alive, wait_until};
-use super::server::Server;
+use resq_test_support::{Instance, Program, Server, is_alive, wait_until};
 
 #[test]
 fn shared_server_is_the_kind_that_was_asked_for() {

@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use resq_test_support::Program;
 use tempfile::TempDir;
-
-use super::program::Program;
 
 /// A folder with resq in its `usr/local`.
 pub struct Installed(TempDir);

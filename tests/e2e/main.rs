@@ -1,9 +1,6 @@
-//! The real binaries against a real server.
+//! The real programs against a real server, and the repository's own rules.
 
-#![allow(dead_code)] // not every test uses all of the harness
-
-mod accounts;
-mod bed;
+mod architecture;
 mod claims;
 mod clients;
 mod cluster;
@@ -14,15 +11,11 @@ mod events;
 mod faults;
 mod harness;
 mod install;
-mod instance;
-mod layers;
 mod make;
 mod names;
 mod privileges;
-mod program;
 mod promises;
 mod protocol;
-mod server;
 mod setup;
 mod stopping;
 mod templates;

@@ -1,10 +1,7 @@
 //! The Makefile's promises: every target is explained, and `make run` uses the server that it is told to.
 
 use mysql::prelude::Queryable;
-
-use super::instance::Instance;
-use super::program::Program;
-use super::server::Server;
+use resq_test_support::{Instance, Program, Server};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -25,9 +22,7 @@ fn run(instance: &Instance) -> Program {
 #[test]
 fn run_on_a_named_server_queues_nothing_unasked() {
     let instance = Instance::new("run_named");
-    let mut resqd = run(&instance).spawn();
-    resqd.wait_for_output("from the environment; none is started");
-    resqd.wait_for_log("serving");
+    let resqd = run(&instance).spawn_ready();
     let queued: u64 = instance.conn().query_first("SELECT COUNT(*) FROM res_queue").unwrap().unwrap();
     assert_eq!(queued, 0);
     resqd.signal("INT");
@@ -38,10 +33,9 @@ fn run_on_a_named_server_queues_nothing_unasked() {
 #[test]
 fn run_queues_what_it_is_asked_for_and_drains_on_ctrl_c() {
     let instance = Instance::new("run_seeded");
-    let mut resqd = run(&instance).env("SEED", "3").spawn();
-    resqd.wait_for_log("serving");
+    let resqd = run(&instance).env("SEED", "3").spawn_ready();
     let done = "SELECT COUNT(*) FROM res_queue WHERE status = 'done'";
-    super::program::wait_until("three databases", || instance.conn().query_first(done).unwrap() == Some(3));
+    resq_test_support::wait_until("three databases", || instance.conn().query_first(done).unwrap() == Some(3));
     resqd.signal("INT");
     let finished = resqd.wait();
     assert_eq!(finished.code(), Some(0), "{finished}");

@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 
 use mysql::{Conn, prelude::Queryable};
-
-use super::{instance::Instance, program::wait_until, server::Server};
+use resq_test_support::{Instance, Server, wait_until};
 
 /// What a job's end is expected to be.
 enum End {
@@ -156,7 +155,7 @@ fn a_database_made_by_others_after_a_claim_was_given_back_is_left_alone() {
     hold.query_drop("DO GET_LOCK('given', 0)").unwrap();
     let mut conn = instance.conn();
     conn.query_drop("INSERT INTO res_queue (res_name) VALUES ('first'), ('second')").unwrap();
-    let mut resqd = instance.resqd().args(["--workers", "1"]).arg("--sql-dir").arg(&sql).spawn();
+    let resqd = instance.resqd().args(["--workers", "1"]).arg("--sql-dir").arg(&sql).spawn();
     let claimed = "SELECT COUNT(*) FROM res_database WHERE db_name IN ('given_first', 'given_second')";
     wait_until("both to be claimed", || conn.query_first(claimed).unwrap() == Some(2));
     wait_until("the first to be held", || {
@@ -164,7 +163,8 @@ fn a_database_made_by_others_after_a_claim_was_given_back_is_left_alone() {
             == Some(1)
     });
     resqd.signal("TERM");
-    resqd.wait_for_log("that were not started are back in the queue");
+    let released = "SELECT 1 FROM res_queue WHERE res_name = 'second' AND status = 'new'";
+    wait_until("the unstarted job to be released", || conn.query_first(released).unwrap() == Some(1));
     conn.query_drop("CREATE DATABASE given_second; CREATE TABLE given_second.precious (a INT)").unwrap();
     hold.query_drop("DO RELEASE_LOCK('given')").unwrap();
     assert_eq!(resqd.wait().code(), Some(0));

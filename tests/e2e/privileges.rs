@@ -3,8 +3,7 @@
 //! other test shows: all run resq under them.
 
 use mysql::{Conn, prelude::Queryable};
-
-use super::{instance::Instance, program::Program, server::Server};
+use resq_test_support::{Instance, Program, Server};
 
 /// A resource with a trigger in it, which a server with a binary log takes from who is trusted alone.
 const WITH_TRIGGER: [(&str, &str); 2] = [
@@ -22,10 +21,8 @@ fn assert_served(instance: &Instance, name: &str, sql: Option<&std::path::Path>)
     if let Some(sql) = sql {
         resqd = resqd.arg("--sql-dir").arg(sql);
     }
-    let mut resqd = resqd.spawn();
-    resqd.wait_for_log("serving");
-    let mut client = instance.resq_client(["-v", "--count", "2", "--sub", "Completed", "Told"]).spawn();
-    client.wait_for_log("subscribed at");
+    let resqd = resqd.spawn_ready();
+    let mut client = instance.resq_client(["-v", "--count", "2", "--sub", "Completed", "Told"]).spawn_ready();
     let mut app = instance.app();
     app.exec_drop("INSERT INTO res_queue (res_name) VALUES (?)", (name,)).unwrap();
     client.wait_for_output("Completed");
@@ -59,7 +56,7 @@ fn with_binary_log(on: bool) -> Option<Server> {
 #[test]
 fn with_the_binary_log_on_an_administrator_sets_up_or_creators_are_trusted() {
     let Some(server) = with_binary_log(true) else { return };
-    let instance = Instance::left_to(&server, "logged");
+    let instance = Instance::on_untrusting(&server, "logged");
     let refused = instance.resqctl(["init"]).expect_code(1);
     assert!(refused.stderr.contains("1419") && refused.stderr.contains("log_bin_trust_function_creators"), "{refused}");
     let doctor = instance.resqctl(["doctor"]).expect_code(1);
@@ -94,7 +91,7 @@ fn with_the_binary_log_on_an_administrator_sets_up_or_creators_are_trusted() {
 #[test]
 fn with_the_binary_log_off_nobody_needs_trust() {
     let Some(server) = with_binary_log(false) else { return };
-    let instance = Instance::left_to(&server, "unlogged");
+    let instance = Instance::on_untrusting(&server, "unlogged");
     instance.resqctl(["init"]).ok();
     assert_served(&instance, "a", Some(&instance.sql_dir(&WITH_TRIGGER)));
 }

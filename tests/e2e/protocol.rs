@@ -4,7 +4,7 @@
 mod bad_input;
 mod child;
 mod conformance;
+mod connecting;
 mod fixture;
 pub mod peer;
 mod resume;
-mod way_in;

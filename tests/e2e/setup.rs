@@ -1,8 +1,7 @@
 //! Setting up: `init` on nothing, on itself, on an old table, from many places; and what is said where it was not run.
 
 use mysql::prelude::Queryable;
-
-use super::{instance::Instance, program::wait_until, server::Server};
+use resq_test_support::{Instance, Server, wait_until};
 
 /// The plain schema of an installation from before resq, in a server's own character set, with rows of every kind.
 const OLD_TABLE: &str = "
@@ -60,8 +59,12 @@ fn init_waits_for_an_open_transaction_and_is_not_fooled_by_it() {
     let mut conn = instance.server.conn();
     conn.query_drop(format!("CREATE DATABASE {0}; USE {0}; {OLD_TABLE}", instance.global_db)).unwrap();
     conn.query_drop("START TRANSACTION; INSERT INTO res_queue (res_name) VALUES ('open')").unwrap();
-    let mut init = instance.resqctl(["init", "-v"]).spawn();
-    init.wait_for_log("waits for open transactions");
+    let init = instance.resqctl(["init"]).spawn();
+    let waiting = "SELECT 1 FROM information_schema.PROCESSLIST WHERE USER = ? AND STATE LIKE 'Waiting for%lock%'";
+    let mut observer = instance.server.conn();
+    wait_until("init to wait for the transaction", || {
+        observer.exec_first(waiting, (&instance.daemon.user,)).unwrap() == Some(1)
+    });
     conn.query_drop("COMMIT").unwrap();
     let finished = init.wait();
     assert_eq!(finished.code(), Some(0), "{finished}");
@@ -135,8 +138,7 @@ fn an_unknown_key_in_the_settings_file_is_named() {
 #[test]
 fn doctor_finds_nothing_wrong_where_all_is_there() {
     let instance = Instance::ready("healthy");
-    let mut resqd = instance.resqd().spawn();
-    resqd.wait_for_log("serving");
+    let _resqd = instance.resqd().spawn_ready();
     let out = instance.resqctl(["doctor"]).ok();
     assert!(!out.contains("MISSING") && out.contains("ok       daemons"), "{out}");
     let left: Vec<String> = instance.server.conn().query("SHOW DATABASES LIKE 'healthy\\_doctor%'").unwrap();

@@ -1,8 +1,7 @@
 //! Signals: a drain lets running jobs finish and gives the others back; a second signal and a deadline end it.
 
 use mysql::prelude::Queryable;
-
-use super::{instance::Instance, program::wait_until};
+use resq_test_support::{Instance, wait_until};
 
 /// Templates that hold each job until the test lets go of the lock `name`.
 fn holding(instance: &Instance, name: &str) -> std::path::PathBuf {
@@ -17,7 +16,7 @@ fn a_drain_finishes_what_runs_and_gives_back_what_does_not() {
     let mut held = instance.server.conn();
     held.query_drop("DO GET_LOCK('drain', 60)").unwrap();
     let mut conn = instance.conn();
-    let mut resqd = instance.resqd().args(["--workers", "2"]).arg("--sql-dir").arg(&sql).spawn();
+    let resqd = instance.resqd().args(["--workers", "2"]).arg("--sql-dir").arg(&sql).spawn();
     instance.resqctl(["seed", "--count", "20"]).ok();
     let count = |conn: &mut mysql::Conn, status: &str| -> Option<u64> {
         conn.query_first(format!("SELECT COUNT(*) FROM res_queue WHERE status = '{status}'")).unwrap()
@@ -26,8 +25,7 @@ fn a_drain_finishes_what_runs_and_gives_back_what_does_not() {
     wait_until("jobs to be claimed ahead", || count(&mut conn, "in_progress") > Some(2));
     assert!(count(&mut conn, "in_progress") <= Some(8));
     resqd.signal("TERM");
-    resqd.wait_for_log("that were not started are back in the queue");
-    assert_eq!(count(&mut conn, "in_progress"), Some(2));
+    wait_until("unstarted jobs to be released", || count(&mut conn, "in_progress") == Some(2));
     held.query_drop("DO RELEASE_LOCK('drain')").unwrap();
     let finished = resqd.wait();
     assert_eq!(finished.code(), Some(0), "{finished}");
@@ -50,15 +48,19 @@ fn a_second_signal_and_the_end_of_the_drain_both_stop_it() {
         let mut held = instance.server.conn();
         held.query_drop(format!("DO GET_LOCK('{name}', 60)")).unwrap();
         let mut conn = instance.conn();
-        let mut resqd =
-            instance.resqd().args(["--drain-s", if second { "60" } else { "1" }]).arg("--sql-dir").arg(&sql).spawn();
+        let mut resqd = instance
+            .resqd()
+            .args(["--drain-s", if second { "60" } else { "1" }])
+            .arg("--sql-dir")
+            .arg(&sql)
+            .spawn_ready();
         instance.resqctl(["add", "a"]).ok();
         // Claimed is not enough: what no worker has begun goes back to the queue.
         let running =
             format!("SELECT 1 FROM information_schema.processlist WHERE state = 'User lock' AND info LIKE '%{name}%'");
         wait_until("the job to run", || conn.query_first(&running).unwrap() == Some(1));
         resqd.signal("INT");
-        resqd.wait_for_log("stopping");
+        wait_until("the signal to arrive", || resqd.has_notified("STOPPING=1"));
         if second {
             // Within a quarter of a second it counts as the same, so it is sent until it is heard.
             wait_until("the second signal to be heard", || {
@@ -70,10 +72,6 @@ fn a_second_signal_and_the_end_of_the_drain_both_stop_it() {
         }
         let finished = resqd.wait();
         assert_eq!(finished.code(), Some(1), "{finished}");
-        assert!(
-            finished.stderr.contains(if second { "second signal" } else { "still running after 1 s" }),
-            "{finished}"
-        );
         held.query_drop(format!("DO RELEASE_LOCK('{name}')")).unwrap();
         let resqd = instance.resqd().args(["--lease-s", "2"]).arg("--sql-dir").arg(&sql).spawn();
         if second {

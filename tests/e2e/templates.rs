@@ -1,8 +1,7 @@
 //! Templates that are wrong: told at start with file and line, or at the job with file and statement.
 
 use mysql::prelude::Queryable;
-
-use super::{instance::Instance, program::wait_until};
+use resq_test_support::{Instance, wait_until};
 
 const CREATE: (&str, &str) = ("res_db/10.sql", "CREATE DATABASE {{RES_DB_NAME}}");
 

@@ -3,10 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use resq_test_support::{Program, Server, is_alive, signal, wait_until};
 use tempfile::TempDir;
-
-use super::program::{Program, is_alive, signal, wait_until};
-use super::server::Server;
 
 /// A folder for one server, removed with it.
 struct Folder(TempDir);

@@ -5,12 +5,7 @@ use std::{fs, path::PathBuf};
 
 use mysql::prelude::Queryable;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
-
-use super::{
-    instance::Instance,
-    program::{Finished, Program},
-    server::Server,
-};
+use resq_test_support::{Finished, Instance, Program, Server};
 
 /// An authority, and a folder where a server finds its certificate.
 struct Authority {
@@ -80,8 +75,7 @@ fn an_account_that_requires_tls_is_served_over_it_alone() {
 
     let ca = authority.file("ca.pem");
     for (tls, ca) in [("preferred", None), ("required", None), ("verify", Some(&ca))] {
-        let mut resqd = with(instance.resqd(), tls, ca).spawn();
-        resqd.wait_for_log("serving");
+        let resqd = with(instance.resqd(), tls, ca).spawn_ready();
         with(instance.resqctl(["seed", "--count", "10"]), tls, ca).ok();
         with(instance.resqctl(["wait", "--timeout", "50"]), tls, ca).ok();
         let doctor = with(instance.resqctl(["doctor"]), tls, ca).ok();
@@ -90,8 +84,7 @@ fn an_account_that_requires_tls_is_served_over_it_alone() {
     }
 
     // Sessions that are lost are made anew in the same way, whatever the server remembers of the password.
-    let mut resqd = with(instance.resqd(), "verify", Some(&ca)).spawn();
-    resqd.wait_for_log("serving");
+    let resqd = with(instance.resqd(), "verify", Some(&ca)).spawn_ready();
     let sessions = format!("SELECT ID FROM information_schema.PROCESSLIST WHERE USER = '{}'", instance.daemon.user);
     conn.query_drop("FLUSH PRIVILEGES").unwrap();
     for id in conn.query::<u64, _>(&sessions).unwrap() {

@@ -1,19 +1,16 @@
-//! The loadable functions inside a real server, against a peer that freezes, dies and comes back: the server and its
+//! The loadable functions inside a real server, with a daemon that freezes, dies and comes back: the server and its
 //! statements must not notice any of it.
-
-pub mod peer;
-pub mod rig;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
 
-use crate::program::{signal, wait_at_most, wait_until};
-use peer::{HELLO, PONG, PUBLISH, RING};
-use rig::{Rig, stats};
+use resq_test_support::{
+    HELLO, PONG, PUBLISH, RING, UdfPeer, UdfServer, panicking_library, signal, stats, wait_at_most, wait_until,
+};
 
-/// How a trigger rings: a missing function costs a poll, never an INSERT.
+/// How a trigger rings: a missing function delays until the next poll, and never fails an INSERT.
 const RINGING: &str = "BEGIN BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END; DO resq_ring(); END; END";
 
 /// Far more than any call needs, far less than one that waits for the peer.
@@ -25,9 +22,9 @@ fn publish(state: &str, payload: &[u8]) -> Vec<u8> {
 
 #[test]
 fn udf_takes_any_arguments() {
-    let rig = Rig::shared();
-    let peer = rig.peer(0);
-    let mut conn = rig.server.conn();
+    let udf = UdfServer::shared();
+    let peer = udf.peer(0);
+    let mut conn = udf.server.conn();
     conn.query_drop("SET SESSION sql_mode = ''").unwrap();
     let before = stats(&mut conn);
     let large = vec![b'x'; 1_000_000];
@@ -67,38 +64,38 @@ fn udf_takes_any_arguments() {
     let sent: Option<u64> = conn.query_first("SELECT JSON_EXTRACT(resq_stats(), '$.sent')").unwrap();
     assert_eq!(sent, Some(stats(&mut conn).sent));
 
-    // A row's value, and as often as there are rows.
+    // It is called for each row and returns a value for each.
     let rung: Vec<i64> = conn.query("SELECT resq_ring() FROM (SELECT 1 UNION ALL SELECT 2) x").unwrap();
     assert_eq!(rung, [1, 1]);
 }
 
 #[test]
 fn udf_panic_ends_in_the_function() {
-    let rig = Rig::shared();
-    let pid = rig.server.node(1).pid;
-    std::fs::copy(rig::panicking_library(), rig.server.plugin_dir().join("panicking.so")).unwrap();
-    let mut conn = rig.server.conn();
+    let udf = UdfServer::shared();
+    let pid = udf.server.node(1).pid;
+    std::fs::copy(panicking_library(), udf.server.plugin_dir().join("panicking.so")).unwrap();
+    let mut conn = udf.server.conn();
     conn.query_drop("CREATE FUNCTION resq_panic RETURNS INTEGER SONAME 'panicking.so'").unwrap();
     for _ in 0..100 {
         assert_eq!(conn.query_first("SELECT resq_panic()").unwrap(), Some(0));
     }
     conn.query_drop("DROP FUNCTION resq_panic").unwrap();
-    assert_eq!(rig.server.node(1).pid, pid);
-    let told = rig.server.log(1).matches("on purpose").count();
-    assert!((1..=10).contains(&told), "{told} lines in the server's log");
+    assert_eq!(udf.server.node(1).pid, pid);
+    let lines = udf.server.log(1).matches("on purpose").count();
+    assert!((1..=10).contains(&lines), "{lines} lines in the server's log");
 }
 
 #[test]
 fn udf_daemon_freezes_dies_and_comes_back() {
-    let rig = Rig::shared();
-    let mut conn = rig.server.conn();
+    let udf = UdfServer::shared();
+    let mut conn = udf.server.conn();
     let notify = |conn: &mut mysql::Conn, payload: &str| -> i64 {
         conn.query_first(format!("SELECT resq_notify('A', '{payload}')")).unwrap().unwrap()
     };
     assert_eq!(notify(&mut conn, "nobody there"), 0);
     let before = stats(&mut conn);
 
-    let peer = rig.peer(0);
+    let peer = udf.peer(0);
     assert_eq!(notify(&mut conn, "there"), 1);
     wait_until("the event", || peer.received(PUBLISH) == [publish("A", b"there")]);
 
@@ -123,8 +120,8 @@ fn udf_daemon_freezes_dies_and_comes_back() {
     assert_eq!(notify(&mut conn, "nobody there"), 0);
     conn.query_drop("DO resq_ring()").unwrap();
 
-    // What was queued is gone, and counted; what rang is told, though nobody rings again.
-    let peer = rig.peer(0);
+    // What was queued is gone, and counted; a ring is delivered later, without another call.
+    let peer = udf.peer(0);
     wait_until("a ring", || peer.count(RING) > 0);
     assert_eq!(notify(&mut conn, "new"), 1);
     wait_until("the event", || peer.count(PUBLISH) > 0);
@@ -133,17 +130,17 @@ fn udf_daemon_freezes_dies_and_comes_back() {
 
 #[test]
 fn udf_counts_every_call_as_sent_or_dropped() {
-    let rig = Rig::shared();
-    let mut conn = rig.server.conn();
-    let peer = rig.peer(0);
+    let udf = UdfServer::shared();
+    let mut conn = udf.server.conn();
+    let peer = udf.peer(0);
     let before = stats(&mut conn);
     conn.query_drop("DO BENCHMARK(100000, resq_notify('A', '{}'))").unwrap();
     peer.freeze();
     conn.query_drop("DO BENCHMARK(100000, resq_notify('A', REPEAT('x', 100)))").unwrap();
     drop(peer);
     conn.query_drop("DO BENCHMARK(100000, resq_notify('A', '{}'))").unwrap();
-    // What a call was just putting in when the daemon went is counted when the next one comes.
-    let _next = rig.peer(0);
+    // What a call was putting into the queue when the daemon died is counted when the next daemon connects.
+    let _next = udf.peer(0);
     wait_until("all calls to be counted", || {
         let now = stats(&mut conn);
         now.sent + now.dropped == before.sent + before.dropped + 300_000
@@ -152,12 +149,12 @@ fn udf_counts_every_call_as_sent_or_dropped() {
 
 #[test]
 fn udf_ten_thousand_rows_are_a_few_rings() {
-    let rig = Rig::shared();
-    let mut conn = rig.server.conn();
+    let udf = UdfServer::shared();
+    let mut conn = udf.server.conn();
     conn.query_drop("CREATE DATABASE rings").unwrap();
     conn.query_drop("CREATE TABLE rings.t (id INT)").unwrap();
     conn.query_drop(format!("CREATE TRIGGER rings.ring AFTER INSERT ON rings.t FOR EACH ROW {RINGING}")).unwrap();
-    let peer = rig.peer(0);
+    let peer = udf.peer(0);
     wait_until("the ring of the connection", || peer.count(RING) == 1);
 
     let start = Instant::now();
@@ -187,21 +184,21 @@ impl Drop for EndOnDrop<'_> {
 
 #[test]
 fn udf_functions_come_and_go_under_load() {
-    let rig = Rig::shared();
-    let sql = rig.install();
-    let mut conn = rig.server.conn();
+    let udf = UdfServer::shared();
+    let sql = udf.install();
+    let mut conn = udf.server.conn();
     conn.query_drop("CREATE DATABASE come_and_go").unwrap();
     conn.query_drop("CREATE TABLE come_and_go.t (id INT)").unwrap();
     conn.query_drop(format!("CREATE TRIGGER come_and_go.r AFTER INSERT ON come_and_go.t FOR EACH ROW {RINGING}"))
         .unwrap();
-    let peer = rig.peer(0);
+    let peer = udf.peer(0);
 
     let done = AtomicBool::new(false);
     let inserted = std::thread::scope(|scope| {
-        // A failure here must end the others, too, or nobody would ever hear of it.
+        // A failure here must end the other threads too, or the test would never end.
         let end = EndOnDrop(&done);
         let insert = scope.spawn(|| {
-            let mut conn = rig.server.conn();
+            let mut conn = udf.server.conn();
             let mut inserted = 0;
             while !done.load(Ordering::Relaxed) {
                 conn.query_drop("INSERT INTO come_and_go.t VALUES (1), (2), (3)").expect("an INSERT never fails");
@@ -210,36 +207,36 @@ fn udf_functions_come_and_go_under_load() {
             inserted
         });
         scope.spawn(|| {
-            let mut conn = rig.server.conn();
+            let mut conn = udf.server.conn();
             while !done.load(Ordering::Relaxed) {
                 // 1305, 1122, 1128, …: the function is not there at the moment.
                 let _ = conn.query_drop("DO BENCHMARK(100, resq_notify('A', '{}'))");
             }
         });
         for _ in 0..100 {
-            rig.register(&sql);
+            udf.register(&sql);
         }
         drop(end);
         insert.join().expect("no INSERT failed")
     });
     assert_eq!(conn.query_first("SELECT COUNT(*) FROM come_and_go.t").unwrap(), Some(inserted));
     peer.forget();
-    assert_eq!(rig.server.conn().query_first("SELECT resq_notify('A', 'still here')").unwrap(), Some(1));
+    assert_eq!(udf.server.conn().query_first("SELECT resq_notify('A', 'still here')").unwrap(), Some(1));
     wait_until("the event", || peer.received(PUBLISH).contains(&publish("A", b"still here")));
     conn.query_drop("DROP DATABASE come_and_go").unwrap();
 }
 
 #[test]
 fn udf_reaches_every_daemon_of_its_settings() {
-    let rig = Rig::shared();
-    let mut conn = rig.server.conn();
-    rig.configure(&[0, 1]);
-    let (first, second) = (rig.peer(0), rig.peer(1));
+    let udf = UdfServer::shared();
+    let mut conn = udf.server.conn();
+    udf.configure(&[0, 1]);
+    let (first, second) = (udf.peer(0), udf.peer(1));
     first.freeze();
     conn.query_drop("DO resq_ring()").unwrap();
     wait_until("a ring beside that of the connection", || second.count(RING) == 2);
 
-    // The frozen one loses what it has no room for; the other one nothing.
+    // The frozen daemon loses what it has no room for, the other one nothing.
     let mut queued = 0;
     for _ in 0..200 {
         let some: i64 =
@@ -254,57 +251,57 @@ fn udf_reaches_every_daemon_of_its_settings() {
     wait_until("one connection less", || stats(&mut conn).connected == 1);
     assert_eq!(conn.query_first("SELECT resq_notify('A', 'one is enough')").unwrap(), Some(1));
     wait_until("the event", || first.received(PUBLISH).contains(&publish("A", b"one is enough")));
-    assert!(first.count(PUBLISH) < queued, "the frozen daemon cannot have got all");
+    assert!(first.count(PUBLISH) < queued, "the frozen daemon cannot have received all");
     assert!(before.dropped > 0);
 }
 
 #[test]
 fn udf_answers_pings_and_reads_its_settings_again() {
-    let rig = Rig::shared();
-    let mut conn = rig.server.conn();
-    let addr = format!("addr = unix:{}\n", rig.peer_path(0).display());
+    let udf = UdfServer::shared();
+    let mut conn = udf.server.conn();
+    let addr = format!("addr = unix:{}\n", udf.peer_path(0).display());
     let with_token = format!("{addr}token = s3cret\n");
-    rig.write_settings(&with_token, 0o644);
-    let peer = peer::Peer::listen(&rig.peer_path(0));
-    wait_until("a word in the log", || rig.server.log(1).contains("others can read it"));
-    assert_eq!(stats(&mut conn).connected, 0);
-    rig.write_settings(&with_token, 0o640);
+    udf.write_settings(&with_token, 0o644);
+    let peer = UdfPeer::listen(&udf.peer_path(0));
+    assert_eq!(stats(&mut conn).connected, 0, "settings with a token that others may read are not used");
+    udf.write_settings(&with_token, 0o640);
     wait_until("a connection", || stats(&mut conn).connected == 1);
+    assert_eq!(peer.count(HELLO), 1);
     assert!(peer.received(HELLO)[0].ends_with(b"\0\x06s3cret"), "{:?}", peer.received(HELLO));
-    assert!(!rig.server.log(1).contains("s3cret"));
+    assert!(!udf.server.log(1).contains("s3cret"));
 
     peer.send(0x05, &77u64.to_be_bytes());
     wait_until("a PONG", || peer.received(PONG) == [77u64.to_be_bytes()]);
-    // Frames that it does not know are no trouble, an ERROR is told and a reason to come again.
+    // Unknown frames are ignored; after an ERROR it reconnects.
     peer.send(0x7f, b"whatever");
     peer.send(0x85, b"\0\x08\0\x05going");
-    wait_until("a word in the log", || rig.server.log(1).contains("error 8: going"));
     wait_until("a second connection", || peer.count(HELLO) >= 2);
-    rig.write_settings(&format!("{addr}host = here\n"), 0o640);
+    udf.write_settings(&format!("{addr}host = here\n"), 0o640);
     drop(peer);
-    wait_until("a word in the log", || rig.server.log(1).contains("unknown key \"host\""));
+    // The unknown key is named in the server's log.
+    wait_until("the key in the log", || udf.server.log(1).contains("\"host\""));
 }
 
 #[test]
 fn udf_server_stops_with_a_full_queue() {
-    let rig = Rig::own();
-    let peer = rig.peer(0);
+    let udf = UdfServer::own();
+    let peer = udf.peer(0);
     peer.freeze();
-    let mut conn = rig.server.conn();
+    let mut conn = udf.server.conn();
     conn.query_drop("DO BENCHMARK(100000, resq_notify('A', REPEAT('x', 100)))").unwrap();
     assert_eq!(conn.query_first("SELECT resq_notify('A', '')").unwrap(), Some(0));
     drop(conn);
-    let pid = rig.server.node(1).pid;
+    let pid = udf.server.node(1).pid;
     signal(pid, "TERM");
     wait_until("the server's end", || !std::path::Path::new(&format!("/proc/{pid}")).exists());
-    let log = rig.server.log(1);
+    let log = udf.server.log(1);
     assert!(log.contains("hutdown complete") && !log.contains("signal 11"), "{log}");
 }
 
 #[test]
 fn udf_installer_overwrites_nothing_and_sees_an_old_c_library() {
-    let rig = Rig::own();
-    let (plugins, library) = (rig.server.plugin_dir(), rig.dir.join("library.so"));
+    let udf = UdfServer::own();
+    let (plugins, library) = (udf.server.plugin_dir(), udf.dir.join("library.so"));
     let installed = || -> Vec<String> {
         let names = std::fs::read_dir(&plugins).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.filter(|name| name.starts_with("libresq_udf")).collect()
@@ -314,21 +311,21 @@ fn udf_installer_overwrites_nothing_and_sees_an_old_c_library() {
     let changed = || std::fs::metadata(plugins.join(&first[0])).unwrap().modified().unwrap();
     let (settings, before) = (std::fs::read(plugins.join("resq_udf.conf")).unwrap(), changed());
 
-    assert!(rig.install().contains(&first[0]));
+    assert!(udf.install().contains(&first[0]));
     assert_eq!((installed(), changed()), (first.clone(), before));
     assert_eq!(std::fs::read(plugins.join("resq_udf.conf")).unwrap(), settings);
 
     let mut newer = std::fs::read(plugins.join(&first[0])).unwrap();
     newer.extend(b"another build");
     std::fs::write(&library, &newer).unwrap();
-    let sql = rig.installer().env("RESQ_UDF_LIB", &library).arg(&plugins).ok();
+    let sql = udf.installer().env("RESQ_UDF_LIB", &library).arg(&plugins).ok();
     assert_eq!(installed().len(), 2);
-    rig.register(&sql);
-    assert_eq!(rig.server.conn().query_first("SELECT resq_ring()").unwrap(), Some(1));
+    udf.register(&sql);
+    assert_eq!(udf.server.conn().query_first("SELECT resq_ring()").unwrap(), Some(1));
 
     newer.extend(b"\0GLIBC_2.99\0");
     std::fs::write(&library, &newer).unwrap();
-    let refused = rig.installer().env("RESQ_UDF_LIB", &library).arg(&plugins).expect_code(1);
+    let refused = udf.installer().env("RESQ_UDF_LIB", &library).arg(&plugins).expect_code(1);
     assert!(refused.stderr.contains("needs GLIBC_2.99"), "{refused}");
     assert_eq!(installed().len(), 2);
 }

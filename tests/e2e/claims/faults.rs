@@ -4,21 +4,20 @@ use mysql::prelude::Queryable;
 use resq::config::Database;
 use resq::db::Db;
 
-use super::proxy::Proxy;
-use super::recorder::{Recorder, Serving, deaf};
-use crate::bed::Bed;
-use crate::program::wait_until;
-use crate::server::Server;
+use resq_test_support::{FaultProxy, Server, TestDatabase, wait_until};
+
+use super::recording_handler::{Recorder, Serving, without_polling};
 
 /// 100 jobs while the answer to a COMMIT behind a statement with `mark` is lost.
 fn lose(name: &str, mark: &'static str) {
-    let (bed, recorder) = (Bed::new(Server::shared(), name), Recorder::new());
-    bed.fill(2, "", "");
-    let proxy = Proxy::losing_a_commit(bed.config.database.port, mark);
-    let way = Database { port: proxy.port, ..bed.config.database.clone() };
+    let (database, recorder) = (TestDatabase::new(Server::shared(), name), Recorder::new());
+    database.fill(2, "", "");
+    let proxy = FaultProxy::to(database.config.database.port);
+    proxy.lose_answer_to_commit(mark);
+    let way = Database { port: proxy.port, ..database.config.database.clone() };
     let db = Db::open(&way, 16).expect("the proxy passes logins");
-    let serving = Serving::start_over(&db, &bed, deaf(), &recorder);
-    let mut conn = bed.bare();
+    let serving = Serving::start_over(&db, &database, without_polling(), &recorder);
+    let mut conn = database.bare();
     let done = "SELECT COUNT(*) FROM res_queue WHERE status = 'done' AND attempts = 1 AND interruptions = 0";
     wait_until("all to be done", || conn.query_first::<u64, _>(done).unwrap() == Some(100));
     assert!(proxy.has_lost());
@@ -41,12 +40,12 @@ fn outcomes_whose_commit_got_no_answer_are_recorded_once() {
 
 #[test]
 fn a_connection_that_comes_back_inside_a_transaction_is_rolled_back() {
-    let bed = Bed::new(Server::shared(), "left_open");
-    let mut conn = bed.db.global().unwrap();
+    let database = TestDatabase::new(Server::shared(), "left_open");
+    let mut conn = database.db.global().unwrap();
     conn.query_drop("START TRANSACTION").unwrap();
     conn.query_drop("INSERT INTO res_queue (res_name) VALUES ('a')").unwrap();
     drop(conn);
     // The only one that there is: the same.
-    let mut conn = bed.db.global().unwrap();
+    let mut conn = database.db.global().unwrap();
     assert_eq!(conn.query_first("SELECT COUNT(*) FROM res_queue").unwrap(), Some(0));
 }

@@ -4,25 +4,23 @@ use mysql::{Conn, prelude::Queryable};
 use resq::queue::job::{FinishedAttempt, JobResult, Next};
 use resq::queue::sql_store::{self, Claimer};
 use resq::queue::{Job, Outcome};
-
-use crate::bed::Bed;
-use crate::server::Server;
+use resq_test_support::{Server, TestDatabase};
 
 /// `count` jobs, claimed in one claim by an owner who has a lease.
-fn claimed(name: &str, count: usize) -> (Bed, Conn, Vec<Job>) {
-    let bed = Bed::new(Server::shared(), name);
-    let mut conn = bed.bare();
+fn claimed(name: &str, count: usize) -> (TestDatabase, Conn, Vec<Job>) {
+    let database = TestDatabase::new(Server::shared(), name);
+    let mut conn = database.bare();
     for number in 0..count {
         conn.exec_drop("INSERT INTO res_queue (res_name) VALUES (?)", (format!("g{number}"),)).unwrap();
     }
     sql_store::renew_lease(&mut conn, "us", 30).unwrap();
-    let jobs = claim(&bed, &mut conn, "us", 70);
+    let jobs = claim(&database, &mut conn, "us", 70);
     assert_eq!(jobs.len(), count);
-    (bed, conn, jobs)
+    (database, conn, jobs)
 }
 
-fn claim(bed: &Bed, conn: &mut Conn, owner: &str, claim_id: u64) -> Vec<Job> {
-    let claimer = Claimer { owner: owner.into(), skip_locked: bed.facts.skip_locked };
+fn claim(database: &TestDatabase, conn: &mut Conn, owner: &str, claim_id: u64) -> Vec<Job> {
+    let claimer = Claimer { owner: owner.into(), skip_locked: database.info.skip_locked };
     claimer.claim(conn, claim_id, 100, None, |_, _| Ok(())).unwrap().0
 }
 
@@ -47,10 +45,10 @@ fn row(status: &str, attempts: u32, interruptions: u32) -> (String, u32, u32, bo
 
 #[test]
 fn an_outcome_of_a_lost_claim_changes_nothing() {
-    let (bed, mut conn, jobs) = claimed("guard_lost", 2);
+    let (database, mut conn, jobs) = claimed("guard_lost", 2);
     conn.query_drop("DELETE FROM res_daemon").unwrap();
     assert_eq!(sql_store::reclaim_expired(&mut conn).unwrap(), 2);
-    let again = claim(&bed, &mut conn, "them", 71);
+    let again = claim(&database, &mut conn, "them", 71);
     let before = rows(&mut conn);
     // The first holder comes too late, while the second runs it and after that has finished.
     assert_eq!(finish(&mut conn, &[done(&jobs[0]), done(&jobs[1])]), 0);
@@ -79,9 +77,9 @@ fn an_outcome_written_twice_counts_once() {
 
 #[test]
 fn a_claim_that_got_no_answer_is_given_back_whole_and_no_other() {
-    let (bed, mut conn, jobs) = claimed("guard_back", 3);
+    let (database, mut conn, jobs) = claimed("guard_back", 3);
     conn.query_drop("INSERT INTO res_queue (res_name) VALUES ('other')").unwrap();
-    assert_eq!(claim(&bed, &mut conn, "them", 71).len(), 1);
+    assert_eq!(claim(&database, &mut conn, "them", 71).len(), 1);
     assert_eq!(finish(&mut conn, &[done(&jobs[0])]), 1);
     sql_store::release_claimed(&mut conn, 70, None, |_| Ok(())).unwrap();
     let done = ("done".to_string(), 1, 0, true, Some("made by 70".to_string()));
@@ -100,7 +98,7 @@ fn unstarted_jobs_are_given_back_as_if_never_claimed() {
 
 #[test]
 fn a_rescue_takes_what_no_lease_holds_and_waits_longer_each_time() {
-    let (bed, mut conn, _jobs) = claimed("guard_rescue", 1);
+    let (database, mut conn, _jobs) = claimed("guard_rescue", 1);
     assert_eq!(sql_store::reclaim_expired(&mut conn).unwrap(), 0, "its daemon has a lease");
     for interruptions in 1..=4 {
         conn.query_drop("UPDATE res_daemon SET lease_until = NOW(6) - INTERVAL 1 SECOND").unwrap();
@@ -116,6 +114,6 @@ fn a_rescue_takes_what_no_lease_holds_and_waits_longer_each_time() {
             assert!(pause.is_some_and(|s| (1..=1 << (interruptions - 1)).contains(&s)), "{interruptions}: {pause:?} s");
         }
         conn.query_drop("UPDATE res_queue SET run_at = NULL").unwrap();
-        assert_eq!(claim(&bed, &mut conn, "us", 70 + u64::from(interruptions)).len(), 1);
+        assert_eq!(claim(&database, &mut conn, "us", 70 + u64::from(interruptions)).len(), 1);
     }
 }

@@ -6,25 +6,23 @@ use crossbeam_channel::bounded;
 use mysql::{Conn, Row, Value, prelude::Queryable};
 use resq::queue::Job;
 use resq::queue::sql_store::{self, Claimer, Cursor};
-
-use crate::bed::Bed;
-use crate::server::Server;
+use resq_test_support::{Server, TestDatabase};
 
 const NONE: [u64; 0] = [];
 
 /// 100,000 finished rows, 100,000 delayed ones, and 10,000 ready ones of ten priorities, which are claimed in the
 /// order of their last digit.
-fn crowded(name: &str) -> Bed {
-    let bed = Bed::new(Server::shared(), name);
-    bed.fill(5, ", status", ", 'done'");
-    bed.fill(5, ", run_at", ", NOW(6) + INTERVAL 1 DAY");
-    bed.fill(4, ", priority", ", t0.d - 5");
-    bed.bare().query_drop("ANALYZE TABLE res_queue").unwrap();
-    bed
+fn crowded(name: &str) -> TestDatabase {
+    let database = TestDatabase::new(Server::shared(), name);
+    database.fill(5, ", status", ", 'done'");
+    database.fill(5, ", run_at", ", NOW(6) + INTERVAL 1 DAY");
+    database.fill(4, ", priority", ", t0.d - 5");
+    database.bare().query_drop("ANALYZE TABLE res_queue").unwrap();
+    database
 }
 
-fn claimer(bed: &Bed) -> Claimer {
-    Claimer { owner: "test".into(), skip_locked: bed.facts.skip_locked }
+fn claimer(database: &TestDatabase) -> Claimer {
+    Claimer { owner: "test".into(), skip_locked: database.info.skip_locked }
 }
 
 fn ids(jobs: &[Job]) -> Vec<u64> {
@@ -54,10 +52,10 @@ fn plan(conn: &mut Conn, sql: &str) -> (String, String) {
 
 #[test]
 fn a_claim_reads_by_its_index_and_sorts_nothing() {
-    let bed = crowded("claim_plan");
-    let mut conn = bed.bare();
+    let database = crowded("claim_plan");
+    let mut conn = database.bare();
     let mut statements = vec![sql_store::token_update("test", 7, 5)];
-    if bed.facts.skip_locked {
+    if database.info.skip_locked {
         statements.extend([5, 500].map(|limit| sql_store::locking_read(limit, None)));
         for (priority, id) in [(-5, 200_500), (0, 205_000), (4, 210_000)] {
             statements.push(sql_store::locking_read(5, Some(Cursor { priority, id })));
@@ -72,8 +70,8 @@ fn a_claim_reads_by_its_index_and_sorts_nothing() {
 
 #[test]
 fn two_claims_at_once_take_different_rows_and_only_those() {
-    let bed = crowded("claim_two");
-    let (claimer, mut conns) = (claimer(&bed), [bed.bare(), bed.bare()]);
+    let database = crowded("claim_two");
+    let (claimer, mut conns) = (claimer(&database), [database.bare(), database.bare()]);
     let first_ten = expected(&mut conns[0], 10);
     let (taken, has_taken) = bounded(1);
     let (end, may_end) = bounded(1);
@@ -89,7 +87,7 @@ fn two_claims_at_once_take_different_rows_and_only_those() {
         has_taken.recv().expect("a claim");
         // Its transaction is open. Where locked rows are skipped the second need not wait for it, and what it gets
         // shows which rows the first has locked.
-        if !bed.facts.skip_locked {
+        if !database.info.skip_locked {
             end.send(()).expect("the first waits");
         }
         let second = claimer.claim(two, 2, 5, None, |_, _| Ok(())).expect("another claim").0;
@@ -103,9 +101,9 @@ fn two_claims_at_once_take_different_rows_and_only_those() {
 
 #[test]
 fn claims_go_by_priority_then_number_and_going_on_misses_none() {
-    let bed = Bed::new(Server::shared(), "claim_order");
-    bed.fill(3, ", priority", ", t0.d - 5");
-    let (claimer, mut conn) = (claimer(&bed), bed.bare());
+    let database = TestDatabase::new(Server::shared(), "claim_order");
+    database.fill(3, ", priority", ", t0.d - 5");
+    let (claimer, mut conn) = (claimer(&database), database.bare());
     let expected = expected(&mut conn, 1000);
     let (mut claimed, mut after) = (Vec::new(), None);
     for claim_id in 1.. {
@@ -121,12 +119,12 @@ fn claims_go_by_priority_then_number_and_going_on_misses_none() {
 
 #[test]
 fn a_late_row_before_the_place_reached_is_found_by_a_look_at_the_whole() {
-    let bed = Bed::new(Server::shared(), "claim_late");
-    let (claimer, mut conn, mut late) = (claimer(&bed), bed.bare(), bed.bare());
+    let database = TestDatabase::new(Server::shared(), "claim_late");
+    let (claimer, mut conn, mut late) = (claimer(&database), database.bare(), database.bare());
     late.query_drop("START TRANSACTION").unwrap();
     late.query_drop("INSERT INTO res_queue (res_name) VALUES ('late')").unwrap();
     conn.query_drop("INSERT INTO res_queue (res_name) VALUES ('a'), ('b')").unwrap();
-    if !bed.facts.skip_locked {
+    if !database.info.skip_locked {
         // There a claim waits for the row.
         late.query_drop("ROLLBACK; START TRANSACTION").unwrap();
     }
@@ -136,12 +134,12 @@ fn a_late_row_before_the_place_reached_is_found_by_a_look_at_the_whole() {
     };
     let (jobs, place) = claim(1, None);
     assert_eq!(jobs, [2, 3], "an uncommitted row is neither waited for nor taken");
-    if !bed.facts.skip_locked {
+    if !database.info.skip_locked {
         late.query_drop("INSERT INTO res_queue (res_id, res_name) VALUES (1, 'late')").unwrap();
     }
     late.query_drop("COMMIT").unwrap();
     late.query_drop("INSERT INTO res_queue (res_name, priority) VALUES ('first', -1)").unwrap();
-    if bed.facts.skip_locked {
+    if database.info.skip_locked {
         assert_eq!(claim(2, place).0, NONE, "both stand before the place");
     }
     assert_eq!(claim(3, None).0, [4, 1]);
@@ -149,8 +147,8 @@ fn a_late_row_before_the_place_reached_is_found_by_a_look_at_the_whole() {
 
 #[test]
 fn a_paused_queue_and_a_delayed_row_give_a_claim_nothing() {
-    let bed = Bed::new(Server::shared(), "claim_none");
-    let (claimer, mut conn) = (claimer(&bed), bed.bare());
+    let database = TestDatabase::new(Server::shared(), "claim_none");
+    let (claimer, mut conn) = (claimer(&database), database.bare());
     conn.query_drop("INSERT INTO res_queue (res_name, run_at) VALUES ('d', NOW(6) + INTERVAL 1 HOUR)").unwrap();
     let claim = |conn: &mut Conn| ids(&claimer.claim(conn, 7, 10, None, |_, _| Ok(())).unwrap().0);
     assert!(!claimer.promote_delayed(&mut conn).unwrap());

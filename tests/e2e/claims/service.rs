@@ -8,10 +8,9 @@ use mysql::{Conn, prelude::Queryable};
 use resq::config;
 use resq::queue::JobError;
 
-use super::recorder::{Recorder, Serving, deaf};
-use crate::bed::Bed;
-use crate::program::{wait_at_most, wait_until};
-use crate::server::Server;
+use resq_test_support::{Server, TestDatabase, wait_at_most, wait_until};
+
+use super::recording_handler::{Recorder, Serving, without_polling};
 
 /// Far less than the minute between two looks without a wakeup.
 const PROMPT: Duration = Duration::from_secs(10);
@@ -22,9 +21,9 @@ fn count(conn: &mut Conn, status: &str) -> u64 {
 
 #[test]
 fn a_delayed_row_starts_when_it_is_due_and_not_before() {
-    let (bed, recorder) = (Bed::new(Server::shared(), "serve_delayed"), Recorder::new());
-    let serving = Serving::start(&bed, deaf(), &recorder);
-    let mut conn = bed.bare();
+    let (database, recorder) = (TestDatabase::new(Server::shared(), "serve_delayed"), Recorder::new());
+    let serving = Serving::start(&database, without_polling(), &recorder);
+    let mut conn = database.bare();
     let started = Instant::now();
     conn.query_drop("INSERT INTO res_queue (res_name, run_at) VALUES ('a', NOW(6) + INTERVAL 1 SECOND)").unwrap();
     conn.query_drop("INSERT INTO res_queue (res_name) VALUES ('b')").unwrap();
@@ -38,14 +37,14 @@ fn a_delayed_row_starts_when_it_is_due_and_not_before() {
 
 #[test]
 fn late_rows_of_smaller_numbers_and_priorities_are_found_behind_a_bell() {
-    let (bed, recorder) = (Bed::new(Server::shared(), "serve_late"), Recorder::new());
-    let serving = Serving::start(&bed, deaf(), &recorder);
-    let (mut conn, mut late) = (bed.bare(), bed.bare());
+    let (database, recorder) = (TestDatabase::new(Server::shared(), "serve_late"), Recorder::new());
+    let serving = Serving::start(&database, without_polling(), &recorder);
+    let (mut conn, mut late) = (database.bare(), database.bare());
     late.query_drop("START TRANSACTION").unwrap();
     late.query_drop("INSERT INTO res_queue (res_name) VALUES ('late')").unwrap();
-    bed.fill(2, "", "");
+    database.fill(2, "", "");
     serving.notify();
-    if bed.facts.skip_locked {
+    if database.info.skip_locked {
         // Elsewhere a claim waits for the uncommitted row.
         wait_at_most(PROMPT, "all but the late one", || count(&mut conn, "done") == 100);
     }
@@ -61,10 +60,10 @@ fn late_rows_of_smaller_numbers_and_priorities_are_found_behind_a_bell() {
 
 #[test]
 fn an_urgent_row_overtakes_a_backlog() {
-    let (bed, recorder) = (Bed::new(Server::shared(), "serve_urgent"), Recorder::new());
-    let mut conn = bed.bare();
-    bed.fill(4, "", "");
-    let serving = Serving::start(&bed, deaf(), &recorder);
+    let (database, recorder) = (TestDatabase::new(Server::shared(), "serve_urgent"), Recorder::new());
+    let mut conn = database.bare();
+    database.fill(4, "", "");
+    let serving = Serving::start(&database, without_polling(), &recorder);
     wait_until("a start", || !recorder.runs().is_empty());
     conn.query_drop("INSERT INTO res_queue (res_name, priority) VALUES ('urgent', -1)").unwrap();
     let urgent = conn.last_insert_id();
@@ -76,20 +75,20 @@ fn an_urgent_row_overtakes_a_backlog() {
 
 #[test]
 fn a_failing_job_is_tried_again_with_growing_pauses_up_to_its_own_limit() {
-    let bed = Bed::new(Server::shared(), "serve_retry");
+    let database = TestDatabase::new(Server::shared(), "serve_retry");
     let recorder = Recorder::ending(|job| match job.name.as_str() {
         "hopeless" => Err(JobError::Permanent("never".into())),
         "shaky" if job.attempt == 3 => Ok(()),
         "panicking" => panic!("on purpose"),
         _ => Err(JobError::Failed(format!("attempt {}", job.attempt))),
     });
-    let mut conn = bed.bare();
+    let mut conn = database.bare();
     conn.query_drop(
         "INSERT INTO res_queue (res_name, max_attempts) VALUES \
          ('hopeless', NULL), ('shaky', NULL), ('two', 2), ('panicking', 1)",
     )
     .unwrap();
-    let serving = Serving::start(&bed, deaf(), &recorder);
+    let serving = Serving::start(&database, without_polling(), &recorder);
     wait_at_most(PROMPT, "every end", || count(&mut conn, "done") + count(&mut conn, "error") == 4);
     serving.stop();
     let rows: Vec<(String, String, u32, Option<String>)> =
@@ -118,15 +117,15 @@ fn a_failing_job_is_tried_again_with_growing_pauses_up_to_its_own_limit() {
 
 #[test]
 fn the_jobs_of_a_daemon_whose_lease_ran_out_are_taken_over() {
-    let (bed, recorder) = (Bed::new(Server::shared(), "serve_rescue"), Recorder::new());
-    let mut conn = bed.bare();
+    let (database, recorder) = (TestDatabase::new(Server::shared(), "serve_rescue"), Recorder::new());
+    let mut conn = database.bare();
     conn.query_drop("INSERT INTO res_daemon (owner, lease_until) VALUES ('gone', NOW(6) + INTERVAL 1 SECOND)").unwrap();
     conn.query_drop(
         "INSERT INTO res_queue (res_name, status, attempts, owner, claim_id) VALUES ('a', 'in_progress', 1, 'gone', 7)",
     )
     .unwrap();
     let serving = Serving::start(
-        &bed,
+        &database,
         config::Queue { poll: Duration::from_millis(100), lease: Duration::from_secs(5), ..config::Queue::default() },
         &recorder,
     );
@@ -140,19 +139,19 @@ fn the_jobs_of_a_daemon_whose_lease_ran_out_are_taken_over() {
 
 /// Two services on one queue, jobs coming in while they work, and half of them claimed by token where that is asked.
 fn share(name: &str, skip_locked: impl Fn(bool) -> [bool; 2]) {
-    let mut bed = Bed::new(Server::shared(), name);
+    let mut database = TestDatabase::new(Server::shared(), name);
     let recorder = Recorder::new();
-    let mut conn = bed.bare();
-    bed.fill(3, "", "");
-    let serving: Vec<Serving> = skip_locked(bed.facts.skip_locked)
+    let mut conn = database.bare();
+    database.fill(3, "", "");
+    let serving: Vec<Serving> = skip_locked(database.info.skip_locked)
         .into_iter()
         .map(|skip_locked| {
-            bed.facts.skip_locked = skip_locked;
-            Serving::start(&bed, deaf(), &recorder)
+            database.info.skip_locked = skip_locked;
+            Serving::start(&database, without_polling(), &recorder)
         })
         .collect();
     for _ in 0..4 {
-        bed.fill(3, "", "");
+        database.fill(3, "", "");
         serving.iter().for_each(Serving::notify);
     }
     wait_until("all to be done", || count(&mut conn, "done") == 5_000);
@@ -182,16 +181,16 @@ fn claims_by_token_and_by_skipping_go_together() {
 
 #[test]
 fn a_stopped_service_runs_nothing_more() {
-    let bed = Bed::new(Server::shared(), "serve_stop");
+    let database = TestDatabase::new(Server::shared(), "serve_stop");
     let go = Arc::new(AtomicBool::new(false));
     let held = go.clone();
     let recorder = Recorder::ending(move |_| {
         wait_until("the word to go on", || held.load(Ordering::Relaxed));
         Ok(())
     });
-    let mut conn = bed.bare();
-    bed.fill(2, "", "");
-    let serving = Serving::start(&bed, config::Queue { workers: 2, ..deaf() }, &recorder);
+    let mut conn = database.bare();
+    database.fill(2, "", "");
+    let serving = Serving::start(&database, config::Queue { workers: 2, ..without_polling() }, &recorder);
     wait_until("both workers to have one", || recorder.runs().len() == 2);
     wait_until("more to be claimed ahead", || count(&mut conn, "in_progress") > 2);
     let stopping = std::thread::spawn(move || serving.stop());

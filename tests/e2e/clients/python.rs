@@ -1,19 +1,20 @@
 //! `scripts/resq_client.py`, a client that was written from the protocol's page alone.
 
-use super::daemon::Daemon;
-use crate::program::Program;
+use resq_test_support::Program;
 
-fn script(daemon: &Daemon, states: &[&str]) -> Program {
+use super::broker::TestBroker;
+
+fn script(daemon: &TestBroker, states: &[&str]) -> Program {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/resq_client.py");
     Program::new("python3").args([path, &daemon.address().to_string()]).args(states)
 }
 
 #[test]
 fn receives_resumes_and_answers_pings() {
-    let mut daemon = Daemon::with_short_pings();
+    let mut daemon = TestBroker::with_short_pings();
     let mut client = script(&daemon, &["Completed", "Err*"]).spawn();
-    // It says nothing when it has subscribed: an ephemeral event that arrives tells.
-    crate::program::wait_until("it to hear", || {
+    // It prints nothing when it has subscribed: an ephemeral event that arrives shows it.
+    resq_test_support::wait_until("it to receive", || {
         daemon.trigger().args(["--state=Completed", "--payload=hello"]).ok();
         client.stdout().contains("0 Completed hello\n")
     });
@@ -22,12 +23,12 @@ fn receives_resumes_and_answers_pings() {
     client.wait_for_output("2 Error {\"res_id\":1}\n");
     daemon.wait_until_a_mute_peer_is_dropped();
     assert_eq!(client.stderr(), "", "it was dropped");
-    daemon.go_away();
+    daemon.stop();
     daemon.append("Completed", "3");
-    daemon.come_back();
+    daemon.start_again();
     client.wait_for_output("3 Completed 3\n");
-    daemon.go_away();
-    daemon.come_back_with_another_log();
+    daemon.stop();
+    daemon.start_again_with_another_log();
     daemon.append("Error", "new");
     client.wait_for_output("1 Error new\n");
     let durable: Vec<String> = client.stdout().lines().filter(|l| !l.starts_with('0')).map(String::from).collect();
@@ -36,13 +37,13 @@ fn receives_resumes_and_answers_pings() {
 
 #[test]
 fn ends_when_it_is_refused_for_good() {
-    let daemon = Daemon::with_token("s3cret");
+    let daemon = TestBroker::with_token("s3cret");
     let refused = script(&daemon, &["A"]).env("RESQ_TOKEN", "wrong").expect_code(1);
-    assert!(refused.stderr.contains("refused, error 3"), "{refused}");
-    let mut heard = script(&daemon, &["A"]).env("RESQ_TOKEN", "s3cret").spawn();
-    crate::program::wait_until("it to hear", || {
+    assert!(refused.stderr.contains("3"), "the code of ERROR: {refused}");
+    let mut client = script(&daemon, &["A"]).env("RESQ_TOKEN", "s3cret").spawn();
+    resq_test_support::wait_until("it to receive", || {
         daemon.trigger().env("RESQ_TOKEN", "s3cret").args(["--state=A", "--payload=x"]).ok();
-        heard.stdout().contains("0 A x\n")
+        client.stdout().contains("0 A x\n")
     });
-    assert!(heard.is_running());
+    assert!(client.is_running());
 }

@@ -9,8 +9,9 @@ use dbus::{
     message::MatchRule,
 };
 
-use super::daemon::Daemon;
-use crate::program::{DEADLINE, Program, Running};
+use resq_test_support::{DEADLINE, Program, Running, warnings};
+
+use super::broker::TestBroker;
 
 /// A session bus in a folder of its own; ends with the value.
 struct Bus {
@@ -50,8 +51,8 @@ impl Bus {
                     let app: String = args.read().unwrap();
                     let _replaces: u32 = args.read().unwrap();
                     let [icon, title, body]: [String; 3] = std::array::from_fn(|_| args.read().unwrap());
-                    let told = shown.send(format!("{app}|{icon}|{title}|{body}"));
-                    told.is_ok() && connection.send(reply.append1(7u32)).is_ok()
+                    let sent = shown.send(format!("{app}|{icon}|{title}|{body}"));
+                    sent.is_ok() && connection.send(reply.append1(7u32)).is_ok()
                 }),
             );
             ready.send(()).unwrap();
@@ -63,13 +64,12 @@ impl Bus {
 }
 
 #[test]
-fn each_event_pops_up_with_the_icon_of_its_state() {
-    let mut daemon = Daemon::start();
+fn each_event_is_shown_with_the_icon_of_its_state() {
+    let mut daemon = TestBroker::start();
     let bus = Bus::start();
     let desktop = bus.desktop();
     let mut client =
-        daemon.client().args(["--sub", "*", "--toast"]).env("DBUS_SESSION_BUS_ADDRESS", &bus.address).spawn();
-    client.wait_for_log("subscribed at");
+        daemon.client().args(["--sub", "*", "--toast"]).env("DBUS_SESSION_BUS_ADDRESS", &bus.address).spawn_ready();
     daemon.append("Error", r#"{"res_id":1,"res_name":"shop-17","last_error":"<b>full</b>"}"#);
     daemon.append("Suspended", r#"{"test":"T7"}"#);
     daemon.append("Completed", "plain");
@@ -78,21 +78,19 @@ fn each_event_pops_up_with_the_icon_of_its_state() {
     assert_eq!(next(), "resq|dialog-warning|Suspended|test: T7");
     assert_eq!(next(), "resq|dialog-information|Completed|plain");
     client.wait_for_output("Completed #3 plain\n");
-    assert!(!client.stderr().contains("--toast"), "{}", client.stderr());
+    assert!(warnings(&client.stderr()).is_empty(), "{}", client.stderr());
 }
 
 #[test]
-fn without_a_desktop_it_warns_once_and_goes_on() {
-    let mut daemon = Daemon::start();
-    let bus = Bus::start(); // a session, and nobody in it who shows notifications
+fn client_without_a_desktop_warns_once_and_continues() {
+    let mut daemon = TestBroker::start();
+    let bus = Bus::start(); // a session without a notification service
     for address in [bus.address.as_str(), "unix:path=/nonexistent/bus"] {
         let client = daemon.client().args(["--sub=A", "--toast", "--count=3"]).env("DBUS_SESSION_BUS_ADDRESS", address);
-        let mut client = client.spawn();
-        client.wait_for_log("subscribed at");
+        let client = client.spawn_ready();
         (0..3).for_each(|_| daemon.append("A", "1"));
         let finished = client.wait();
         assert_eq!((finished.code(), finished.stdout.lines().count()), (Some(0), 3), "{finished}");
-        let warnings = finished.stderr.lines().filter(|line| line.contains("--toast: no desktop")).count();
-        assert_eq!(warnings, 1, "{finished}");
+        assert_eq!(finished.warnings().len(), 1, "{finished}");
     }
 }

@@ -1,12 +1,12 @@
-//! A node that answers and can't be used is passed over, by a new connection and by a daemon that was on it.
+//! A node that answers but cannot be used is skipped, by a new connection and by a daemon that was on it.
 
 use mysql::{Conn, prelude::Queryable};
+use resq_test_support::{Finished, Instance, Server, wait_until};
 
-use super::{Listener, address, alone, daemon, on, writers::again};
-use crate::{instance::Instance, program::wait_until, server::Server};
+use super::{alone, client, daemon, on, wait_until_used, writers::run_until_accepted};
 
-/// How a node is made unusable, and well again; what is said of it; whether statements fail there.
-const TROUBLES: &[(&str, &str, &str, &str, bool)] = &[
+/// (kind of cluster, how a node is made unusable, how usable again, the state to be reported, whether statements fail).
+const FAULTS: &[(&str, &str, &str, &str, bool)] = &[
     ("galera", "SET GLOBAL wsrep_desync = ON", "SET GLOBAL wsrep_desync = OFF", "Donor/Desynced", false),
     (
         "galera",
@@ -26,42 +26,42 @@ const TROUBLES: &[(&str, &str, &str, &str, bool)] = &[
     ),
 ];
 
-fn status(instance: &Instance) -> String {
-    let status = on(instance.resqctl(["status"]), instance.server, &[2, 3]).expect_code(0);
-    status.stdout + &status.stderr
+/// `resqctl status` with nodes 2 and 3 as its hosts, and whether it was on node `n`.
+fn status_on(instance: &Instance, n: usize) -> (Finished, bool) {
+    let finished = on(instance.resqctl(["status", "--json"]), instance.server, &[2, 3]).expect_code(0);
+    let json: serde_json::Value = serde_json::from_str(&finished.stdout).unwrap();
+    let is_on = json["host"].as_str().unwrap().ends_with(&format!(":{}", instance.server.node(n).port));
+    (finished, is_on)
 }
 
 #[test]
 #[ignore = "needs a cluster: TEST_SERVER=galera or group"]
-fn a_node_that_is_not_ready_is_passed_over_until_it_is() {
+fn a_node_that_is_not_ready_is_skipped_until_it_is() {
     let _alone = alone();
     let instance = Instance::ready("not_ready");
     let server = Server::shared();
     let mut node: Conn = server.conn_to(2);
     let mut conn = instance.conn();
-    let mut jobs = 0;
-    for (_, fall_ill, recover, said, fails) in TROUBLES.iter().filter(|(kind, ..)| *kind == server.kind()) {
-        println!("{fall_ill}");
-        let moved = format!("now on database node {}", address(server, 3));
-        wait_until("node 2 to be used", || !status(&instance).contains(&moved));
-        let mut resqd = daemon(&instance, &[2, 3], &instance.broker_socket());
-        let listener = Listener::new(&instance, &instance.broker_socket(), &format!("listener{jobs}"));
-        node.query_drop(fall_ill).unwrap();
-        let mut told = String::new();
-        // While it is falling out of the cluster other things may be said of it.
-        wait_until("node 2 to be passed over, and why", || {
-            told = status(&instance);
-            told.contains(&moved) && told.contains(said)
+    let faults = FAULTS.iter().filter(|(kind, ..)| *kind == server.kind());
+    for (number, (_, make_unusable, recover, state, fails)) in faults.enumerate() {
+        println!("{make_unusable}");
+        wait_until("node 2 to be used", || status_on(&instance, 2).1);
+        let resqd = daemon(&instance, &[2, 3], &instance.broker_socket());
+        let client = client(&instance, &instance.broker_socket(), &format!("client{number}"));
+        node.query_drop(make_unusable).unwrap();
+        // While it leaves the cluster, other states may be reported.
+        wait_until("node 2 to be skipped because of its state", || {
+            let (finished, is_on) = status_on(&instance, 3);
+            is_on && finished.stderr.contains(state)
         });
-        jobs += 1;
-        let name = format!("ready{jobs}");
-        again(&mut conn, &format!("INSERT INTO res_queue (res_name) VALUES ('{name}')"));
-        wait_until("a job to be done and told", || listener.heard("Completed", &name));
+        let name = format!("ready{number}");
+        run_until_accepted(&mut conn, &format!("INSERT INTO res_queue (res_name) VALUES ('{name}')"));
+        wait_until("a job to be completed", || client.has("Completed", &name));
         if *fails {
-            resqd.wait_for_log(&moved);
+            wait_until_used(&instance, 3);
         }
         node.query_drop(recover).unwrap();
-        wait_until("node 2 to be used again", || !status(&instance).contains(&moved));
+        wait_until("node 2 to be used again", || status_on(&instance, 2).1);
         assert_eq!(resqd.stop().code(), Some(0));
     }
 }

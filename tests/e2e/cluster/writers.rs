@@ -1,4 +1,4 @@
-//! Applications that write jobs and events on several nodes at once, and know what they have committed.
+//! Applications that write jobs and events on several nodes at once, and record what they have committed.
 
 use std::{
     collections::BTreeSet,
@@ -12,19 +12,18 @@ use std::{
 
 use mysql::{Conn, prelude::Queryable};
 use resq::db::{ErrorClass, run_script};
+use resq_test_support::{EventOracle, Instance, wait_at_most};
 
-use crate::{instance::Instance, program::wait_at_most};
-
-/// What was committed: names of jobs, payloads of events.
+/// What was committed: names of jobs, tokens of events.
 #[derive(Default)]
 pub struct Committed {
     pub jobs: BTreeSet<String>,
-    pub published: BTreeSet<String>,
-    /// The longest that one transaction took: what the cluster itself stood still.
+    pub events: BTreeSet<String>,
+    /// The longest transaction: how long the cluster itself accepted nothing.
     pub longest: Duration,
 }
 
-/// A writer on each of some nodes, at a pace that leaves the daemons time.
+/// One writer on each of some nodes, slow enough for the daemons to keep up.
 pub struct Writers {
     over: Arc<AtomicBool>,
     /// Transactions committed so far.
@@ -56,9 +55,9 @@ impl Writers {
         self.over.store(true, Ordering::Relaxed);
         let mut all = Committed::default();
         for thread in self.threads {
-            let own = thread.join().expect("a writer on a node that lives");
+            let own = thread.join().expect("a writer on a living node");
             all.jobs.extend(own.jobs);
-            all.published.extend(own.published);
+            all.events.extend(own.events);
             all.longest = all.longest.max(own.longest);
         }
         all
@@ -73,27 +72,28 @@ fn write(conn: &mut Conn, node: usize, over: &AtomicBool, written: &AtomicU64) -
             break;
         }
         let rolls_back = random.u8(0..5) == 0;
-        let (job, text) = (format!("w{node}n{n}"), format!("{node}:{n}"));
+        let (job, token) = (format!("w{node}n{n}"), format!("{node}:{n}"));
         let script = format!(
             "START TRANSACTION; INSERT INTO res_queue (res_name) VALUES ('{job}'); \
-             CALL publish('Said', '\"{text}\"'); DO SLEEP({}); {}",
+             CALL publish('{}.{node}', '{{\"token\":\"{token}\"}}'); DO SLEEP({}); {}",
+            EventOracle::OWN,
             random.f64() / 5.0,
             if rolls_back { "ROLLBACK" } else { "COMMIT" },
         );
         let start = Instant::now();
-        again(conn, &script);
+        run_until_accepted(conn, &script);
         committed.longest = committed.longest.max(start.elapsed());
         if !rolls_back {
             committed.jobs.insert(job);
-            committed.published.insert(text);
+            committed.events.insert(token);
         }
         written.fetch_add(1, Ordering::Relaxed);
     }
     committed
 }
 
-/// Runs a transaction until it did not lose against another node's.
-pub fn again(conn: &mut Conn, script: &str) {
+/// Runs a transaction again until it did not conflict with another node's.
+pub fn run_until_accepted(conn: &mut Conn, script: &str) {
     loop {
         match run_script(conn, script) {
             Ok(()) => return,

@@ -2,8 +2,9 @@
 
 use mysql::{Conn, prelude::Queryable};
 
+use resq_test_support::Instance;
+
 use super::{head_seq, publish};
-use crate::instance::Instance;
 
 /// What `publish` takes at most.
 const LARGEST: usize = 1_000_000;

@@ -2,8 +2,9 @@
 
 use mysql::{Conn, prelude::Queryable};
 
+use resq_test_support::{Instance, Program};
+
 use super::{next, publish, resqd, subscriber};
-use crate::{instance::Instance, program::Program};
 
 #[test]
 fn a_commit_is_told_and_a_rollback_never() {
@@ -169,16 +170,14 @@ fn the_demonstration_tells_each_client_its_states() {
     let client = |states: &[&str], count: &str| -> Program {
         instance.resq_client(["-v", "--count", count, "--sub"]).args(states)
     };
-    let (mut first, mut second) =
-        (client(&["Suspended", "Error"], "2").spawn(), client(&["Completed", "Imaging"], "2").spawn());
-    first.wait_for_log("subscribed at");
-    second.wait_for_log("subscribed at");
+    let (first, second) =
+        (client(&["Suspended", "Error"], "2").spawn_ready(), client(&["Completed", "Imaging"], "2").spawn_ready());
     conn.query_drop("INSERT INTO Test.runs (name) VALUES ('T7')").unwrap();
     for state in ["Suspended", "Suspended", "Completed", "Error"] {
         conn.query_drop(format!("UPDATE Test.runs SET state = '{state}' WHERE name = 'T7'")).unwrap();
     }
     let (first, second) = (first.wait(), second.wait());
-    let told = |finished: &crate::program::Finished| -> Vec<String> {
+    let told = |finished: &resq_test_support::Finished| -> Vec<String> {
         finished.stdout.lines().map(|line| line.split_once(' ').unwrap().1.to_string()).collect()
     };
     assert_eq!(told(&first), [r#"Suspended #2 {"test": "T7"}"#, r#"Error #4 {"test": "T7"}"#]);

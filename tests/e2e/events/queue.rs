@@ -3,8 +3,9 @@
 use mysql::prelude::Queryable;
 use serde_json::{Value as Json, json};
 
+use resq_test_support::Instance;
+
 use super::{next, resqd, subscriber};
-use crate::instance::Instance;
 
 fn payload(text: &str) -> Json {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"))

@@ -1,11 +1,11 @@
-//! One node of a cluster dies: the daemon goes on at another (`database.hosts`). On a single server there is nothing
-//! to test, and this is said.
+//! One node of a cluster dies: the daemon continues on another (`database.hosts`). On a single server the test prints that
+//! there is nothing to test.
 
 use mysql::prelude::Queryable;
 
-use crate::{instance::Instance, program::wait_until, server::Server};
+use resq_test_support::{Instance, Server, wait_until};
 
-use super::trial::Setup;
+use super::{checks::Trace, scenario::Scenario};
 
 #[test]
 fn node_of_a_cluster_is_killed() {
@@ -20,12 +20,12 @@ fn node_of_a_cluster_is_killed() {
     wait_until("the tables at the second node", || {
         server.conn_to(2).query_first::<String, _>(&made).is_ok_and(|version| version.is_some())
     });
-    // The applications are at the first node, the daemon prefers the second.
+    // The applications use the first node, the daemon prefers the second.
     let hosts: Vec<String> = [2, 1, 3].map(|n| format!("127.0.0.1:{}", server.node(n).port)).to_vec();
     let daemon_env = vec![("RESQ_DB_HOSTS", hosts.join(","))];
-    Setup { daemon_env, ..Setup::new(&instance, 1) }.rounds(|_| {
+    Scenario { daemon_env, ..Scenario::new(&instance, 1) }.rounds(|_| {
         server.kill9(2);
         server.restart(2);
-        ""
+        Trace::Any
     });
 }

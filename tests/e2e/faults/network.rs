@@ -1,121 +1,121 @@
-//! The network between the daemon and the database server, and between subscribers and the daemon: cut, dead without
-//! a word, slow.
+//! The network between the daemon and the database server, and between subscribers and the daemon: cut, silently dead,
+//! slow.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use mysql::prelude::Queryable;
 
-use crate::{
-    clients::daemon::own_port,
-    instance::Instance,
-    program::{wait_at_most, wait_until},
-};
+use resq_test_support::{FaultProxy, Instance, own_port, wait_at_most, wait_until};
 
-use super::{
-    relay::Relay,
-    trial::{PATIENCE, Setup},
-    workload::add_jobs,
-};
+use super::{checks::Trace, scenario::PATIENCE, scenario::Scenario, workload::add_jobs};
 
-/// A trial whose one daemon reaches the database server over `relay`.
-fn over<'a>(instance: &'a Instance<'a>, relay: &Relay) -> Setup<'a> {
-    Setup { daemon_env: vec![("MYSQL_PORT", relay.port.to_string())], ..Setup::new(instance, 1) }
+/// One daemon, which reaches the database server through `proxy`.
+fn over<'a>(instance: &'a Instance<'a>, proxy: &FaultProxy) -> Scenario<'a> {
+    Scenario { daemon_env: vec![("MYSQL_PORT", proxy.port.to_string())], ..Scenario::new(instance, 1) }
 }
 
 #[test]
 fn network_to_the_server_is_cut() {
     let instance = Instance::ready("net_cut");
-    let relay = Relay::to(instance.server.port());
-    over(&instance, &relay).rounds(|trial| {
-        relay.cut();
-        trial.wait_for_log("the database server is lost");
-        relay.mend();
-        "the database server is back"
+    let proxy = FaultProxy::to(instance.server.port());
+    over(&instance, &proxy).rounds(|_| {
+        proxy.cut();
+        wait_until("the daemon to try to connect", || proxy.refused() > 0);
+        proxy.restore();
+        Trace::Warning
     });
 }
 
 #[test]
-fn network_to_the_server_swallows_everything() {
+fn network_to_the_server_is_silently_dead() {
     let instance = Instance::ready("net_dead");
-    let relay = Relay::to(instance.server.port());
-    over(&instance, &relay).rounds(|_| {
-        relay.swallow();
-        "which a broken connection had left behind"
+    let proxy = FaultProxy::to(instance.server.port());
+    let mut conn = instance.conn();
+    let mut sessions = || -> BTreeSet<u64> {
+        let sql = "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = ?";
+        conn.exec(sql, (&instance.daemon.user,)).unwrap().into_iter().collect()
+    };
+    over(&instance, &proxy).rounds(|_| {
+        let orphaned = sessions();
+        proxy.drop_silently();
+        // The server does not notice the end of these sessions, which may hold locks: the daemon ends them.
+        wait_at_most(PATIENCE, "the orphaned sessions to be ended", || sessions().is_disjoint(&orphaned));
+        Trace::Warning
     });
 }
 
 #[test]
 fn network_to_the_server_is_slow() {
     let instance = Instance::ready("net_slow");
-    let relay = Relay::to(instance.server.port());
-    over(&instance, &relay).rounds(|trial| {
-        relay.slow(Duration::from_millis(20), 50_000);
+    let proxy = FaultProxy::to(instance.server.port());
+    over(&instance, &proxy).rounds(|system| {
+        proxy.slow(Duration::from_millis(20), 50_000);
         let mut conn = instance.conn();
-        let job = add_jobs(&mut conn, 3, &mut trial.random);
+        let job = add_jobs(&mut conn, 3, &mut system.random);
         let done = format!("SELECT 1 FROM res_queue WHERE res_name = '{job}' AND status = 'done'");
         wait_at_most(PATIENCE, "jobs over the slow network", || conn.query_first(&done).unwrap() == Some(1));
-        relay.mend();
-        ""
+        proxy.restore();
+        Trace::Any
     });
 }
 
-/// A trial whose listeners reach the broker over a relay, and hear its PINGs often.
-fn heard_over(name: &str, fault: impl Fn(&Relay)) {
+/// Clients that reach the broker through a proxy, and receive its PINGs often.
+fn with_clients_behind_a_proxy(name: &str, fault: impl Fn(&FaultProxy)) {
     let instance = Instance::ready(name);
     let settings = instance.dir().join("resq.toml");
     std::fs::write(&settings, "[broker]\nping_s = 1\n").expect("a file");
     let port = own_port();
-    let relay = Relay::to(port);
-    let setup = Setup {
+    let proxy = FaultProxy::to(port);
+    let scenario = Scenario {
         daemon_env: vec![("RESQ_CONFIG", settings.display().to_string()), ("RESQ_LISTEN", format!("127.0.0.1:{port}"))],
-        listener_env: vec![("RESQ_SOCKET", String::new()), ("RESQ_PORT", relay.port.to_string())],
-        ..Setup::new(&instance, 1)
+        client_env: vec![("RESQ_SOCKET", String::new()), ("RESQ_PORT", proxy.port.to_string())],
+        ..Scenario::new(&instance, 1)
     };
-    setup.rounds(|_| {
-        fault(&relay);
-        ""
+    scenario.rounds(|_| {
+        fault(&proxy);
+        Trace::Any
     });
 }
 
 #[test]
 fn network_to_a_subscriber_is_cut() {
-    heard_over("net_heard_cut", |relay| {
-        relay.cut();
-        relay.mend();
+    with_clients_behind_a_proxy("net_heard_cut", |proxy| {
+        proxy.cut();
+        proxy.restore();
     });
 }
 
 #[test]
-fn network_to_a_subscriber_swallows_everything() {
-    heard_over("net_heard_dead", Relay::swallow);
+fn network_to_a_subscriber_is_silently_dead() {
+    with_clients_behind_a_proxy("net_heard_dead", FaultProxy::drop_silently);
 }
 
 #[test]
 fn network_to_a_subscriber_is_slow() {
-    heard_over("net_heard_slow", |relay| relay.slow(Duration::from_millis(20), 50_000));
+    with_clients_behind_a_proxy("net_heard_slow", |proxy| proxy.slow(Duration::from_millis(20), 50_000));
 }
 
 #[test]
-fn relay_swallows_without_a_word() {
+fn proxy_can_drop_bytes_silently() {
     use std::io::{ErrorKind, Read, Write};
     let echo = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let relay = Relay::to(echo.local_addr().unwrap().port());
-    let mut client = std::net::TcpStream::connect(("127.0.0.1", relay.port)).unwrap();
+    let proxy = FaultProxy::to(echo.local_addr().unwrap().port());
+    let mut client = std::net::TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
     let (mut server, _) = echo.accept().unwrap();
     client.write_all(b"a").unwrap();
     assert_eq!(server.read(&mut [0; 8]).unwrap(), 1);
-    relay.swallow();
+    proxy.drop_silently();
     client.write_all(b"b").unwrap();
     server.write_all(b"c").unwrap();
     for stream in [&mut client, &mut server] {
         stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
         assert_eq!(stream.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
     }
-    // A new one passes; a cut one is reset.
-    let mut client = std::net::TcpStream::connect(("127.0.0.1", relay.port)).unwrap();
+    // New connections pass; those that are cut are reset.
+    let mut client = std::net::TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
     let (mut server, _) = echo.accept().unwrap();
     client.write_all(b"d").unwrap();
     assert_eq!(server.read(&mut [0; 8]).unwrap(), 1);
-    relay.cut();
+    proxy.cut();
     wait_until("the end", || client.write_all(b"e").is_err());
 }

@@ -1,12 +1,12 @@
-//! What runs out: the server's connections, the file descriptors of the daemon and of the server.
+//! Resources that run out: the server's connections, the file descriptors of the daemon and of the server.
 
 use std::process::Command;
 
 use mysql::{Conn, prelude::Queryable};
 
-use crate::{instance::Instance, server::Server};
+use resq_test_support::{Instance, Server};
 
-use super::{trial::Setup, workload::add_jobs};
+use super::{checks::Trace, scenario::Scenario, workload::add_jobs};
 
 /// Ends the daemon's and the writers' sessions.
 fn end_sessions(conn: &mut Conn, global_db: &str) {
@@ -22,25 +22,26 @@ fn server_has_no_more_connections() {
     let server = Server::own();
     let instance = Instance::on(&server, "short_conns");
     instance.resqctl(["init"]).ok();
-    Setup::new(&instance, 1).rounds(|trial| {
+    Scenario::new(&instance, 1).rounds(|system| {
         let mut admin = server.conn();
-        // One more than the least that there must be, and one that an administrator has besides.
+        // One more than the smallest limit that a server accepts, and one that is reserved for an administrator.
         let taken: Vec<Conn> = (0..12).map(|_| server.conn()).collect();
         admin.query_drop("SET GLOBAL max_connections = 10").unwrap();
-        const LOST: &str = "the database server is lost, waiting for it: ERROR 1040";
-        trial.repeat_until_log(LOST, || end_sessions(&mut admin, &instance.global_db));
+        // ER_CON_COUNT_ERROR.
+        const REFUSED: Trace = Trace::Cause("1040");
+        system.repeat_until(REFUSED, || end_sessions(&mut admin, &instance.global_db));
         let late = instance.resqd().env("RESQ_SOCKET", "").expect_code(3);
-        assert!(late.stderr.contains("raise the server's max_connections"), "{late}");
+        assert!(late.stderr.contains("max_connections"), "{late}");
         admin.query_drop("SET GLOBAL max_connections = 151").unwrap();
         drop(taken);
-        LOST
+        REFUSED
     });
 }
 
-/// Below every number that is free in a process that runs: it may open nothing more.
+/// Lower than every free descriptor of a running process: it may open nothing more.
 const NONE: u64 = 3;
 
-/// Sets the soft limit of open files of a process, by the tool that every Linux has.
+/// Sets the soft limit of open files of a process.
 fn limit_files(pid: u32, limit: u64) {
     let status = Command::new("prlimit").arg(format!("--pid={pid}")).arg(format!("--nofile={limit}:")).status();
     assert!(status.expect("prlimit runs (util-linux)").success(), "prlimit --nofile={limit}: of {pid}");
@@ -55,12 +56,13 @@ fn hard_limit(pid: u32) -> u64 {
 #[test]
 fn resqd_has_no_more_descriptors() {
     let instance = Instance::ready("short_files");
-    Setup::new(&instance, 1).rounds(|trial| {
-        let pid = trial.pid(0);
+    Scenario::new(&instance, 1).rounds(|system| {
+        let pid = system.pid(0);
         let mut conn = instance.server.conn();
-        // None may be opened from here on; those that it has are taken away, until it misses one.
-        const NONE_LEFT: &str = "Too many open files";
-        trial.repeat_until_log(NONE_LEFT, || {
+        // It may open no more; its connections are ended until it needs a descriptor.
+        // EMFILE.
+        const NONE_LEFT: Trace = Trace::Cause("Too many open files");
+        system.repeat_until(NONE_LEFT, || {
             limit_files(pid, NONE);
             end_sessions(&mut conn, &instance.global_db);
         });
@@ -71,26 +73,23 @@ fn resqd_has_no_more_descriptors() {
 
 #[test]
 fn server_has_no_more_descriptors() {
-    // It says so itself where a table is to be made; of one that is there it says that it is not, or nothing; and it
-    // takes no new connections.
-    const SHORT: &str = "Too many open files|doesn't exist|errno: 168|trying again|waiting for it";
     if let Ok("mysql97" | "group") = std::env::var("TEST_SERVER").as_deref() {
-        return println!("not tested: MySQL ends itself then, or serves nobody any more");
+        return println!("not tested: MySQL then ends itself or stops serving");
     }
     let server = Server::own();
     let instance = Instance::on(&server, "short_server_files");
     instance.resqctl(["init"]).ok();
-    // MariaDB may say that a template's table is not there, as it says of a slip in a template, or nothing at all.
-    let setup = Setup { counted: Some("ERROR 1146 |errno: 168"), ..Setup::new(&instance, 1) };
-    setup.rounds(|trial| {
+    // MariaDB may report that a template's table does not exist, as for a mistake in a template, or nothing at all.
+    let scenario = Scenario { counted: Some("ERROR 1146 |errno: 168"), ..Scenario::new(&instance, 1) };
+    scenario.rounds(|system| {
         let pid = server.node(1).pid;
         let before = hard_limit(pid);
         let mut conn = instance.conn();
-        // They are there before: without descriptors not every INSERT finds its triggers.
-        add_jobs(&mut conn, 40, &mut trial.random);
+        // Inserted before: without descriptors not every INSERT finds its triggers.
+        add_jobs(&mut conn, 40, &mut system.random);
         limit_files(pid, NONE);
-        trial.wait_for_log(SHORT);
+        system.wait_for(Trace::Warning);
         limit_files(pid, before);
-        SHORT
+        Trace::Warning
     });
 }

@@ -1,6 +1,6 @@
-//! Applications at work: writers whose transactions insert jobs, publish events, and commit or roll back. What they
-//! committed they enter, in the same transaction, into a table of the test's own, so that the truth is known even
-//! where the answer to a COMMIT was lost.
+//! Applications at work: writers whose transactions insert jobs, publish events, and commit or roll back. Each transaction
+//! also records its tokens in a table of the test, so that what was committed is known even where the answer to a COMMIT
+//! was lost.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,16 +8,16 @@ use fastrand::Rng;
 use mysql::{Conn, prelude::Queryable};
 use resq::db::run_script;
 
-use crate::{instance::Instance, program::wait_at_most};
+use resq_test_support::{EventOracle, Instance, wait_at_most};
 
-use super::trial::PATIENCE;
+use super::scenario::PATIENCE;
 
-/// The states of the writers' own events begin with it.
-pub const STATE: &str = "Own";
-/// A type without templates: its jobs end in error.
+const OWN: &str = EventOracle::OWN;
+
+/// A type without templates, whose jobs end in error.
 pub const UNKNOWN: &str = "unknown";
 
-/// Makes the table that knows what was committed.
+/// Creates the table that records what was committed.
 pub fn prepare(instance: &Instance) {
     let table =
         "CREATE TABLE truth (token VARCHAR(64) CHARACTER SET ascii NOT NULL PRIMARY KEY, is_job BOOLEAN NOT NULL)";
@@ -36,17 +36,17 @@ impl<'a> Writer<'a> {
         Writer { instance, random, conn: None }
     }
 
-    /// Runs so many transactions to their end, each again until the server took it; `begun` counts them.
+    /// Runs so many transactions, each again until the server has accepted it; `begun` counts them.
     pub fn write(&mut self, transactions: u64, begun: &AtomicU64) {
         for _ in 0..transactions {
             begun.fetch_add(1, Ordering::Relaxed);
             let rolls_back = self.random.u8(0..4) == 0;
-            // With tokens of its own each time, since it may have been committed and not have been answered.
+            // With new tokens each time, since it may have been committed although no answer came.
             wait_at_most(PATIENCE, "the server to take a transaction", || self.transaction(rolls_back).is_some());
         }
     }
 
-    /// None: it failed, or is not known to have been committed.
+    /// None: it failed, or it is unknown whether it was committed.
     fn transaction(&mut self, rolls_back: bool) -> Option<()> {
         if self.conn.is_none() {
             let mut conn = self.instance.server.try_conn(1).ok()?;
@@ -57,7 +57,7 @@ impl<'a> Writer<'a> {
         for _ in 0..self.random.u8(1..=3) {
             let token = format!("{:016x}", self.random.u64(..));
             script += &format!(
-                r#"INSERT INTO truth VALUES ('{token}', FALSE); CALL publish('{STATE}.{}', '{{"token":"{token}"}}');"#,
+                r#"INSERT INTO truth VALUES ('{token}', FALSE); CALL publish('{OWN}.{}', '{{"token":"{token}"}}');"#,
                 self.random.u8(0..4)
             );
         }
@@ -86,10 +86,10 @@ pub fn publish_large(conn: &mut Conn, count: usize, bytes: usize, random: &mut R
         let token = format!("{:016x}", random.u64(..));
         script += &format!(
             "INSERT INTO truth VALUES ('{token}', FALSE); \
-             CALL publish('{STATE}.large', CONCAT('{{\"token\":\"{token}\",\"pad\":\"', REPEAT('x', {bytes}), '\"}}'));"
+             CALL publish('{OWN}.large', CONCAT('{{\"token\":\"{token}\",\"pad\":\"', REPEAT('x', {bytes}), '\"}}'));"
         );
     }
-    run_script(conn, &(script + "COMMIT")).expect("a server that is well");
+    run_script(conn, &(script + "COMMIT")).expect("a healthy server");
 }
 
 /// `count` jobs, each in a transaction; the name of the last.
@@ -101,7 +101,7 @@ pub fn add_jobs(conn: &mut Conn, count: usize, random: &mut Rng) -> String {
             "START TRANSACTION; INSERT INTO truth VALUES ('{token}', TRUE); \
              INSERT INTO res_queue (res_name) VALUES ('{token}'); COMMIT"
         );
-        run_script(conn, &script).expect("a server that takes rows");
+        run_script(conn, &script).expect("a server that accepts rows");
     }
     token
 }

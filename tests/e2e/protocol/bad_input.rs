@@ -3,9 +3,9 @@
 
 use super::{
     child::Child,
-    fixture::wait_until,
     peer::{self, Address, Heard, Peer},
 };
+use resq_test_support::wait_until;
 use std::thread;
 
 /// What the allocator may keep for the next time.

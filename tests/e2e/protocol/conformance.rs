@@ -216,7 +216,7 @@ fn step(line: &str, fixture: &mut Fixture, address: &Address, peers: &mut HashMa
             (state, payload) => fixture.append(state, payload),
         }
     } else if line == "wakeup" {
-        fixture.ear.recv_timeout(DEADLINE).expect("the wakeup rings");
+        fixture.wakeups.recv_timeout(DEADLINE).expect("a wakeup");
     } else if line == "stop" {
         fixture.broker.as_ref().unwrap().stop();
     } else {

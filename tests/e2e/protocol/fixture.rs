@@ -1,22 +1,14 @@
 //! A broker of its own for each test, on a TCP port and a Unix socket, with an event log in memory.
 
-use super::peer::{Address, DEADLINE};
+use resq_test_support::MemoryLog;
+
+use super::peer::Address;
 use crossbeam_channel::Receiver;
 use resq::{
-    base::threads::alarm,
-    base::wakeup::wakeup,
-    config,
-    events::{
-        event::{Event, LogHead},
-        memory_log::MemoryLog,
-    },
-    fanout::Limits,
+    base::threads::alarm, base::wakeup::wakeup, config, events::event::Event, events::event::LogHead, fanout::Limits,
     net::Broker,
 };
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 use tempfile::TempDir;
 
 pub const LOG_ID: u64 = 0x1234_5678_9abc_def0;
@@ -24,7 +16,7 @@ pub const LOG_ID: u64 = 0x1234_5678_9abc_def0;
 pub struct Fixture {
     pub broker: Option<Broker>,
     pub log: MemoryLog,
-    pub ear: Receiver<()>,
+    pub wakeups: Receiver<()>,
     pub tcp: Address,
     pub unix: Address,
     _directory: TempDir,
@@ -53,12 +45,12 @@ impl Fixture {
         };
         let head = LogHead { log_id: LOG_ID, first_seq: 1, head_seq: settings.old_events };
         let old = (1..=settings.old_events).map(|seq| Arc::new(Event::new(seq, seq, "Old", b"{}").unwrap())).collect();
-        let (rope, ear) = wakeup();
+        let (wakeup_sender, wakeups) = wakeup();
         let (broker, log_publisher, reads) =
-            Broker::start_with(&config, settings.limits, false, head, vec![rope], &alarm().0).unwrap();
+            Broker::start_with(&config, settings.limits, false, head, vec![wakeup_sender], &alarm().0).unwrap();
         let log = MemoryLog::start(log_publisher, reads, head, old);
         let tcp = Address::Tcp(broker.local_addrs()[0]);
-        Fixture { broker: Some(broker), log, ear, tcp, unix: Address::Unix(socket), _directory: directory }
+        Fixture { broker: Some(broker), log, wakeups, tcp, unix: Address::Unix(socket), _directory: directory }
     }
 
     pub fn with_defaults() -> Fixture {
@@ -77,14 +69,5 @@ impl Drop for Fixture {
             let ended_well = broker.join();
             assert!(ended_well || std::thread::panicking(), "the broker panicked");
         }
-    }
-}
-
-/// Waits until `condition` holds; a test fails when that takes too long.
-pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
-        std::thread::park_timeout(Duration::from_millis(2));
     }
 }

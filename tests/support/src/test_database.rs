@@ -1,26 +1,26 @@
-//! A global database for whoever drives the library itself, a test or a measurement: initialised, filled with rows,
-//! and dropped with the value. The programs have [`instance`](super::instance) for that.
+//! A global database for a test or a benchmark that drives the library itself: initialised, filled with rows, and dropped
+//! with the value. Tests of the programs use [`Instance`](crate::Instance) instead.
 
 use mysql::{Conn, Opts, OptsBuilder, prelude::Queryable};
 use resq::{
     config::{Config, Database, Queue, Secret, Tls},
-    db::{Db, ServerInfo as Facts},
+    db::{Db, ServerInfo},
     resources::Templates,
     schema::install,
 };
 
-use super::{accounts::Account, server::Server};
+use crate::{account::Account, server::Server};
 
-/// A global database as `resqctl init` makes it, and how to get there.
-pub struct Bed {
+/// A global database as `resqctl init` creates it, and the settings to reach it.
+pub struct TestDatabase {
     pub config: Config,
     pub db: Db,
-    pub facts: Facts,
+    pub info: ServerInfo,
     opts: Opts,
 }
 
-impl Bed {
-    pub fn new(server: &Server, name: &str) -> Bed {
+impl TestDatabase {
+    pub fn new(server: &Server, name: &str) -> TestDatabase {
         let global_db = format!("resq_{name}");
         (1..=server.nodes().len()).for_each(|n| server.trust_creators_of_triggers(n));
         let account = Account::daemon(server, &global_db, &Queue::default().db_prefix);
@@ -30,20 +30,20 @@ impl Bed {
             user: account.user,
             password: Secret(account.password),
             global_db,
-            // For who reads along on the way, and for comparison with bare connections.
+            // So that a proxy can read the statements, and a comparison with bare connections is fair.
             tls: Tls::Off,
             ..Database::default()
         };
         let config = Config { database, ..Config::default() };
         let db = Db::open(&config.database, 16).expect("the server runs");
-        let facts = Facts::ask(&mut db.any().expect("a connection")).expect("facts");
+        let info = ServerInfo::ask(&mut db.any().expect("a connection")).expect("facts about the server");
         let templates = Templates::load(None).expect("the built-in templates are right");
-        install::init(&db, &facts, &templates).expect("init");
+        install::init(&db, &info, &templates).expect("init");
         let opts = OptsBuilder::new().ip_or_hostname(Some("127.0.0.1")).tcp_port(server.port()).prefer_socket(false);
-        Bed { opts: opts.user(Some("root")).into(), config, db, facts }
+        TestDatabase { opts: opts.user(Some("root")).into(), config, db, info }
     }
 
-    /// Leaves the table to whoever measures it alone.
+    /// Drops the triggers on the queue, for measurements of the table alone.
     pub fn drop_triggers(&self) {
         let mut conn = self.bare();
         let schema = &self.config.database.global_db;
@@ -55,8 +55,8 @@ impl Bed {
         }
     }
 
-    /// A connection of the driver's with nothing of resq but its isolation level, in the global database. It numbers
-    /// rows 1, 2, 3 in a group, too.
+    /// A plain connection of the driver in the global database, with nothing of resq but its isolation level. It numbers
+    /// rows 1, 2, 3 in a replication group too.
     pub fn bare(&self) -> Conn {
         let mut conn = Conn::new(self.opts.clone()).expect("root logs in without a password");
         conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").expect("a session");
@@ -80,7 +80,7 @@ impl Bed {
     }
 }
 
-impl Drop for Bed {
+impl Drop for TestDatabase {
     fn drop(&mut self) {
         let _ = self.bare().query_drop(format!("DROP DATABASE `{}`", self.config.database.global_db));
     }

@@ -1,8 +1,8 @@
-//! An event log in memory, with the journal's side of the seam: for tests, benchmarks and simulations of the broker.
-//! Its thread answers reads; whoever holds it appends and prunes.
+//! An event log in memory, for tests and benchmarks of the broker without a database. Its thread answers page requests;
+//! the test appends and prunes.
 
-use super::event::{Event, LogHead, LogPublisher, PageRequest};
 use crossbeam_channel::Receiver;
+use resq::events::event::{Event, LogHead, LogPublisher, PageRequest};
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -39,8 +39,8 @@ impl MemoryLog {
         log
     }
 
-    /// Numbers these events (state, payload) and announces them; the number of the last one.
-    pub fn append(&self, unix_time_us: u64, events: &[(&str, &[u8])]) -> Result<u64, crate::wire::Error> {
+    /// Numbers these events (state, payload) and publishes them; returns the number of the last one.
+    pub fn append(&self, unix_time_us: u64, events: &[(&str, &[u8])]) -> Result<u64, resq::wire::Error> {
         let mut kept = self.lock();
         let mut fresh = Vec::new();
         for (state, payload) in events {
@@ -48,7 +48,7 @@ impl MemoryLog {
         }
         kept.next_seq += fresh.len() as u64;
         kept.events.extend(fresh.iter().cloned());
-        // Told while the lock is held, so that what is told has the order of the numbers.
+        // Published while the lock is held, so that events are published in the order of their numbers.
         self.log_publisher.live(fresh);
         Ok(kept.next_seq - 1)
     }

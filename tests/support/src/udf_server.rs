@@ -1,4 +1,4 @@
-//! A server with the functions in it and a peer for them to talk to: installed by `udf/install.sh`, as users do.
+//! A database server with the loadable functions, installed by `udf/install.sh` as users do, and peers for them.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,19 +7,20 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::peer::Peer;
-use crate::program::{Program, wait_until};
+use crate::program::Program;
 use crate::server::Server;
+use crate::udf_peer::UdfPeer;
+use crate::wait::wait_until;
 
-const UDF: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/udf");
+const UDF: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../udf");
 
-pub struct Rig {
+pub struct UdfServer {
     pub server: Server,
-    /// For sockets and files of the tests; it goes with the server's folder.
+    /// For the tests' sockets and files; removed with the server's folder.
     pub dir: PathBuf,
 }
 
-/// What `resq_stats()` says.
+/// What `resq_stats()` returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {
     pub connected: u64,
@@ -27,27 +28,27 @@ pub struct Stats {
     pub dropped: u64,
 }
 
-impl Rig {
-    /// On a server of the caller's own, with no peer yet.
-    pub fn own() -> Rig {
+impl UdfServer {
+    /// A separate server; no peer listens yet.
+    pub fn own() -> UdfServer {
         build();
         let server = Server::with_options(&[]);
         let dir = server.plugin_dir().with_file_name("peers");
         std::fs::create_dir(&dir).expect("a folder beside the server's");
-        let rig = Rig { server, dir };
-        rig.configure(&[0]);
-        rig.register(&rig.install());
-        rig
+        let udf = UdfServer { server, dir };
+        udf.configure(&[0]);
+        udf.register(&udf.install());
+        udf
     }
 
-    /// The one that all tests use which leave the server running, with the settings for peer 0.
-    pub fn shared() -> MutexGuard<'static, Rig> {
-        static SHARED: OnceLock<Mutex<Rig>> = OnceLock::new();
-        let rig = SHARED.get_or_init(|| Mutex::new(Rig::own())).lock().unwrap_or_else(PoisonError::into_inner);
-        rig.configure(&[0]);
-        // A test before this one may have had other settings: they go when its peers do.
-        wait_until("the peers of the last test to be gone", || rig.stats().connected == 0);
-        rig
+    /// The one shared by tests that leave the server running, with settings for peer 0.
+    pub fn shared() -> MutexGuard<'static, UdfServer> {
+        static SHARED: OnceLock<Mutex<UdfServer>> = OnceLock::new();
+        let udf = SHARED.get_or_init(|| Mutex::new(UdfServer::own())).lock().unwrap_or_else(PoisonError::into_inner);
+        udf.configure(&[0]);
+        // An earlier test may have had other settings, which hold as long as its peers are connected.
+        wait_until("the peers of the last test to be gone", || udf.stats().connected == 0);
+        udf
     }
 
     pub fn peer_path(&self, n: usize) -> PathBuf {
@@ -55,9 +56,9 @@ impl Rig {
     }
 
     /// A peer on address `n`, connected.
-    pub fn peer(&self, n: usize) -> Peer {
+    pub fn peer(&self, n: usize) -> UdfPeer {
         let before = self.stats().connected;
-        let peer = Peer::listen(&self.peer_path(n));
+        let peer = UdfPeer::listen(&self.peer_path(n));
         wait_until("the sender to connect", || self.stats().connected > before);
         peer
     }

@@ -1,26 +1,26 @@
-//! One installation of resq for one test: a global database, a prefix and a broker socket of its own on a server, so
-//! that tests run side by side and see nothing of each other.
+//! One installation of resq for one test: its own global database, prefix and broker socket on a server, so that tests
+//! run side by side without seeing each other.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use mysql::Conn;
 use mysql::prelude::Queryable;
 use tempfile::TempDir;
 
-use super::accounts::Account;
-use super::program::Program;
-use super::server::Server;
+use crate::account::Account;
+use crate::program::Program;
+use crate::server::Server;
 
 /// A test's own resq on `server`.
 pub struct Instance<'a> {
     pub server: &'a Server,
     /// Name of its global database.
     pub global_db: String,
-    /// What its resources' databases begin with.
+    /// The prefix of its resources' databases.
     pub db_prefix: String,
-    /// Whom its resqd and resqctl log in as.
+    /// The account of its resqd and resqctl.
     pub daemon: Account,
     application: OnceLock<Account>,
     dir: TempDir,
@@ -46,11 +46,11 @@ impl<'a> Instance<'a> {
         for n in 1..=server.nodes().len() {
             server.trust_creators_of_triggers(n);
         }
-        Instance::left_to(server, name)
+        Instance::on_untrusting(server, name)
     }
 
-    /// The same where it is left to the server who may create triggers.
-    pub fn left_to(server: &'a Server, name: &str) -> Instance<'a> {
+    /// The same with the server as it is configured: its binary log may restrict who creates triggers.
+    pub fn on_untrusting(server: &'a Server, name: &str) -> Instance<'a> {
         assert_distinct(server, name);
         let dir = tempfile::Builder::new().prefix("resq-").tempdir().expect("a temporary folder");
         let (global_db, db_prefix) = (format!("resq_{name}"), format!("{name}_"));
@@ -79,7 +79,7 @@ impl<'a> Instance<'a> {
     }
 
     /// A folder for the test's files.
-    pub fn dir(&self) -> &std::path::Path {
+    pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
@@ -100,19 +100,19 @@ impl<'a> Instance<'a> {
     }
 
     pub fn resqd(&self) -> Program {
-        self.program(env!("CARGO_BIN_EXE_resqd")).arg("-v")
+        self.program(&binary("resqd"))
     }
 
     pub fn resqctl<const N: usize>(&self, args: [&str; N]) -> Program {
-        self.program(env!("CARGO_BIN_EXE_resqctl")).args(args)
+        self.program(&binary("resqctl")).args(args)
     }
 
     pub fn resq_client<const N: usize>(&self, args: [&str; N]) -> Program {
-        self.program(env!("CARGO_BIN_EXE_resq-client")).args(args)
+        self.program(&binary("resq-client")).args(args)
     }
 
     pub fn resq_trigger<const N: usize>(&self, args: [&str; N]) -> Program {
-        self.program(env!("CARGO_BIN_EXE_resq-trigger")).args(args)
+        self.program(&binary("resq-trigger")).args(args)
     }
 
     /// Any program, with the settings of this instance in its environment.
@@ -120,7 +120,7 @@ impl<'a> Instance<'a> {
         self.settings().into_iter().fold(Program::new(path), |program, (key, value)| program.env(key, value))
     }
 
-    /// The environment that leads every program to this instance, and past the settings of the machine.
+    /// The environment that directs every program to this instance and hides the machine's own settings.
     pub fn settings(&self) -> Vec<(&'static str, String)> {
         vec![
             ("RESQ_CONFIG", "/dev/null".into()),
@@ -136,13 +136,19 @@ impl<'a> Instance<'a> {
     }
 }
 
-/// Two tests whose databases begin alike would see each other's: `drain` would find those of `drain_end`.
+/// One of resq's programs, which cargo builds into the folder above this test program's or benchmark's own.
+pub fn binary(name: &str) -> String {
+    let own = std::env::current_exe().expect("a program knows its path");
+    own.ancestors().nth(2).unwrap_or(Path::new("/")).join(name).display().to_string()
+}
+
+/// Tests whose prefixes overlap would see each other's databases: `drain` would find those of `drain_end`.
 fn assert_distinct(server: &Server, name: &str) {
     static NAMES: Mutex<BTreeSet<(u16, String)>> = Mutex::new(BTreeSet::new());
     let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
     let begins = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('_'));
     let port = server.port();
     let taken = names.iter().find(|(p, other)| *p == port && (begins(other, name) || begins(name, other)));
-    assert!(taken.is_none(), "the names of two tests begin alike: {name}, {}", taken.map_or("", |(_, other)| other));
+    assert!(taken.is_none(), "the prefixes of two tests overlap: {name}, {}", taken.map_or("", |(_, other)| other));
     names.insert((port, name.into()));
 }

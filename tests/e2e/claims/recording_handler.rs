@@ -8,8 +8,7 @@ use resq::base::threads::alarm;
 use resq::base::wakeup::{Wakeup, wakeup};
 use resq::config;
 use resq::queue::{Handler, Job, JobError, Service, Session, Wakeups};
-
-use crate::bed::Bed;
+use resq_test_support::TestDatabase;
 
 /// One run of a job.
 #[derive(Clone, Debug)]
@@ -57,7 +56,7 @@ impl Handler for Recorder {
     }
 }
 
-/// A service on `bed`'s queue that no thread of may panic.
+/// A service on `database`'s queue that no thread of may panic.
 pub struct Serving {
     service: Service,
     news: Wakeup,
@@ -65,17 +64,17 @@ pub struct Serving {
 }
 
 impl Serving {
-    pub fn start(bed: &Bed, queue: config::Queue, handler: &Recorder) -> Serving {
-        Serving::start_over(&bed.db, bed, queue, handler)
+    pub fn start(database: &TestDatabase, queue: config::Queue, handler: &Recorder) -> Serving {
+        Serving::start_over(&database.db, database, queue, handler)
     }
 
     /// The same over another way to the server.
-    pub fn start_over(db: &resq::db::Db, bed: &Bed, queue: config::Queue, handler: &Recorder) -> Serving {
+    pub fn start_over(db: &resq::db::Db, database: &TestDatabase, queue: config::Queue, handler: &Recorder) -> Serving {
         let (alarm, panicked) = alarm();
         let (rope, news) = wakeup();
         let wakeups = Wakeups { news, ..Wakeups::default() };
         let handler = Arc::new(handler.clone());
-        let service = Service::start(db, &bed.facts, &queue, handler, wakeups, &alarm).expect("a lease");
+        let service = Service::start(db, &database.info, &queue, handler, wakeups, &alarm).expect("a lease");
         Serving { service, news: rope, panicked }
     }
 
@@ -91,6 +90,6 @@ impl Serving {
 }
 
 /// Settings under which nothing is found by chance: a look without a wakeup comes once in a minute.
-pub fn deaf() -> config::Queue {
+pub fn without_polling() -> config::Queue {
     config::Queue { poll: Duration::from_secs(60), lease: Duration::from_secs(3600), ..config::Queue::default() }
 }

@@ -1,20 +1,21 @@
-//! One job's whole way, from the INSERT to the client's line.
+//! The whole life of one job, from the INSERT to the client's line.
 
 use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
 use serde_json::{Value as Json, json};
 
-use super::{bell, resqd};
-use crate::{instance::Instance, program::Program};
+use resq_test_support::{Instance, Program};
 
-/// The states of a job `shop-17` as resq-client prints them. Each server has its own order of a JSON object's keys.
-fn assert_story(stdout: &str, db_name: &str) {
+use super::{resqd, wakeups::ringing_server};
+
+/// The states of a job `shop-17` as resq-client prints them. Servers differ in the order of a JSON object's keys.
+fn assert_lifecycle(stdout: &str, db_name: &str) {
     let row = |status: &str, attempts: u8, db_name: Option<&str>| {
         json!({"res_id": 1, "res_name": "shop-17", "res_type": "shop", "status": status, "attempts": attempts,
                "db_name": db_name, "last_error": null})
     };
-    let told: Vec<(&str, Json)> = stdout
+    let received: Vec<(&str, Json)> = stdout
         .lines()
         .map(|line| {
             let (event, payload) = line.split_at(line.find('{').expect("an object"));
@@ -26,7 +27,7 @@ fn assert_story(stdout: &str, db_name: &str) {
         ("InProgress #2 ", row("in_progress", 1, None)),
         ("Completed #3 ", row("done", 1, Some(db_name))),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(received, expected);
 }
 
 fn client(instance: &Instance) -> Program {
@@ -34,28 +35,26 @@ fn client(instance: &Instance) -> Program {
 }
 
 #[test]
-fn from_the_insert_to_the_clients_line_by_polling() {
-    let instance = Instance::ready("polled_story");
+fn job_reaches_the_client_by_polling() {
+    let instance = Instance::ready("polled_lifecycle");
     let running = resqd(&instance);
-    let mut client = client(&instance).spawn();
-    client.wait_for_log("subscribed at");
+    let client = client(&instance).spawn_ready();
     instance.app().query_drop("INSERT INTO res_queue (res_name, res_type) VALUES ('shop-17', 'shop')").unwrap();
-    assert_story(&client.wait().stdout, "polled_story_shop_17_1");
+    assert_lifecycle(&client.wait().stdout, "polled_lifecycle_shop_17_1");
     assert_eq!(running.stop().code(), Some(0));
 }
 
 #[test]
-fn from_the_insert_to_the_clients_line_by_the_bell_alone() {
-    let tower = bell::tower();
-    let instance = tower.instance("rung_story");
-    let running = tower.resqd(&instance);
-    let mut client = client(&instance).spawn();
-    client.wait_for_log("subscribed at");
+fn job_reaches_the_client_by_wakeups_alone() {
+    let server = ringing_server();
+    let instance = server.instance("rung_lifecycle");
+    let running = server.resqd(instance.resqd());
+    let client = client(&instance).spawn_ready();
     let start = Instant::now();
     instance.app().query_drop("INSERT INTO res_queue (res_name, res_type) VALUES ('shop-17', 'shop')").unwrap();
     let finished = client.wait();
     // The polls are a minute apart.
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
-    assert_story(&finished.stdout, "rung_story_shop_17_1");
+    assert_lifecycle(&finished.stdout, "rung_lifecycle_shop_17_1");
     assert_eq!(running.stop().code(), Some(0));
 }

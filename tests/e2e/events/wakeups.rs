@@ -1,4 +1,4 @@
-//! Waking up by the loadable functions: everything here polls once a minute, so that what comes at once was rung for.
+//! Wakeups by the loadable functions: every daemon here polls once a minute, so that prompt reactions are due to a ring.
 
 use std::{
     sync::{
@@ -11,54 +11,48 @@ use std::{
 
 use mysql::{Conn, prelude::Queryable};
 
+use resq_test_support::{Instance, Program, RING, Running, UdfPeer, UdfServer, templates, wait_at_most, wait_until};
+
 use super::{next, publish, subscriber};
-use crate::{
-    instance::Instance,
-    program::{Running, wait_at_most, wait_until},
-    udf::{
-        peer::{Peer, RING},
-        rig::Rig,
-    },
-};
 
 /// Long before the next poll.
 const AT_ONCE: Duration = Duration::from_secs(20);
 
-/// A server with the functions in it, which ring for one test's daemon at a time and for a peer that counts.
-pub struct Tower(Rig);
+/// A server with the loadable functions, which ring for one test's daemon at a time.
+pub struct RingingServer(UdfServer);
 
-pub fn tower() -> MutexGuard<'static, Tower> {
-    static TOWER: OnceLock<Mutex<Tower>> = OnceLock::new();
-    TOWER.get_or_init(|| Mutex::new(Tower(Rig::own()))).lock().unwrap_or_else(PoisonError::into_inner)
+pub fn ringing_server() -> MutexGuard<'static, RingingServer> {
+    static SERVER: OnceLock<Mutex<RingingServer>> = OnceLock::new();
+    SERVER.get_or_init(|| Mutex::new(RingingServer(UdfServer::own()))).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Tower {
+impl RingingServer {
+    /// An installation whose broker, and a peer that counts, are the addresses of the functions.
     pub fn instance(&self, name: &str) -> Instance<'_> {
         let instance = Instance::on(&self.0.server, name);
         let (broker, peer) = (instance.broker_socket(), self.0.peer_path(0));
-        // Read again as soon as an address has no connection, and the last test's daemon is gone.
+        // They are read as soon as an address has no connection, and the last test's daemon is gone.
         self.0.write_settings(&format!("addr = unix:{}\naddr = unix:{}\n", broker.display(), peer.display()), 0o640);
+        wait_until("the last test's daemon to be disconnected", || self.0.stats().connected == 0);
         instance.resqctl(["init"]).ok();
         instance
     }
 
-    /// A daemon that the functions ring for.
-    pub fn resqd(&self, instance: &Instance) -> Running {
-        let mut resqd = instance.resqd().args(["--poll-ms", "60000", "-v"]).spawn();
-        resqd.wait_for_log("serving");
-        resqd.wait_for_log("resq_udf");
-        resqd
+    /// A daemon that polls once a minute, to which the functions have connected.
+    pub fn resqd(&self, program: Program) -> Running {
+        let running = program.args(["--poll-ms", "60000"]).spawn_ready();
+        wait_until("the functions to connect", || self.0.stats().connected == 1);
+        running
     }
 }
 
 #[test]
-fn ten_thousand_rows_start_jobs_at_once_by_a_few_rings() {
-    let tower = tower();
-    let instance = tower.instance("bulk");
-    let sql = instance.sql_dir(&[("res_db/10.sql", "CREATE DATABASE {{RES_DB_NAME}}")]);
-    let mut running = instance.resqd().args(["--poll-ms", "60000", "-v", "--sql-dir"]).arg(&sql).spawn();
-    running.wait_for_log("resq_udf");
-    let counter = Peer::listen(&tower.0.peer_path(0));
+fn ten_thousand_rows_start_jobs_at_once_by_few_rings() {
+    let server = ringing_server();
+    let instance = server.instance("bulk");
+    let sql = instance.sql_dir(templates::MINIMAL);
+    let _running = server.resqd(instance.resqd().arg("--sql-dir").arg(&sql));
+    let counter = UdfPeer::listen(&server.0.peer_path(0));
     wait_until("the ring of the connection", || counter.count(RING) == 1);
     let (mut conn, mut app) = (instance.conn(), instance.app());
     let started = |conn: &mut Conn| -> u64 {
@@ -70,11 +64,11 @@ fn ten_thousand_rows_start_jobs_at_once_by_a_few_rings() {
     let took = start.elapsed();
     wait_at_most(AT_ONCE, "jobs to start", || started(&mut conn) > 0);
     instance.resqctl(["pause"]).ok();
-    // Claims and outcomes ring as well, by the same triggers: these are all rings since the start.
+    // Claims and outcomes ring too, by the same triggers: these are all rings since the start.
     let rings = counter.count(RING) - 1;
     let total = start.elapsed();
     println!("10,000 rows in {took:?}, {rings} rings in {total:?}");
-    // Where a row takes as long as a commit, they ring as commits do: one a millisecond at most.
+    // Where a row takes as long as a commit, rings are as frequent as commits: one per millisecond at most.
     let most = if took < Duration::from_secs(1) { 20 + total.as_millis() / 20 } else { total.as_millis() };
     assert!((1..=most).contains(&(rings as u128)), "{rings} rings in {total:?}");
     let events: u64 = conn
@@ -85,12 +79,12 @@ fn ten_thousand_rows_start_jobs_at_once_by_a_few_rings() {
 }
 
 #[test]
-fn no_insert_fails_while_the_functions_come_and_go_and_init_makes_sessions_see_them_again() {
-    let tower = tower();
-    let instance = tower.instance("comes_and_goes");
+fn inserts_never_fail_while_functions_are_dropped_and_created() {
+    let server = ringing_server();
+    let instance = server.instance("comes_and_goes");
     instance.resqctl(["pause"]).ok();
-    let running = tower.resqd(&instance);
-    let register = tower.0.install();
+    let running = server.resqd(instance.resqd());
+    let register = server.0.install();
     let mut admin = instance.conn();
     let mut old_session = instance.app();
     let insert = |conn: &mut Conn, n: u64| {
@@ -117,7 +111,7 @@ fn no_insert_fails_while_the_functions_come_and_go_and_init_makes_sessions_see_t
                 admin.query_drop(format!("DROP FUNCTION {function}")).unwrap();
             }
             insert(&mut old_session, round);
-            tower.0.register(&register);
+            server.0.register(&register);
         }
         done.store(true, Ordering::Relaxed);
         writers.into_iter().map(|writer| writer.join().expect("no INSERT failed")).sum::<u64>() + 20
@@ -127,7 +121,7 @@ fn no_insert_fails_while_the_functions_come_and_go_and_init_makes_sessions_see_t
 
     admin.query_drop("DROP FUNCTION resq_ring").unwrap();
     insert(&mut old_session, 0);
-    // The plain CREATE FUNCTION of somebody who does not know what an open session remembers.
+    // A plain CREATE FUNCTION: open sessions still remember that the function was missing, until init.
     let create = register.lines().find(|line| line.starts_with("CREATE FUNCTION resq_ring")).expect("its line");
     admin.query_drop(create.trim_end_matches(';')).unwrap();
     instance.resqctl(["init"]).ok();
@@ -144,16 +138,16 @@ fn no_insert_fails_while_the_functions_come_and_go_and_init_makes_sessions_see_t
 }
 
 #[test]
-fn a_transaction_held_open_is_told_when_it_commits() {
-    let tower = tower();
-    let instance = tower.instance("held_open");
-    let running = tower.resqd(&instance);
+fn a_long_transaction_is_delivered_when_it_commits() {
+    let server = ringing_server();
+    let instance = server.instance("held_open");
+    let running = server.resqd(instance.resqd());
     let mut peer = subscriber(&instance.broker_socket(), 0);
     let mut held = instance.app();
     held.query_drop("START TRANSACTION").unwrap();
     publish(&mut held, "Held", "1");
     held.query_drop("INSERT INTO res_queue (res_name) VALUES ('held')").unwrap();
-    // Longer than the looks that follow a bell.
+    // Longer than the polls that follow a ring.
     held.query_drop("DO SLEEP(3)").unwrap();
     let start = Instant::now();
     held.query_drop("COMMIT").unwrap();

@@ -1,5 +1,5 @@
-//! A daemon's end of RSQ/1, written by hand in raw bytes so that nothing of the code under test checks itself. It
-//! welcomes whoever comes, keeps what they send, and can freeze, die and come back.
+//! The daemon's end of RSQ/1 for the loadable functions, in raw bytes and without the code under test, so that this
+//! cannot check itself. It welcomes every connection, keeps the frames, and can freeze, die and come back.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -41,13 +41,13 @@ impl Shared {
 }
 
 /// One daemon on a Unix socket; dead when dropped.
-pub struct Peer {
+pub struct UdfPeer {
     path: PathBuf,
     shared: Arc<Shared>,
 }
 
-impl Peer {
-    pub fn listen(path: &Path) -> Peer {
+impl UdfPeer {
+    pub fn listen(path: &Path) -> UdfPeer {
         let _ = std::fs::remove_file(path);
         let listener = UnixListener::bind(path).expect("a socket to listen on");
         let shared = Arc::new(Shared::default());
@@ -62,7 +62,7 @@ impl Peer {
                 std::thread::spawn(move || serve(stream, &shared));
             }
         });
-        Peer { path: path.to_owned(), shared }
+        UdfPeer { path: path.to_owned(), shared }
     }
 
     /// Reads nothing more, as a stopped process; what is on its way fills the kernel's buffers.
@@ -97,7 +97,7 @@ impl Peer {
     }
 }
 
-impl Drop for Peer {
+impl Drop for UdfPeer {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.dead = true;

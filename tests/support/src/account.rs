@@ -1,14 +1,14 @@
-//! The accounts that the tests run resq under: made by the project's own files of grants, under names of one
-//! installation's own, so that every test is one of these files, too. Root is for a test's looking and preparing.
+//! The accounts under which the tests run resq: created by the project's own grant files, with names that belong to one
+//! installation, so that every test is a test of these files too. Tests prepare and inspect as root.
 
 use mysql::{Conn, OptsBuilder, prelude::Queryable};
 
-use super::{program::wait_until, server::Server};
+use crate::{server::Server, wait::wait_until};
 
-const DAEMON: &str = include_str!("../../scripts/grants.sql");
-const APPLICATION: &str = include_str!("../../scripts/grants_app.sql");
+const DAEMON: &str = include_str!("../../../scripts/grants.sql");
+const APPLICATION: &str = include_str!("../../../scripts/grants_app.sql");
 
-/// Who logs in.
+/// A user of the database server and its password.
 #[derive(Clone, Debug)]
 pub struct Account {
     pub user: String,
@@ -16,7 +16,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// That of resqd and resqctl.
+    /// The account of resqd and resqctl.
     pub fn daemon(server: &Server, global_db: &str, db_prefix: &str) -> Account {
         let account = Account::named(global_db);
         let escaped = |name: &str| name.replace('_', "\\_");
@@ -29,7 +29,7 @@ impl Account {
         account
     }
 
-    /// An application's, after `resqctl init`.
+    /// An application's account; after `resqctl init`.
     pub fn application(server: &Server, global_db: &str) -> Account {
         let account = Account::named(&format!("{global_db}_app"));
         let names = [("`resq`", format!("`{global_db}`")), ("'resq_app'@", format!("'{}'@", account.user))];
@@ -38,19 +38,19 @@ impl Account {
     }
 
     fn named(user: &str) -> Account {
-        assert!(user.len() <= 32, "MySQL takes no longer name of a user: {user}");
-        // Longer than what a server sends for it to be scrambled with.
-        Account { user: user.into(), password: format!("the word of {user}") }
+        assert!(user.len() <= 32, "MySQL limits user names to 32 characters: {user}");
+        // Longer than the nonce with which the server has it scrambled.
+        Account { user: user.into(), password: format!("the password of {user}") }
     }
 
     fn grant(&self, server: &Server, file: &str, names: &[(&str, String)]) {
         let script = names.iter().fold(file.replace("CHANGE-ME", &self.password), |script, (from, to)| {
-            assert!(script.contains(from), "there is no {from} in the file of grants");
+            assert!(script.contains(from), "no {from} in the grant file");
             script.replace(from, to)
         });
         let mut conn = server.conn();
         conn.query_drop(script).expect("the grants");
-        // A cluster's other nodes get them a moment later.
+        // The other nodes of a cluster apply them a moment later.
         let show = format!("SHOW GRANTS FOR '{}'@'%'", self.user);
         let granted: Vec<String> = conn.query(&show).expect("its grants");
         for n in 2..=server.nodes().len() {

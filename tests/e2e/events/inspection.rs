@@ -2,8 +2,9 @@
 
 use mysql::prelude::Queryable;
 
+use resq_test_support::{Instance, wait_until};
+
 use super::{head_seq, publish, resqd};
-use crate::{instance::Instance, program::wait_until};
 
 #[test]
 fn resqctl_events_prints_the_log_as_a_client_does() {

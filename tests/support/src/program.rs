@@ -1,4 +1,4 @@
-//! Runs resq's programs as a user does: an environment with nothing in it but what the test says, output captured,
+//! Runs resq's programs as a user does: with nothing in the environment but what the test sets, output captured,
 //! everything within a deadline, and no process left when the test ends.
 
 use std::ffi::OsStr;
@@ -6,29 +6,9 @@ use std::io::{Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
-/// How long anything may take before the test fails.
-pub const DEADLINE: Duration = Duration::from_secs(60);
-
-/// Waits until `condition` holds; panics with `what` after [`DEADLINE`].
-pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
-    wait_at_most(DEADLINE, what, condition);
-}
-
-/// The same with a deadline of the caller's.
-pub fn wait_at_most(deadline: Duration, what: &str, mut condition: impl FnMut() -> bool) {
-    wait_or_tell(deadline, what, || if condition() { Ok(()) } else { Err(String::new()) });
-}
-
-/// The same with what there is instead, for people.
-pub fn wait_or_tell(deadline: Duration, what: &str, mut look: impl FnMut() -> Result<(), String>) {
-    let end = Instant::now() + deadline;
-    while let Err(instead) = look() {
-        assert!(Instant::now() < end, "waited {deadline:?} for {what}\n{instead}");
-        std::thread::sleep(Duration::from_millis(5)); // the tests' only pause; faults/relay.rs only delays bytes, as a slow network does
-    }
-}
+use crate::notifications::Notifications;
+use crate::wait::{DEADLINE, wait_or_report};
 
 /// Sends `TERM`, `KILL`, `STOP`, … to a process.
 pub fn signal(pid: u32, name: &str) {
@@ -76,13 +56,33 @@ impl Program {
         self
     }
 
+    /// Starts it and waits until it reports `READY=1` to `NOTIFY_SOCKET`; panics with its output if it ends before.
+    pub fn spawn_ready(self) -> Running {
+        self.try_spawn_ready().unwrap_or_else(|finished| panic!("ended before it was ready: {finished}"))
+    }
+
+    /// The same, where it may end before it is ready.
+    pub fn try_spawn_ready(self) -> Result<Running, Finished> {
+        let notifications = Notifications::new();
+        let mut running = self.env("NOTIFY_SOCKET", notifications.env()).spawn();
+        running.notifications = Some(notifications);
+        let mut is_ready = false;
+        wait_or_report(DEADLINE, "readiness", || {
+            // In this order: what it reported before its end counts.
+            let ended = !running.is_running();
+            is_ready = running.has_notified("READY=1");
+            if is_ready || ended { Ok(()) } else { Err(running.report()) }
+        });
+        if is_ready { Ok(running) } else { Err(running.wait()) }
+    }
+
     /// Starts it with a pipe for standard input.
     pub fn spawn(mut self) -> Running {
         let pipes = self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = pipes.spawn().unwrap_or_else(|e| panic!("{} does not start: {e}", self.name));
         let stdout = Capture::of(child.stdout.take().expect("stdout is piped"));
         let stderr = Capture::of(child.stderr.take().expect("stderr is piped"));
-        Running { name: self.name, child, stdout, stderr }
+        Running { name: self.name, child, stdout, stderr, notifications: None }
     }
 
     /// Runs it to its end with no standard input.
@@ -119,6 +119,7 @@ pub struct Running {
     child: Child,
     stdout: Capture,
     stderr: Capture,
+    notifications: Option<Notifications>,
 }
 
 impl Running {
@@ -136,7 +137,7 @@ impl Running {
         self.stdout.text()
     }
 
-    /// What it logged so far.
+    /// What it logged so far: to be shown, and to be counted by level.
     pub fn stderr(&self) -> String {
         self.stderr.text()
     }
@@ -155,21 +156,17 @@ impl Running {
         self.child.try_wait().expect("a child can be waited for").is_none()
     }
 
-    /// Waits until its log contains `text`; panics with all of its output if it ends or the deadline passes.
-    pub fn wait_for_log(&mut self, text: &str) {
-        self.wait_for(text, |running| running.stderr.text());
+    /// Whether it has reported this, such as `STOPPING=1`, to `NOTIFY_SOCKET`; only after [`Program::spawn_ready`].
+    pub fn has_notified(&mut self, line: &str) -> bool {
+        self.notifications.as_mut().expect("it was started by spawn_ready").has(line)
     }
 
-    /// Waits until its standard output contains `text`.
+    /// Waits until its standard output contains `text`; panics with all of its output if it ends before.
     pub fn wait_for_output(&mut self, text: &str) {
-        self.wait_for(text, |running| running.stdout.text());
-    }
-
-    fn wait_for(&mut self, text: &str, output: impl Fn(&Running) -> String) {
-        wait_or_tell(DEADLINE, text, || {
-            // Before the look: what it printed last counts.
+        wait_or_report(DEADLINE, text, || {
+            // In this order: what it printed last counts.
             let ended = !self.is_running() && self.stdout.is_finished() && self.stderr.is_finished();
-            if output(self).contains(text) {
+            if self.stdout().contains(text) {
                 return Ok(());
             }
             assert!(!ended, "{} ended without {text:?}\n{}", self.name, self.report());
@@ -180,7 +177,7 @@ impl Running {
     /// Waits for its end; panics with its output if it does not come.
     pub fn wait(mut self) -> Finished {
         let mut status = None;
-        wait_or_tell(DEADLINE, &format!("the end of {}", self.name), || {
+        wait_or_report(DEADLINE, &format!("the end of {}", self.name), || {
             status = self.child.try_wait().expect("a child can be waited for");
             status.map(drop).ok_or_else(|| self.report())
         });
@@ -220,12 +217,22 @@ impl Finished {
     pub fn code(&self) -> Option<i32> {
         self.status.code()
     }
+
+    /// The lines of its log that are warnings or errors.
+    pub fn warnings(&self) -> Vec<&str> {
+        warnings(&self.stderr)
+    }
 }
 
 impl std::fmt::Display for Finished {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         write!(f, "{}: {}\n--- stdout\n{}--- stderr\n{}", self.name, self.status, self.stdout, self.stderr)
     }
+}
+
+/// The lines of a log that are warnings or errors, by their level.
+pub fn warnings(log: &str) -> Vec<&str> {
+    log.lines().filter(|line| line.contains("[WARN") || line.contains("[ERROR")).collect()
 }
 
 /// A pipe read by a thread, so that no program waits for the test to read.

@@ -1,5 +1,5 @@
-//! Reports the daemon's state to the process that started it, by systemd's notification protocol (sd_notify(3)): one
-//! datagram to the socket that `NOTIFY_SOCKET` names. Never blocks, and never fails the daemon.
+//! Reports a program's state to the process that started it, by systemd's notification protocol (sd_notify(3)): one
+//! datagram to the socket that `NOTIFY_SOCKET` names. Never blocks, and never fails the program.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -11,8 +11,9 @@ use std::{
 /// What is reported.
 #[derive(Clone, Copy, Debug)]
 pub enum State<'a> {
-    /// `READY=1`: listening, the lease is held, and the end of the event log is known. A second line,
-    /// `STATUS=listening on ADDRESS, …`, names the TCP addresses with the ports that port 0 became.
+    /// `READY=1`. resqd: it listens, holds its lease and knows the end of the event log; a second line,
+    /// `STATUS=listening on ADDRESS, …`, names the TCP addresses with the ports that port 0 became. resq-client, which
+    /// listens nowhere: the broker has confirmed its subscription.
     Ready(&'a [SocketAddr]),
     /// `STOPPING=1`: a signal arrived; running jobs are finished, no new ones are claimed.
     Stopping,
@@ -32,6 +33,7 @@ impl Supervisor {
     pub fn notify(&self, state: State<'_>) {
         let Some(socket) = &self.0 else { return };
         let message = match state {
+            State::Ready([]) => "READY=1".into(),
             State::Ready(addresses) => {
                 let addresses: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
                 format!("READY=1\nSTATUS=listening on {}", addresses.join(", "))

@@ -1,4 +1,4 @@
-//! Listeners: who is let near them, what becomes of their sockets, and how the broker starts and stops.
+//! Connecting: which listeners are allowed, what happens to their sockets, and how the broker starts and stops.
 
 use super::{
     fixture::{Fixture, Settings},
@@ -120,7 +120,7 @@ fn a_full_broker_has_room_again_when_somebody_leaves() {
     let refused = Peer::connect(&fixture.tcp).hear();
     assert!(matches!(refused, Heard::Error(9, _)), "{refused:?}");
     drop(first);
-    super::fixture::wait_until("room again", || {
+    resq_test_support::wait_until("room again", || {
         let mut peer = Peer::connect(&fixture.tcp);
         let _ = peer.try_send(&peer::hello(1, "third", ""));
         matches!(peer.hear(), Heard::Welcome { .. })

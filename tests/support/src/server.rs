@@ -1,6 +1,6 @@
-//! The database server under test: one shared by all tests, and own ones for tests that kill it. `scripts/testdb.sh`
-//! starts and ends them; this module only holds the pipe whose end tells the script to clean up, so no server
-//! outlives the test process, however that ends.
+//! The database server under test: one shared by all tests, and separate ones for tests that kill theirs.
+//! `scripts/testdb.sh` starts and stops them; this module only holds the pipe whose end makes the script clean up, so
+//! that no server outlives the test process, however that ends.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
@@ -10,9 +10,10 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use mysql::prelude::Queryable;
 use mysql::{Conn, OptsBuilder};
 
-use super::program::{is_alive, signal, wait_until};
+use crate::program::{is_alive, signal};
+use crate::wait::wait_until;
 
-const TESTDB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/testdb.sh");
+const TESTDB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/testdb.sh");
 
 /// One node as `testdb.sh` prints it.
 #[derive(Clone, Debug)]
@@ -26,11 +27,11 @@ pub struct Node {
 pub struct Server {
     kind: String,
     dir: PathBuf,
-    /// The folder on which a disk of the server's own is mounted, for it alone.
+    /// Where the disk of this server alone is mounted.
     disk: Option<PathBuf>,
     nodes: Mutex<Vec<Node>>,
     script: Child,
-    /// Its end is the script's sign to stop the servers and remove `dir`.
+    /// When it closes, the script stops the servers and removes `dir`.
     hold: Option<ChildStdin>,
 }
 
@@ -41,18 +42,17 @@ impl Server {
         SHARED.get_or_init(|| Server::start(&kind(), &[("FAST", "1")]))
     }
 
-    /// A server of the caller's own, to kill and restart; durable, gone with the value.
+    /// A separate server to kill and restart; durable; stopped when the value is dropped.
     pub fn own() -> Server {
         Server::start(&kind(), &[])
     }
 
-    /// A server of the caller's own with options, as `--max-connections=20`.
+    /// A separate server with options such as `--max-connections=20`.
     pub fn with_options(options: &[&str]) -> Server {
         Server::start(&kind(), &[("ARGS", &options.join(" "))])
     }
 
-    /// A server of the caller's own on a disk of so many MiB in memory, with options. None: this system does not let us
-    /// have one.
+    /// A separate server on a disk of `mib` MiB in memory, with options. None: this system does not allow such a mount.
     pub fn on_small_disk(mib: u64, options: &[&str]) -> Option<Server> {
         let own_root = if nix::unistd::geteuid().is_root() { "-m" } else { "-rm" };
         let unshare = || {
@@ -66,7 +66,7 @@ impl Server {
             std::fs::remove_dir(&disk).expect("an empty folder");
             return None;
         }
-        // The mount is the script's and the server's alone and goes with them.
+        // Only the script and the server see the mount, and it goes with them.
         let mut script = unshare();
         script.arg(format!("{mount} && exec bash \"$@\"")).arg("bash").arg(TESTDB);
         let mut server = Server::run(script, &kind(), disk.join("server"), &[("ARGS", &options.join(" "))]);
@@ -74,7 +74,7 @@ impl Server {
         Some(server)
     }
 
-    /// Where everybody sees the disk of the server's own, as long as this value lives.
+    /// The path of that disk as other processes see it, while this value lives.
     pub fn disk(&self) -> PathBuf {
         let disk = self.disk.as_ref().expect("a server with a disk of its own");
         PathBuf::from(format!("/proc/{}/root", self.script.id()))
@@ -101,7 +101,7 @@ impl Server {
         let nodes: Vec<Node> = lines.take(count).map(|line| parse_node(&line.expect("a line of text"))).collect();
         assert_eq!(nodes.len(), count, "testdb.sh hold {kind} failed; its messages are above");
         let server = Server { kind: kind.into(), dir, disk: None, nodes: Mutex::new(nodes), script, hold };
-        // MariaDB turns away who logs in at the moment when its first account for every host is made (1130).
+        // MariaDB refuses logins while its first account for `%` is being created (1130).
         server.conn().query_drop("CREATE USER first@'%' ACCOUNT LOCK").unwrap();
         server
     }
@@ -116,7 +116,7 @@ impl Server {
         self.dir.join("plugin")
     }
 
-    /// What node `n`, from 1, last wrote into its log.
+    /// The log of node `n`, from 1.
     pub fn log(&self, n: usize) -> String {
         std::fs::read_to_string(self.dir.join(format!("n{n}/server.log"))).unwrap_or_default()
     }
@@ -131,7 +131,7 @@ impl Server {
         self.nodes()[n - 1].clone()
     }
 
-    /// Node 1's port, where a test that cares for no cluster goes.
+    /// Node 1's port, for tests that have no use for a cluster.
     pub fn port(&self) -> u16 {
         self.node(1).port
     }
@@ -159,13 +159,13 @@ impl Server {
         Ok(conn)
     }
 
-    /// Lets everybody create triggers who has the privilege, as `scripts/grants.sql` says: with a binary log, and on
-    /// Galera without one, only administrators may.
+    /// Lets every account with the privilege create triggers, as `scripts/grants.sql` advises: with a binary log, and on
+    /// Galera even without one, only administrators may.
     pub fn trust_creators_of_triggers(&self, n: usize) {
         self.conn_to(n).query_drop("SET GLOBAL log_bin_trust_function_creators = 1").unwrap();
     }
 
-    /// Ends node `n` as a crash does.
+    /// Kills node `n` with SIGKILL.
     pub fn kill9(&self, n: usize) {
         let pid = self.node(n).pid;
         signal(pid, "KILL");
@@ -181,7 +181,7 @@ impl Server {
     pub fn restart_with(&self, n: usize, options: &[&str]) {
         let mut script = testdb();
         if self.disk.is_some() {
-            // Only there is the disk mounted.
+            // The disk is mounted in its namespace only.
             script = Command::new("nsenter");
             if !nix::unistd::geteuid().is_root() {
                 script.args(["--user", "--preserve-credentials"]);

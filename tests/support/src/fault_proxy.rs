@@ -1,0 +1,198 @@
+//! A network between two programs that the test can break: a TCP proxy on its own port that passes bytes on, and that can
+//! reset every connection, drop bytes silently as a dead link does, slow down, or lose the answer to one COMMIT.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use socket2::{SockFilter, SockRef};
+
+/// Classic BPF: accept 0 bytes of every packet. A socket with this filter answers nothing, not even with an ACK.
+const DROP_ALL: [SockFilter; 1] = [SockFilter::new(0x06, 0, 0, 0)];
+
+/// How often an idle connection checks whether it was cut.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// The proxy listens until the process ends.
+pub struct FaultProxy {
+    pub port: u16,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    is_cut: bool,
+    /// Connections that were reset at once because the network was cut.
+    refused: u64,
+    /// The delay of each piece, and the bytes that pass in a second.
+    slow: Option<(Duration, u32)>,
+    /// The answer to the first COMMIT behind a statement with this text is to be lost.
+    loses: Option<&'static str>,
+    has_lost: bool,
+    open: Vec<Open>,
+}
+
+/// A connection that passes.
+struct Open {
+    client: TcpStream,
+    end: Arc<AtomicU8>,
+}
+
+/// How a connection ended, beside [`OPEN`].
+const OPEN: u8 = 0;
+const CUT: u8 = 1;
+const SILENT: u8 = 2;
+const ANSWER_LOST: u8 = 3;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    ToServer,
+    ToClient,
+}
+
+impl FaultProxy {
+    /// A proxy to this port of the loopback interface.
+    pub fn to(port: u16) -> FaultProxy {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let proxy = FaultProxy { port: listener.local_addr().expect("an address").port(), state: Arc::default() };
+        let state = proxy.state.clone();
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                // The client notices a failure: its connection ends.
+                let _ = pass(client, port, &state);
+            }
+        });
+        proxy
+    }
+
+    /// Resets every connection, and each new one until [`restore`](Self::restore).
+    pub fn cut(&self) {
+        let mut state = lock(&self.state);
+        (state.is_cut, state.refused) = (true, 0);
+        for open in state.open.drain(..) {
+            let _ = SockRef::from(&open.client).set_linger(Some(Duration::ZERO));
+            open.end.store(CUT, Ordering::Release);
+        }
+    }
+
+    /// Connection attempts since [`cut`](Self::cut): each is a peer that has noticed.
+    pub fn refused(&self) -> u64 {
+        lock(&self.state).refused
+    }
+
+    /// Neither cut nor slow any more.
+    pub fn restore(&self) {
+        let mut state = lock(&self.state);
+        (state.is_cut, state.slow) = (false, None);
+    }
+
+    /// Silently drops everything on the connections there are: no byte, no FIN and no RST gets through. New connections
+    /// pass.
+    pub fn drop_silently(&self) {
+        for open in lock(&self.state).open.drain(..) {
+            open.end.store(SILENT, Ordering::Release);
+            SockRef::from(&open.client).attach_filter(&DROP_ALL).expect("a filter");
+            // Stays open for the life of the process: a close would be noticed.
+            std::mem::forget(open);
+        }
+    }
+
+    /// Delays each piece by `delay`, and passes at most `bytes_per_s` each way.
+    pub fn slow(&self, delay: Duration, bytes_per_s: u32) {
+        lock(&self.state).slow = Some((delay, bytes_per_s));
+    }
+
+    /// Loses the server's answer to the first COMMIT that follows a statement with `mark` in it on one connection: the
+    /// server has executed it, and the connection ends.
+    pub fn lose_answer_to_commit(&self, mark: &'static str) {
+        lock(&self.state).loses = Some(mark);
+    }
+
+    /// Whether that answer was lost.
+    pub fn has_lost(&self) -> bool {
+        lock(&self.state).has_lost
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn pass(client: TcpStream, port: u16, state: &Arc<Mutex<State>>) -> io::Result<()> {
+    let mut locked = lock(state);
+    if locked.is_cut {
+        locked.refused += 1;
+        return SockRef::from(&client).set_linger(Some(Duration::ZERO));
+    }
+    let server = TcpStream::connect(("127.0.0.1", port))?;
+    let end = Arc::<AtomicU8>::default();
+    for stream in [&client, &server] {
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(CHECK_INTERVAL))?;
+    }
+    locked.open.push(Open { client: client.try_clone()?, end: end.clone() });
+    let ways = [(client.try_clone()?, server.try_clone()?, Direction::ToServer), (server, client, Direction::ToClient)];
+    for (from, to, direction) in ways {
+        let (state, end) = (state.clone(), end.clone());
+        thread::spawn(move || pump(from, to, direction, &state, &end));
+    }
+    Ok(())
+}
+
+/// Ends with the stream, or when the connection is cut; then closing the last descriptor sends the RST.
+fn pump(mut from: TcpStream, mut to: TcpStream, direction: Direction, state: &Mutex<State>, end: &AtomicU8) {
+    let mut piece = vec![0; 64 * 1024];
+    let mut marked = false;
+    let ended = || end.load(Ordering::Acquire);
+    while matches!(ended(), OPEN | ANSWER_LOST) {
+        let n = match from.read(&mut piece) {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+            Err(_) => break,
+        };
+        let slow = lock(state).slow;
+        if let Some((delay, bytes_per_s)) = slow {
+            // A link's own pause, not a test's.
+            thread::sleep(delay + Duration::from_secs(1) * n as u32 / bytes_per_s);
+        }
+        if ended() != OPEN {
+            break;
+        }
+        if direction == Direction::ToServer && is_to_be_lost(&piece[..n], &mut marked, state) {
+            // Before the statement is passed on, so that its answer cannot overtake this.
+            end.store(ANSWER_LOST, Ordering::Release);
+            let _ = to.write_all(&piece[..n]);
+            return;
+        }
+        if to.write_all(&piece[..n]).is_err() {
+            break;
+        }
+    }
+    match ended() {
+        CUT => {}
+        // Stays open for the life of the process: a close would be noticed.
+        SILENT => std::mem::forget((from, to)),
+        // The answer has come from the server and goes no further.
+        ANSWER_LOST => [from, to].iter().for_each(|stream| drop(stream.shutdown(Shutdown::Both))),
+        _ => drop(to.shutdown(Shutdown::Write)),
+    }
+}
+
+/// Whether the answer to this piece of the client's is the one to lose. The MySQL protocol takes turns, and the
+/// statements in question are far smaller than one read.
+fn is_to_be_lost(piece: &[u8], marked: &mut bool, state: &Mutex<State>) -> bool {
+    let mut state = lock(state);
+    let Some(mark) = state.loses.filter(|_| !state.has_lost) else { return false };
+    let has = |text: &str| piece.windows(text.len()).any(|window| window == text.as_bytes());
+    *marked |= has(mark);
+    state.has_lost = *marked && has("COMMIT");
+    state.has_lost
+}

@@ -1,0 +1,44 @@
+//! What the end-to-end tests and the benchmarks share: servers and installations to run against, the programs as a
+//! user starts them, a proxy that breaks connections, a client that records, and the oracles of exactness. Nothing here
+//! is a test of its own, and nothing is part of resq.
+//!
+//! Every wait has a deadline and is for a signal: a readiness notification, a row, a frame, an exit code.
+
+mod account;
+mod doctor;
+mod exactness;
+mod fault_proxy;
+mod instance;
+mod memory_log;
+mod notifications;
+mod ports;
+mod program;
+mod recording_client;
+mod server;
+mod stress;
+pub mod templates;
+mod test_database;
+mod udf_peer;
+mod udf_server;
+mod wait;
+
+pub use account::Account;
+pub use doctor::{Doctor, Verdict};
+pub use exactness::{
+    EventOracle, InOrder, assert_databases_are_exact, assert_done_by_one_attempt_each, wait_until_all_done,
+};
+pub use fault_proxy::FaultProxy;
+pub use instance::{Instance, binary};
+pub use memory_log::MemoryLog;
+pub use ports::own_port;
+pub use program::{Finished, Program, Running, is_alive, signal, warnings};
+pub use recording_client::RecordingClient;
+pub use server::{Node, Server};
+pub use stress::{Stress, Summary};
+pub use test_database::TestDatabase;
+pub use udf_peer::{HELLO, PONG, PUBLISH, RING, UdfPeer};
+pub use udf_server::{Stats, UdfServer, panicking_library, stats};
+pub use wait::{DEADLINE, wait_at_most, wait_or_report, wait_until};
+
+/// The repository's folder.
+pub const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");

@@ -1,0 +1,18 @@
+//! TCP ports that a test may leave and take again.
+
+use std::{
+    net::TcpListener,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU16, Ordering},
+    },
+};
+
+/// A free port below the range from which the system assigns ports, another one for each call: no other process takes
+/// it while the test's broker is away.
+pub fn own_port() -> u16 {
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(fastrand::u16(..6_000)));
+    let next = || 10_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 6_000;
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(next).find(free).expect("the iterator is endless")
+}
