@@ -15,7 +15,7 @@ files() { # MODE SOURCE DESTINATION, a line each
   for program in resqd resqctl resq-client resq-trigger; do echo "755 $target/$program bin/$program"; done
   echo "755 scripts/seed.sh libexec/resq/seed.sh"
   echo "644 scripts/resqd.service lib/systemd/system/resqd.service"
-  echo "644 README.md share/doc/resq/README.md"
+  for file in README.md docs/*.md; do echo "644 $file share/doc/resq/$file"; done
   echo "644 LICENSE share/doc/resq/LICENSE"
   # The templates, to start a --sql-dir of one's own from.
   for file in sql/res_db/*.sql sql/res_tables/*.sql sql/res_tables/*/*.sql; do echo "644 $file share/resq/$file"; done
