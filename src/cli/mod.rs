@@ -2,6 +2,8 @@
 //! the log (`logging`), and turns a failure into one line and an exit code. Nothing else in the crate prints an
 //! error or exits.
 
+#[cfg(feature = "daemon")]
+mod advice;
 mod argv;
 mod help;
 mod logging;

@@ -1,6 +1,6 @@
-//! Connecting: which host is asked, and what a new connection is set to. Owns the order of the hosts, and which of
-//! them this process is on: all its connections are to lead to one node, since another may not have applied yet what
-//! that one has committed. Never runs a statement of the queue.
+//! Which host is connected to, and with which options. Owns the order of the hosts and the one that this process is on:
+//! all its connections lead to the same node, since another may not have applied yet what that one has committed. Never
+//! runs a statement of the queue.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -15,54 +15,42 @@ use mysql::{Conn, OptsBuilder, prelude::Queryable};
 use r2d2::ManageConnection;
 
 use super::{
-    Error, orphaned_sessions::OrphanedSessions, outage::Outage, ready, timed_connect::TimedConnect, tls::Endpoint,
+    Error, orphaned_sessions::OrphanedSessions, outage::Outage, ready, session::session, timed_connect::TimedConnect,
+    tls::Endpoint,
 };
 use crate::config::Database;
 
-/// One known sql_mode, because it decides how literals are read.
-pub const SQL_MODE: &str = "sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'";
-
-/// Every connection's session. READ COMMITTED because under REPEATABLE READ a claim that asks for more rows than
-/// there are blocks the INSERTs of the producers.
-pub fn session() -> [String; 2] {
-    [
-        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED".into(),
-        format!(
-            "SET SESSION autocommit = 1, time_zone = '+00:00', innodb_lock_wait_timeout = 10, lock_wait_timeout = 60, \
-             {SQL_MODE}"
-        ),
-    ]
-}
-
-/// The r2d2 manager over one or several hosts: the one that was connected to last is asked first.
+/// The hosts as r2d2 connects to them. The one that was connected to last is tried first.
 pub struct HostPool {
-    nodes: Vec<(String, TimedConnect)>,
-    /// Statements are bounded, so that a connection is never asked whether it lives.
-    impatient: bool,
-    current: Current,
+    /// Each by its name for messages.
+    hosts: Vec<(String, TimedConnect)>,
+    /// Answers have a time limit, so that a returned connection is not tested: the program ends with its first error.
+    has_answer_limit: bool,
+    current: CurrentHost,
     orphaned_sessions: OrphanedSessions,
     outage: Outage,
 }
 
-/// The node that this process is on, by its place in the list.
-pub type Current = Arc<AtomicUsize>;
+/// The host that this process is on, by its place in the list.
+pub type CurrentHost = Arc<AtomicUsize>;
 
-/// A connection that knows which node it leads to.
+/// A connection that knows which host it leads to.
 pub struct HostConn {
     conn: Conn,
-    node: usize,
-    is_lost: bool,
+    host: usize,
+    is_given_up: bool,
 }
 
 impl HostConn {
-    /// False once the process has moved on to another node.
-    pub fn is_on(&self, current: &Current) -> bool {
-        self.node == current.load(Ordering::Relaxed)
+    /// False once the process has moved to another host.
+    pub fn is_on(&self, current: &CurrentHost) -> bool {
+        self.host == current.load(Ordering::Relaxed)
     }
 
-    /// Not to be used again, though it may answer: a node that has left its cluster does.
+    /// Keeps the pool from lending this connection again, even if it still answers, as that to a node which has left
+    /// its cluster does.
     pub fn give_up(&mut self) {
-        self.is_lost = true;
+        self.is_given_up = true;
     }
 }
 
@@ -81,9 +69,9 @@ impl DerefMut for HostConn {
 }
 
 impl HostPool {
-    /// `answer_within`: how long one answer of the server may take; None: as long as it takes.
+    /// The hosts of the settings. `answer_within` limits how long one answer of the server may take; None: no limit.
     pub fn new(config: &Database, answer_within: Option<Duration>) -> HostPool {
-        let host = |host: &str, port: u16| {
+        let one = |host: &str, port: u16| {
             let opts = OptsBuilder::new()
                 .ip_or_hostname(Some(host))
                 .tcp_port(port)
@@ -93,7 +81,7 @@ impl HostPool {
                 .pass(Some(&config.password.0))
                 .tcp_connect_timeout(Some(Duration::from_secs(5)))
                 .read_timeout(answer_within)
-                // A network that swallows everything is noticed within half a minute, however long an answer may take.
+                // A network that drops everything is noticed within half a minute, however long an answer may take.
                 .tcp_keepalive_time_ms(Some(10_000))
                 .tcp_keepalive_probe_interval_secs(Some(5))
                 .tcp_user_timeout_ms(Some(20_000))
@@ -105,43 +93,49 @@ impl HostPool {
             };
             (name, TimedConnect::new(Endpoint::new(opts, config)))
         };
-        let nodes = match config.hosts.as_slice() {
-            [] => vec![host(&config.host, config.port)],
-            hosts => hosts.iter().map(|(name, port)| host(name, *port)).collect(),
+        let hosts = match config.hosts.as_slice() {
+            [] => vec![one(&config.host, config.port)],
+            hosts => hosts.iter().map(|(name, port)| one(name, *port)).collect(),
         };
         HostPool {
-            nodes,
-            impatient: answer_within.is_some(),
-            current: Current::default(),
+            hosts,
+            has_answer_limit: answer_within.is_some(),
+            current: CurrentHost::default(),
             orphaned_sessions: OrphanedSessions::new(),
             outage: Outage::default(),
         }
     }
 
-    /// `host:port` of every node, for people.
+    /// Every host for a message: `host:port`, or the socket's path, separated by commas.
     pub fn names(&self) -> String {
-        self.nodes.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+        self.hosts.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
+    /// The outage that attempts to connect are noted in.
     pub fn outage(&self) -> Outage {
         self.outage.clone()
     }
 
-    pub fn current(&self) -> Current {
+    /// The host that this process is on, as it changes.
+    pub fn current(&self) -> CurrentHost {
         self.current.clone()
     }
 
-    /// A connection to the first node that is ready. Err: that of the last one asked.
+    /// Connects to the first host that is ready, beginning with the current one, and makes it the current one.
+    ///
+    /// # Errors
+    ///
+    /// That of the last host tried.
     pub fn reach(&self) -> Result<HostConn, Error> {
         let first = self.current.load(Ordering::Relaxed);
         let mut error = None;
-        for node in (0..self.nodes.len()).map(|i| (first + i) % self.nodes.len()) {
-            match self.connect_to(node) {
+        for host in (0..self.hosts.len()).map(|i| (first + i) % self.hosts.len()) {
+            match self.connect_to(host) {
                 Ok(mut conn) => {
-                    self.orphaned_sessions.end_on(&mut conn);
-                    if self.current.swap(node, Ordering::Relaxed) != node {
-                        let why = error.as_ref().map_or_else(String::new, |e| format!(": {e}"));
-                        log::warn!("now on database node {}{why}", self.nodes[node].0);
+                    self.orphaned_sessions.kill_on(&mut conn);
+                    if self.current.swap(host, Ordering::Relaxed) != host {
+                        let why = error.as_ref().map_or_else(String::new, |e| format!("; the one before it: {e}"));
+                        log::warn!("database: now using node {}{why}", self.hosts[host].0);
                     }
                     return Ok(conn);
                 }
@@ -151,12 +145,12 @@ impl HostPool {
         Err(error.expect("there is at least one host"))
     }
 
-    fn connect_to(&self, node: usize) -> Result<HostConn, Error> {
-        let mut conn = self.nodes[node].1.connect()?;
-        if self.nodes.len() > 1 {
+    fn connect_to(&self, host: usize) -> Result<HostConn, Error> {
+        let mut conn = self.hosts[host].1.connect()?;
+        if self.hosts.len() > 1 {
             ready::check(&mut conn)?;
         }
-        Ok(HostConn { conn, node, is_lost: false })
+        Ok(HostConn { conn, host, is_given_up: false })
     }
 }
 
@@ -166,7 +160,7 @@ impl ManageConnection for HostPool {
 
     fn connect(&self) -> Result<HostConn, Error> {
         let reached = self.reach();
-        self.outage.tried(reached.as_ref().err());
+        self.outage.attempted(reached.as_ref().err());
         reached
     }
 
@@ -174,14 +168,14 @@ impl ManageConnection for HostPool {
         Ok(conn.ping()?)
     }
 
-    /// Asked when a connection comes back, which is rare: roles keep theirs until it breaks or they end.
+    /// Called when a connection is returned, which is rare: roles keep theirs until it breaks or they end.
     fn has_broken(&self, conn: &mut HostConn) -> bool {
-        // Not a ping: a server that turned read-only refuses a statement in the middle of a transaction, and whoever
-        // gets the connection next would go on inside it and never commit.
-        let has_broken = !self.impatient && conn.query_drop("ROLLBACK").is_err();
+        // Not a ping: a server that turned read-only refuses a statement in the middle of a transaction, and the next
+        // user of the connection would continue inside that transaction and never commit.
+        let has_broken = !self.has_answer_limit && conn.query_drop("ROLLBACK").is_err();
         if has_broken {
-            self.orphaned_sessions.lost(conn);
+            self.orphaned_sessions.add(conn);
         }
-        has_broken || conn.is_lost || !conn.is_on(&self.current)
+        has_broken || conn.is_given_up || !conn.is_on(&self.current)
     }
 }

@@ -1,49 +1,52 @@
-//! Sessions that a broken connection has left behind. We notice a dead network within half a minute, the server
-//! perhaps after hours, and until then the rows that the session had locked stay locked. So each connection is marked
-//! by a lock of the server's under a name of its own, which vanishes with the session; whoever connects next ends
-//! those that are still there. Owns these names; never looks at what a session did.
+//! Sessions that live on at the server after their connection broke. A dead network is noticed here within half a minute,
+//! by the server perhaps after hours, and until then the rows that the session locked stay locked. So each session takes
+//! a server lock under a name of its own, which vanishes with the session; the next connection kills every orphan whose
+//! lock is still held. Owns these names; never looks at what a session did.
 
 use std::sync::{Mutex, PoisonError};
 
 use mysql::{Conn, prelude::Queryable};
 
-/// More than connections of one pool break at a time; what is over is left to the server.
+/// More than the connections of one pool that can break at the same time; any beyond it are left to the server.
 const MOST: usize = 1024;
 
-/// The connections of one pool.
+/// The sessions of one pool.
 pub struct OrphanedSessions {
+    /// Random: the locks' names are the same for all pools of a server otherwise.
     pool: u64,
-    lost: Mutex<Vec<u32>>,
+    /// The connection ids of those that may live on.
+    orphans: Mutex<Vec<u32>>,
 }
 
 impl OrphanedSessions {
+    /// None yet.
     pub fn new() -> OrphanedSessions {
-        OrphanedSessions { pool: fastrand::u64(..), lost: Mutex::default() }
+        OrphanedSessions { pool: fastrand::u64(..), orphans: Mutex::default() }
     }
 
-    /// This connection broke, and its session may live on.
-    pub fn lost(&self, conn: &Conn) {
-        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        if lost.len() < MOST {
-            lost.push(conn.connection_id());
+    /// Remembers that `conn` broke, so that its session may live on.
+    pub fn add(&self, conn: &Conn) {
+        let mut orphans = self.orphans.lock().unwrap_or_else(PoisonError::into_inner);
+        if orphans.len() < MOST {
+            orphans.push(conn.connection_id());
         }
     }
 
-    /// Ends on this server what was left there, and marks `conn`, which is new. A server on which this fails is none
-    /// where anything was left, or lets no session be marked.
-    pub fn end_on(&self, conn: &mut Conn) {
-        for id in std::mem::take(&mut *self.lost.lock().unwrap_or_else(PoisonError::into_inner)) {
+    /// Kills the orphans on the server that `conn`, a new connection, leads to, and marks its session. An error means
+    /// that none are there, or that this server allows no marks.
+    pub fn kill_on(&self, conn: &mut Conn) {
+        for id in std::mem::take(&mut *self.orphans.lock().unwrap_or_else(PoisonError::into_inner)) {
             if conn.query_drop(format!("KILL IS_USED_LOCK('{}')", self.mark(id))).is_ok() {
-                log::warn!("ended session {id}, which a broken connection had left behind; is the network well?");
+                log::warn!("database: killed session {id}, orphaned by a broken connection; check the network");
             }
         }
         let mark = self.mark(conn.connection_id());
         if let Err(error) = conn.query_drop(format!("DO GET_LOCK('{mark}', 0)")) {
-            log::debug!("a session was not marked: {error}");
+            log::debug!("database: cannot mark a session: {error}");
         }
     }
 
-    /// At most 64 characters, as the server's limit is.
+    /// The name of a session's lock. Servers allow 64 characters.
     fn mark(&self, id: u32) -> String {
         format!("resq.session.{:016x}.{id}", self.pool)
     }

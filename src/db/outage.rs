@@ -1,17 +1,20 @@
-//! That no connection can be made, and why: told once when somebody waits for one in vain, and once when there is one
-//! again. Owns what was describe; decides nothing.
+//! An outage of the database server, as the log shows it: one line when a caller could not get a connection in time, one
+//! when there is a connection again. Decides nothing.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use super::Error;
 
-/// One pool's outage, shared by who connects and who waits.
+/// One pool's outage, shared by the thread that connects and the callers that wait. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Outage(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Why the last try failed, if it did: r2d2 tells that to one of those who wait.
+    /// Why the last attempt failed, if it did: r2d2 reports that to only one of the callers that wait.
     error: Option<String>,
     is_reported: bool,
 }
@@ -21,28 +24,28 @@ impl Outage {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How a try to connect ended.
-    pub fn tried(&self, error: Option<&Error>) {
+    /// Notes how an attempt to connect ended; None: well.
+    pub fn attempted(&self, error: Option<&Error>) {
         self.state().error = error.map(Error::to_string);
         if error.is_none() {
-            // Who waited longest may want none any more.
+            // The callers that waited may have given up by now.
             self.report_recovery();
         }
     }
 
-    /// Somebody has a connection.
+    /// Notes that a caller has a connection.
     pub fn report_recovery(&self) {
         if std::mem::take(&mut self.state().is_reported) {
-            log::warn!("the database server is back");
+            log::warn!("database: the server is back; work goes on");
         }
     }
 
-    /// Somebody has waited in vain; the reason.
-    pub fn report_timeout(&self, seconds: u64) -> String {
+    /// Notes that a caller waited `timeout` without getting a connection; returns why there is none.
+    pub fn report_timeout(&self, timeout: Duration) -> String {
         let mut state = self.state();
-        let why = state.error.clone().unwrap_or_else(|| format!("no connection within {seconds} s"));
+        let why = state.error.clone().unwrap_or_else(|| format!("no connection within {} s", timeout.as_secs()));
         if !std::mem::replace(&mut state.is_reported, true) {
-            log::warn!("the database server is lost, waiting for it: {why}");
+            log::warn!("database: lost the server ({why}); waiting for it");
         }
         why
     }
@@ -53,15 +56,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everybody_hears_the_reason_and_it_is_over_with_the_next_connection() {
-        let outage = Outage::default();
-        assert_eq!(outage.report_timeout(5), "no connection within 5 s");
-        outage.tried(Some(&Error::NotReady("it is read-only".into())));
-        assert_eq!(outage.report_timeout(5), outage.report_timeout(5));
-        assert_ne!(outage.report_timeout(5), "no connection within 5 s");
+    fn every_caller_gets_the_reason_until_the_next_connection() {
+        let (outage, timeout) = (Outage::default(), Duration::from_secs(5));
+        assert_eq!(outage.report_timeout(timeout), "no connection within 5 s");
+        outage.attempted(Some(&Error::NotReady("it is read-only".into())));
+        for _ in 0..2 {
+            assert_eq!(outage.report_timeout(timeout), "the node is not ready: it is read-only");
+        }
         assert!(outage.state().is_reported);
-        outage.tried(None);
+        outage.attempted(None);
         assert!(!outage.state().is_reported);
-        assert_eq!(outage.report_timeout(5), "no connection within 5 s");
+        assert_eq!(outage.report_timeout(timeout), "no connection within 5 s");
     }
 }

@@ -1,6 +1,6 @@
-//! A login that ends. A server that hangs takes a connection and says nothing, and the driver's own time-out would
-//! hold for every later statement, too; so each login has a thread, which is left behind when its time is over. Owns
-//! the count of those; never runs a statement.
+//! Connecting with a deadline. A server that hangs accepts a connection and never answers, and the driver's own timeout
+//! would apply to every later statement too; so each login runs on a thread, which is abandoned when its time is up. Owns
+//! the count of those threads; never runs a statement.
 
 use std::{
     sync::{
@@ -16,47 +16,52 @@ use mysql::Conn;
 
 use super::{Error, tls::Endpoint};
 
-/// How long a server may take to let somebody in, session and all.
+/// How long a server may take for a login, with the setup of the session.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Logins to one server that it never answered: no more are tried until it answers, or ends, some of them.
+/// At most this many logins to one server are left unanswered: no more are tried until some of them have ended.
 const MOST_UNANSWERED: usize = 8;
 
-/// The way into one server.
+/// Connects to one host.
 pub struct TimedConnect {
-    server: Arc<Endpoint>,
+    endpoint: Arc<Endpoint>,
     unanswered: Arc<AtomicUsize>,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl TimedConnect {
-    pub fn new(server: Endpoint) -> TimedConnect {
-        TimedConnect { server: Arc::new(server), unanswered: Arc::default(), patience: LOGIN_TIMEOUT }
+    /// Connects to `endpoint` within 10 s.
+    pub fn new(endpoint: Endpoint) -> TimedConnect {
+        TimedConnect { endpoint: Arc::new(endpoint), unanswered: Arc::default(), timeout: LOGIN_TIMEOUT }
     }
 
-    /// A connection, set up as its options say, or an error after [`LOGIN_TIMEOUT`].
+    /// Opens a connection, its session set up.
+    ///
+    /// # Errors
+    ///
+    /// The login failed, or was not answered in time.
     pub fn connect(&self) -> Result<Conn, Error> {
         if self.unanswered.load(Ordering::Relaxed) >= MOST_UNANSWERED {
             return Err(Error::Unavailable(format!(
-                "it takes connections and has not answered the last {MOST_UNANSWERED}"
+                "the server does not answer: the last {MOST_UNANSWERED} logins are still waiting"
             )));
         }
         let (sender, answer) = mpsc::sync_channel(1);
-        let (server, unanswered) = (self.server.clone(), self.unanswered.clone());
+        let (endpoint, unanswered) = (self.endpoint.clone(), self.unanswered.clone());
         unanswered.fetch_add(1, Ordering::Relaxed);
         let login = move || {
-            // Whoever waited may be gone: then the connection ends here.
-            let result = server.connect();
+            let result = endpoint.connect();
             unanswered.fetch_sub(1, Ordering::Relaxed);
+            // The caller may have given up: then the connection ends here.
             let _ = sender.send(result);
         };
         if let Err(error) = thread::Builder::new().name("login".into()).spawn(login) {
             self.unanswered.fetch_sub(1, Ordering::Relaxed);
             return Err(Error::Unavailable(format!("cannot start a thread to log in: {error}")));
         }
-        answer.recv_timeout(self.patience).unwrap_or_else(|_| {
+        answer.recv_timeout(self.timeout).unwrap_or_else(|_| {
             Err(Error::Unavailable(format!(
                 "the server does not answer: no login within {} s",
-                self.patience.as_secs_f32()
+                self.timeout.as_secs_f32()
             )))
         })
     }
@@ -70,15 +75,15 @@ mod tests {
     use std::{net::TcpListener, time::Instant};
 
     #[test]
-    fn a_server_that_says_nothing_is_given_up_and_not_asked_without_end() {
+    fn hanging_server_times_out_and_gets_a_bounded_number_of_logins() {
         let hung = TcpListener::bind("127.0.0.1:0").unwrap();
         let opts = OptsBuilder::new()
             .ip_or_hostname(Some("127.0.0.1"))
             .tcp_port(hung.local_addr().unwrap().port())
             .prefer_socket(false);
-        let patience = Duration::from_millis(20);
+        let timeout = Duration::from_millis(20);
         let login = TimedConnect {
-            patience,
+            timeout,
             ..TimedConnect::new(Endpoint::new(opts, &Database { tls: Tls::Off, ..Config::default().database }))
         };
         for _ in 0..MOST_UNANSWERED {
@@ -86,8 +91,8 @@ mod tests {
             assert!(error.contains("no login within 0.02 s"), "{error}");
         }
         let error = login.connect().unwrap_err().to_string();
-        assert!(error.contains("not answered the last 8"), "{error}");
-        // Its end answers them all.
+        assert!(error.contains("the last 8 logins are still waiting"), "{error}");
+        // The end of the server answers them all.
         drop(hung);
         let end = Instant::now() + Duration::from_secs(60);
         while login.unanswered.load(Ordering::Relaxed) > 0 {

@@ -1,5 +1,5 @@
-//! TLS to the database: what `database.tls` means for one host, and what an error says about it. The driver speaks
-//! TLS; nothing here decides which host is asked.
+//! Connecting to one host with or without TLS, as `database.tls` says. The driver does the TLS; nothing here decides
+//! which host is connected to.
 
 use std::{
     fs::File,
@@ -11,27 +11,25 @@ use mysql::{Conn, OptsBuilder, SslOpts};
 use r2d2::ManageConnection;
 use r2d2_mysql::MySqlConnectionManager;
 
-use super::Error;
-use crate::{
-    base::failure::{Exit, Failure},
-    config::{Database, Tls},
-};
+use super::{Error, OpenError};
+use crate::config::{Database, Tls};
 
-/// More than any file of certificates has: the public authorities together take a fifth of it.
+/// More than any file of authorities has; all public ones together take a fifth of it.
 const AUTHORITY_BYTES: u64 = 1 << 20;
 
-/// One host, in the ways in which the settings let it be connected to.
+/// One host, and the ways to connect to it that the settings allow.
 pub struct Endpoint {
-    /// One of them at least.
+    /// At least one of the two is there.
     encrypted: Option<MySqlConnectionManager>,
     plain: Option<MySqlConnectionManager>,
-    /// Where there are both: the last encrypted connection could not be had, so that the next need not try.
+    /// Where both are: encryption failed last time, so that the next connection does not try it.
     is_plain: AtomicBool,
 }
 
 impl Endpoint {
+    /// The host of `opts`, by the TLS settings of `config`.
     pub fn new(opts: OptsBuilder, config: &Database) -> Endpoint {
-        // Nobody sits in between on a socket.
+        // Nothing can be intercepted on a Unix socket.
         let tls = if config.socket.is_some() { Tls::Off } else { config.tls };
         let verifies = tls == Tls::Verify;
         let ssl = SslOpts::default()
@@ -43,6 +41,11 @@ impl Endpoint {
         Endpoint { encrypted, plain, is_plain: AtomicBool::new(false) }
     }
 
+    /// Opens a connection; without TLS where that is preferred and the server has none.
+    ///
+    /// # Errors
+    ///
+    /// The login failed, or no TLS was agreed on where it is required.
     pub fn connect(&self) -> Result<Conn, Error> {
         let (encrypted, plain) = match (&self.encrypted, &self.plain) {
             (Some(encrypted), Some(plain)) => (encrypted, plain),
@@ -52,13 +55,13 @@ impl Endpoint {
         if !self.is_plain.load(Ordering::Relaxed) {
             match encrypted.connect().map_err(Error::from) {
                 Err(error) if error.is_tls_missing() || error.is_tls_failure() => {
-                    log::debug!("going on without TLS: {error}");
+                    log::debug!("database: continuing without TLS: {error}");
                     self.is_plain.store(true, Ordering::Relaxed);
                 }
                 result => return result,
             }
         }
-        // A server that comes back may have TLS.
+        // The server may have TLS when it is back.
         plain.connect().map_err(|error| {
             self.is_plain.store(false, Ordering::Relaxed);
             error.into()
@@ -66,21 +69,22 @@ impl Endpoint {
     }
 }
 
-/// Looks at the file of authorities once, at the start: the driver takes an empty one for no authority, and says of a
-/// server that it would have trusted that nobody knows it.
-pub fn check_authority(config: &Database) -> Result<(), Failure> {
+/// Reads the file of authorities once, at start: the driver takes an empty file for no authority at all, and then
+/// reports a trusted server as one with an unknown issuer.
+///
+/// # Errors
+///
+/// [`OpenError::Authority`]: the file cannot be read, or holds no certificate.
+pub fn check_authority(config: &Database) -> Result<(), OpenError> {
     let Some(path) = &config.tls_ca else { return Ok(()) };
-    let wrong = |why: &str| {
-        let takes = "it takes a file of certificates in PEM form, such as the server's ca.pem";
-        Failure::new(Exit::Usage, format!("database.tls_ca {}: {why}; {takes}", path.display()))
-    };
+    let wrong = |why: String| OpenError::Authority { path: path.clone(), why };
     let mut text = Vec::new();
     File::open(path)
         .and_then(|file| file.take(AUTHORITY_BYTES).read_to_end(&mut text))
-        .map_err(|error| wrong(&format!("cannot read it ({error})")))?;
+        .map_err(|error| wrong(format!("cannot read it ({error})")))?;
     let begin = b"-----BEGIN CERTIFICATE-----";
     if !text.windows(begin.len()).any(|part| part == begin) {
-        return Err(wrong("there is no certificate in it"));
+        return Err(wrong("there is no certificate in it".into()));
     }
     Ok(())
 }

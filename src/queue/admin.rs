@@ -6,9 +6,8 @@ use serde_json::{Value as Json, json};
 
 use super::job::Status;
 use crate::{
-    base::failure::Failure,
     config::Config,
-    db::{Db, Error, Link, id_list},
+    db::{Db, Error, Link, OpenError, id_list},
 };
 
 /// The queue of one global database, as an application sees it.
@@ -109,7 +108,7 @@ const COLUMNS: &str = "res_id, res_name, res_type, status, res_url, priority, ru
 
 impl Queue {
     /// Connects; fails where the server can't be reached. Where `resqctl init` was not run, the first call says so.
-    pub fn open(config: &Config) -> Result<Queue, Failure> {
+    pub fn open(config: &Config) -> Result<Queue, OpenError> {
         Ok(Queue::on(&Db::open(&config.database, 1)?))
     }
 

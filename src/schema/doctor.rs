@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use mysql::{Conn, prelude::Queryable};
 
 use crate::{
+    base::failure::Failure,
     config::Config,
     db::{ANSWER, Db, Error, ServerInfo, codes::*},
     resources::Templates,
@@ -104,8 +105,8 @@ pub fn examine(config: &Config) -> Vec<Check> {
     let mut add = |name, verdict| checks.push(Check { name, verdict });
     let db = match Db::open_within(&config.database, 2, Some(ANSWER)) {
         Ok(db) => db,
-        Err(failure) => {
-            add("login", bad(failure.message, "then run this again"));
+        Err(failed) => {
+            add("login", bad(Failure::from(failed).message, "then run this again"));
             return checks;
         }
     };

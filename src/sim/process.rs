@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     base::wakeup::wakeup,
+    config::Database,
     db::Db,
     events::event::{LogPublisher, PageRequest},
     events::{Settings, log::EventLog, sequencer::Sequencer},
@@ -104,7 +105,7 @@ fn start(plan: &Plan, life: u64) {
 /// Nobody connects anywhere here.
 fn nowhere() -> &'static Db {
     static NOWHERE: OnceLock<Db> = OnceLock::new();
-    NOWHERE.get_or_init(Db::nowhere)
+    NOWHERE.get_or_init(|| Db::open_lazily(&Database::default(), 1))
 }
 
 /// Who is woken by it has no poll to wait in.

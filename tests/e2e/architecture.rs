@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["wire", "base"],
     &["config"],
-    &["cli", "client", "db"],
+    &["client", "db"],
+    &["cli"],
     &["events", "output", "queue"],
     // The fan-out still writes to connections itself; once it does not, it stands below them.
     &["fanout", "resources"],

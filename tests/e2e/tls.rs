@@ -151,8 +151,8 @@ fn a_server_without_tls_is_taken_by_those_who_only_prefer_it() {
     assert!(doctor.contains("warning  encryption: none"), "{doctor}");
     assert_eq!(resqd.stop().code(), Some(0));
     for tls in ["required", "verify"] {
-        refused(with(instance.resqctl(["list"]), tls, None).expect_code(3), "set TLS up on that server");
-        refused(with(instance.resqd(), tls, None).expect_code(3), "set TLS up on that server");
+        refused(with(instance.resqctl(["list"]), tls, None).expect_code(3), "set up TLS on that server");
+        refused(with(instance.resqd(), tls, None).expect_code(3), "set up TLS on that server");
     }
 }
 

@@ -1,49 +1,52 @@
-//! What this server is and can do, asked once at start.
+//! What a server is and can do, asked once at start.
 
 use mysql::{Conn, prelude::Queryable};
 
 use super::Error;
 
-/// A server's facts that change what resq does or says.
+/// The facts about a server that change what resq does or reports.
 #[derive(Clone, Debug)]
 pub struct ServerInfo {
     /// As the server prints it: `10.11.6-MariaDB`, `9.7.0`.
     pub version: String,
-    /// `host:port`, as the server calls itself: on a cluster, which node this is.
+    /// `host:port` by the server's own account; on a cluster it shows which node this is.
     pub host: String,
-    pub mariadb: bool,
-    /// SELECT … FOR UPDATE SKIP LOCKED: MySQL from 8.0, MariaDB from 10.6. Without it jobs are claimed by token.
+    /// `SELECT … FOR UPDATE SKIP LOCKED` works: MySQL from 8.0, MariaDB from 10.6. Without it jobs are claimed by token.
     pub skip_locked: bool,
-    /// One node of several that take writes: Galera or group replication.
+    /// One of several nodes that accept writes: Galera or group replication.
     pub is_cluster: bool,
-    /// `lower_case_table_names`: not 0 means that names of databases which differ only in case are one.
+    /// `lower_case_table_names` is not 0: names of databases that differ only in case are the same.
     pub folds_case: bool,
     /// Commits are written to a binary log.
     pub binary_log: bool,
-    /// `binlog_format=STATEMENT` with the log on: READ COMMITTED fails every INSERT there (error 1665).
+    /// They are, with `binlog_format=STATEMENT`: there READ COMMITTED fails every INSERT
+    /// (1665, ER_BINLOG_STMT_MODE_AND_ROW_ENGINE).
     pub statement_log: bool,
 }
 
 impl ServerInfo {
+    /// Asks the server at the other end of `conn`.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke, or this is neither MySQL nor MariaDB.
     pub fn ask(conn: &mut Conn) -> Result<ServerInfo, Error> {
-        let (version, host, folds, log_bin): (String, String, u8, bool) = conn
+        let (version, host, folds, binary_log): (String, String, u8, bool) = conn
             .query_first("SELECT VERSION(), CONCAT(@@hostname, ':', @@port), @@lower_case_table_names, @@log_bin")?
             .unwrap_or_default();
-        // MySQL 9 has dropped binlog_format: rows are all it writes.
+        // MySQL 9 has no binlog_format any more: it writes rows only.
         let format: Option<(String, String)> = conn.query_first("SHOW VARIABLES LIKE 'binlog_format'")?;
         let replication: Vec<(String, String)> =
             conn.query("SHOW VARIABLES WHERE Variable_name IN ('wsrep_on', 'group_replication_group_name')")?;
-        let mariadb = version.contains("MariaDB");
         let mut numbers = version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
         let release = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
         Ok(ServerInfo {
-            skip_locked: release >= if mariadb { (10, 6) } else { (8, 0) },
+            skip_locked: release >= if version.contains("MariaDB") { (10, 6) } else { (8, 0) },
             host,
             is_cluster: replication.iter().any(|(_, value)| !matches!(value.as_str(), "" | "OFF")),
-            mariadb,
             folds_case: folds != 0,
-            binary_log: log_bin,
-            statement_log: log_bin && format.is_some_and(|(_, f)| f.eq_ignore_ascii_case("STATEMENT")),
+            binary_log,
+            statement_log: binary_log && format.is_some_and(|(_, f)| f.eq_ignore_ascii_case("STATEMENT")),
             version,
         })
     }

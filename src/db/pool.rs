@@ -1,0 +1,121 @@
+//! The process's connections. r2d2's `Pool` bounds their number and lends them out; `HostPool`, its manager, chooses the
+//! host; a `TimedConnect` for each host gives a login a deadline; its `Endpoint` connects with or without TLS; what comes
+//! out is the driver's `Conn`, wrapped as a `HostConn` that knows its host. Every role keeps the connection that it was
+//! lent until the connection breaks or the role ends.
+
+use std::{sync::Arc, time::Duration};
+
+use r2d2::{NopErrorHandler, Pool};
+
+use super::{
+    Error, OpenError,
+    host_pool::{CurrentHost, HostPool},
+    outage::Outage,
+    tls,
+};
+use crate::config::Database;
+
+/// A connection out of the pool. It returns there when dropped.
+pub type Conn = r2d2::PooledConnection<HostPool>;
+
+/// How long a caller waits for a connection before it gets an error.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The process's connections to one server or cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct Db {
+    pool: Pool<HostPool>,
+    global_db: Arc<str>,
+    outage: Outage,
+    current: CurrentHost,
+}
+
+impl Db {
+    /// A pool of at most `connections`, opened as they are needed.
+    ///
+    /// # Errors
+    ///
+    /// No host can be reached and logged in to, or the settings for TLS are of no use.
+    pub fn open(config: &Database, connections: u32) -> Result<Db, OpenError> {
+        Db::open_within(config, connections, None)
+    }
+
+    /// As [`Db::open`], with a limit on how long each answer to a statement may take: for programs that run short
+    /// statements and end with the first error.
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::open`].
+    pub fn open_within(config: &Database, connections: u32, within: Option<Duration>) -> Result<Db, OpenError> {
+        tls::check_authority(config)?;
+        let hosts = HostPool::new(config, within);
+        hosts.reach().map_err(|error| OpenError::Unreachable {
+            hosts: hosts.names(),
+            user: config.user.clone(),
+            error,
+        })?;
+        Ok(Db::pool(hosts, config, connections))
+    }
+
+    /// As [`Db::open`], without trying to connect before a connection is asked for.
+    pub fn open_lazily(config: &Database, connections: u32) -> Db {
+        Db::pool(HostPool::new(config, None), config, connections)
+    }
+
+    fn pool(hosts: HostPool, config: &Database, connections: u32) -> Db {
+        let (outage, current) = (hosts.outage(), hosts.current());
+        let pool = Pool::builder()
+            .max_size(connections)
+            .min_idle(Some(0))
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_on_check_out(false)
+            .connection_timeout(CONNECT_TIMEOUT)
+            .error_handler(Box::new(NopErrorHandler))
+            .build_unchecked(hosts);
+        Db { pool, global_db: config.global_db.as_str().into(), outage, current }
+    }
+
+    /// The name of the global database, unquoted.
+    pub fn global_db(&self) -> &str {
+        &self.global_db
+    }
+
+    /// A connection whose current database is the global one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::any`]; and the global database does not exist, or not for this account.
+    pub fn global(&self) -> Result<Conn, Error> {
+        let mut conn = self.any()?;
+        match conn.select_db(&self.global_db) {
+            Ok(()) => Ok(conn),
+            Err(error) => {
+                conn.give_up();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// A connection without a particular current database.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`]: none within 5 s. That may pass: a password that was changed may be changed back, as a
+    /// server that was stopped may be started.
+    pub fn any(&self) -> Result<Conn, Error> {
+        match self.pool.get() {
+            Ok(conn) => {
+                self.outage.report_recovery();
+                Ok(conn)
+            }
+            Err(_) => Err(Error::Unavailable(self.outage.report_timeout(CONNECT_TIMEOUT))),
+        }
+    }
+
+    /// Whether `conn` leads to the host that the process is on. One that does not belongs back in the pool between
+    /// two pieces of work: the nodes of a cluster see each other's commits a moment later.
+    pub fn is_current(&self, conn: &Conn) -> bool {
+        conn.is_on(&self.current)
+    }
+}
