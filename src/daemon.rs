@@ -90,13 +90,13 @@ fn start(config: &Config, options: Options, db: &Db, templates: Templates, alarm
     let server = ServerInfo::ask(&mut conn)?;
     install::check_server(&server)?;
     let naming = Naming::new(&config.queue.db_prefix, db.global_db(), &server);
-    let builder = DatabaseBuilder::new(&mut conn, templates, naming)?;
+    let builder = Arc::new(DatabaseBuilder::new(&mut conn, templates, naming)?);
     let head = events::store::head(&mut conn)?;
     drop(conn);
 
     let (news, news_ear) = wakeup();
     let (changed, changed_ear) = wakeup();
-    let wakeups = Wakeups { news: news_ear, changed: changed.clone() };
+    let wakeups = Wakeups { to_dispatcher: news_ear, to_sequencer: changed.clone() };
     let (broker, log_publisher, reads) = start_broker(config, options, head, vec![news.clone(), changed], alarm)?;
     let settings = events::Settings {
         poll: config.queue.poll,
@@ -106,7 +106,7 @@ fn start(config: &Config, options: Options, db: &Db, templates: Templates, alarm
     };
     let journal = SequencerThread::start(db, settings, changed_ear, reads, log_publisher, news, alarm)
         .map_err(|e| failed("cannot start the journal", e))?;
-    let queue = Service::start(db, &server, &config.queue, Arc::new(builder), wakeups, alarm)?;
+    let queue = Service::start_with_hooks(db, &server, &config.queue, builder.clone(), builder, wakeups, alarm)?;
     log::info!(
         "serving `{}` on {} with {} workers{}",
         db.global_db(),

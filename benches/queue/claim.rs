@@ -1,10 +1,18 @@
 //! The time of a claim's transaction in a table with 1,000,000 finished rows and 100,000 delayed ones, beside a table
 //! that holds nothing but what is claimed.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use mysql::{Conn, prelude::Queryable};
-use resq::queue::sql_store::{Claimer, Cursor};
+use resq::queue::{
+    NoHooks, TransactionHooks,
+    sql_store::{Claimer, SqlQueueStore},
+    store::{Cursor, QueueStore},
+};
+
 use resq_test_support::{Server, TestDatabase};
 
 const CLAIMS: usize = 200;
@@ -15,7 +23,7 @@ const LIMIT: usize = 10;
 struct Table {
     database: TestDatabase,
     conn: Conn,
-    claimer: Claimer,
+    store: SqlQueueStore,
     cursor: Option<Cursor>,
 }
 
@@ -24,17 +32,19 @@ impl Table {
         let database = TestDatabase::new(server, name);
         database.drop_triggers();
         let claimer = Claimer { owner: "bench".into(), skip_locked: database.info.skip_locked };
-        Table { conn: database.bare(), database, claimer, cursor: None }
+        let hooks: Arc<dyn TransactionHooks> = Arc::new(NoHooks);
+        let store = SqlQueueStore::new(&database.db, &claimer, &hooks);
+        Table { conn: database.bare(), database, store, cursor: None }
     }
 
     fn claim(&mut self, number: usize, full: bool) -> Duration {
         let start = Instant::now();
         let from = if full { None } else { self.cursor };
         let claim_id = 1 + number as u64;
-        let claimed = self.claimer.claim(&mut self.conn, claim_id, LIMIT, from, |_, _| Ok(())).expect("a claim");
+        let claim = self.store.claim(claim_id, LIMIT, from).expect("a claim");
         let took = start.elapsed();
-        assert_eq!(claimed.0.len(), LIMIT);
-        self.cursor = claimed.1;
+        assert_eq!(claim.jobs.len(), LIMIT);
+        self.cursor = claim.cursor;
         took
     }
 }

@@ -2,7 +2,10 @@
 //! the same files.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -40,7 +43,8 @@ pub fn measure(server: &Server, rounds: usize) -> (Vec<Duration>, Vec<Duration>)
     let database = TestDatabase::new(server, "bench_databases");
     let naming = Naming::new(&database.config.queue.db_prefix, database.db.global_db(), &database.info);
     let builder = DatabaseBuilder::new(&mut database.bare(), templates(), naming).expect("a template version");
-    let run = Run::start(&database, builder);
+    let builder = Arc::new(builder);
+    let run = Run::start(&database, builder.clone(), builder);
     let ours = || {
         let took = run.round(HUNDRED);
         drop_all(&database);

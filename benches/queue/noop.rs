@@ -1,11 +1,14 @@
 //! 100,000 jobs that do nothing: resq with five workers beside one bare loop that claims and finishes 200 at a time.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use mysql::prelude::Queryable;
 use resq::{
     db::id_list,
-    queue::{Handler, Job, JobError, Session},
+    queue::{Handler, Job, JobResult, NoHooks, Session},
 };
 
 use resq_test_support::{Server, TestDatabase};
@@ -17,7 +20,7 @@ const HUNDRED_THOUSAND: u32 = 5;
 struct Noop;
 
 impl Handler for Noop {
-    fn run(&self, _job: &Job, _session: &mut Session) -> Result<Option<String>, JobError> {
+    fn run(&self, _job: &Job, _session: &mut Session) -> JobResult {
         Ok(None)
     }
 }
@@ -31,7 +34,7 @@ pub fn measure(server: &Server, rounds: usize) -> (Vec<Duration>, Vec<Duration>)
     };
     let ours = || {
         let database = database();
-        let run = Run::start(&database, Noop);
+        let run = Run::start(&database, Arc::new(Noop), Arc::new(NoHooks));
         let took = run.round(HUNDRED_THOUSAND);
         run.stop();
         took

@@ -16,28 +16,28 @@ use resq::{
     base::wakeup::{Wakeup, wakeup},
     config,
     db::Error,
-    queue::{Handler, Job, JobError, Outcome, Service, Session, Wakeups},
+    queue::{Handler, Job, Outcome, Service, TransactionHooks, Wakeups},
 };
 
 use resq_test_support::{TestDatabase, assert_done_by_one_attempt_each};
 
 use crate::WORKERS;
 
-/// A service on `database`'s queue that claims only after a wakeup.
+/// A service on `database`'s queue that polls it only when it is woken.
 pub struct Run<'a> {
     database: &'a TestDatabase,
     service: Service,
-    news: Wakeup,
+    wake_dispatcher: Wakeup,
     left: Arc<AtomicU64>,
     done: Receiver<()>,
     panicked: Receiver<String>,
 }
 
 impl<'a> Run<'a> {
-    pub fn start(database: &'a TestDatabase, handler: impl Handler) -> Run<'a> {
+    pub fn start(database: &'a TestDatabase, handler: Arc<dyn Handler>, hooks: Arc<dyn TransactionHooks>) -> Run<'a> {
         let (ended, done) = bounded(1);
         let left = Arc::new(AtomicU64::new(0));
-        let counted = Counted { inner: handler, left: left.clone(), ended };
+        let counted = Counted { inner: hooks, left: left.clone(), ended };
         let (alarm, panicked) = alarm();
         let queue = config::Queue {
             workers: WORKERS,
@@ -45,11 +45,19 @@ impl<'a> Run<'a> {
             lease: Duration::from_secs(7_200),
             ..database.config.queue.clone()
         };
-        let (wake, news) = wakeup();
-        let wakeups = Wakeups { news, ..Wakeups::default() };
-        let service =
-            Service::start(&database.db, &database.info, &queue, Arc::new(counted), wakeups, &alarm).expect("a lease");
-        Run { database, service, news: wake, left, done, panicked }
+        let (wake_dispatcher, to_dispatcher) = wakeup();
+        let wakeups = Wakeups { to_dispatcher, ..Wakeups::default() };
+        let service = Service::start_with_hooks(
+            &database.db,
+            &database.info,
+            &queue,
+            handler,
+            Arc::new(counted),
+            wakeups,
+            &alarm,
+        )
+        .expect("a lease");
+        Run { database, service, wake_dispatcher, left, done, panicked }
     }
 
     /// Inserts 10^`digits` rows; how long it takes from the wakeup until all of them are done.
@@ -57,7 +65,7 @@ impl<'a> Run<'a> {
         self.left.store(10u64.pow(digits), Ordering::Relaxed);
         self.database.fill(digits, "", "");
         let start = Instant::now();
-        self.news.notify();
+        self.wake_dispatcher.notify();
         self.done.recv_timeout(Duration::from_secs(600)).expect("every job is run");
         // The last outcome's transaction is about to be committed: a locking read waits for that.
         let sql = "SELECT res_id FROM res_queue WHERE status = 'in_progress' FOR UPDATE";
@@ -72,24 +80,20 @@ impl<'a> Run<'a> {
     }
 }
 
-/// A handler that reports when the outcome of the last job is being written.
-struct Counted<H> {
-    inner: H,
+/// Hooks that also report when the outcome of the last job is being written.
+struct Counted {
+    inner: Arc<dyn TransactionHooks>,
     left: Arc<AtomicU64>,
     ended: Sender<()>,
 }
 
-impl<H: Handler> Handler for Counted<H> {
-    fn run(&self, job: &Job, session: &mut Session) -> Result<Option<String>, JobError> {
-        self.inner.run(job, session)
-    }
-
-    fn abandon(&self, job: &Job, session: &mut Session) -> Result<(), JobError> {
-        self.inner.abandon(job, session)
-    }
-
+impl TransactionHooks for Counted {
     fn reserve(&self, conn: &mut Conn, jobs: &[Job]) -> Result<(), Error> {
         self.inner.reserve(conn, jobs)
+    }
+
+    fn release(&self, conn: &mut Conn, claim_id: u64, ids: Option<&[u64]>) -> Result<(), Error> {
+        self.inner.release(conn, claim_id, ids)
     }
 
     fn record_outcomes(&self, conn: &mut Conn, outcomes: &[&Outcome]) -> Result<(), Error> {

@@ -1,16 +1,19 @@
-//! What applications and operators do with the queue: enqueue, look, wait, retry, cancel, pause. Every call is one
-//! short statement or transaction; claiming and finishing belong to the daemon.
+//! The queue as applications and operators use it: enqueue, inspect, wait, retry, cancel, pause. Every call is one short
+//! statement or transaction; claiming and finishing jobs belong to the daemon.
 
 use mysql::{Conn, Params, Value, prelude::Queryable};
 use serde_json::{Value as Json, json};
 
-use super::job::Status;
+use super::{job::Status, sql_store};
 use crate::{
     config::Config,
     db::{Db, Error, Link, OpenError, id_list},
 };
 
-/// The queue of one global database, as an application sees it.
+/// The queue of one global database.
+///
+/// Every call repeats a statement that lost a race for locks. What remains is an error of the database; after one that
+/// means a lost connection, the next call connects again.
 ///
 /// ```no_run
 /// use resq::{config::Config, queue::{NewJob, Queue, Status}};
@@ -22,19 +25,21 @@ use crate::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Queue {
-    link: Link,
+    pub(crate) link: Link,
 }
 
-/// A resource to enqueue.
+/// A job to enqueue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewJob {
+    /// The column `res_name`, of at most 255 characters.
     pub name: String,
-    /// Picks the templates; `default` unless set.
+    /// The column `res_type`, which tells the handler what to do; `default` unless set.
     pub res_type: String,
+    /// The column `res_url`: free for the application's use.
     pub url: Option<String>,
-    /// Smaller first.
+    /// Jobs with smaller numbers are claimed first.
     pub priority: i16,
-    /// Not before so many seconds from now, by the server's clock; 0: at once.
+    /// The job is not claimed before this many seconds from now, by the server's clock; 0: at once.
     pub delay_s: u32,
 }
 
@@ -44,32 +49,46 @@ impl Default for NewJob {
     }
 }
 
-/// One row, for looking at. Times are UTC, as the server prints them.
+/// One row of `res_queue`, for display. Times are UTC, as the server prints them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
+    /// The column `res_id`.
     pub id: u64,
+    /// The column `res_name`.
     pub name: String,
+    /// The column `res_type`.
     pub res_type: String,
-    /// None: a row from before resq whose status is NULL; it is never claimed.
+    /// None: a row that is older than resq and whose status is NULL; it is never claimed.
     pub status: Option<Status>,
+    /// The column `res_url`.
     pub url: Option<String>,
+    /// Jobs with smaller numbers are claimed first.
     pub priority: i64,
+    /// When a delayed job is due; None: it is ready, or not `new`.
     pub run_at: Option<String>,
+    /// Attempts that counted so far, including one that is running.
     pub attempts: u32,
+    /// The row's own limit of attempts; None: the setting `queue.max_attempts` applies.
     pub max_attempts: Option<u32>,
+    /// The message of the last failed attempt, unless the job is done.
     pub last_error: Option<String>,
-    pub db_name: Option<String>,
+    /// What the handler returned: the column `db_name`.
+    pub result: Option<String>,
+    /// The daemon that runs the job.
     pub owner: Option<String>,
+    /// When the row was inserted.
     pub created_at: Option<String>,
+    /// When the row last changed.
     pub updated_at: Option<String>,
 }
 
 impl Row {
+    /// An object with the column names as keys.
     pub fn to_json(&self) -> Json {
         json!({
             "res_id": self.id, "res_name": self.name, "res_type": self.res_type, "status": self.status.map(Status::as_str),
             "res_url": self.url, "priority": self.priority, "run_at": self.run_at, "attempts": self.attempts,
-            "max_attempts": self.max_attempts, "last_error": self.last_error, "db_name": self.db_name,
+            "max_attempts": self.max_attempts, "last_error": self.last_error, "db_name": self.result,
             "owner": self.owner, "created_at": self.created_at, "updated_at": self.updated_at,
         })
     }
@@ -78,28 +97,39 @@ impl Row {
 /// One failed attempt of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
+    /// Its number, from 1; an interrupted attempt and the one after it have the same.
     pub attempt: u32,
+    /// When it was recorded: UTC, as the server prints it.
     pub at: String,
+    /// Why it failed.
     pub message: String,
 }
 
 /// How many rows there are in each status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Depth {
+    /// Waiting, including the delayed ones.
     pub new: u64,
-    /// Of the new ones, those that wait for their time.
+    /// Of the new ones, those that are not due yet.
     pub delayed: u64,
+    /// Claimed by a daemon.
     pub in_progress: u64,
+    /// Finished successfully.
     pub done: u64,
+    /// Failed for good, or cancelled.
     pub error: u64,
 }
 
-/// A job that runs now, and how long its daemon's lease still holds, in seconds; below 0: it is lost.
+/// A job in progress.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Running {
+    /// The column `res_id`.
     pub id: u64,
+    /// The column `res_name`.
     pub name: String,
+    /// The daemon that claimed it.
     pub owner: Option<String>,
+    /// How long that daemon's lease is still valid, in seconds. Negative: expired for that long. None: it has no lease.
     pub lease_s: Option<f64>,
 }
 
@@ -107,17 +137,23 @@ const COLUMNS: &str = "res_id, res_name, res_type, status, res_url, priority, ru
                        last_error, db_name, owner, created_at, updated_at";
 
 impl Queue {
-    /// Connects; fails where the server can't be reached. Where `resqctl init` was not run, the first call says so.
+    /// Connects.
+    ///
+    /// # Errors
+    /// If no server can be reached or logged in to. If `resqctl init` was not run, the first call fails instead.
     pub fn open(config: &Config) -> Result<Queue, OpenError> {
         Ok(Queue::on(&Db::open(&config.database, 1)?))
     }
 
-    /// On a pool that is there already.
+    /// Uses an open pool. Connects when first used.
     pub fn on(db: &Db) -> Queue {
         Queue { link: Link::new(db) }
     }
 
     /// Inserts one row in a transaction of its own; returns its `res_id`.
+    ///
+    /// # Errors
+    /// Those of the database. After a lost connection it is unknown whether the row was inserted.
     pub fn enqueue(&mut self, job: &NewJob) -> Result<u64, Error> {
         self.link.run(|conn| {
             conn.exec_drop(
@@ -129,7 +165,10 @@ impl Queue {
         })
     }
 
-    /// A short text that no other call ever gets: the server's count of such calls.
+    /// A short text that no other call ever returns: the number of such calls so far, kept in `res_meta`.
+    ///
+    /// # Errors
+    /// Those of the database.
     pub fn unique(&mut self) -> Result<String, Error> {
         self.link.run(|conn| {
             conn.query_drop(
@@ -140,20 +179,37 @@ impl Queue {
         })
     }
 
-    /// Inserts one batch of seeded rows, `prefix`, a part that no other seeding has, and its number.
-    pub fn seed(&mut self, prefix: &str, kind: &str, unique: &str, numbers: std::ops::Range<u64>) -> Result<(), Error> {
+    /// Inserts one batch of seeded rows, named `<prefix>_<unique>_<number>`. `unique` is what [`Queue::unique`] returned
+    /// for this seeding.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn seed(
+        &mut self,
+        prefix: &str,
+        res_type: &str,
+        unique: &str,
+        numbers: std::ops::Range<u64>,
+    ) -> Result<(), Error> {
         let places = vec!["(?, ?, TRUE)"; numbers.clone().count()].join(", ");
         let sql = format!("INSERT INTO res_queue (res_name, res_type, seeded) VALUES {places}");
         let values: Vec<Value> =
-            numbers.flat_map(|n| [Value::from(format!("{prefix}_{unique}_{n}")), Value::from(kind)]).collect();
+            numbers.flat_map(|n| [Value::from(format!("{prefix}_{unique}_{n}")), Value::from(res_type)]).collect();
         self.link.run(|conn| Ok(conn.exec_drop(&sql, Params::Positional(values.clone()))?))
     }
 
+    /// The row with this `res_id`, if there is one.
+    ///
+    /// # Errors
+    /// Those of the database.
     pub fn get(&mut self, id: u64) -> Result<Option<Row>, Error> {
         Ok(self.rows(&format!("WHERE res_id = {id}"))?.pop())
     }
 
     /// The newest `limit` rows, of one status or of all, newest first.
+    ///
+    /// # Errors
+    /// Those of the database.
     pub fn list(&mut self, status: Option<Status>, limit: u32) -> Result<Vec<Row>, Error> {
         let status = status.map_or_else(String::new, |status| format!("WHERE status = '{}'", status.as_str()));
         self.rows(&format!("{status} ORDER BY res_id DESC LIMIT {limit}"))
@@ -164,6 +220,9 @@ impl Queue {
     }
 
     /// The failed attempts of one job, oldest first.
+    ///
+    /// # Errors
+    /// Those of the database.
     pub fn attempts(&mut self, id: u64) -> Result<Vec<Attempt>, Error> {
         self.link.run(|conn| {
             Ok(conn.exec_map(
@@ -174,9 +233,13 @@ impl Queue {
         })
     }
 
+    /// Counts the rows in each status. Reads the whole index: slow with millions of finished rows.
+    ///
+    /// # Errors
+    /// Those of the database.
     pub fn depth(&mut self) -> Result<Depth, Error> {
         let rows: Vec<(Option<String>, bool, u64)> = self.link.run(|conn| {
-            Ok(conn.query("SELECT status, COALESCE(run_at > NOW(6), FALSE) AS waits, COUNT(*) FROM res_queue GROUP BY status, waits")?)
+            Ok(conn.query("SELECT status, COALESCE(run_at > NOW(6), FALSE) AS waiting, COUNT(*) FROM res_queue GROUP BY status, waiting")?)
         })?;
         let mut depth = Depth::default();
         for (status, delayed, count) in rows {
@@ -194,7 +257,10 @@ impl Queue {
         Ok(depth)
     }
 
-    /// How many rows are (new, in progress): cheap however many are finished.
+    /// How many rows are (new, in progress). Fast however many are finished.
+    ///
+    /// # Errors
+    /// Those of the database.
     pub fn pending(&mut self) -> Result<(u64, u64), Error> {
         let rows: Vec<(String, u64)> = self.link.run(|conn| {
             Ok(conn.query(
@@ -205,16 +271,21 @@ impl Queue {
         Ok((of(Status::New), of(Status::InProgress)))
     }
 
-    /// How long the oldest job that could run has been waiting, in seconds.
+    /// The age of the oldest job that is ready, in seconds since it was enqueued; None: no job is ready.
+    ///
+    /// # Errors
+    /// Those of the database.
     pub fn oldest_waiting_s(&mut self) -> Result<Option<u64>, Error> {
         let age: Option<Option<i64>> = self.link.run(|conn| {
-            Ok(conn.query_first(
-                "SELECT TIMESTAMPDIFF(SECOND, MIN(created_at), NOW()) FROM res_queue WHERE status = 'new' AND (run_at IS NULL OR run_at <= NOW(6))",
-            )?)
+            Ok(conn.query_first("SELECT TIMESTAMPDIFF(SECOND, MIN(created_at), NOW()) FROM res_queue WHERE status = 'new' AND (run_at IS NULL OR run_at <= NOW(6))")?)
         })?;
         Ok(age.flatten().map(|age| age.max(0).unsigned_abs()))
     }
 
+    /// The jobs in progress by `res_id`, at most 1,000.
+    ///
+    /// # Errors
+    /// Those of the database.
     pub fn running(&mut self) -> Result<Vec<Running>, Error> {
         self.link.run(|conn| {
             Ok(conn.query_map(
@@ -225,12 +296,18 @@ impl Queue {
         })
     }
 
-    /// Puts failed jobs back to `new` with fresh attempts; returns how many those were. Others are left alone.
+    /// Puts jobs in `error` back to `new`, with no attempts counted; returns how many. Others are left alone.
+    ///
+    /// # Errors
+    /// Those of the database.
     pub fn retry(&mut self, ids: &[u64]) -> Result<u64, Error> {
         self.change(ids, "status = 'new', attempts = 0, interruptions = 0, run_at = NULL, last_error = NULL", "error")
     }
 
-    /// Takes waiting jobs out: `new` becomes `error`; returns how many those were.
+    /// Cancels waiting jobs: `new` becomes `error`; returns how many. Others are left alone.
+    ///
+    /// # Errors
+    /// Those of the database.
     pub fn cancel(&mut self, ids: &[u64]) -> Result<u64, Error> {
         self.change(ids, "status = 'error', last_error = 'cancelled'", "new")
     }
@@ -245,30 +322,47 @@ impl Queue {
         })
     }
 
-    /// Every failed job's `res_id`.
+    /// The `res_id` of every job in `error`, in ascending order.
+    ///
+    /// # Errors
+    /// Those of the database.
     pub fn failed(&mut self) -> Result<Vec<u64>, Error> {
         self.link.run(|conn| Ok(conn.query("SELECT res_id FROM res_queue WHERE status = 'error' ORDER BY res_id")?))
     }
 
-    /// Stops claiming, for every daemon on this queue, from this commit on.
+    /// Pauses the queue: from this commit on, no daemon claims jobs. Running jobs continue.
+    ///
+    /// # Errors
+    /// Those of the database.
     pub fn pause(&mut self) -> Result<(), Error> {
         self.link.run(|conn| Ok(conn.query_drop("INSERT IGNORE INTO res_meta (name, value) VALUES ('paused', NOW())")?))
     }
 
+    /// Resumes a paused queue.
+    ///
+    /// # Errors
+    /// Those of the database.
     pub fn resume(&mut self) -> Result<(), Error> {
         self.link.run(|conn| Ok(conn.query_drop("DELETE FROM res_meta WHERE name = 'paused'")?))?;
-        // No trigger rings for this; where the function is missing, the daemons poll.
+        // No trigger notifies the daemons of this; where the function is missing, they poll.
         self.link.run(|conn| {
             let _ = conn.query_drop("DO resq_ring()");
             Ok(())
         })
     }
 
+    /// Whether the queue is paused.
+    ///
+    /// # Errors
+    /// Those of the database.
     pub fn is_paused(&mut self) -> Result<bool, Error> {
-        self.link.run(super::sql_store::paused)
+        self.link.run(sql_store::is_paused)
     }
 
-    /// Runs a statement of the caller's in the global database.
+    /// Runs the caller's own statements in the global database.
+    ///
+    /// # Errors
+    /// Those of `op`.
     pub fn with<T>(&mut self, op: impl FnMut(&mut Conn) -> Result<T, Error>) -> Result<T, Error> {
         self.link.run(op)
     }
@@ -293,7 +387,7 @@ fn row(row: mysql::Row) -> Row {
         attempts: number(next()).unwrap_or_default() as u32,
         max_attempts: number(next()).map(|n| n as u32),
         last_error: next(),
-        db_name: next(),
+        result: next(),
         owner: next(),
         created_at: next(),
         updated_at: next(),

@@ -1,196 +1,133 @@
-//! The completer: writes how attempts ended, many in one transaction. Owns the outcomes from the moment a worker
-//! hands them over; while the server is away it keeps them. Its thread only collects them.
+//! The completer: records how attempts ended, many in one transaction. Owns the outcomes from the moment a worker hands
+//! them over, and keeps them while the server is away. Its thread only collects them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::{
-    job::{self, FinishedAttempt, JobResult, Next},
-    sql_store::Outcome,
+    outcome::{self, FinishedAttempt, Next, Outcome},
+    progress::Progress,
     store::QueueStore,
 };
 use crate::{
     base::clock::{now, sleep},
-    base::text::printable,
-    base::throttle::Throttle,
     base::wakeup::Wakeup,
     db::{BACKOFF, ErrorClass, ThrottledWarning},
 };
 
-/// A transaction writes at most this many outcomes. It waits a moment for more of them, and one that is not full
-/// follows the last by a longer one: each commit is flushed to the disk that the workers' own statements wait for.
+/// The most outcomes in one transaction.
 const BATCH: usize = 500;
+/// How long a transaction waits for more outcomes after the first.
 const LINGER: Duration = Duration::from_millis(3);
+/// The least time between two transactions that are not full: each commit is flushed to the disk, and the workers' own
+/// statements wait for that.
 const PACE: Duration = Duration::from_millis(25);
-/// An error's text is kept up to this many characters; TEXT holds 65,535 bytes.
-const LONGEST_ERROR: usize = 8_000;
-/// Failures logged one by one per minute; the rest are counted: where the server is short of something, every job fails.
-const FAILURES_PER_MINUTE: u32 = 10;
+/// An error message is cut to this many characters; TEXT holds 65,535 bytes.
+const LONGEST_MESSAGE: usize = 8_000;
 
 pub struct Completer {
     store: Box<dyn QueueStore>,
-    /// Rung after each commit.
-    changed: Wakeup,
-    /// Rung after those of them that leave a job to be tried again.
+    /// Notified after each commit: there are events to number.
+    to_sequencer: Wakeup,
+    /// Notified after those that leave a job to be retried.
     retried: Wakeup,
     max_attempts: u32,
     progress: Progress,
 }
 
 impl Completer {
-    pub fn new(store: Box<dyn QueueStore>, changed: Wakeup, retried: Wakeup, max_attempts: u32) -> Completer {
-        Completer { store, changed, retried, max_attempts, progress: Progress::default() }
+    /// `max_attempts` applies to jobs that have no limit of their own.
+    pub fn new(store: Box<dyn QueueStore>, to_sequencer: Wakeup, retried: Wakeup, max_attempts: u32) -> Completer {
+        Completer { store, to_sequencer, retried, max_attempts, progress: Progress::new() }
     }
 
-    /// Runs until every worker has ended and all they handed over is written.
-    pub fn run(mut self, outcomes: &Receiver<FinishedAttempt>) {
+    /// Runs until every worker has ended and all their outcomes are recorded.
+    pub fn run(mut self, finished: &Receiver<FinishedAttempt>) {
         let mut next = now();
-        while let Some(first) = self.first(outcomes) {
+        while let Some(first) = self.first(finished) {
             let deadline = next.max(now() + LINGER);
             let mut batch = vec![first];
             while batch.len() < BATCH
-                && let Ok(outcome) = outcomes.recv_deadline(deadline)
+                && let Ok(attempt) = finished.recv_deadline(deadline)
             {
-                batch.push(outcome);
+                batch.push(attempt);
             }
             self.record(batch);
             next = now() + PACE;
         }
-        self.progress.sum_up();
-        report_suppressed(self.progress.failures.take_suppressed());
+        self.progress.finish();
     }
 
-    /// The next outcome, however long it takes; None: there will be no more. The log is told meanwhile.
-    fn first(&mut self, outcomes: &Receiver<FinishedAttempt>) -> Option<FinishedAttempt> {
+    /// The next attempt, however long it takes; None: there will be no more. Reports progress meanwhile.
+    fn first(&mut self, finished: &Receiver<FinishedAttempt>) -> Option<FinishedAttempt> {
         loop {
-            let next = match self.progress.due() {
-                Some(due) => outcomes.recv_deadline(due),
-                None => outcomes.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            let next = match self.progress.report_at() {
+                Some(at) => finished.recv_deadline(at),
+                None => finished.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match next {
-                Ok(outcome) => return Some(outcome),
-                Err(RecvTimeoutError::Timeout) => self.progress.sum_up(),
+                Ok(attempt) => return Some(attempt),
+                Err(RecvTimeoutError::Timeout) => self.progress.report_due(),
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
         }
     }
 
-    /// Decides what follows each outcome and writes it, however long that takes.
-    pub fn record(&mut self, outcomes: Vec<FinishedAttempt>) {
-        let mut outcomes: Vec<Outcome> = outcomes.into_iter().map(|outcome| self.judge(outcome)).collect();
+    /// Decides what follows each attempt and records it, however long that takes.
+    pub fn record(&mut self, attempts: Vec<FinishedAttempt>) {
+        let mut outcomes: Vec<Outcome> = attempts.into_iter().map(|attempt| self.decide(attempt)).collect();
         outcomes.sort_unstable_by_key(|outcome| (outcome.attempt.job.claim_id, outcome.attempt.job.id));
-        let written = self.write(&outcomes);
-        self.changed.notify();
-        if written < outcomes.len() {
-            log::warn!("{} outcomes came too late: other attempts have their jobs", outcomes.len() - written);
+        let recorded = self.write(&outcomes);
+        self.to_sequencer.notify();
+        if recorded < outcomes.len() {
+            log::warn!(
+                "queue: the lease of some jobs expired before their outcomes were recorded; discarded the outcomes, \
+                 other attempts own the jobs outcomes={}",
+                outcomes.len() - recorded
+            );
         }
         if outcomes.iter().any(|outcome| matches!(outcome.next, Next::Retry { .. })) {
             self.retried.notify();
         }
-        self.progress.tell(&outcomes);
+        self.progress.record(&outcomes);
     }
 
-    fn judge(&self, mut attempt: FinishedAttempt) -> Outcome {
-        if let JobResult::Failed { error: text, .. } | JobResult::Interrupted { why: text } = &mut attempt.result
-            && let Some((end, _)) = text.char_indices().nth(LONGEST_ERROR)
+    fn decide(&self, mut attempt: FinishedAttempt) -> Outcome {
+        if let Err(error) = &mut attempt.result
+            && let Some((end, _)) = error.message().char_indices().nth(LONGEST_MESSAGE)
         {
-            text.truncate(end);
+            error.message_mut().truncate(end);
         }
-        let next = job::next(&attempt, self.max_attempts, fastrand::f64());
-        Outcome { attempt, next }
+        let next = outcome::next(&attempt, self.max_attempts, fastrand::f64());
+        Outcome::new(attempt, next)
     }
 
-    /// Writes until it is written. After a lost answer the same again is right: what was written is no longer held
-    /// under its claim and left alone. Outcomes that the server refuses for good are found one by one, so that they
-    /// hold up no others.
+    /// Tries until it succeeds; returns how many outcomes were recorded. Repeating a call whose answer was lost is safe:
+    /// what it recorded is no longer held under its claim and is left alone. Outcomes that the server refuses for good
+    /// are found by writing them one by one, so that they do not hold up the others.
     fn write(&mut self, outcomes: &[Outcome]) -> usize {
         let mut backoff = BACKOFF;
         let mut warning = ThrottledWarning::default();
         loop {
             let error = match self.store.finish(outcomes) {
-                Ok(written) => return written,
+                Ok(recorded) => return recorded,
                 Err(error) => error,
             };
-            // A table that the server does not find is not what an outcome is to blame for.
+            // No outcome is to blame for a table that the server can't find.
             let class = if error.is_missing_table() { ErrorClass::Retry } else { error.class() };
             match (class, outcomes) {
                 (ErrorClass::Permanent, [_, _, ..]) => return outcomes.chunks(1).map(|one| self.write(one)).sum(),
-                (ErrorClass::Permanent, [one]) if !one.is_refused() => {
-                    log::error!("the server refuses the outcome of job {}: {error}", one.attempt.job.id);
-                    return self.write(&[one.refused(&error)]);
+                (ErrorClass::Permanent, [one]) if !one.is_substitute => {
+                    log::error!(
+                        "job {}: the server refused to record its outcome; the job ends in error error={error}",
+                        one.attempt.job.id
+                    );
+                    return self.write(&[one.substitute(&error)]);
                 }
                 _ => warning.warn("outcomes can't be written", &error),
             }
             sleep(backoff.next(fastrand::f64()));
         }
-    }
-}
-
-/// What the log says of the work: a line a second while there is any, and the failures.
-struct Progress {
-    /// When the first outcome of this line came in; None: nothing to tell.
-    since: Option<Instant>,
-    failures: Throttle,
-    /// Done, to be tried again, in error.
-    counts: [u64; 3],
-    done_before: u64,
-}
-
-impl Default for Progress {
-    fn default() -> Self {
-        let failures = Throttle::new(FAILURES_PER_MINUTE, Duration::from_secs(60));
-        Progress { since: None, failures, counts: [0; 3], done_before: 0 }
-    }
-}
-
-impl Progress {
-    fn due(&self) -> Option<Instant> {
-        let line = self.since.map(|since| since + Duration::from_secs(1));
-        line.into_iter().chain(self.failures.report_at()).min()
-    }
-
-    fn tell(&mut self, outcomes: &[Outcome]) {
-        self.since.get_or_insert_with(now);
-        for Outcome { attempt, next } in outcomes {
-            let (kind, what) = match next {
-                Next::Done => (0, "is done"),
-                Next::Retry { .. } => (1, "will be tried again"),
-                Next::Error => (2, "ended in error"),
-            };
-            self.counts[kind] += 1;
-            if let JobResult::Failed { error: text, .. } | JobResult::Interrupted { why: text } = &attempt.result {
-                if let Some(suppressed) = self.failures.admit(now()) {
-                    report_suppressed(suppressed);
-                    let (job, name, text) = (&attempt.job, printable(&attempt.job.name), printable(text));
-                    log::warn!("job {} `{name}` {what}, attempt {}: {text}", job.id, job.attempt);
-                }
-            }
-        }
-        if self.due().is_some_and(|due| due <= now()) {
-            self.sum_up();
-        }
-    }
-
-    fn sum_up(&mut self) {
-        if self.failures.report_at().is_some_and(|at| at <= now()) {
-            report_suppressed(self.failures.take_suppressed());
-        }
-        if self.since.take().is_none() {
-            return;
-        }
-        let [done, retry, error] = self.counts;
-        self.done_before += done;
-        log::info!(
-            "progress: {done} done, {retry} to be tried again, {error} in error; {} done since the start",
-            self.done_before
-        );
-        self.counts = [0; 3];
-    }
-}
-
-fn report_suppressed(failures: u64) {
-    if failures > 0 {
-        log::warn!("and {failures} more failures within a minute; `resqctl list` shows them");
     }
 }

@@ -1,84 +1,83 @@
-//! The dispatcher: claims what the workers can start and hands it to them; promotes delayed jobs whose time has come
-//! and rescues those whose daemon is gone. Owns the claims from the table to the channel; never runs a job. Its thread
-//! only waits: all that is decided is decided in a turn.
+//! The dispatcher: claims what the workers can start and hands it to them, promotes delayed jobs that are due, and
+//! reclaims jobs of daemons whose lease has expired. Owns a claim from the table to the channel; never runs a job. Its
+//! thread only waits: every decision is made in a turn.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, at, never, select};
 
 use super::{
-    job::{Job, Prefetch},
-    lease::Lease,
-    sql_store::Cursor,
-    store::QueueStore,
+    job::Job,
+    prefetch::Prefetch,
+    store::{Cursor, QueueStore},
+    validity::Validity,
 };
 use crate::{
     base::backoff::Backoff,
     base::clock::now,
     base::poll_schedule::PollSchedule,
     base::wakeup::Wakeup,
-    db::{self, BACKOFF, ErrorClass, ThrottledWarning},
+    db::{BACKOFF, Error, ErrorClass, ThrottledWarning},
 };
 
-/// A look at the whole queue may take at most this part of the time; between two of them claims go on from the
-/// last place.
-const FULL_LOOK_SHARE: u32 = 20;
-/// Delayed rows that come due closer together than this start together.
-const SHORTEST_TICK: Duration = Duration::from_millis(10);
-
-/// A COMMIT without an answer is carried out within this time or never: longer than a cluster takes to shut out a node,
-/// and than a connection that has broken stays unnoticed.
+/// A scan from the start of the queue is followed by this many times its duration without one; claims in between
+/// continue at the cursor.
+const FULL_SCAN_SHARE: u32 = 20;
+/// Delayed jobs that come due closer together than this start together.
+const DUE_GRANULARITY: Duration = Duration::from_millis(10);
+/// A COMMIT that got no answer takes effect within this time or never: it is longer than a cluster needs to evict a
+/// node, and longer than a broken connection stays unnoticed.
 const UNCONFIRMED_FOR: Duration = Duration::from_secs(60);
 
-/// What the thread listens to between two turns.
+/// What the thread waits for between two turns.
 pub struct Inputs {
-    pub news: Receiver<()>,
+    /// There may be new jobs.
+    pub new_jobs: Receiver<()>,
+    /// A worker has received a job.
     pub slots: Receiver<()>,
-    /// Heard when jobs are left to be tried again.
+    /// Jobs were left to be retried.
     pub retried: Receiver<()>,
+    /// Closed to stop.
     pub stop: Receiver<()>,
 }
 
 /// Where claimed jobs go.
 pub struct Outputs {
-    /// Bounded at the largest [`Prefetch`], so that a send never waits.
+    /// Has room for [`Prefetch::capacity`] jobs, so that a send never waits.
     pub jobs: Sender<Job>,
-    /// The workers' end: what is in it at the stop is given back.
+    /// The workers' end: what is in it after the stop is released.
     pub unstarted: Receiver<Job>,
-    /// Rung after each commit that took jobs.
-    pub changed: Wakeup,
+    /// Notified after each commit that claimed jobs: there are events to number.
+    pub to_sequencer: Wakeup,
 }
 
 /// When the next turn is.
 #[derive(Clone, Copy, Debug)]
 pub struct Wait {
     pub until: Instant,
-    /// Whoever rings before does not make it come sooner: the server is in warning.
+    /// A wakeup does not bring the turn forward: the database has a problem.
     pub ignore_wakeups: bool,
 }
 
 pub struct Dispatcher {
     store: Box<dyn QueueStore>,
-    lease: Arc<Lease>,
+    lease: Validity,
     outputs: Outputs,
-    buffer: Prefetch,
-    /// How long between two looks without a wakeup.
-    tick: Duration,
-    next_tick: Instant,
-    /// There may be delayed rows that `next_tick` was not set for.
+    prefetch: Prefetch,
+    /// The time between two polls without a wakeup.
+    poll_interval: Duration,
+    next_poll: Instant,
+    /// There may be delayed jobs that `next_poll` does not account for.
     replan_due: bool,
     schedule: PollSchedule,
-    /// There may be more rows than the last claim took.
+    /// There may be more ready jobs than the last claim took.
     claim_due: bool,
     cursor: Option<Cursor>,
-    next_full_look: Instant,
-    /// Claims whose COMMIT got no answer, and until when they are looked after: taken or not, they are given back before
-    /// the next, and then at each tick, since a node that was cut off may carry the COMMIT out later.
+    next_full_scan: Instant,
+    /// Claims whose COMMIT got no answer, and until when each may still take effect. They are released before the next
+    /// claim and again at each poll, since a node that was cut off may commit later.
     unconfirmed_claims: Vec<(u64, Instant)>,
-    /// As last seen, for the log; what counts is what a claim sees.
+    /// As last polled, for the log; each claim checks for itself.
     paused: bool,
     backoff: Backoff,
     warning: ThrottledWarning,
@@ -87,24 +86,24 @@ pub struct Dispatcher {
 impl Dispatcher {
     pub fn new(
         store: Box<dyn QueueStore>,
-        lease: Arc<Lease>,
+        lease: &Validity,
         outputs: Outputs,
         workers: usize,
-        tick: Duration,
+        poll_interval: Duration,
     ) -> Dispatcher {
         let now = now();
         Dispatcher {
             store,
-            lease,
+            lease: lease.clone(),
             outputs,
-            buffer: Prefetch::new(workers),
-            tick,
-            next_tick: now,
+            prefetch: Prefetch::new(workers),
+            poll_interval,
+            next_poll: now,
             replan_due: true,
             schedule: PollSchedule::default(),
             claim_due: true,
             cursor: None,
-            next_full_look: now,
+            next_full_scan: now,
             unconfirmed_claims: Vec::new(),
             paused: false,
             backoff: BACKOFF,
@@ -112,7 +111,7 @@ impl Dispatcher {
         }
     }
 
-    /// Runs until it is told to stop; then gives back what no worker has started.
+    /// Runs until it is stopped; then releases what no worker has started.
     pub fn run(mut self, mut inputs: Inputs) {
         loop {
             let Wait { until, ignore_wakeups } = self.turn();
@@ -124,17 +123,17 @@ impl Dispatcher {
             }
             select! {
                 recv(inputs.stop) -> _ => break,
-                recv(inputs.news) -> rung => match rung {
+                recv(inputs.new_jobs) -> wakeup => match wakeup {
                     Ok(()) => self.notified(),
-                    // Whoever rang has ended.
-                    Err(_) => inputs.news = never(),
+                    // Every sender has ended.
+                    Err(_) => inputs.new_jobs = never(),
                 },
                 recv(inputs.retried) -> _ => self.retried(),
                 recv(inputs.slots) -> _ => {}
                 recv(at(until)) -> _ => {}
             }
         }
-        self.release_claimed();
+        self.release_unstarted();
     }
 
     /// There may be new jobs.
@@ -142,14 +141,14 @@ impl Dispatcher {
         self.schedule.notified(now());
     }
 
-    /// Jobs were left to be tried again.
+    /// Jobs were left to be retried.
     pub fn retried(&mut self) {
         self.replan_due = true;
     }
 
-    /// Does what is due; returns when to come again.
+    /// Does what is due; returns when the next turn is.
     pub fn turn(&mut self) -> Wait {
-        match self.do_what_is_due() {
+        match self.run_due() {
             Ok(until) => {
                 self.backoff.reset();
                 Wait { until, ignore_wakeups: false }
@@ -161,48 +160,56 @@ impl Dispatcher {
         }
     }
 
-    fn do_what_is_due(&mut self) -> Result<Instant, db::Error> {
-        if now() >= self.next_tick {
-            self.tick()?;
+    fn run_due(&mut self) -> Result<Instant, Error> {
+        if now() >= self.next_poll {
+            self.poll()?;
         }
         loop {
-            let room = self.buffer.room(self.outputs.jobs.len());
+            let room = self.room();
             let due = self.claim_due || self.schedule.is_due(now());
             if room == 0 || !due || !self.lease.is_valid() {
                 break;
             }
-            self.look(room)?;
+            self.claim(room)?;
         }
         if self.replan_due {
-            self.plan()?;
+            self.plan_next_due()?;
         }
-        // With no room the slots' wakeup comes first, without a lease its renewal: the look that is due waits for them.
-        let may_look = self.buffer.room(self.outputs.jobs.len()) > 0 && self.lease.is_valid();
-        let schedule = self.schedule.next().filter(|_| may_look);
-        Ok(schedule.map_or(self.next_tick, |schedule| schedule.min(self.next_tick)))
+        // Without room the wakeup of a slot comes first, without a lease its renewal: a claim that is due waits for that.
+        let can_claim = self.room() > 0 && self.lease.is_valid();
+        let next_claim = self.schedule.next().filter(|_| can_claim);
+        Ok(next_claim.map_or(self.next_poll, |at| at.min(self.next_poll)))
     }
 
-    /// What is looked after without a wakeup: the pause switch, lost jobs, delayed ones, and rows nobody rang for.
-    fn tick(&mut self) -> Result<(), db::Error> {
+    /// How many jobs may be claimed now.
+    fn room(&self) -> usize {
+        self.prefetch.room(self.outputs.jobs.len())
+    }
+
+    /// What happens without a wakeup: the pause flag, expired leases, delayed jobs, and jobs whose wakeup was lost.
+    fn poll(&mut self) -> Result<(), Error> {
         self.release_unconfirmed()?;
         let paused = self.store.is_paused()?;
         if paused != self.paused {
-            log::warn!("the queue is {}", if paused { "paused: no new claims" } else { "resumed" });
+            match paused {
+                true => log::warn!("queue: paused by an operator; claiming no jobs until `resqctl resume`"),
+                false => log::warn!("queue: resumed; claiming jobs again"),
+            }
             self.paused = paused;
         }
         let reclaimed = self.store.reclaim_expired()?;
         if reclaimed > 0 {
-            log::warn!("{reclaimed} jobs of a daemon whose lease ran out are back in the queue");
+            log::warn!("queue: the lease of another daemon expired; reclaimed its jobs jobs={reclaimed}");
         }
         while self.store.promote_delayed()? {}
-        self.next_tick = now() + self.tick;
+        self.next_poll = now() + self.poll_interval;
         self.claim_due = true;
-        self.next_full_look = now();
+        self.next_full_scan = now();
         self.replan_due = true;
         Ok(())
     }
 
-    fn release_unconfirmed(&mut self) -> Result<(), db::Error> {
+    fn release_unconfirmed(&mut self) -> Result<(), Error> {
         for (claim_id, _) in &self.unconfirmed_claims {
             self.store.release_claimed(*claim_id, None)?;
         }
@@ -211,68 +218,69 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// The next tick comes no later than the next delayed row is due.
-    fn plan(&mut self) -> Result<(), db::Error> {
+    /// Brings the next poll forward to when the next delayed job is due.
+    fn plan_next_due(&mut self) -> Result<(), Error> {
         if let Some(due) = self.store.next_due()? {
-            self.next_tick = self.next_tick.min(now() + due.max(SHORTEST_TICK));
+            self.next_poll = self.next_poll.min(now() + due.max(DUE_GRANULARITY));
         }
         self.replan_due = false;
         Ok(())
     }
 
-    fn look(&mut self, room: usize) -> Result<(), db::Error> {
+    fn claim(&mut self, room: usize) -> Result<(), Error> {
         let started = now();
-        let full = self.cursor.is_none() || started >= self.next_full_look;
-        let from = if full { None } else { self.cursor };
+        let full_scan = self.cursor.is_none() || started >= self.next_full_scan;
+        let after = if full_scan { None } else { self.cursor };
         let claim_id = fastrand::u64(1..);
-        let (jobs, last) = self.store.claim(claim_id, room, from).inspect_err(|error| {
+        let claim = self.store.claim(claim_id, room, after).inspect_err(|error| {
             if error.class() == ErrorClass::ConnectionLost {
                 self.unconfirmed_claims.push((claim_id, now() + UNCONFIRMED_FOR));
-                self.next_tick = now();
+                self.next_poll = now();
             }
         })?;
         let now = now();
         self.schedule.polled(now);
-        if full {
-            self.next_full_look = now + (now - started) * FULL_LOOK_SHARE;
+        if full_scan {
+            self.next_full_scan = now + (now - started) * FULL_SCAN_SHARE;
         }
-        self.claim_due = jobs.len() == room;
+        self.claim_due = claim.jobs.len() == room;
         if self.claim_due {
-            self.buffer.claimed(self.outputs.jobs.len());
-        } else if !full {
-            // Behind the last place there is no more; what came in before it is for the next full look.
-            self.schedule.poll_again_at(self.next_full_look);
+            self.prefetch.record_full_claim(self.outputs.jobs.len());
+        } else if !full_scan {
+            // Nothing is left behind the cursor; what was committed before it waits for the next full scan.
+            self.schedule.poll_again_at(self.next_full_scan);
         }
-        self.cursor = last.or(self.cursor);
-        if !jobs.is_empty() {
+        self.cursor = claim.cursor.or(self.cursor);
+        if !claim.jobs.is_empty() {
             self.schedule.found_work();
-            self.outputs.changed.notify();
+            self.outputs.to_sequencer.notify();
         }
-        for job in jobs {
+        for job in claim.jobs {
             if self.outputs.jobs.send(job).is_err() {
                 break;
             }
         }
-        // What was rung for and is not here may be a delayed row.
+        // A wakeup that led to no ready job may have been for a delayed one.
         self.replan_due |= !self.claim_due;
         Ok(())
     }
 
-    /// What no worker has started goes back to the queue.
-    pub fn release_claimed(mut self) {
+    /// Puts jobs that no worker has started back into the queue.
+    pub fn release_unstarted(mut self) {
         let unstarted: Vec<Job> = self.outputs.unstarted.try_iter().collect();
-        let mut given = 0;
+        let mut released = 0;
         for jobs in unstarted.chunk_by(|a, b| a.claim_id == b.claim_id) {
             let ids: Vec<u64> = jobs.iter().map(|job| job.id).collect();
             match self.store.release_claimed(jobs[0].claim_id, Some(&ids)) {
-                Ok(()) => given += ids.len(),
-                Err(error) => {
-                    log::warn!("{} claimed jobs come back when the lease ends: {error}", ids.len());
-                }
+                Ok(()) => released += ids.len(),
+                Err(error) => log::warn!(
+                    "queue: claimed jobs could not be released; they will be reclaimed when the lease ends jobs={} error={error}",
+                    ids.len()
+                ),
             }
         }
-        if given > 0 {
-            log::info!("{given} claimed jobs that were not started are back in the queue");
+        if released > 0 {
+            log::info!("queue: released {released} claimed jobs that were not started");
         }
     }
 }

@@ -1,24 +1,35 @@
-//! The work queue: rows of `res_queue` become jobs, jobs run on a fixed pool of threads, outcomes go back.
+//! The work queue: rows of `res_queue` become jobs, jobs run on a fixed pool of threads, and their outcomes are written
+//! back. It does not know what a job is for: a [`Handler`] runs it and may return a short result, which is stored as it
+//! is. It never touches a resource's database or the event log.
 //!
-//! [`job`] holds the rules, pure; `table` what the threads ask of the database, `store` its SQL; [`admin`] what applications and operators do with
-//! the table; [`handler`] the seam to what is run. [`Service`] ties the threads together.
+//! [`Queue`] is for applications and operators: enqueue, inspect, retry, cancel, pause. [`Service`] runs the jobs.
 
 pub mod admin;
 pub(crate) mod completer;
 pub(crate) mod dispatcher;
-pub mod handler;
+mod handler;
+mod hooks;
 pub mod job;
 pub(crate) mod lease;
+pub mod outcome;
+pub(crate) mod prefetch;
+mod progress;
 mod service;
+mod session;
+#[doc(hidden)]
 pub mod sql_store;
-pub(crate) mod store;
+#[doc(hidden)]
+pub mod store;
+pub(crate) mod validity;
 pub(crate) mod worker;
 
-pub use admin::{NewJob, Queue};
-pub use handler::{Handler, JobError, Session};
+pub use admin::{Attempt, Depth, NewJob, Queue, Row, Running};
+pub use handler::Handler;
+pub use hooks::{NoHooks, TransactionHooks};
 pub use job::{Job, Status};
+pub use outcome::{JobError, JobResult, Outcome};
 pub use service::{FIXED_CONNECTIONS, Service, Wakeups};
-pub use sql_store::Outcome;
+pub use session::Session;
 
 /// The state of the event that the triggers of `res_queue` write when a job becomes `new`: it was inserted, is retried,
 /// or was released or reclaimed unfinished (`sql/init_tables/050_triggers.sql`).

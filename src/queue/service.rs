@@ -10,11 +10,12 @@ use crossbeam_channel::{Receiver, bounded, never};
 use super::{
     completer::Completer,
     dispatcher::{Dispatcher, Inputs, Outputs},
-    handler::{Handler, Session},
-    job::Prefetch,
+    handler::Handler,
+    hooks::{NoHooks, TransactionHooks},
     lease::LeaseThread,
-    sql_store::Claimer,
-    store::SqlQueueStore,
+    prefetch::Prefetch,
+    session::Session,
+    sql_store::{Claimer, SqlQueueStore},
     worker::Worker,
 };
 use crate::{
@@ -25,51 +26,52 @@ use crate::{
     db::{Db, ServerInfo},
 };
 
-/// Connections that a [`Service`] needs of its pool besides one for each worker.
+/// Connections that a [`Service`] needs from its pool besides one for each worker.
 pub const FIXED_CONNECTIONS: u32 = 3;
 
-/// How the queue and the rest of a program wake each other. By default nobody does: polling finds all.
+/// How the queue and the rest of a program wake each other, named after the thread that is woken. By default nothing
+/// does, and polling finds everything.
 pub struct Wakeups {
-    /// Hears that there may be new jobs.
-    pub news: Receiver<()>,
-    /// Rung after each commit that changes rows: there are events in the outbox.
-    pub changed: Wakeup,
+    /// Wakes the dispatcher: there may be new jobs.
+    pub to_dispatcher: Receiver<()>,
+    /// Wakes the sequencer of the event log after each commit that changes jobs: there are events to number.
+    pub to_sequencer: Wakeup,
 }
 
 impl Default for Wakeups {
     fn default() -> Self {
-        Wakeups { news: never(), changed: wakeup().0 }
+        Wakeups { to_dispatcher: never(), to_sequencer: wakeup().0 }
     }
 }
 
-/// How long the end of the lease may take to be written: a server that hangs must not hold up the stop.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long ending the lease may take: a server that hangs must not hold up the stop.
+const END_LEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A running queue: with a handler of the program's own in place of provisioning,
+/// A running queue. With a handler of one's own:
 ///
 /// ```no_run
 /// use std::{sync::Arc, time::Duration};
 ///
 /// use resq::{
+///     base::threads::alarm,
 ///     base::wakeup::wakeup,
 ///     config::Config,
 ///     db::{Db, ServerInfo},
-///     queue::{FIXED_CONNECTIONS, Handler, Job, JobError, Service, Session, Wakeups},
-///     base::threads::alarm,
+///     queue::{FIXED_CONNECTIONS, Handler, Job, JobError, JobResult, Service, Session, Wakeups},
 /// };
 ///
 /// struct Mailer;
 ///
 /// impl Handler for Mailer {
-///     fn run(&self, job: &Job, session: &mut Session) -> Result<Option<String>, JobError> {
-///         match &job.url {
-///             None => Err(JobError::Permanent("no address".into())),
-///             Some(address) if session.still_ours() => {
-///                 println!("attempt {} to write to {address}", job.attempt);
-///                 Ok(None)
-///             }
-///             Some(_) => Err(JobError::Interrupted("the lease ran out".into())),
+///     fn run(&self, job: &Job, session: &mut Session) -> JobResult {
+///         let Some(address) = &job.url else {
+///             return Err(JobError::Permanent("the job has no address".into()));
+///         };
+///         if !session.is_lease_valid() {
+///             return Err(JobError::Interrupted("the lease expired".into()));
 ///         }
+///         println!("attempt {} to write to {address}", job.attempt);
+///         Ok(None)
 ///     }
 /// }
 ///
@@ -77,24 +79,27 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// let db = Db::open(&config.database, config.queue.workers as u32 + FIXED_CONNECTIONS)?;
 /// let server = ServerInfo::ask(&mut *db.any()?)?;
 /// let (alarm, panicked) = alarm();
-/// let (wakeup, news) = wakeup();
-/// let wakeups = Wakeups { news, ..Wakeups::default() };
+/// let (wake_dispatcher, to_dispatcher) = wakeup();
+/// let wakeups = Wakeups { to_dispatcher, ..Wakeups::default() };
 /// let service = Service::start(&db, &server, &config.queue, Arc::new(Mailer), wakeups, &alarm)?;
-/// wakeup.notify(); // after an insert, so that nobody waits for the next poll
+/// wake_dispatcher.notify(); // after an INSERT: the job starts at once instead of at the next poll
 /// panicked.recv_timeout(Duration::from_secs(3600)).expect_err("a thread of the service panicked");
 /// assert!(service.drain(Duration::from_secs(30)), "running jobs were left to another daemon");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Service {
-    lease_thread: LeaseThread,
     dispatcher: Thread,
     /// The workers and the completer, in the order in which they end.
     threads: Vec<Thread>,
+    lease: LeaseThread,
 }
 
 impl Service {
-    /// Starts `config.workers` workers that run `handler` for every job. A thread that panics rings `alarm`.
-    /// Fails if the lease can't be taken: the server is lost or `resqctl init` was not run.
+    /// Starts `config.workers` workers that run `handler` for every job. `alarm` reports a thread that panics.
+    ///
+    /// # Errors
+    /// If the lease can't be acquired, because the server is lost or `resqctl init` was not run, or if a thread can't be
+    /// started.
     pub fn start(
         db: &Db,
         server: &ServerInfo,
@@ -103,58 +108,78 @@ impl Service {
         wakeups: Wakeups,
         alarm: &Alarm,
     ) -> Result<Service, Failure> {
-        let claimer = Claimer { owner: owner(), skip_locked: server.skip_locked };
-        let store = || Box::new(SqlQueueStore::new(db, &claimer, &handler));
-        let lease_thread = LeaseThread::start(store(), config.lease.as_secs() as u32, alarm)?;
-        let (job_in, job_out) = bounded(Prefetch::LARGEST.max(config.workers * 2));
-        let (outcome_in, outcome_out) = bounded(Prefetch::LARGEST);
-        let Wakeups { news, changed } = wakeups;
-        let (slots, slots_ear) = wakeup();
-        let (retried, retried_ear) = wakeup();
+        Service::start_with_hooks(db, server, config, handler, Arc::new(NoHooks), wakeups, alarm)
+    }
 
-        let outputs = Outputs { jobs: job_in, unstarted: job_out.clone(), changed: changed.clone() };
-        // Leases are looked after at every tick, so that it can't be longer than half of one.
-        let tick = config.poll.min(config.lease / 2);
-        let dispatcher = Dispatcher::new(store(), lease_thread.lease.clone(), outputs, config.workers, tick);
-        let run = |stop| dispatcher.run(Inputs { news, slots: slots_ear, retried: retried_ear, stop });
+    /// As [`Service::start`], with `hooks` taking part in the queue's transactions.
+    ///
+    /// # Errors
+    /// As for [`Service::start`].
+    pub fn start_with_hooks(
+        db: &Db,
+        server: &ServerInfo,
+        config: &config::Queue,
+        handler: Arc<dyn Handler>,
+        hooks: Arc<dyn TransactionHooks>,
+        wakeups: Wakeups,
+        alarm: &Alarm,
+    ) -> Result<Service, Failure> {
+        let claimer = Claimer { owner: owner(), skip_locked: server.skip_locked };
+        let store = || Box::new(SqlQueueStore::new(db, &claimer, &hooks));
+        let lease = LeaseThread::start(store(), config.lease.as_secs() as u32, alarm)?;
+        let (jobs, claimed) = bounded(Prefetch::capacity(config.workers));
+        let (finished, outcomes) = bounded(Prefetch::LARGEST);
+        let (wake_for_slot, slots) = wakeup();
+        let (wake_for_retry, retried) = wakeup();
+
+        let Wakeups { to_dispatcher, to_sequencer } = wakeups;
+        let outputs = Outputs { jobs, unstarted: claimed.clone(), to_sequencer: to_sequencer.clone() };
+        let dispatcher = Dispatcher::new(store(), &lease.validity, outputs, config.workers, poll_interval(config));
+        let run = |stop| dispatcher.run(Inputs { new_jobs: to_dispatcher, slots, retried, stop });
         let dispatcher = Thread::spawn_stoppable("dispatcher", alarm, run).map_err(cannot_start)?;
         let mut threads = Vec::new();
 
         for number in 1..=config.workers {
             let worker = Worker {
                 handler: handler.clone(),
-                session: Session::new(db, lease_thread.lease.clone()),
-                outcomes: outcome_in.clone(),
-                slots: slots.clone(),
+                session: Session::new(db, &lease.validity),
+                finished: finished.clone(),
+                slots: wake_for_slot.clone(),
             };
-            let jobs = job_out.clone();
+            let jobs = claimed.clone();
             let body = move || worker.run(&jobs);
             threads.push(Thread::spawn(&format!("worker-{number}"), alarm, body).map_err(cannot_start)?);
         }
-        let completer = Completer::new(store(), changed, retried, config.max_attempts);
-        let body = move || completer.run(&outcome_out);
+        let completer = Completer::new(store(), to_sequencer, wake_for_retry, config.max_attempts);
+        let body = move || completer.run(&outcomes);
         threads.push(Thread::spawn("completer", alarm, body).map_err(cannot_start)?);
-        Ok(Service { dispatcher, threads, lease_thread })
+        Ok(Service { dispatcher, threads, lease })
     }
 
-    /// No new claims from now on; running jobs go on. Calling it again changes nothing.
+    /// Stops claiming; running jobs continue. Calling it again changes nothing.
     pub fn stop(&mut self) {
         self.dispatcher.request_stop();
     }
 
-    /// Stops and waits until every outcome is written, up to `drain`; false if work was still running then. What
-    /// was running is reclaimed by another daemon, at once, as this one's lease outputs here.
-    pub fn drain(mut self, drain: Duration) -> bool {
+    /// Stops and waits at most `timeout` until every outcome is recorded; false if jobs were still running then. The
+    /// lease ends in either case, so that another daemon can reclaim those at once.
+    pub fn drain(mut self, timeout: Duration) -> bool {
         self.stop();
-        let deadline = Instant::now() + drain;
+        let deadline = Instant::now() + timeout;
         let mut threads = std::iter::once(self.dispatcher).chain(self.threads);
-        let finished = threads.all(|thread| thread.join_within(deadline.saturating_duration_since(Instant::now())));
-        self.lease_thread.stop(LAST_WORDS);
-        finished
+        let drained = threads.all(|thread| thread.join_within(deadline.saturating_duration_since(Instant::now())));
+        self.lease.stop(END_LEASE_TIMEOUT);
+        drained
     }
 }
 
-/// This process among all that ever served the queue: host, process number, and a random part since both come again.
+/// Each poll reclaims the jobs of expired leases, so it comes at least twice in a lease.
+fn poll_interval(config: &config::Queue) -> Duration {
+    config.poll.min(config.lease / 2)
+}
+
+/// Identifies this process among all that ever served the queue: host, process number, and a random part, since both
+/// numbers and names are reused.
 fn owner() -> String {
     #[cfg(unix)]
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! A worker: takes one job at a time, runs it, hands its end to the completer. Owns its database connection; knows
-//! neither the table nor what a job is for.
+//! A worker: receives one job at a time, runs its handler, and hands the result to the completer. Owns its database
+//! connection; knows neither the queue's tables nor what a job is for.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -9,65 +9,57 @@ use std::{
 use crossbeam_channel::{Receiver, Sender};
 
 use super::{
-    handler::{Handler, JobError, Session},
-    job::{FinishedAttempt, Job, JobResult, MAX_INTERRUPTIONS},
+    handler::Handler,
+    job::Job,
+    outcome::{FinishedAttempt, JobError, JobResult, MAX_INTERRUPTIONS},
+    session::Session,
 };
 use crate::base::wakeup::Wakeup;
 
 pub struct Worker {
     pub handler: Arc<dyn Handler>,
     pub session: Session,
-    pub outcomes: Sender<FinishedAttempt>,
-    /// Rung for each job taken.
+    pub finished: Sender<FinishedAttempt>,
+    /// Notified for each job received: there may be room for another claim.
     pub slots: Wakeup,
 }
 
 impl Worker {
-    /// Runs jobs until there will be no more.
+    /// Runs jobs until the dispatcher has ended and none is left.
     pub fn run(mut self, jobs: &Receiver<Job>) {
         for job in jobs {
-            if !self.take(job) {
+            if !self.run_job(job) {
                 return;
             }
         }
     }
 
-    /// Runs one job; false if nobody takes outcomes any more.
-    pub fn take(&mut self, job: Job) -> bool {
+    /// Runs one job; false if the completer has ended.
+    pub fn run_job(&mut self, job: Job) -> bool {
         self.slots.notify();
         let result = attempt(&*self.handler, &job, &mut self.session);
         self.session.reset();
-        self.outcomes.send(FinishedAttempt { job, result }).is_ok()
+        self.finished.send(FinishedAttempt { job, result }).is_ok()
     }
 }
 
-/// One attempt: a job that keeps losing its worker is given up, a panic is a failed job.
+/// One attempt. A job that keeps losing its worker is abandoned; a panic is a failed attempt.
 fn attempt(handler: &dyn Handler, job: &Job, session: &mut Session) -> JobResult {
-    if !session.still_ours() {
-        return JobResult::Interrupted { why: "this daemon's lease ran out before the job was started".into() };
+    if !session.is_lease_valid() {
+        return Err(JobError::Interrupted("the daemon's lease expired before the attempt started".into()));
     }
-    let result = catch_unwind(AssertUnwindSafe(|| {
+    let run = AssertUnwindSafe(|| {
         if job.interruptions < MAX_INTERRUPTIONS {
             return handler.run(job, session);
         }
         handler.abandon(job, session)?;
-        Err(JobError::Permanent(format!(
-            "given up: its worker was lost {} times while it was running",
-            job.interruptions
-        )))
-    }));
-    match result {
-        Ok(Ok(db_name)) => JobResult::Done { db_name },
-        Ok(Err(JobError::Failed(error))) => JobResult::Failed { error, permanent: false },
-        Ok(Err(JobError::Permanent(error))) => JobResult::Failed { error, permanent: true },
-        Ok(Err(JobError::Interrupted(why))) => JobResult::Interrupted { why },
-        Err(panic) => {
-            JobResult::Failed { error: format!("the handler panicked: {}", message(&panic)), permanent: false }
-        }
-    }
+        Err(JobError::Permanent(format!("abandoned: {} attempts lost their worker", job.interruptions)))
+    });
+    catch_unwind(run)
+        .unwrap_or_else(|panic| Err(JobError::Failed(format!("the handler panicked: {}", message(&*panic)))))
 }
 
-fn message(panic: &Box<dyn std::any::Any + Send>) -> &str {
+fn message(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     db::{self, Error, ErrorClass, SQL_MODE, codes::*, ident},
-    queue::{Handler, Job, JobError, Outcome, Session, job::JobResult},
+    queue::{Handler, Job, JobError, JobResult, Outcome, Session, TransactionHooks},
 };
 
 /// Server errors that no further attempt can mend, in a template that was checked before: syntax, empty statement.
@@ -106,7 +106,7 @@ impl From<JobError> for Broken {
 
 /// Sends one file whole.
 fn run(template: &Template, values: &Values, session: &mut Session) -> Result<(), Broken> {
-    if !session.still_ours() {
+    if !session.is_lease_valid() {
         return Err(JobError::Interrupted("this daemon's lease ran out".into()).into());
     }
     // A file before this one may have changed how literals are read.
@@ -127,13 +127,7 @@ fn run(template: &Template, values: &Values, session: &mut Session) -> Result<()
 }
 
 impl Handler for DatabaseBuilder {
-    fn reserve(&self, conn: &mut Conn, jobs: &[Job]) -> Result<(), Error> {
-        // A name that can't be had is for `run` to tell.
-        let named: Vec<(String, &Job)> = jobs.iter().filter_map(|job| Some((self.db_name(job).ok()?, job))).collect();
-        registry::reserve(conn, &named, &self.version)
-    }
-
-    fn run(&self, job: &Job, session: &mut Session) -> Result<Option<String>, JobError> {
+    fn run(&self, job: &Job, session: &mut Session) -> JobResult {
         let (db_name, verdict) = self.enter(job, session)?;
         let global_db = &self.naming.global_db;
         match verdict {
@@ -174,16 +168,21 @@ impl Handler for DatabaseBuilder {
             _ => Ok(()),
         }
     }
+}
+
+impl TransactionHooks for DatabaseBuilder {
+    fn reserve(&self, conn: &mut Conn, jobs: &[Job]) -> Result<(), Error> {
+        // A name that can't be had is for `run` to tell.
+        let named: Vec<(String, &Job)> = jobs.iter().filter_map(|job| Some((self.db_name(job).ok()?, job))).collect();
+        registry::reserve(conn, &named, &self.version)
+    }
 
     fn release(&self, conn: &mut Conn, claim_id: u64, ids: Option<&[u64]>) -> Result<(), Error> {
         registry::release(conn, claim_id, ids)
     }
 
     fn record_outcomes(&self, conn: &mut Conn, outcomes: &[&Outcome]) -> Result<(), Error> {
-        let made = outcomes.iter().filter_map(|outcome| match &outcome.attempt.result {
-            JobResult::Done { db_name } => db_name.as_deref(),
-            _ => None,
-        });
+        let made = outcomes.iter().filter_map(|outcome| outcome.attempt.result.as_ref().ok()?.as_deref());
         registry::ready(conn, &made.collect::<Vec<_>>())
     }
 }

@@ -30,9 +30,9 @@ use crate::{
     db::{self, Db, Error, Link},
     events::log::SqlEventLog,
     queue::{
-        Handler, Job, JobError, Session,
-        sql_store::{Claimer, Cursor},
-        store::{QueueStore, SqlQueueStore},
+        Job, NoHooks, TransactionHooks,
+        sql_store::{Claimer, SqlQueueStore},
+        store::{Cursor, QueueStore},
     },
     resources::Templates,
     schema::install,
@@ -90,15 +90,6 @@ impl Drop for Real {
     }
 }
 
-/// Makes nothing beside the rows of the queue.
-struct Nothing;
-
-impl Handler for Nothing {
-    fn run(&self, _: &Job, _: &mut Session) -> Result<Option<String>, JobError> {
-        unreachable!("nobody works here")
-    }
-}
-
 /// The same thing twice: in memory, where an actor uses it, and on the server.
 struct Pair<S, R>(Arc<Mutex<S>>, R);
 
@@ -109,7 +100,7 @@ trait Clocked {
 
 impl Clocked for SqlQueueStore {
     fn link(&mut self) -> &mut Link {
-        self.link_for_tests()
+        &mut self.link
     }
 }
 
@@ -162,11 +153,11 @@ fn same_time(what: &str, memory: Option<i64>, server: Option<i64>) {
 impl Likeness {
     fn new(real: &Real, rng: fastrand::Rng, skips: bool) -> Likeness {
         let host = Host { nodes: 1 };
-        let handler: Arc<dyn Handler> = Arc::new(Nothing);
+        let hooks: Arc<dyn TransactionHooks> = Arc::new(NoHooks);
         let store = |owner: u64| {
             let claimer = Claimer { owner: owner.to_string(), skip_locked: skips };
             let memory = SimQueueStore::new(&host, owner, skips);
-            Pair(Arc::new(Mutex::new(memory)), SqlQueueStore::new(&real.db, &claimer, &handler))
+            Pair(Arc::new(Mutex::new(memory)), SqlQueueStore::new(&real.db, &claimer, &hooks))
         };
         let log = |_| Pair(Arc::new(Mutex::new(SimEventLog::new(&host))), SqlEventLog::new(&real.db));
         let mut conn = real.db.global().unwrap();

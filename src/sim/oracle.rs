@@ -7,10 +7,7 @@ use super::{
     rows::Change,
     server::{Entry, JobRow, LogRow, ids},
 };
-use crate::queue::{
-    Status,
-    job::{JobResult, Next},
-};
+use crate::queue::{JobError, JobResult, Status, outcome::Next};
 
 /// How an attempt ended, in short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +19,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub fn of(ended: &JobResult) -> Kind {
-        match ended {
-            JobResult::Done { .. } => Kind::Done,
-            JobResult::Failed { permanent: false, .. } => Kind::Failed,
-            JobResult::Failed { permanent: true, .. } => Kind::Permanent,
-            JobResult::Interrupted { .. } => Kind::Interrupted,
+    pub fn of(result: &JobResult) -> Kind {
+        match result {
+            Ok(_) => Kind::Done,
+            Err(JobError::Failed(_)) => Kind::Failed,
+            Err(JobError::Permanent(_)) => Kind::Permanent,
+            Err(JobError::Interrupted(_)) => Kind::Interrupted,
         }
     }
 }

@@ -27,8 +27,10 @@ use crate::{
         Session,
         completer::Completer,
         dispatcher::{Dispatcher, Inputs, Outputs, Wait},
-        job::{FinishedAttempt, Job, Prefetch},
+        job::Job,
         lease::LeaseRenewer,
+        outcome::FinishedAttempt,
+        prefetch::Prefetch,
         worker::Worker,
     },
 };
@@ -50,30 +52,30 @@ fn start(plan: &Plan, life: u64) {
     let host = Host { nodes: plan.nodes };
     let Ok(head) = SimEventLog::new(&host).head() else { return };
     let store = || Box::new(SimQueueStore::new(&host, life, plan.skip_locked));
-    let Ok(renewer) = LeaseRenewer::take(store(), plan.lease_s) else { return };
-    let lease = renewer.lease.clone();
+    let Ok(renewer) = LeaseRenewer::acquire(store(), plan.lease_s) else { return };
+    let lease = renewer.validity.clone();
 
     let (stop, stopped) = bounded(0);
     let (news, news_ear) = wakeup();
     let (changed, changed_ear) = wakeup();
     let (slots, slots_ear) = wakeup();
     let (retried, retried_ear) = wakeup();
-    let (job_in, job_out) = bounded(Prefetch::LARGEST.max(plan.workers * 2));
+    let (job_in, job_out) = bounded(Prefetch::capacity(plan.workers));
     let (outcome_in, outcome_out) = bounded::<FinishedAttempt>(Prefetch::LARGEST);
     let (ask, reads) = bounded(64);
     let (tell, told) = unbounded();
 
-    let outputs = Outputs { jobs: job_in, unstarted: job_out.clone(), changed: changed.clone() };
-    let inputs = Inputs { news: news_ear, slots: slots_ear, retried: retried_ear, stop: stopped.clone() };
+    let outputs = Outputs { jobs: job_in, unstarted: job_out.clone(), to_sequencer: changed.clone() };
+    let inputs = Inputs { new_jobs: news_ear, slots: slots_ear, retried: retried_ear, stop: stopped.clone() };
     let tick = plan.poll.min(Duration::from_millis(u64::from(plan.lease_s) * 500));
-    let dispatcher = Dispatcher::new(store(), lease.clone(), outputs, plan.workers, tick);
+    let dispatcher = Dispatcher::new(store(), &lease, outputs, plan.workers, tick);
     spawn(move || dispatch(dispatcher, &inputs));
 
     for _ in 0..plan.workers {
         let worker = Worker {
             handler: Arc::new(Work { life }),
-            session: Session::new(nowhere(), lease.clone()),
-            outcomes: outcome_in.clone(),
+            session: Session::new(nowhere(), &lease),
+            finished: outcome_in.clone(),
             slots: slots.clone(),
         };
         let jobs = job_out.clone();
@@ -144,13 +146,13 @@ fn dispatch(mut dispatcher: Dispatcher, inputs: &Inputs) {
         let until_us = world_us(until);
         match ignore_wakeups {
             true => listen(until_us, &[&inputs.stop]),
-            false => listen(until_us, &[&inputs.stop, &inputs.news, &inputs.retried, &inputs.slots]),
+            false => listen(until_us, &[&inputs.stop, &inputs.new_jobs, &inputs.retried, &inputs.slots]),
         }
         if is_over(&inputs.stop) {
             break;
         }
         if !ignore_wakeups {
-            if heard(&inputs.news) || misheard() {
+            if heard(&inputs.new_jobs) || misheard() {
                 dispatcher.notified();
             }
             if inputs.retried.try_recv().is_ok() {
@@ -159,7 +161,7 @@ fn dispatch(mut dispatcher: Dispatcher, inputs: &Inputs) {
             let _ = inputs.slots.try_recv();
         }
     }
-    dispatcher.release_claimed();
+    dispatcher.release_unstarted();
 }
 
 /// Takes what comes through a channel until its other outputs are gone.
@@ -179,7 +181,7 @@ fn take<T: Send + 'static>(from: &Receiver<T>) -> Option<T> {
 
 fn work(mut worker: Worker, jobs: &Receiver<Job>) {
     while let Some(job) = take(jobs) {
-        if !worker.take(job) {
+        if !worker.run_job(job) {
             return;
         }
     }

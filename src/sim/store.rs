@@ -13,10 +13,9 @@ use super::{
 use crate::{
     db::{Error, Link},
     queue::{
-        Job, Outcome, Status,
-        job::{JobResult, Next},
-        sql_store::Cursor,
-        store::QueueStore,
+        Job, JobError, Outcome, Status,
+        outcome::Next,
+        store::{Claim, Cursor, QueueStore},
     },
 };
 
@@ -74,8 +73,6 @@ fn returned(row: &mut JobRow) {
     (row.owner, row.claim_id) = (None, None);
 }
 
-type Claimed = (Vec<Job>, Option<Cursor>);
-
 /// `lock_and_mark`.
 fn claim(
     session: &mut Session,
@@ -83,7 +80,7 @@ fn claim(
     claim_id: u64,
     limit: usize,
     after: Option<Cursor>,
-) -> Result<Claimed, Error> {
+) -> Result<Claim, Error> {
     session.begin()?;
     let rows = session.within(|server, tx| {
         let mut ids = ready(server, tx, after);
@@ -103,15 +100,15 @@ fn claim(
         })? == rows.len();
     if !is_ours {
         session.roll_back()?;
-        return Ok((Vec::new(), None));
+        return Ok(Claim::default());
     }
     session.commit()?;
-    let last = rows.last().map(|(id, row)| Cursor { priority: row.priority, id: *id });
-    Ok((rows.iter().map(|(id, row)| job(*id, row, claim_id, 1)).collect(), last))
+    let cursor = rows.last().map(|(id, row)| Cursor { priority: row.priority, id: *id });
+    Ok(Claim { jobs: rows.iter().map(|(id, row)| job(*id, row, claim_id, 1)).collect(), cursor })
 }
 
 /// `mark_by_token`.
-fn claim_by_token(session: &mut Session, owner: u64, claim_id: u64, limit: usize) -> Result<Claimed, Error> {
+fn claim_by_token(session: &mut Session, owner: u64, claim_id: u64, limit: usize) -> Result<Claim, Error> {
     session.begin()?;
     let count = session.within(|server, tx| {
         let mut ids = ready(server, tx, None);
@@ -120,7 +117,7 @@ fn claim_by_token(session: &mut Session, owner: u64, claim_id: u64, limit: usize
     })?;
     if count == 0 {
         session.roll_back()?;
-        return Ok((Vec::new(), None));
+        return Ok(Claim::default());
     }
     let jobs = session.within(|server, tx| {
         let ours = server.jobs.seen_by(tx).filter(|(_, row)| row.claim_id == Some(claim_id));
@@ -129,7 +126,7 @@ fn claim_by_token(session: &mut Session, owner: u64, claim_id: u64, limit: usize
         Ok(ours.into_iter().map(|(_, job)| job).collect())
     })?;
     session.commit()?;
-    Ok((jobs, None))
+    Ok(Claim { jobs, cursor: None })
 }
 
 /// A job and the claim under which it was held.
@@ -185,11 +182,11 @@ fn finish(session: &mut Session, outcomes: &[Outcome]) -> Result<usize, Error> {
         held.extend(batch.iter().filter(|outcome| ours.contains(&outcome.attempt.job.id)));
     }
     held.sort_by_key(|outcome| match outcome.attempt.result {
-        JobResult::Done { .. } => (0, outcome.attempt.job.id),
+        Ok(_) => (0, outcome.attempt.job.id),
         _ => (1, 0),
     });
     for outcome in &held {
-        if !outcome.is_refused() && with(|world| world.chance(world.faults.refused)) {
+        if !outcome.is_substitute && with(|world| world.chance(world.faults.refused)) {
             return Err(server_error(REFUSED));
         }
         if session.within(|server, tx| write(server, tx, outcome))? != 1 {
@@ -210,14 +207,14 @@ fn write(server: &mut Server, tx: Tx, outcome: &Outcome) -> Result<usize, Stop> 
             Next::Retry { after } => (Status::New, Some(now_us + after.as_micros() as u64)),
             Next::Error => (Status::Error, None),
         };
-        let interrupted = u32::from(matches!(outcome.attempt.result, JobResult::Interrupted { .. }));
+        let interrupted = u32::from(matches!(outcome.attempt.result, Err(JobError::Interrupted(_))));
         row.attempts = row.attempts.max(interrupted) - interrupted;
         row.interruptions += interrupted;
         (row.owner, row.claim_id) = (None, None);
     })?;
     let kind = Kind::of(&outcome.attempt.result);
     let record =
-        Record { job: job.id, claim_id: job.claim_id, kind, next: outcome.next, is_refused: outcome.is_refused() };
+        Record { job: job.id, claim_id: job.claim_id, kind, next: outcome.next, is_refused: outcome.is_substitute };
     server.recording(tx, record);
     Ok(written)
 }
@@ -266,7 +263,7 @@ impl QueueStore for SimQueueStore {
         })
     }
 
-    fn claim(&mut self, claim_id: u64, limit: usize, after: Option<Cursor>) -> Result<Claimed, Error> {
+    fn claim(&mut self, claim_id: u64, limit: usize, after: Option<Cursor>) -> Result<Claim, Error> {
         let (owner, skip_locked) = (self.owner, self.skip_locked);
         self.link.run(|session| match skip_locked {
             true => claim(session, owner, claim_id, limit, after),

@@ -6,7 +6,7 @@ use super::{
     oracle::Kind,
     world::{pass, with},
 };
-use crate::queue::{Handler, Job, JobError, Session};
+use crate::queue::{Handler, Job, JobError, JobResult, Session};
 
 pub struct Work {
     /// The daemon, as an owner of jobs.
@@ -14,7 +14,7 @@ pub struct Work {
 }
 
 impl Handler for Work {
-    fn run(&self, job: &Job, session: &mut Session) -> Result<Option<String>, JobError> {
+    fn run(&self, job: &Job, session: &mut Session) -> JobResult {
         with(|world| {
             world.server.oracle.runs(job.id, job.claim_id);
             let is_honest = !world.machines[world.current].clock_stood;
@@ -23,7 +23,7 @@ impl Handler for Work {
         for _ in 0..with(|world| world.rng.u8(0..4)) {
             let us = with(|world| [100, 20_000, 500_000, 2_000_000][world.rng.usize(..4)]);
             pass(us);
-            if !session.still_ours() {
+            if !session.is_lease_valid() {
                 return self.ends(job, Kind::Interrupted, Err(JobError::Interrupted("the lease ran out".into())));
             }
         }
@@ -47,8 +47,8 @@ impl Handler for Work {
 }
 
 impl Work {
-    fn ends(&self, job: &Job, kind: Kind, end: Result<Option<String>, JobError>) -> Result<Option<String>, JobError> {
+    fn ends(&self, job: &Job, kind: Kind, result: JobResult) -> JobResult {
         with(|world| world.server.oracle.ran(job.id, job.claim_id, kind));
-        end
+        result
     }
 }

@@ -6,3 +6,16 @@ mod guards;
 mod plan;
 mod recording_handler;
 mod service;
+
+use std::sync::Arc;
+
+use resq::queue::TransactionHooks;
+use resq::queue::sql_store::{Claimer, SqlQueueStore};
+
+use resq_test_support::TestDatabase;
+
+/// One daemon's access to the tables of `database`.
+fn store(database: &TestDatabase, owner: &str, hooks: Arc<dyn TransactionHooks>) -> SqlQueueStore {
+    let claimer = Claimer { owner: owner.into(), skip_locked: database.info.skip_locked };
+    SqlQueueStore::new(&database.db, &claimer, &hooks)
+}

@@ -102,7 +102,7 @@ pub fn list(queue: &mut Queue, args: &List) -> Result<(), Failure> {
             row.id,
             row.attempts,
             printable(&row.name),
-            printable(row.db_name.as_deref().unwrap_or_default()),
+            printable(row.result.as_deref().unwrap_or_default()),
             printable(error)
         );
         println!("{}", line.trim_end());

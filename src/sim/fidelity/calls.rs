@@ -15,8 +15,8 @@ use super::{
 use crate::{
     events::{log::EventLog, store::Found},
     queue::{
-        Outcome, Queue, Status,
-        job::{FinishedAttempt, JobResult, next},
+        JobError, Outcome, Queue, Status,
+        outcome::{FinishedAttempt, next},
     },
 };
 
@@ -30,9 +30,9 @@ impl Likeness {
                 let after = self.cursor.take().filter(|_| self.rng.bool());
                 let (memory, server) = self.on_table(move |table| table.claim(claim_id, limit, after));
                 same("claimed", &memory, &server);
-                self.cursor = server.1;
-                let is_new = !server.0.is_empty();
-                self.held.extend(server.0);
+                self.cursor = server.cursor;
+                let is_new = !server.jobs.is_empty();
+                self.held.extend(server.jobs);
                 ("claim", is_new)
             }
             2 | 3 => {
@@ -109,18 +109,18 @@ impl Likeness {
             let n = self.rng.usize(..self.held.len());
             let job = if self.rng.u8(0..5) > 0 { self.held.swap_remove(n) } else { self.held[n].clone() };
             let error = "no luck".to_string();
-            let ended = match self.rng.u8(0..6) {
-                0..3 => JobResult::Done { db_name: None },
-                3 => JobResult::Failed { error, permanent: false },
-                4 => JobResult::Failed { error, permanent: true },
-                _ => JobResult::Interrupted { why: error },
+            let result = match self.rng.u8(0..6) {
+                0..3 => Ok(None),
+                3 => Err(JobError::Failed(error)),
+                4 => Err(JobError::Permanent(error)),
+                _ => Err(JobError::Interrupted(error)),
             };
-            let attempt = FinishedAttempt { job, result: ended };
+            let attempt = FinishedAttempt { job, result };
             let next = next(&attempt, 3, self.rng.f64());
             if outcomes.iter().all(|outcome| outcome.attempt.job.id != attempt.job.id) {
                 let (job, kind) = (&attempt.job, Kind::of(&attempt.result));
                 with(|world| world.server.oracle.ran(job.id, job.claim_id, kind));
-                outcomes.push(Outcome { attempt, next });
+                outcomes.push(Outcome::new(attempt, next));
             }
             if self.held.is_empty() {
                 break;
@@ -157,7 +157,7 @@ impl Likeness {
                 let memory =
                     with(|world| world.server.alone(0, |server, tx| actors::change(server, tx, id, what))).unwrap();
                 let mut queue = Queue::on(&self.db);
-                queue.with(|conn| set_clock(conn, self.now_us)).unwrap();
+                queue.link.run(|conn| set_clock(conn, self.now_us)).unwrap();
                 let server = if what == ByHand::Cancel { queue.cancel(&[id]) } else { queue.retry(&[id]) };
                 same("changed by hand", &(memory as u64), &server.unwrap());
                 ("by hand", memory > 0)

@@ -1,11 +1,14 @@
 //! What a claim reads and locks: its rows and no more, whatever else is in the table.
 
-use std::{thread, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, Sender, bounded};
 use mysql::{Conn, Row, Value, prelude::Queryable};
-use resq::queue::Job;
-use resq::queue::sql_store::{self, Claimer, Cursor};
+use resq::db;
+use resq::queue::sql_store::{self, SqlQueueStore};
+use resq::queue::store::{Cursor, QueueStore};
+use resq::queue::{Job, NoHooks, TransactionHooks};
+
 use resq_test_support::{Server, TestDatabase};
 
 const NONE: [u64; 0] = [];
@@ -21,8 +24,8 @@ fn crowded(name: &str) -> TestDatabase {
     database
 }
 
-fn claimer(database: &TestDatabase) -> Claimer {
-    Claimer { owner: "test".into(), skip_locked: database.info.skip_locked }
+fn store(database: &TestDatabase) -> SqlQueueStore {
+    super::store(database, "test", Arc::new(NoHooks))
 }
 
 fn ids(jobs: &[Job]) -> Vec<u64> {
@@ -68,51 +71,56 @@ fn a_claim_reads_by_its_index_and_sorts_nothing() {
     }
 }
 
+/// Holds a claim's transaction open.
+struct Hold {
+    claimed: Sender<()>,
+    may_end: Receiver<()>,
+}
+
+impl TransactionHooks for Hold {
+    fn reserve(&self, _: &mut Conn, _: &[Job]) -> Result<(), db::Error> {
+        self.claimed.send(()).expect("the test waits");
+        self.may_end.recv().map_err(|_| db::Error::RaceLost)
+    }
+}
+
 #[test]
 fn two_claims_at_once_take_different_rows_and_only_those() {
     let database = crowded("claim_two");
-    let (claimer, mut conns) = (claimer(&database), [database.bare(), database.bare()]);
-    let first_ten = expected(&mut conns[0], 10);
-    let (taken, has_taken) = bounded(1);
+    let first_ten = expected(&mut database.bare(), 10);
+    let (claimed, has_claimed) = bounded(1);
     let (end, may_end) = bounded(1);
-    let [one, two] = &mut conns;
-    let ((first, last), second) = thread::scope(|scope| {
-        let first = scope.spawn(|| {
-            let hold = |_: &mut Conn, _: &[Job]| {
-                taken.send(()).expect("the test waits");
-                may_end.recv().map_err(|_| resq::db::Error::RaceLost)
-            };
-            claimer.claim(one, 1, 5, None, hold).expect("a claim")
-        });
-        has_taken.recv().expect("a claim");
+    let (mut one, mut two) = (super::store(&database, "test", Arc::new(Hold { claimed, may_end })), store(&database));
+    let (first, second) = thread::scope(|scope| {
+        let first = scope.spawn(|| one.claim(1, 5, None).expect("a claim"));
+        has_claimed.recv().expect("a claim");
         // Its transaction is open. Where locked rows are skipped the second need not wait for it, and what it gets
         // shows which rows the first has locked.
         if !database.info.skip_locked {
             end.send(()).expect("the first waits");
         }
-        let second = claimer.claim(two, 2, 5, None, |_, _| Ok(())).expect("another claim").0;
+        let second = two.claim(2, 5, None).expect("another claim").jobs;
         let _ = end.try_send(());
         (first.join().expect("no panic"), second)
     });
-    assert_eq!(ids(&first), first_ten[..5]);
+    assert_eq!(ids(&first.jobs), first_ten[..5]);
     assert_eq!(ids(&second), first_ten[5..]);
-    assert_eq!(last.map(|last| last.id), Some(first_ten[4]));
+    assert_eq!(first.cursor.map(|cursor| cursor.id), database.info.skip_locked.then_some(first_ten[4]));
 }
 
 #[test]
 fn claims_go_by_priority_then_number_and_going_on_misses_none() {
     let database = TestDatabase::new(Server::shared(), "claim_order");
     database.fill(3, ", priority", ", t0.d - 5");
-    let (claimer, mut conn) = (claimer(&database), database.bare());
-    let expected = expected(&mut conn, 1000);
+    let (mut store, expected) = (store(&database), expected(&mut database.bare(), 1000));
     let (mut claimed, mut after) = (Vec::new(), None);
     for claim_id in 1.. {
-        let (jobs, last) = claimer.claim(&mut conn, claim_id, 70, after, |_, _| Ok(())).unwrap();
-        if jobs.is_empty() {
+        let claim = store.claim(claim_id, 70, after).unwrap();
+        if claim.jobs.is_empty() {
             break;
         }
-        claimed.extend(ids(&jobs));
-        after = last;
+        claimed.extend(ids(&claim.jobs));
+        after = claim.cursor;
     }
     assert!(claimed == expected, "{claimed:?}");
 }
@@ -120,7 +128,7 @@ fn claims_go_by_priority_then_number_and_going_on_misses_none() {
 #[test]
 fn a_late_row_before_the_place_reached_is_found_by_a_look_at_the_whole() {
     let database = TestDatabase::new(Server::shared(), "claim_late");
-    let (claimer, mut conn, mut late) = (claimer(&database), database.bare(), database.bare());
+    let (mut store, mut conn, mut late) = (store(&database), database.bare(), database.bare());
     late.query_drop("START TRANSACTION").unwrap();
     late.query_drop("INSERT INTO res_queue (res_name) VALUES ('late')").unwrap();
     conn.query_drop("INSERT INTO res_queue (res_name) VALUES ('a'), ('b')").unwrap();
@@ -129,8 +137,8 @@ fn a_late_row_before_the_place_reached_is_found_by_a_look_at_the_whole() {
         late.query_drop("ROLLBACK; START TRANSACTION").unwrap();
     }
     let mut claim = |claim_id, after| {
-        let (jobs, last) = claimer.claim(&mut conn, claim_id, 10, after, |_, _| Ok(())).unwrap();
-        (ids(&jobs), last)
+        let claim = store.claim(claim_id, 10, after).unwrap();
+        (ids(&claim.jobs), claim.cursor)
     };
     let (jobs, place) = claim(1, None);
     assert_eq!(jobs, [2, 3], "an uncommitted row is neither waited for nor taken");
@@ -148,17 +156,17 @@ fn a_late_row_before_the_place_reached_is_found_by_a_look_at_the_whole() {
 #[test]
 fn a_paused_queue_and_a_delayed_row_give_a_claim_nothing() {
     let database = TestDatabase::new(Server::shared(), "claim_none");
-    let (claimer, mut conn) = (claimer(&database), database.bare());
+    let (mut store, mut conn) = (store(&database), database.bare());
     conn.query_drop("INSERT INTO res_queue (res_name, run_at) VALUES ('d', NOW(6) + INTERVAL 1 HOUR)").unwrap();
-    let claim = |conn: &mut Conn| ids(&claimer.claim(conn, 7, 10, None, |_, _| Ok(())).unwrap().0);
-    assert!(!claimer.promote_delayed(&mut conn).unwrap());
-    assert_eq!(claim(&mut conn), NONE, "not before its time");
-    let due = sql_store::next_due(&mut conn).unwrap().expect("a delayed row");
+    let claim = |store: &mut SqlQueueStore| ids(&store.claim(7, 10, None).unwrap().jobs);
+    assert!(!store.promote_delayed().unwrap());
+    assert_eq!(claim(&mut store), NONE, "not before its time");
+    let due = store.next_due().unwrap().expect("a delayed row");
     assert!(due > Duration::from_secs(3500) && due <= Duration::from_secs(3600), "{due:?}");
     conn.query_drop("UPDATE res_queue SET run_at = NOW(6)").unwrap();
-    claimer.promote_delayed(&mut conn).unwrap();
+    store.promote_delayed().unwrap();
     conn.query_drop("INSERT INTO res_meta (name, value) VALUES ('paused', '1')").unwrap();
-    assert_eq!(claim(&mut conn), NONE, "paused");
+    assert_eq!(claim(&mut store), NONE, "paused");
     conn.query_drop("DELETE FROM res_meta WHERE name = 'paused'").unwrap();
-    assert_eq!(claim(&mut conn), [1]);
+    assert_eq!(claim(&mut store), [1]);
 }

@@ -7,7 +7,8 @@ use crossbeam_channel::Receiver;
 use resq::base::threads::alarm;
 use resq::base::wakeup::{Wakeup, wakeup};
 use resq::config;
-use resq::queue::{Handler, Job, JobError, Service, Session, Wakeups};
+use resq::queue::{Handler, Job, JobError, JobResult, Service, Session, Wakeups};
+
 use resq_test_support::TestDatabase;
 
 /// One run of a job.
@@ -49,7 +50,7 @@ impl Recorder {
 }
 
 impl Handler for Recorder {
-    fn run(&self, job: &Job, _session: &mut Session) -> Result<Option<String>, JobError> {
+    fn run(&self, job: &Job, _session: &mut Session) -> JobResult {
         let run = Run { id: job.id, attempt: job.attempt, at: Instant::now() };
         self.runs.lock().unwrap_or_else(PoisonError::into_inner).push(run);
         (self.end)(job).map(|()| None)
@@ -59,7 +60,7 @@ impl Handler for Recorder {
 /// A service on `database`'s queue that no thread of may panic.
 pub struct Serving {
     service: Service,
-    news: Wakeup,
+    wake_dispatcher: Wakeup,
     panicked: Receiver<String>,
 }
 
@@ -71,16 +72,16 @@ impl Serving {
     /// The same over another way to the server.
     pub fn start_over(db: &resq::db::Db, database: &TestDatabase, queue: config::Queue, handler: &Recorder) -> Serving {
         let (alarm, panicked) = alarm();
-        let (rope, news) = wakeup();
-        let wakeups = Wakeups { news, ..Wakeups::default() };
+        let (wake_dispatcher, to_dispatcher) = wakeup();
+        let wakeups = Wakeups { to_dispatcher, ..Wakeups::default() };
         let handler = Arc::new(handler.clone());
         let service = Service::start(db, &database.info, &queue, handler, wakeups, &alarm).expect("a lease");
-        Serving { service, news: rope, panicked }
+        Serving { service, wake_dispatcher, panicked }
     }
 
-    /// As news of a row would.
+    /// As the event of a new row would.
     pub fn notify(&self) {
-        self.news.notify();
+        self.wake_dispatcher.notify();
     }
 
     pub fn stop(self) {

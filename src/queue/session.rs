@@ -1,0 +1,78 @@
+//! What a handler gets beside its job: a database connection that is clean at the start of each job, and whether the
+//! job is still its own. Never runs a statement of its own but to check and reset the connection.
+
+use std::time::{Duration, Instant};
+
+use mysql::{ChangeUserOpts, Conn};
+
+use super::{outcome::JobError, validity::Validity};
+use crate::{
+    base::clock::now,
+    db::{self, Db, Error, session},
+};
+
+/// A connection that was idle for longer is pinged before it is used: servers close idle connections.
+const PING_AFTER: Duration = Duration::from_secs(30);
+
+/// A worker's database connection, opened when a handler first asks for it, and the validity of the daemon's lease.
+pub struct Session {
+    db: Db,
+    lease: Validity,
+    conn: Option<db::Conn>,
+    /// A handler has used the connection since its last reset.
+    used: bool,
+    idle_since: Instant,
+}
+
+impl Session {
+    pub(crate) fn new(db: &Db, lease: &Validity) -> Session {
+        Session { db: db.clone(), lease: lease.clone(), conn: None, used: false, idle_since: now() }
+    }
+
+    /// The connection. At the start of each job it has a fresh session, with no current database.
+    ///
+    /// # Errors
+    /// [`JobError::Interrupted`] if no connection can be made: the job is not to blame.
+    pub fn conn(&mut self) -> Result<&mut Conn, JobError> {
+        let may_be_closed = !self.used && now() - self.idle_since > PING_AFTER;
+        let db = &self.db;
+        let kept = self.conn.take().filter(|conn| self.used || db.is_current(conn));
+        let kept = kept.and_then(|mut conn| (!may_be_closed || conn.ping().is_ok()).then_some(conn));
+        let conn = match kept {
+            Some(conn) => conn,
+            None => {
+                let mut conn = self.db.any()?;
+                make_fresh(&mut conn)?;
+                conn
+            }
+        };
+        self.used = true;
+        Ok(self.conn.insert(conn))
+    }
+
+    /// Whether the daemon's lease is valid. Once it is not, another daemon may have claimed the job: check it between
+    /// steps and stop with [`JobError::Interrupted`].
+    pub fn is_lease_valid(&self) -> bool {
+        self.lease.is_valid()
+    }
+
+    /// Ends the job's session: its locks, variables and current database are gone. A connection that can't be reset is
+    /// not used again.
+    pub(super) fn reset(&mut self) {
+        self.idle_since = now();
+        if std::mem::take(&mut self.used)
+            && let Some(mut conn) = self.conn.take()
+            && make_fresh(&mut conn).is_ok()
+        {
+            self.conn = Some(conn);
+        }
+    }
+}
+
+/// By COM_CHANGE_USER to the same user instead of COM_RESET_CONNECTION: only the former also leaves the current
+/// database, so that an unqualified CREATE TABLE can't end up in the previous job's.
+fn make_fresh(conn: &mut Conn) -> Result<(), Error> {
+    conn.change_user(ChangeUserOpts::new().with_db_name(None))?;
+    // One round trip, since it happens between any two jobs.
+    Ok(db::run_script(conn, &session().join("; "))?)
+}
