@@ -1,5 +1,5 @@
-//! Sets up the global database, or brings it up to date, from the `init_*` templates; and says whether that was done.
-//! Every step may run again on what it made before.
+//! Creates or upgrades the global database from the `init_*` templates, and checks whether that was done. Every step may
+//! run again on its own result. Never touches a resource's database.
 
 use std::time::Duration;
 
@@ -14,19 +14,25 @@ use crate::{
     },
 };
 
-/// What `res_meta` holds after the last step; a daemon serves no other.
+/// The version of the tables, written to `res_meta` after the last step. A daemon serves no other.
 pub const SCHEMA_VERSION: &str = "1";
 
-/// Another `init` on this server is waited for so long, in seconds.
+/// How long to wait for another `init` on this server, in seconds.
 const LOCK_WAIT_S: u32 = 300;
-/// A step that waits for open transactions is tried again so often: DDL waits behind a writer, and everybody else
-/// behind the DDL, so each try is short.
+/// How long one try of a step waits for open transactions, in seconds. It is short: DDL waits for the writers before it,
+/// and every other session waits for the DDL.
+const DDL_WAIT_S: u32 = 2;
+/// How often a step is tried that meets open transactions.
 const TRIES: u32 = 60;
 
-/// The file whose procedure applications may hold EXECUTE on.
+/// The file of the procedure on which applications hold EXECUTE.
 const PUBLISH: &str = "init_tables/045_publish.sql";
 
-/// Runs every step. Several at once, from several machines, wait for each other, on one node of a cluster.
+/// Runs every step. Calls on several machines wait for each other, as long as they use the same node of a cluster.
+///
+/// # Errors
+///
+/// The server cannot be used, another call runs for too long, or a step failed; it may be repeated.
 pub fn init(db: &Db, server: &ServerInfo, templates: &Templates) -> Result<(), Failure> {
     check_server(server)?;
     let mut conn = db.any()?;
@@ -35,10 +41,10 @@ pub fn init(db: &Db, server: &ServerInfo, templates: &Templates) -> Result<(), F
     if locked != Some(1) {
         return Err(Failure::new(
             Exit::TimedOut,
-            format!("another init has been running for {LOCK_WAIT_S} s; try again when it is done"),
+            format!("another init has been running for {LOCK_WAIT_S} s; try again when it has ended"),
         ));
     }
-    conn.query_drop("SET SESSION lock_wait_timeout = 2")?;
+    conn.query_drop(format!("SET SESSION lock_wait_timeout = {DDL_WAIT_S}"))?;
     let values = Values { global_db: db.global_db(), ..Values::default() };
     for template in &templates.init_db {
         run(&mut conn, template, &values)?;
@@ -50,19 +56,19 @@ pub fn init(db: &Db, server: &ServerInfo, templates: &Templates) -> Result<(), F
             run(&mut conn, template, &values)?;
         }
     }
-    // Last, so that it stands for all steps, those of a `sql.dir` among them.
+    // Last, so that it vouches for all steps, including those of a `sql.dir`.
     conn.exec_drop("REPLACE INTO res_meta (name, value) VALUES ('schema_version', ?)", (SCHEMA_VERSION,))?;
     conn.query_drop(format!("DO RELEASE_LOCK({lock})"))?;
     Ok(())
 }
 
-/// Before any is touched: MySQL lets a trigger be dropped by who may not create it again.
+/// Runs before any trigger is touched: MySQL lets an account drop a trigger that it may not create again.
 fn check_triggers(conn: &mut Conn, global_db: &str) -> Result<(), Failure> {
     match conn.query_drop(triggers_probe(global_db)).map_err(Error::from) {
         Err(error) if error.code() == Some(ER_BINLOG_CREATE_ROUTINE_NEED_SUPER) => {
             Err(Failure::new(Exit::Failed, format!("{error}; no trigger was touched; {TRUST}")))
         }
-        _ => Ok(()), // without the privilege for triggers they can't be dropped either
+        _ => Ok(()), // an account without the TRIGGER privilege cannot drop one either
     }
 }
 
@@ -71,22 +77,22 @@ pub const TRUST: &str = "either SET PERSIST log_bin_trust_function_creators = 1 
                          settings file), or run `resqctl init` as an administrator and use no templates with triggers \
                          or functions";
 
-/// Asks for a trigger on a table that is not there: changes nothing, and fails by what is missing first, the
-/// server's trust, the privilege, the table.
+/// A CREATE TRIGGER on a table that does not exist. It changes nothing and fails for the first of these that is missing:
+/// the server's trust in the account, the privilege, the table.
 pub fn triggers_probe(database: &str) -> String {
     let none = format!("{}.res_none", db::ident(database));
     format!("CREATE TRIGGER {none} BEFORE INSERT ON {none} FOR EACH ROW SET NEW.a = 1")
 }
 
-/// Whether `publish` is there with the body that `script` has, and works. To drop it would take EXECUTE on it from
-/// every application. Where another account made it, its body is not ours to read, and its refusal has to do.
+/// Whether `publish` exists with the body that `script` has, and works: dropping it would revoke EXECUTE on it from every
+/// application. The body cannot be read if another account created it; then its refusal is the only evidence.
 fn publish_stays(conn: &mut Conn, script: &str) -> Result<bool, Error> {
     let body: Option<Option<String>> = conn.query_first(
         "SELECT ROUTINE_DEFINITION FROM information_schema.ROUTINES \
          WHERE ROUTINE_SCHEMA = DATABASE() AND ROUTINE_NAME = 'publish'",
     )?;
     let same = body.is_some_and(|body| body.is_none_or(|body| script.contains(&body)));
-    // Its own refusal: its definer is there.
+    // Refused by its own code: its definer exists.
     let refuses = |error: Error| {
         error.code() == Some(ER_SIGNAL_EXCEPTION) && error.to_string().contains("resq.publish: a state is")
     };
@@ -101,31 +107,39 @@ fn run(conn: &mut Conn, template: &Template, values: &Values) -> Result<(), Fail
         tries += 1;
         if error.class() != ErrorClass::Retry || tries == TRIES {
             let failure = match error.code() {
-                // MySQL's SYSTEM_USER: no lesser account changes what runs as an administrator.
+                // MySQL's SYSTEM_USER: an account without it cannot change what runs as an administrator.
                 Some(ER_SPECIFIC_ACCESS_DENIED_ERROR) => {
-                    Failure::new(Exit::Failed, format!("{error}; run init as the account that set this up"))
+                    Failure::new(Exit::Failed, format!("{error}; run init as the account that ran it before"))
                 }
                 _ => Failure::from(error),
             };
             return Err(Failure::new(failure.exit, format!("{}, statement {statement}: {failure}", template.name)));
         }
-        log::info!("{} waits for open transactions: {error}", template.name);
+        log::info!("init: {} waits for open transactions ({error}); trying again", template.name);
         conn.query_drop("UNLOCK TABLES")?;
         std::thread::sleep(Duration::from_millis(fastrand::u64(20..200)));
     }
 }
 
-/// What no setting of ours can fix.
+/// Checks what no setting of resq's can fix.
+///
+/// # Errors
+///
+/// The server's own settings keep resq from working.
 pub fn check_server(server: &ServerInfo) -> Result<(), Failure> {
     if server.statement_log {
-        let message = "this server writes its binary log with binlog_format=STATEMENT, under which READ COMMITTED \
-                       transactions can't write (error 1665); set binlog_format=ROW (or MIXED) and restart";
+        let message = "the server's binary log has binlog_format=STATEMENT, with which READ COMMITTED transactions \
+                       cannot write (error 1665); set binlog_format=ROW (or MIXED) and restart the server";
         return Err(Failure::new(Exit::Failed, message));
     }
     Ok(())
 }
 
-/// Whether `resqctl init` of this version has run, on a connection in no particular database.
+/// Checks that `resqctl init` of this version has run.
+///
+/// # Errors
+///
+/// It has not, or the server cannot be reached.
 pub fn check_done(db: &Db) -> Result<(), Failure> {
     let found = db.global().and_then(|mut conn| {
         Ok(conn.query_first::<String, _>("SELECT value FROM res_meta WHERE name = 'schema_version'")?)
@@ -133,7 +147,7 @@ pub fn check_done(db: &Db) -> Result<(), Failure> {
     let why = match found {
         Ok(Some(version)) if version == SCHEMA_VERSION => return Ok(()),
         Ok(version) => format!(
-            "its tables are of version {}, this program needs {SCHEMA_VERSION}",
+            "its tables have version {}, this program needs version {SCHEMA_VERSION}",
             version.unwrap_or_else(|| "none".into())
         ),
         Err(error) if matches!(error.code(), Some(ER_BAD_DB_ERROR | ER_NO_SUCH_TABLE)) => error.to_string(),

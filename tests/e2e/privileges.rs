@@ -61,7 +61,7 @@ fn with_the_binary_log_on_an_administrator_sets_up_or_creators_are_trusted() {
     assert!(refused.stderr.contains("1419") && refused.stderr.contains("log_bin_trust_function_creators"), "{refused}");
     let doctor = instance.resqctl(["doctor"]).expect_code(1);
     assert!(
-        doctor.stdout.contains("MISSING  init: ") && doctor.stdout.contains("SET PERSIST log_bin_trust"),
+        doctor.stdout.contains("FAILED   init: ") && doctor.stdout.contains("SET PERSIST log_bin_trust"),
         "{doctor}"
     );
 
@@ -83,7 +83,7 @@ fn with_the_binary_log_on_an_administrator_sets_up_or_creators_are_trusted() {
     if server.kind() == "mysql97" {
         // Nor does it take over what an administrator has set up.
         let refused = instance.resqctl(["init"]).expect_code(1);
-        assert!(refused.stderr.contains("run init as the account that set this up"), "{refused}");
+        assert!(refused.stderr.contains("run init as the account that ran it before"), "{refused}");
     }
     assert_eq!(triggers(&mut conn), made);
 }
@@ -104,10 +104,10 @@ fn doctor_names_each_missing_privilege_in_the_grant_that_adds_it() {
     let (global, resources) = ("`resq\\_lacking`.*", "`lacking\\_%`.*");
     for (on, check, privileges) in [
         // Without it nobody knows whether it is set up.
-        (global, "MISSING  init: ", &["SELECT"][..]),
-        (global, "MISSING  access: ", &["INSERT", "UPDATE", "DELETE", "EXECUTE"]),
+        (global, "FAILED   init: ", &["SELECT"][..]),
+        (global, "FAILED   access: ", &["INSERT", "UPDATE", "DELETE", "EXECUTE"]),
         (global, "warning  init: ", &["CREATE", "ALTER", "INDEX", "CREATE ROUTINE", "TRIGGER", "LOCK TABLES"]),
-        (resources, "MISSING  privileges: ", &["CREATE", "DROP"]),
+        (resources, "FAILED   privileges: ", &["CREATE", "DROP"]),
         (resources, "warning  privileges: ", &["INSERT", "ALTER", "INDEX", "CREATE VIEW", "CREATE ROUTINE"]),
         (resources, "warning  privileges: ", &["EXECUTE", "TRIGGER", "EVENT", "CREATE TEMPORARY TABLES"]),
     ] {
@@ -121,7 +121,7 @@ fn doctor_names_each_missing_privilege_in_the_grant_that_adds_it() {
             };
             let named = doctor.stdout.lines().any(|line| line.starts_with(check) && line.contains(&grant));
             assert!(named, "without {privilege} ON {on}: {doctor}");
-            assert_eq!(doctor.code(), Some(if check.starts_with("MISSING") { 1 } else { 0 }), "{privilege}: {doctor}");
+            assert_eq!(doctor.code(), Some(if check.starts_with("FAILED") { 1 } else { 0 }), "{privilege}: {doctor}");
             conn.query_drop(format!("GRANT {privilege} ON {on} TO {account}")).unwrap();
         }
     }

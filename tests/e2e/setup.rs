@@ -93,7 +93,7 @@ fn who_cannot_connect_or_log_in_is_told_what_to_check() {
     assert!(said && denied.stderr.contains("MYSQL_PASSWORD"), "{denied}");
     assert!(!denied.stderr.contains("s3cret"), "{denied}");
     let doctor = instance.resqctl(["doctor"]).env("MYSQL_PORT", "1").expect_code(3);
-    assert!(doctor.stdout.contains("MISSING  login"), "{doctor}");
+    assert!(doctor.stdout.contains("FAILED   login"), "{doctor}");
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_statement_based_binary_log_is_refused_with_the_reason() {
     let instance = Instance::on(&server, "by_statement");
     let finished = instance.resqctl(["init"]).expect_code(1);
     assert!(finished.stderr.contains("binlog_format=ROW"), "{finished}");
-    assert!(instance.resqctl(["doctor"]).expect_code(1).stdout.contains("MISSING  binary log"));
+    assert!(instance.resqctl(["doctor"]).expect_code(1).stdout.contains("FAILED   binary log"));
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn doctor_finds_nothing_wrong_where_all_is_there() {
     let instance = Instance::ready("healthy");
     let _resqd = instance.resqd().spawn_ready();
     let out = instance.resqctl(["doctor"]).ok();
-    assert!(!out.contains("MISSING") && out.contains("ok       daemons"), "{out}");
+    assert!(!out.contains("FAILED") && out.contains("ok       daemons"), "{out}");
     let left: Vec<String> = instance.server.conn().query("SHOW DATABASES LIKE 'healthy\\_doctor%'").unwrap();
     assert!(left.is_empty(), "{left:?}");
 }

@@ -108,7 +108,7 @@ fn verify_takes_the_hosts_own_certificate_by_a_trusted_authority_and_no_other() 
     refused(verify(None).expect_code(3), "UnknownIssuer; check database.tls, database.tls_ca");
     refused(verify(Some(&other)).expect_code(3), "invalid peer certificate");
     let doctor = with(instance.resqctl(["doctor"]), "verify", None).expect_code(3);
-    assert!(doctor.stdout.contains("MISSING  login: ") && doctor.stdout.contains("database.tls_ca"), "{doctor}");
+    assert!(doctor.stdout.contains("FAILED   login: ") && doctor.stdout.contains("database.tls_ca"), "{doctor}");
 
     for (name, until, why) in [("other.example", 4000, "not valid for name"), ("127.0.0.1", 2020, "expired")] {
         authority.certify(name, until);

@@ -25,7 +25,7 @@ pub fn status(db: &Db, queue: &mut Queue, as_json: bool) -> Result<(), Failure> 
     let (depth, oldest, running, paused) =
         (queue.depth()?, queue.oldest_waiting_s()?, queue.running()?, queue.is_paused()?);
     let functions = queue.with(Functions::ask)?;
-    let triggers = queue.with(resq::schema::doctor::triggers)?;
+    let triggers = queue.with(resq::schema::doctor::trigger_names)?;
     if as_json {
         let running: Vec<Json> = running
             .iter()
@@ -165,22 +165,22 @@ pub fn doctor(checks: &[Check]) -> Result<(), Failure> {
     for check in checks {
         match &check.verdict {
             Verdict::Good(what) => println!("ok       {}: {}", check.name, printable(what)),
-            Verdict::Unsure { what, fix } => {
+            Verdict::Warning { what, fix } => {
                 println!("warning  {}: {}; {}", check.name, printable(what), printable(fix))
             }
-            Verdict::Bad { what, fix } => {
-                println!("MISSING  {}: {}; {}", check.name, printable(what), printable(fix))
+            Verdict::Failed { what, fix } => {
+                println!("FAILED   {}: {}; {}", check.name, printable(what), printable(fix))
             }
         }
     }
-    match checks.iter().filter(|check| matches!(check.verdict, Verdict::Bad { .. })).count() {
+    match checks.iter().filter(|check| matches!(check.verdict, Verdict::Failed { .. })).count() {
         0 => Ok(()),
         n => {
-            // Who can't log in gets the code for that.
+            // Only the check of the login was made.
             let exit = if checks.len() == 1 { Exit::Unreachable } else { Exit::Failed };
             Err(Failure::new(
                 exit,
-                format!("{} above is to be mended before resqd can serve", count(n as u64, "point")),
+                format!("{} failed; fix what they report before you start resqd", count(n as u64, "check")),
             ))
         }
     }

@@ -1,90 +1,92 @@
-//! What the account may do, found out by trying: grants, roles and server switches interact in ways that no reading of
-//! SHOW GRANTS gets right. What is missing is named in the one GRANT that adds it. Statements go to a database made for
-//! the purpose and dropped again, or ask for what is not there: where a privilege is missing the server says so first.
+//! The checks of what the account may do, by trying: grants, roles and server switches interact in ways that no reading
+//! of SHOW GRANTS gets right. The fix names all that is missing in one GRANT. Statements go to a database created for the
+//! purpose and dropped again, or to objects that do not exist: a server reports a missing privilege first.
 
 use mysql::{Conn, prelude::Queryable};
 
-use super::{Verdict, bad, good, unsure};
+use super::{Verdict, failed, good, warning};
 use crate::{
     db::{Error, codes::*, ident, run_script},
     schema::install::{TRUST, triggers_probe},
 };
 
-/// Everything that `scripts/grants.sql` gives on the resources' databases.
+/// Everything that `scripts/grants.sql` grants on the resources' databases.
 const OF_RESOURCES: &str = "CREATE, DROP, SELECT, INSERT, UPDATE, DELETE, ALTER, INDEX, REFERENCES, CREATE VIEW, \
                             SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE, EXECUTE, TRIGGER, EVENT, LOCK TABLES, \
                             CREATE TEMPORARY TABLES";
 
-/// The account as a GRANT takes it.
+/// The account, quoted as GRANT expects it.
 pub fn account(conn: &mut Conn) -> String {
     let account = "SELECT CONCAT(QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', 1)), '@', QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', -1)))";
     conn.query_first(account).ok().flatten().unwrap_or_default()
 }
 
-/// What was found missing, each privilege once, in the order in which it was met.
+/// What the account lacks.
 #[derive(Default)]
 struct Missing {
+    /// Each once, in the order in which they were found.
     privileges: Vec<String>,
-    not_trusted: bool,
-    /// What the server said first.
-    said: Option<String>,
+    /// The server does not trust the account to create triggers.
+    is_untrusted: bool,
+    /// The server's first error.
+    first_error: Option<String>,
 }
 
 impl Missing {
-    /// Runs `statement`, which is about `privilege`. Any error but a denial says that the privilege is there.
-    fn look(&mut self, conn: &mut Conn, privilege: &'static str, statement: &str) {
+    /// Runs `statement`, which needs `privilege`. Any error but a denial shows that the account has it.
+    fn check(&mut self, conn: &mut Conn, privilege: &'static str, statement: &str) {
         let Err(error) = conn.query_drop(statement).map_err(Error::from) else { return };
-        // It takes SELECT as well, and the server does not say which of them is missing.
-        let doubtful = privilege == "LOCK TABLES" && self.privileges.iter().any(|name| name == "SELECT");
+        // LOCK TABLES needs SELECT as well, and the server does not report which of the two is missing.
+        let is_ambiguous = privilege == "LOCK TABLES" && self.privileges.iter().any(|name| name == "SELECT");
         if error.code() == Some(ER_BINLOG_CREATE_ROUTINE_NEED_SUPER) {
-            self.not_trusted = true;
-        } else if error.is_denied() && !doubtful {
-            self.name(privilege, &error);
+            self.is_untrusted = true;
+        } else if error.is_denied() && !is_ambiguous {
+            self.add(privilege, &error);
         } else {
             return;
         }
-        self.said.get_or_insert_with(|| error.to_string());
+        self.first_error.get_or_insert_with(|| error.to_string());
     }
 
-    /// By the server's own words where it has some, since a statement may take more than the privilege that it is about:
+    /// Takes the privileges from the server's text where it lists them, since a statement may need more than one:
     /// `SELECT, INSERT command denied to user`.
-    fn name(&mut self, privilege: &'static str, error: &Error) {
-        let told = error.to_string();
-        let words =
-            told.split_once("): ").and_then(|(_, text)| text.split_once(" command denied")).map(|(names, _)| names);
-        for name in words.unwrap_or(privilege).split(", ").map(str::to_uppercase) {
+    fn add(&mut self, privilege: &'static str, error: &Error) {
+        let text = error.to_string();
+        let names =
+            text.split_once("): ").and_then(|(_, text)| text.split_once(" command denied")).map(|(names, _)| names);
+        for name in names.unwrap_or(privilege).split(", ").map(str::to_uppercase) {
             if !self.privileges.contains(&name) {
                 self.privileges.push(name);
             }
         }
     }
 
-    /// What was said, and the GRANT and the server's switch that fix it. None: nothing is missing.
-    fn found(self, on: &str, user: &str) -> Option<(String, String)> {
-        let said = self.said?;
+    /// The server's error, and the GRANT and the server option that fix it. None: nothing is missing.
+    fn report(self, on: &str, user: &str) -> Option<(String, String)> {
+        let error = self.first_error?;
         let mut fix = Vec::new();
         if !self.privileges.is_empty() {
             fix.push(format!("GRANT {} ON {on} TO {user}", self.privileges.join(", ")));
         }
-        if self.not_trusted {
+        if self.is_untrusted {
             fix.push(TRUST.into());
         }
-        Some((said, fix.join("; ")))
+        Some((error, fix.join("; ")))
     }
 }
 
-/// A database's name, or the beginning of one, as a GRANT takes it: `_` alone stands for any character there.
+/// A database's name, or the beginning of one, quoted as GRANT expects it: there a bare `_` matches any character.
 fn pattern(name: &str, rest: &str) -> String {
     format!("`{}{rest}`.*", name.replace('_', "\\_"))
 }
 
-/// Does what building a resource does.
+/// Does what building a resource database does.
 pub fn resources(conn: &mut Conn, prefix: &str, user: &str) -> Verdict {
     let probe = format!("{prefix}doctor_{:08x}", fastrand::u32(..));
     let (on, name) = (pattern(prefix, "%"), ident(&probe));
     let make = format!("CREATE DATABASE {name}; CREATE TABLE {name}.t (a INT PRIMARY KEY)");
-    if let Err(failed) = run_script(conn, &make) {
-        return bad(failed.error.to_string(), format!("GRANT {OF_RESOURCES} ON {on} TO {user}"));
+    if let Err(script) = run_script(conn, &make) {
+        return failed(script.error.to_string(), format!("GRANT {OF_RESOURCES} ON {on} TO {user}"));
     }
     let mut missing = Missing::default();
     for (privilege, statement) in [
@@ -105,25 +107,28 @@ pub fn resources(conn: &mut Conn, prefix: &str, user: &str) -> Verdict {
         ("LOCK TABLES", "UNLOCK TABLES"),
         ("CREATE TEMPORARY TABLES", "CREATE TEMPORARY TABLE .w (a INT)"),
     ] {
-        missing.look(conn, privilege, &statement.replace(" .", &format!(" {name}.")));
+        missing.check(conn, privilege, &statement.replace(" .", &format!(" {name}.")));
     }
-    missing.look(conn, "TRIGGER", &triggers_probe(&probe));
+    missing.check(conn, "TRIGGER", &triggers_probe(&probe));
     if let Err(error) = conn.query_drop(format!("DROP DATABASE {name}")).map_err(Error::from) {
-        return bad(error.to_string(), format!("GRANT DROP ON {on} TO {user}; and drop {probe} by hand"));
+        return failed(
+            error.to_string(),
+            format!("GRANT DROP ON {on} TO {user}; and drop the database {probe} yourself"),
+        );
     }
-    match missing.found(&on, user) {
-        None => good(format!("{user} can make and drop databases and what templates put into them")),
-        Some((said, fix)) => unsure(said, format!("templates that need it will fail: {fix}")),
+    match missing.report(&on, user) {
+        None => good(format!("{user} can create and drop databases and what templates put into them")),
+        Some((error, fix)) => warning(error, format!("templates that need it will fail: {fix}")),
     }
 }
 
-/// What `resqctl init` needs, asked for on things that are not there; `done`: it has run already.
-pub fn init(conn: &mut Conn, global_db: &str, user: &str, done: bool) -> Verdict {
+/// Tries what `resqctl init` does on objects that do not exist. `is_done`: it has run already.
+pub fn init(conn: &mut Conn, global_db: &str, user: &str, is_done: bool) -> Verdict {
     let name = ident(global_db);
     let mut missing = Missing::default();
     for (privilege, statement) in [
         ("SELECT", "SELECT 1 FROM .res_none"),
-        // The first of the two tables is the one that would be made.
+        // The first of the two tables is the one to be created.
         ("CREATE", "CREATE TABLE .res_none LIKE .res_nothing"),
         ("ALTER", "ALTER TABLE .res_none ADD COLUMN a INT"),
         ("INDEX", "CREATE INDEX i ON .res_none (a)"),
@@ -138,17 +143,17 @@ pub fn init(conn: &mut Conn, global_db: &str, user: &str, done: bool) -> Verdict
         ("CREATE TEMPORARY TABLES", "CREATE TEMPORARY TABLE .res_doctor (a INT)"),
         ("CREATE TEMPORARY TABLES", "DROP TEMPORARY TABLE IF EXISTS .res_doctor"),
     ] {
-        missing.look(conn, privilege, &statement.replace(" .", &format!(" {name}.")));
+        missing.check(conn, privilege, &statement.replace(" .", &format!(" {name}.")));
     }
-    missing.look(conn, "TRIGGER", &triggers_probe(global_db));
-    match missing.found(&pattern(global_db, ""), user) {
+    missing.check(conn, "TRIGGER", &triggers_probe(global_db));
+    match missing.report(&pattern(global_db, ""), user) {
         None => good(format!("{user} can set up and upgrade {name}")),
-        Some((said, fix)) if done => unsure(said, format!("the next `resqctl init` will need it: {fix}")),
-        Some((said, fix)) => bad(said, fix),
+        Some((error, fix)) if is_done => warning(error, format!("the next `resqctl init` will need it: {fix}")),
+        Some((error, fix)) => failed(error, fix),
     }
 }
 
-/// Statements that change nothing, each of which needs a privilege that the daemon uses.
+/// Runs statements that change nothing, each of which needs a privilege that the daemon uses.
 pub fn access(conn: &mut Conn, global_db: &str, user: &str) -> Verdict {
     let mut missing = Missing::default();
     for (privilege, statement) in [
@@ -177,22 +182,22 @@ pub fn access(conn: &mut Conn, global_db: &str, user: &str) -> Verdict {
         ("DELETE", "DELETE FROM res_event WHERE 1 = 0"),
         ("EXECUTE", "CALL res_number(18446744073709551615, 1, @res_none)"),
     ] {
-        missing.look(conn, privilege, statement);
+        missing.check(conn, privilege, statement);
     }
-    match missing.found(&pattern(global_db, ""), user) {
+    match missing.report(&pattern(global_db, ""), user) {
         None => good(format!("{user} can read and write what the daemon reads and writes")),
-        Some((said, fix)) => bad(said, fix),
+        Some((error, fix)) => failed(error, fix),
     }
 }
 
-/// Whether a MySQL group's nodes can be told apart by whether they are online; elsewhere there is nothing to be allowed.
+/// Whether the account may see which nodes of a MySQL group are online; other clusters need no privilege for that.
 pub fn nodes(conn: &mut Conn, user: &str) -> Verdict {
     const MEMBERS: &str = "performance_schema.replication_group_members";
     match conn.query_drop(format!("SELECT 1 FROM {MEMBERS}")).map_err(Error::from) {
-        Err(error) if error.is_denied() => unsure(
-            format!("a node that has left its group is taken for a good one: {error}"),
+        Err(error) if error.is_denied() => warning(
+            format!("cannot see whether a node has left its group: {error}"),
             format!("GRANT SELECT ON {MEMBERS} TO {user}"),
         ),
-        _ => good("nodes that are not ready are passed over"),
+        _ => good("nodes that are not ready are skipped"),
     }
 }

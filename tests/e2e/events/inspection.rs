@@ -56,7 +56,7 @@ fn doctor_says_what_the_event_log_lacks_and_how_to_mend_it() {
     conn.query_drop("DROP TRIGGER res_queue_updated; DROP PROCEDURE publish").unwrap();
     let sick = instance.resqctl(["doctor"]).expect_code(1);
     for point in ["triggers: there is no trigger res_queue_updated", "publish: "] {
-        assert!(sick.stdout.contains(&format!("MISSING  {point}")), "{sick}");
+        assert!(sick.stdout.contains(&format!("FAILED   {point}")), "{sick}");
     }
     assert!(sick.stdout.contains("`resqctl init` makes it again"), "{sick}");
     instance.resqctl(["init"]).ok();

@@ -11,8 +11,7 @@ pub enum Verdict {
 }
 
 /// The word of each verdict at the beginning of a line. The only place that knows them.
-const WORDS: [(&str, Verdict); 3] =
-    [("ok", Verdict::Good), ("warning", Verdict::Warning), ("MISSING", Verdict::Failed)];
+const WORDS: [(&str, Verdict); 3] = [("ok", Verdict::Good), ("warning", Verdict::Warning), ("FAILED", Verdict::Failed)];
 
 /// A report that was printed.
 pub struct Doctor {
