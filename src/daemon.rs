@@ -47,7 +47,7 @@ struct Running {
 
 /// Runs until SIGTERM or SIGINT, then drains.
 pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
-    let templates = Templates::load(config.sql_dir.as_deref()).map_err(|e| Failure::new(Exit::Usage, e))?;
+    let templates = Templates::load(config.sql_dir.as_deref())?;
     let connections = config.queue.workers as u32 + FIXED_CONNECTIONS + events::CONNECTIONS;
     let db = Db::open(&config.database, connections)?;
     install::check_done(&db)?;
@@ -90,7 +90,7 @@ fn start(config: &Config, options: Options, db: &Db, templates: Templates, alarm
     let server = ServerInfo::ask(&mut conn)?;
     install::check_server(&server)?;
     let naming = Naming::new(&config.queue.db_prefix, db.global_db(), &server);
-    let builder = Arc::new(DatabaseBuilder::new(&mut conn, templates, naming)?);
+    let builder = Arc::new(DatabaseBuilder::new(templates, naming));
     let head = events::store::head(&mut conn)?;
     drop(conn);
 

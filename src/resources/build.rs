@@ -1,66 +1,82 @@
-//! The handler that gives a resource its database. Owns the steps of one attempt: lock and look, drop what an earlier
-//! attempt left, run the templates, undo on failure. Each step that others must not see half of is committed with
-//! the claim or with the outcome.
+//! The handler that gives a resource its database. Owns the steps of one attempt: lock the name, drop what an earlier
+//! attempt left, run the templates, undo on failure. Knows two servers: the control server, which holds the queue and
+//! the registry, and the resource server, which holds the resource's database. Both are one server today.
 
-use mysql::{Conn, prelude::Queryable};
+use mysql::Conn;
 
 use super::{
     name::Naming,
-    registry::{self, Verdict},
+    registry::{self, Entry, Reservation, Verdict},
+    resource_server,
     template::{Template, Values},
     template_files::Templates,
 };
 use crate::{
-    db::{self, Error, ErrorClass, SQL_MODE, codes::*, ident},
+    db::{self, Error, ErrorClass, SQL_MODE, codes::*},
     queue::{Handler, Job, JobError, JobResult, Outcome, Session, TransactionHooks},
 };
 
-/// Server errors that no further attempt can mend, in a template that was checked before: syntax, empty statement.
+/// Errors of a template that no further attempt can avoid: a syntax error, an empty statement.
 const HOPELESS: &[u16] = &[ER_PARSE_ERROR, ER_EMPTY_QUERY, ER_SYNTAX_ERROR];
 
+/// How long to wait for a killed session to release its lock, in seconds.
+const LOCK_WAIT_S: u32 = 10;
+
+/// Makes the database of each job's resource.
 pub struct DatabaseBuilder {
     templates: Templates,
     naming: Naming,
-    version: String,
+}
+
+/// Why a build stopped.
+enum Broken {
+    /// CREATE DATABASE found a database that did not exist before. It was made by something else and is left alone.
+    NotOurs(String),
+    Failed(JobError),
+}
+
+impl From<JobError> for Broken {
+    fn from(error: JobError) -> Broken {
+        Broken::Failed(error)
+    }
 }
 
 impl DatabaseBuilder {
-    /// `conn` computes the template version, a hash of every file that makes a resource's database.
-    pub fn new(conn: &mut Conn, templates: Templates, naming: Naming) -> Result<DatabaseBuilder, Error> {
-        let version: Option<String> = conn.exec_first("SELECT LEFT(SHA2(?, 256), 40)", (&templates.fingerprint,))?;
-        Ok(DatabaseBuilder { templates, naming, version: version.unwrap_or_default() })
+    /// A builder that runs these templates under these names.
+    pub fn new(templates: Templates, naming: Naming) -> DatabaseBuilder {
+        DatabaseBuilder { templates, naming }
     }
 
-    fn db_name(&self, job: &Job) -> Result<String, String> {
-        self.naming.db_name(&job.name, job.id)
-    }
-
-    /// The templates of a job's type, looked up among the folders read at start: a type is never made a path.
-    fn templates_of(&self, job: &Job) -> Result<&[Template], JobError> {
-        match self.templates.types.get(&job.res_type) {
-            Some(templates) => Ok(templates),
-            None if job.res_type == "default" => Ok(&[]),
-            None => {
-                let others = self.templates.types.keys().map(String::as_str).filter(|kind| *kind != "default");
-                let known: Vec<&str> = std::iter::once("default").chain(others).collect();
-                Err(JobError::Permanent(format!(
-                    "no templates for res_type {:?}; known: {}",
-                    job.res_type,
-                    known.join(", ")
-                )))
-            }
-        }
-    }
-
-    /// The registry's verdict on the job's name, with the lock for it held.
+    /// Takes the lock of the job's database, and says what may be done under that name.
     fn enter(&self, job: &Job, session: &mut Session) -> Result<(String, Verdict), JobError> {
-        let db_name = self.db_name(job).map_err(JobError::Permanent)?;
-        let (row, exists) = registry::lock_and_look(session.conn()?, &self.naming.global_db, &db_name, job)?;
-        let verdict = registry::verdict(&db_name, job, row, exists);
+        let db_name = self.naming.db_name(&job.name, job.id).map_err(|e| JobError::Permanent(e.to_string()))?;
+        let mut locked = resource_server::lock(resource(session)?, &db_name, 0).map_err(not_seen)?;
+        let mut entry = self.entry(&db_name, job, session)?;
+        if !locked.held {
+            // Only while the job is ours is the holder of the lock the stale attempt; otherwise this attempt is.
+            check_claim(entry, job)?;
+            resource_server::kill_holder(resource(session)?, &db_name);
+            locked = resource_server::lock(resource(session)?, &db_name, LOCK_WAIT_S).map_err(not_seen)?;
+            if !locked.held {
+                return Err(JobError::Interrupted(format!("another attempt still holds the lock of `{db_name}`")));
+            }
+            entry = self.entry(&db_name, job, session)?;
+        }
+        check_claim(entry, job)?;
+        let verdict = registry::verdict(&db_name, job, entry.row, locked.exists);
         Ok((db_name, verdict))
     }
 
-    fn build(&self, job: &Job, db_name: &str, kind: &[Template], session: &mut Session) -> Result<(), Broken> {
+    fn entry(&self, db_name: &str, job: &Job, session: &mut Session) -> Result<Entry, JobError> {
+        registry::entry(control(session)?, &self.naming.global_db, db_name, job.id).map_err(not_seen)
+    }
+
+    fn build(&self, job: &Job, db_name: &str, session: &mut Session) -> Result<(), Broken> {
+        let Some(of_type) = self.templates.of_type(&job.res_type) else {
+            let known = self.templates.types().collect::<Vec<_>>().join(", ");
+            let message = format!("no templates for res_type {:?}; known types: {known}", job.res_type);
+            return Err(JobError::Permanent(message).into());
+        };
         let values = Values {
             global_db: &self.naming.global_db,
             res_db: db_name,
@@ -72,46 +88,67 @@ impl DatabaseBuilder {
         for template in &self.templates.res_db {
             run(template, &values, session)?;
         }
-        session.conn()?.select_db(db_name).map_err(JobError::from)?;
-        for template in self.templates.res_tables.iter().chain(kind) {
+        resource(session)?.select_db(db_name).map_err(JobError::from)?;
+        for template in self.templates.res_tables.iter().chain(of_type) {
             run(template, &values, session)?;
         }
         Ok(())
     }
-}
 
-/// Drops what an earlier attempt left, which was seen a moment ago.
-fn drop_earlier(conn: &mut Conn, db_name: &str) -> Result<(), JobError> {
-    conn.query_drop(format!("DROP DATABASE {}", ident(db_name))).map_err(Error::from).map_err(|error| {
-        match error.code() {
-            // The server has no file descriptor left to look with (MariaDB).
-            Some(ER_DB_DROP_EXISTS) => JobError::Interrupted(error.to_string()),
-            _ => error.into(),
+    /// Drops what this job half made, then removes its row: if the first fails, the registry still knows the database.
+    fn undo(&self, job: &Job, db_name: &str, session: &mut Session) -> Result<(), JobError> {
+        if resource_server::drop_if_exists(resource(session)?, db_name)? {
+            registry::forget_dropped(control(session)?, &self.naming.global_db, db_name, job)?;
         }
-    })
-}
+        Ok(())
+    }
 
-/// Why a build stopped.
-enum Broken {
-    /// CREATE DATABASE found one that was not there at the look: somebody else's, not to be dropped.
-    NotOurs(String),
-    Failed(JobError),
-}
-
-impl From<JobError> for Broken {
-    fn from(error: JobError) -> Broken {
-        Broken::Failed(error)
+    /// Removes this claim's row, since the database of that name is not this job's.
+    fn forget(&self, job: &Job, db_name: &str, session: &mut Session) -> Result<(), JobError> {
+        Ok(registry::forget(control(session)?, &self.naming.global_db, db_name, job)?)
     }
 }
 
-/// Sends one file whole.
+/// The connection to the resource server. It holds the lock of the database's name.
+fn resource(session: &mut Session) -> Result<&mut Conn, JobError> {
+    session.conn()
+}
+
+/// The connection to the control server: the same one, as long as both are one server.
+fn control(session: &mut Session) -> Result<&mut Conn, JobError> {
+    session.conn()
+}
+
+/// If a table of resq's own is not found, the server could not look, and the job is not to blame.
+fn not_seen(error: Error) -> JobError {
+    if error.is_missing_table() { JobError::Interrupted(error.to_string()) } else { error.into() }
+}
+
+fn check_claim(entry: Entry, job: &Job) -> Result<(), JobError> {
+    if entry.held_by == Some(job.claim_id) {
+        return Ok(());
+    }
+    Err(JobError::Interrupted("another attempt has the job".into()))
+}
+
+/// Drops what an earlier attempt left and [`resource_server::lock`] has just found.
+fn drop_earlier(conn: &mut Conn, db_name: &str) -> Result<(), JobError> {
+    resource_server::drop_found(conn, db_name).map_err(|error| match error.code() {
+        // MariaDB has no file descriptor left to look with.
+        Some(ER_DB_DROP_EXISTS) => JobError::Interrupted(error.to_string()),
+        _ => error.into(),
+    })
+}
+
+/// Runs one file, sent whole.
 fn run(template: &Template, values: &Values, session: &mut Session) -> Result<(), Broken> {
     if !session.is_lease_valid() {
         return Err(JobError::Interrupted("this daemon's lease ran out".into()).into());
     }
-    // A file before this one may have changed how literals are read.
+    // A previous file may have changed how literals are read.
     let script = format!("SET SESSION {SQL_MODE}, NAMES utf8mb4; {}", template.render(values));
-    db::run_script(session.conn()?, &script).map_err(|db::ScriptError { statement, error }| {
+    db::run_script(resource(session)?, &script).map_err(|db::ScriptError { statement, error }| {
+        // The statement before the file's own is the SET above.
         let text = format!("{}, statement {}: {error}", template.name, statement.max(2) - 1);
         if error.code() == Some(ER_DB_CREATE_EXISTS) && text.contains(&format!("'{}'", values.res_db)) {
             return Broken::NotOurs(text);
@@ -129,42 +166,36 @@ fn run(template: &Template, values: &Values, session: &mut Session) -> Result<()
 impl Handler for DatabaseBuilder {
     fn run(&self, job: &Job, session: &mut Session) -> JobResult {
         let (db_name, verdict) = self.enter(job, session)?;
-        let global_db = &self.naming.global_db;
         match verdict {
             Verdict::Build => {}
-            Verdict::DropAndBuild => drop_earlier(session.conn()?, &db_name)?,
+            Verdict::DropAndBuild => drop_earlier(resource(session)?, &db_name)?,
             Verdict::Refuse(why) => {
-                registry::forget(session.conn()?, global_db, &db_name, job)?;
+                self.forget(job, &db_name, session)?;
                 return Err(JobError::Permanent(why));
             }
             Verdict::TryAgain(why) => return Err(JobError::Failed(why)),
         }
-        let kind = self.templates_of(job).map_err(Broken::Failed);
-        match kind.and_then(|kind| self.build(job, &db_name, kind, session)) {
+        match self.build(job, &db_name, session) {
             Ok(()) => Ok(Some(db_name)),
             Err(Broken::NotOurs(text)) => {
-                registry::forget(session.conn()?, global_db, &db_name, job)?;
+                self.forget(job, &db_name, session)?;
                 Err(JobError::Permanent(text))
             }
             // The next attempt drops what is there; this one has lost its connection or its right to do so.
             Err(Broken::Failed(error @ JobError::Interrupted(_))) => Err(error),
-            Err(Broken::Failed(error)) => {
-                Err(match registry::drop_half_made(session.conn()?, global_db, &db_name, job) {
-                    Ok(()) => error,
-                    Err(undo) if undo.class() == ErrorClass::Permanent => {
-                        error.and_also(&format!("and it could not be undone: {undo}"))
-                    }
-                    Err(undo) => undo.into(),
-                })
-            }
+            Err(Broken::Failed(error)) => Err(match self.undo(job, &db_name, session) {
+                Ok(()) => error,
+                Err(undo @ JobError::Interrupted(_)) => undo,
+                Err(JobError::Failed(why) | JobError::Permanent(why)) => {
+                    error.and_also(&format!("and the half-made database could not be dropped: {why}"))
+                }
+            }),
         }
     }
 
     fn abandon(&self, job: &Job, session: &mut Session) -> Result<(), JobError> {
         match self.enter(job, session)? {
-            (db_name, Verdict::DropAndBuild | Verdict::Build) => {
-                Ok(registry::drop_half_made(session.conn()?, &self.naming.global_db, &db_name, job)?)
-            }
+            (db_name, Verdict::DropAndBuild | Verdict::Build) => self.undo(job, &db_name, session),
             _ => Ok(()),
         }
     }
@@ -172,9 +203,12 @@ impl Handler for DatabaseBuilder {
 
 impl TransactionHooks for DatabaseBuilder {
     fn reserve(&self, conn: &mut Conn, jobs: &[Job]) -> Result<(), Error> {
-        // A name that can't be had is for `run` to tell.
-        let named: Vec<(String, &Job)> = jobs.iter().filter_map(|job| Some((self.db_name(job).ok()?, job))).collect();
-        registry::reserve(conn, &named, &self.version)
+        let reservations = jobs.iter().filter_map(|job| {
+            // A name that cannot be had is left to `run`, which reports it.
+            let db_name = self.naming.db_name(&job.name, job.id).ok()?;
+            Some(Reservation { db_name, job, version: self.templates.version(&job.res_type) })
+        });
+        registry::reserve(conn, &reservations.collect::<Vec<_>>())
     }
 
     fn release(&self, conn: &mut Conn, claim_id: u64, ids: Option<&[u64]>) -> Result<(), Error> {

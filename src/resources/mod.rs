@@ -1,11 +1,13 @@
-//! From a resource to its database: templates ([`template`], [`source`]), the name ([`names`]), the registry of
-//! databases that are ours ([`registry`]), and the handler that builds them (`builder`). [`init`] sets up the
-//! global database from the same kind of files.
+//! From a resource to its database: the templates ([`template`], [`template_files`]), the name ([`name`]), the registry of
+//! the databases that are ours ([`registry`]), the statements on the server that holds them (`resource_server`), the
+//! handler that builds them ([`DatabaseBuilder`]), and dropping them again ([`drop`]). Never touches a database that the
+//! registry does not name.
 
 mod build;
 pub mod drop;
 pub mod name;
 pub mod registry;
+mod resource_server;
 pub mod template;
 pub mod template_files;
 

@@ -1,29 +1,66 @@
-//! From a resource's name to its database's name. Pure: whether the name is free is for the registry to say.
+//! From a resource's name to its database's name. Pure: whether that name is free is the registry's question.
+
+use std::fmt;
 
 use crate::{config::SYSTEM_DATABASES, db::ServerInfo};
 
-/// MySQL's and MariaDB's limit for a database's name, in characters.
+/// The longest database name of MySQL and MariaDB, in characters.
 const LONGEST: usize = 64;
 
-/// What of the settings and the server decides a name.
+/// A resource that can have no database, because of its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NameError {
+    /// `res_name` is empty.
+    Empty,
+    /// This name is one of the server's own databases.
+    System(String),
+    /// This name is the database of the queue.
+    Queue(String),
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NameError::Empty => f.write_str("res_name is empty, so no database can be named after it"),
+            NameError::System(db_name) => write!(
+                f,
+                "its database would be named `{db_name}`, which is a system database; choose another res_name or queue.db_prefix"
+            ),
+            NameError::Queue(db_name) => write!(
+                f,
+                "its database would be named `{db_name}`, which holds the queue; choose another res_name or queue.db_prefix"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for NameError {}
+
+/// What names depend on besides the resource.
 #[derive(Clone, Debug)]
 pub struct Naming {
+    /// `queue.db_prefix`.
     pub prefix: String,
+    /// The database of the queue, unquoted.
     pub global_db: String,
-    /// The server takes names that differ only in case for one.
+    /// The server treats names that differ only in case as one.
     pub folds_case: bool,
 }
 
 impl Naming {
+    /// The naming under these settings on this server.
     pub fn new(prefix: &str, global_db: &str, server: &ServerInfo) -> Naming {
         Naming { prefix: prefix.into(), global_db: global_db.into(), folds_case: server.folds_case }
     }
 
-    /// The database of resource `name`: prefix + name where that is plain (`[A-Za-z0-9_]`) and fits, else every
-    /// other character becomes `_` and the number makes it differ: `res_caf__17`. Err: why there can be none.
-    pub fn db_name(&self, name: &str, id: u64) -> Result<String, String> {
+    /// The database of resource `name`: prefix + name if that is plain (`[A-Za-z0-9_]`) and fits. Else every other
+    /// character becomes `_` and the job's number makes the name unique: `res_caf__17`.
+    ///
+    /// # Errors
+    /// The name is empty, or the result is a database that resq must not touch.
+    pub fn db_name(&self, name: &str, id: u64) -> Result<String, NameError> {
         if name.is_empty() {
-            return Err("res_name is empty: no database can be named after it".into());
+            return Err(NameError::Empty);
         }
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let mut db_name = if name.chars().all(plain) && self.prefix.len() + name.len() <= LONGEST {
@@ -38,14 +75,10 @@ impl Naming {
             db_name.make_ascii_lowercase();
         }
         if SYSTEM_DATABASES.iter().any(|system| system.eq_ignore_ascii_case(&db_name)) {
-            return Err(format!(
-                "its database would be `{db_name}`, which is the server's own; choose another res_name or queue.db_prefix"
-            ));
+            return Err(NameError::System(db_name));
         }
         if self.global_db.eq_ignore_ascii_case(&db_name) {
-            return Err(format!(
-                "its database would be `{db_name}`, which holds the queue; choose another res_name or queue.db_prefix"
-            ));
+            return Err(NameError::Queue(db_name));
         }
         Ok(db_name)
     }
@@ -61,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn names() {
+    fn plain_names_are_kept_and_others_are_made_unique() {
         let long = "x".repeat(255);
         let table: &[(&str, &str, &str)] = &[
             ("res_", "shop_17", "res_shop_17"),

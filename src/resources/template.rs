@@ -1,25 +1,32 @@
-//! SQL templates: text with `{{NAME}}` in it becomes a script. A value is rendered by its kind and stands where the
-//! server reads a token, never inside quotes or a comment, so no value can leave its place. Pure; reads no files.
+//! SQL templates: text with `{{NAME}}` placeholders becomes a script. A value is rendered by its kind and only where the
+//! server reads a token, never inside quotes or a comment, so no value can be read as anything else. Pure; reads no
+//! files.
 
 use std::fmt;
 
 use crate::db::{ident, literal};
 
-/// A placeholder's name and with it how its value is written.
+/// A placeholder. Its name decides how its value is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variable {
+    /// `{{GLOBAL_DB_NAME}}`, an identifier.
     GlobalDbName,
+    /// `{{RES_DB_NAME}}`, an identifier.
     ResDbName,
+    /// `{{RES_NAME}}`, a string literal.
     ResName,
+    /// `{{RES_TYPE}}`, a string literal.
     ResType,
+    /// `{{RES_URL}}`, a string literal.
     ResUrl,
+    /// `{{RES_ID}}`, a number.
     ResId,
 }
 
 impl Variable {
-    /// What the files of `init_db` and `init_tables` may use.
+    /// Those that files of `init_db` and `init_tables` may use.
     pub const OF_INIT: &[Variable] = &[Variable::GlobalDbName];
-    /// What the files of `res_db` and `res_tables` may use.
+    /// Those that files of `res_db` and `res_tables` may use.
     pub const OF_RESOURCE: &[Variable] = &[
         Variable::GlobalDbName,
         Variable::ResDbName,
@@ -41,14 +48,20 @@ impl Variable {
     }
 }
 
-/// The values of one rendering. A resource without a URL has the empty one: a literal stands where one is expected.
+/// The values of one rendering, unquoted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Values<'a> {
+    /// The database of the queue.
     pub global_db: &'a str,
+    /// The resource's database.
     pub res_db: &'a str,
+    /// The column `res_name`.
     pub res_name: &'a str,
+    /// The column `res_type`.
     pub res_type: &'a str,
+    /// The column `res_url`; empty if that is NULL.
     pub res_url: &'a str,
+    /// The column `res_id`.
     pub res_id: u64,
 }
 
@@ -65,10 +78,10 @@ impl Values<'_> {
     }
 }
 
-/// A checked file: text and placeholders in turn.
+/// A checked file: text and placeholders.
 #[derive(Clone, Debug)]
 pub struct Template {
-    /// The file, for messages: `res_tables/010_reviews.sql`.
+    /// The file's path below the folder of templates, for messages: `res_tables/010_common.sql`.
     pub name: String,
     pieces: Vec<Piece>,
 }
@@ -79,25 +92,69 @@ enum Piece {
     Variable(Variable),
 }
 
-/// A file that can't be used, told with its line.
+/// A mistake in a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemplateError {
+    /// The file, as in [`Template::name`].
     pub file: String,
+    /// The line, from 1.
     pub line: usize,
-    pub what: String,
+    /// What is wrong there.
+    pub mistake: Mistake,
+}
+
+/// What can be wrong in a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mistake {
+    /// `{{` without `}}`.
+    Unclosed,
+    /// A placeholder of this name does not exist here; these do.
+    Unknown {
+        /// The name in the file.
+        name: String,
+        /// The placeholders that the file may use.
+        allowed: &'static [Variable],
+    },
+    /// A placeholder inside quotes or a comment.
+    Misplaced {
+        /// The placeholder.
+        variable: Variable,
+        /// Where it is: `quotes`, `back-quotes` or `a comment`.
+        inside: &'static str,
+    },
+    /// Quotes or a comment that are never closed.
+    Endless(&'static str),
+    /// A DELIMITER line of the command-line client.
+    Delimiter,
 }
 
 impl fmt::Display for TemplateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.line, self.what)
+        write!(f, "{}:{}: ", self.file, self.line)?;
+        match &self.mistake {
+            Mistake::Unclosed => f.write_str("`{{` without `}}`"),
+            Mistake::Unknown { name, allowed } => {
+                let known: Vec<_> = allowed.iter().map(|variable| format!("{{{{{}}}}}", variable.name())).collect();
+                write!(f, "unknown variable {{{{{name}}}}}; this file may use {}", known.join(", "))
+            }
+            Mistake::Misplaced { variable, inside } => {
+                write!(f, "{{{{{}}}}} inside {inside}; write it bare, its value is quoted as needed", variable.name())
+            }
+            Mistake::Endless(place) => write!(f, "{place} opened here and never closed"),
+            Mistake::Delimiter => f.write_str(
+                "DELIMITER is a command of the command-line client; remove it, the server recognises the end of a stored program",
+            ),
+        }
     }
 }
 
-/// Where the scanner is: only in `Code` is text read as tokens.
+impl std::error::Error for TemplateError {}
+
+/// Where the scanner is. Only in `Code` is text read as tokens.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     Code,
-    /// Until this quote; inside `'` and `"` a backslash takes the next character with it.
+    /// Up to this quote; inside `'` and `"` a backslash escapes the next character.
     Quoted(u8),
     LineComment,
     BlockComment,
@@ -114,30 +171,31 @@ impl Place {
     }
 }
 
-/// Reads the file `name` that may use the variables `allowed`. None: there is nothing in it but space and comments,
-/// which a server refuses as an empty query.
-pub fn parse(name: &str, text: &str, allowed: &[Variable]) -> Result<Option<Template>, TemplateError> {
+/// Parses the text of the file `name`, which may use the variables `allowed`. None: the file holds only space and
+/// comments, which a server would refuse as an empty query.
+///
+/// # Errors
+/// The first mistake, with its line.
+pub fn parse(name: &str, text: &str, allowed: &'static [Variable]) -> Result<Option<Template>, TemplateError> {
     let bytes = text.as_bytes();
-    let error = |at: usize, what: String| TemplateError {
+    let error = |at: usize, mistake: Mistake| TemplateError {
         file: name.to_string(),
         line: 1 + bytes[..at].iter().filter(|b| **b == b'\n').count(),
-        what,
+        mistake,
     };
     let mut pieces = Vec::new();
     let (mut place, mut opened, mut i) = (Place::Code, 0, 0);
-    // Text is copied up to `end`, the end of the last token: what follows the last statement is left out.
+    // Text is copied up to `end`, the end of the last token, so that a comment after the last statement is left out.
     let (mut start, mut end) = (0, 0);
     while i < bytes.len() {
         if bytes[i..].starts_with(b"{{") {
-            let close = text[i..].find("}}").ok_or_else(|| error(i, "`{{` without `}}`".into()))? + i;
-            let variable = lookup(text[i + 2..close].trim(), allowed).map_err(|what| error(i, what))?;
+            let close = text[i..].find("}}").ok_or_else(|| error(i, Mistake::Unclosed))? + i;
+            let name = text[i + 2..close].trim();
+            let Some(variable) = allowed.iter().copied().find(|variable| variable.name() == name) else {
+                return Err(error(i, Mistake::Unknown { name: name.into(), allowed }));
+            };
             if place != Place::Code {
-                let what = format!(
-                    "{{{{{}}}}} inside {}: it brings its own quotes; write it bare",
-                    variable.name(),
-                    place.name()
-                );
-                return Err(error(i, what));
+                return Err(error(i, Mistake::Misplaced { variable, inside: place.name() }));
             }
             pieces.extend([Piece::Text(text[start..i].to_string()), Piece::Variable(variable)]);
             i = close + 2;
@@ -147,7 +205,7 @@ pub fn parse(name: &str, text: &str, allowed: &[Variable]) -> Result<Option<Temp
         let (next, width) = step(place, &bytes[i..]);
         match (place, next) {
             (Place::Code, Place::Code) if starts_line(&bytes[..i]) && has_word(&bytes[i..], b"DELIMITER") => {
-                return Err(error(i, "DELIMITER is the command-line client's: leave it out, the server finds the ends of stored programs itself".into()));
+                return Err(error(i, Mistake::Delimiter));
             }
             (Place::Code, Place::Code) if !bytes[i].is_ascii_whitespace() => end = i + width,
             (Place::Code, _) => opened = i,
@@ -157,32 +215,25 @@ pub fn parse(name: &str, text: &str, allowed: &[Variable]) -> Result<Option<Temp
         (place, i) = (next, i + width);
     }
     if matches!(place, Place::Quoted(_) | Place::BlockComment) {
-        return Err(error(opened, format!("{} opened here and never closed", place.name())));
+        return Err(error(opened, Mistake::Endless(place.name())));
     }
     pieces.push(Piece::Text(text[start..end.max(start)].to_string()));
     let empty = pieces.iter().all(|piece| matches!(piece, Piece::Text(text) if text.trim().is_empty()));
     Ok((!empty).then(|| Template { name: name.to_string(), pieces }))
 }
 
-fn lookup(name: &str, allowed: &[Variable]) -> Result<Variable, String> {
-    allowed.iter().copied().find(|variable| variable.name() == name).ok_or_else(|| {
-        let known: Vec<_> = allowed.iter().map(|variable| format!("{{{{{}}}}}", variable.name())).collect();
-        format!("unknown variable {{{{{name}}}}}; here are known: {}", known.join(", "))
-    })
-}
-
-/// Where one step through `rest` leads from `place`, and how many bytes it takes.
+/// One step of the scanner: the place after the first bytes of `rest`, and how many bytes those are.
 fn step(place: Place, rest: &[u8]) -> (Place, usize) {
     match (place, rest[0]) {
         (Place::Code, quote @ (b'\'' | b'"' | b'`')) => (Place::Quoted(quote), 1),
         (Place::Code, b'#') => (Place::LineComment, 1),
-        // Two dashes are a comment only before a space or the end: `5--2` is a sum.
+        // Two dashes begin a comment only before a space or the end: `5--2` is an expression.
         (Place::Code, b'-') if rest.get(1) == Some(&b'-') && rest.get(2).is_none_or(|b| *b <= b' ') => {
             (Place::LineComment, 2)
         }
         (Place::Code, b'/') if rest.get(1) == Some(&b'*') => (Place::BlockComment, 2),
         (Place::Quoted(b'\'' | b'"'), b'\\') => (place, rest.len().min(2)),
-        // A doubled quote closes and opens again, which comes to the same.
+        // A doubled quote is read as closing and opening again, with the same effect.
         (Place::Quoted(quote), b) if b == quote => (Place::Code, 1),
         (Place::LineComment, b'\n') => (Place::Code, 1),
         (Place::BlockComment, b'*') if rest.get(1) == Some(&b'/') => (Place::Code, 2),
@@ -199,7 +250,7 @@ fn has_word(rest: &[u8], word: &[u8]) -> bool {
 }
 
 impl Template {
-    /// The script to send, whole.
+    /// The whole script to send.
     pub fn render(&self, values: &Values) -> String {
         self.pieces
             .iter()
@@ -223,13 +274,13 @@ mod tests {
             (Ok(template), Ok(expected)) => {
                 assert_eq!(template.map(|t| t.render(&values)).as_deref(), expected, "{text:?}")
             }
-            (Err(e), Err((line, what))) => assert!(e.line == line && e.what.contains(what), "{text:?}: {e}"),
+            (Err(e), Err((line, what))) => assert!(e.line == line && e.to_string().contains(what), "{text:?}: {e}"),
             (got, expected) => panic!("{text:?}: {got:?} instead of {expected:?}"),
         }
     }
 
     #[test]
-    fn templates() {
+    fn placeholders_are_rendered_by_kind_and_mistakes_are_found_with_their_line() {
         check("CREATE DATABASE {{RES_DB_NAME}};", Ok(Some("CREATE DATABASE `res_a``b`;")));
         check("SELECT {{RES_NAME}}, {{ RES_ID }},{{RES_URL}}", Ok(Some(r"SELECT 'it\'s\\', 7,''")));
         check("", Ok(None));
@@ -254,14 +305,14 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_of_resources_is_unknown_to_init() {
+    fn a_resources_variable_is_unknown_in_init_files() {
         assert!(parse("f.sql", "SELECT {{RES_ID}}", Variable::OF_INIT).is_err());
         assert!(parse("f.sql", "USE {{GLOBAL_DB_NAME}}", Variable::OF_INIT).is_ok());
     }
 
     proptest! {
         /// Whatever a name holds, the scanner that read the template reads the rendered script as the same tokens:
-        /// the value opens and closes its own quotes and everything behind it is code again.
+        /// the value opens and closes its own quotes, and what follows it is code again.
         #[test]
         fn no_value_leaves_its_place(name in "\\PC*|[`'\"\\\\;\n\0#/*-]{0,20}") {
             let template = parse("f.sql", "SELECT {{RES_NAME}} ; USE {{RES_DB_NAME}} ; {{RES_ID}}", Variable::OF_RESOURCE).unwrap().unwrap();
@@ -276,7 +327,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_read_or_refused(text in "\\PC*") {
+        fn any_text_is_parsed_or_refused(text in "\\PC*") {
             let _ = parse("f.sql", &text, Variable::OF_RESOURCE);
         }
     }

@@ -1,34 +1,95 @@
-//! The template files: those built into the program, and the folder that `sql.dir` names. All are read and checked
-//! once, before anything runs; owns which files run where and in what order.
+//! The template files: those built into the program, and those of the folder that `sql.dir` names. Owns which files run
+//! for what, and in which order. All of them are read and checked once, before anything runs.
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 
-use super::template::{Template, Variable, parse};
+use sha2::{Digest, Sha256};
 
-/// (path below `sql/`, text) of every file of the repository's `sql/`, in name order.
+use super::template::{Template, TemplateError, Variable, parse};
+use crate::base::failure::{Exit, Failure};
+
+/// (path below `sql/`, text) of every file of the repository's `sql/`, in the order of the paths.
 const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/sql.rs"));
 
-/// Every checked template, in the order in which it runs.
+/// The type that needs no folder of its own.
+const DEFAULT_TYPE: &str = "default";
+
+/// Every checked template, in the order in which they run.
 #[derive(Clone, Debug, Default)]
 pub struct Templates {
+    /// Run by `resqctl init` in no particular database.
     pub init_db: Vec<Template>,
+    /// Run by `resqctl init` in the global database.
     pub init_tables: Vec<Template>,
+    /// Run for every resource; one of them creates its database.
     pub res_db: Vec<Template>,
+    /// Run for every resource in its database, whatever its type.
     pub res_tables: Vec<Template>,
-    /// By `res_type`: what runs after `res_tables`.
-    pub types: BTreeMap<String, Vec<Template>>,
-    /// All text that makes a resource's database; its hash is the template version.
-    pub fingerprint: String,
+    /// By `res_type`: run after `res_tables`.
+    types: BTreeMap<String, ResourceType>,
+}
+
+/// What is particular to one `res_type`.
+#[derive(Clone, Debug, Default)]
+struct ResourceType {
+    templates: Vec<Template>,
+    version: String,
+}
+
+/// Template files that cannot be used.
+#[derive(Debug)]
+pub enum LoadError {
+    /// A file or folder cannot be read.
+    Unreadable(PathBuf, io::Error),
+    /// This line of this file is not UTF-8.
+    NotUtf8(PathBuf, usize),
+    /// A file is no template.
+    Template(TemplateError),
+    /// The folder of `sql.dir` holds no file that creates a resource's database.
+    NothingCreates(PathBuf),
+    /// A folder where only files are read.
+    TooDeep(PathBuf),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoadError::Unreadable(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            LoadError::NotUtf8(path, line) => {
+                write!(f, "{}:{line}: not UTF-8; save the file as UTF-8", path.display())
+            }
+            LoadError::Template(error) => error.fmt(f),
+            LoadError::NothingCreates(dir) => write!(
+                f,
+                "sql.dir {}: its folder res_db holds no *.sql file, so nothing would create a resource's database",
+                dir.display()
+            ),
+            LoadError::TooDeep(path) => {
+                write!(f, "{}: unexpected folder; templates are in res_tables/<res_type> at most", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Failure {
+        Failure::new(Exit::Usage, error.to_string())
+    }
 }
 
 impl Templates {
-    /// The built-in files, or with `sql_dir` its `res_db` and `res_tables` in their place and its `init_*` files
-    /// after the built-in ones. The error names file and line.
-    pub fn load(sql_dir: Option<&Path>) -> Result<Templates, String> {
+    /// The built-in files. With `sql_dir`, its `res_db` and `res_tables` replace the built-in ones, and its `init_*` files
+    /// run after the built-in ones.
+    ///
+    /// # Errors
+    /// The first file that cannot be used, with the line of a mistake.
+    pub fn load(sql_dir: Option<&Path>) -> Result<Templates, LoadError> {
         let built_in = BUILT_IN.iter().map(|(path, text)| (path.to_string(), text.to_string()));
         let mut files: Vec<(String, String)> = match sql_dir {
             None => built_in.collect(),
@@ -40,76 +101,100 @@ impl Templates {
                 read_folder(dir, folder, &mut files)?;
             }
             if !files[known..].iter().any(|(path, _)| path.starts_with("res_db/")) {
-                return Err(format!(
-                    "sql.dir {}: no *.sql in its res_db folder, so nothing would create a resource's database",
-                    dir.display()
-                ));
+                return Err(LoadError::NothingCreates(dir.into()));
             }
         }
         let mut templates = Templates::default();
+        templates.types.insert(DEFAULT_TYPE.into(), ResourceType::default());
         for (path, text) in &files {
             templates.add(path, text)?;
+        }
+        for (name, resource_type) in &mut templates.types {
+            resource_type.version = version(&files, name);
         }
         Ok(templates)
     }
 
-    fn add(&mut self, path: &str, text: &str) -> Result<(), String> {
+    fn add(&mut self, path: &str, text: &str) -> Result<(), LoadError> {
         let parts: Vec<&str> = path.split('/').collect();
         let (list, allowed) = match parts.as_slice() {
             ["init_db", _] => (&mut self.init_db, Variable::OF_INIT),
             ["init_tables", _] => (&mut self.init_tables, Variable::OF_INIT),
             ["res_db", _] => (&mut self.res_db, Variable::OF_RESOURCE),
             ["res_tables", _] => (&mut self.res_tables, Variable::OF_RESOURCE),
-            ["res_tables", kind, _] => (self.types.entry(kind.to_string()).or_default(), Variable::OF_RESOURCE),
+            ["res_tables", name, _] => {
+                (&mut self.types.entry(name.to_string()).or_default().templates, Variable::OF_RESOURCE)
+            }
             _ => return Ok(()),
         };
-        if let Some(template) = parse(path, text, allowed).map_err(|e| e.to_string())? {
-            list.push(template);
-        }
-        if parts[0].starts_with("res_") {
-            self.fingerprint += &format!("{path}\0{text}\0");
-        }
+        list.extend(parse(path, text, allowed).map_err(LoadError::Template)?);
         Ok(())
+    }
+
+    /// The templates that run after `res_tables` for this `res_type`; None: there is no such type. A type is only ever
+    /// looked up here and never becomes part of a path.
+    pub fn of_type(&self, res_type: &str) -> Option<&[Template]> {
+        self.types.get(res_type).map(|found| found.templates.as_slice())
+    }
+
+    /// Which files make a database of this `res_type`: 40 hexadecimal digits that change with any of them and with no
+    /// other file. Empty for an unknown type.
+    pub fn version(&self, res_type: &str) -> &str {
+        self.types.get(res_type).map_or("", |found| &found.version)
+    }
+
+    /// Every known `res_type`, `default` first.
+    pub fn types(&self) -> impl Iterator<Item = &str> {
+        let others = self.types.keys().map(String::as_str).filter(|name| *name != DEFAULT_TYPE);
+        std::iter::once(DEFAULT_TYPE).chain(others)
     }
 }
 
-/// Reads `dir/folder/*.sql` in name order, then those of its folders: a folder without files is a type, too.
-fn read_folder(dir: &Path, folder: &str, files: &mut Vec<(String, String)>) -> Result<(), String> {
-    let path = dir.join(folder);
-    let mut entries: Vec<PathBuf> = match fs::read_dir(&path) {
-        Ok(entries) => {
-            entries.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>().map_err(|e| unreadable(&path, e))?
+/// The version of one type: a hash of the paths and texts of the files that run for it.
+fn version(files: &[(String, String)], res_type: &str) -> String {
+    let own = format!("res_tables/{res_type}/");
+    let mut hash = Sha256::new();
+    for (path, text) in files {
+        let common = path.starts_with("res_db/") || path.strip_prefix("res_tables/").is_some_and(|p| !p.contains('/'));
+        if common || path.strip_prefix(&own).is_some_and(|name| !name.is_empty()) {
+            hash.update(format!("{path}\0{text}\0"));
         }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && folder != "res_db" => return Ok(()),
-        Err(e) => return Err(unreadable(&path, e)),
+    }
+    hash.finalize()[..20].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reads `dir/folder/*.sql` in the order of the names, then those of its folders. A folder without files is a type, too.
+fn read_folder(dir: &Path, folder: &str, files: &mut Vec<(String, String)>) -> Result<(), LoadError> {
+    let path = dir.join(folder);
+    let unreadable = |error| LoadError::Unreadable(path.clone(), error);
+    let mut entries: Vec<PathBuf> = match fs::read_dir(&path) {
+        Ok(entries) => entries.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>().map_err(unreadable)?,
+        Err(e) if e.kind() == io::ErrorKind::NotFound && folder != "res_db" => return Ok(()),
+        Err(e) => return Err(unreadable(e)),
     };
     entries.sort_by_key(|path| (path.is_dir(), path.clone()));
     for entry in entries {
         let Some(name) = entry.file_name().and_then(|name| name.to_str()) else { continue };
         let below = format!("{folder}/{name}");
         if entry.is_dir() && folder == "res_tables" {
-            // A type, with files or without: entered as one without text.
+            // Entered as a file without name and text, so that a type exists even if its folder is empty.
             files.push((format!("{below}/"), String::new()));
             read_folder(dir, &below, files)?;
         } else if entry.is_dir() {
-            return Err(format!("{}: folders of templates go no deeper than res_tables/<res_type>", entry.display()));
+            return Err(LoadError::TooDeep(entry));
         } else if name.ends_with(".sql") {
-            let bytes = fs::read(&entry).map_err(|e| unreadable(&entry, e))?;
-            files.push((below, text(&entry, bytes)?));
+            let bytes = fs::read(&entry).map_err(|e| LoadError::Unreadable(entry.clone(), e))?;
+            files.push((below, text(entry, bytes)?));
         }
     }
     Ok(())
 }
 
-fn text(path: &Path, bytes: Vec<u8>) -> Result<String, String> {
+fn text(path: PathBuf, bytes: Vec<u8>) -> Result<String, LoadError> {
     String::from_utf8(bytes).map_err(|e| {
         let line = 1 + e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
-        format!("{}:{line}: not UTF-8; save the file as UTF-8", path.display())
+        LoadError::NotUtf8(path, line)
     })
-}
-
-fn unreadable(path: &Path, error: std::io::Error) -> String {
-    format!("cannot read {}: {error}", path.display())
 }
 
 #[cfg(test)]
@@ -117,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_built_in_files_are_right_and_complete() {
+    fn the_built_in_files_are_valid_and_complete() {
         let templates = Templates::load(None).unwrap();
         for (list, name) in [
             (&templates.init_db, "init_db"),
@@ -128,7 +213,7 @@ mod tests {
             assert!(!list.is_empty(), "{name}");
             assert!(list.is_sorted_by_key(|template| template.name.clone()), "{name}");
         }
-        assert_eq!(templates.types.len(), 2, "two example types");
+        assert_eq!(templates.types().collect::<Vec<_>>(), ["default", "blog", "shop"]);
     }
 
     #[test]
@@ -139,18 +224,40 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         };
-        assert!(Templates::load(Some(dir.path())).unwrap_err().contains("res_db"));
+        assert!(Templates::load(Some(dir.path())).unwrap_err().to_string().contains("res_db"));
         write("res_db/1.sql", b"CREATE DATABASE {{RES_DB_NAME}}");
         write("init_tables/1.sql", b"CREATE TABLE IF NOT EXISTS mine (a INT)");
         write("res_tables/shop/1.sql", b"SELECT 1");
         write("res_tables/notes.txt", b"\xff");
         let templates = Templates::load(Some(dir.path())).unwrap();
         assert_eq!(templates.res_tables.len(), 0);
-        assert_eq!(templates.types.keys().collect::<Vec<_>>(), ["shop"]);
+        assert_eq!(templates.types().collect::<Vec<_>>(), ["default", "shop"]);
         assert_eq!(templates.init_tables.last().unwrap().name, "init_tables/1.sql");
         write("res_tables/2.sql", b"SELECT 1;\nSELECT '\xff'");
-        assert!(Templates::load(Some(dir.path())).unwrap_err().contains("2.sql:2: not UTF-8"));
+        assert!(Templates::load(Some(dir.path())).unwrap_err().to_string().contains("2.sql:2: not UTF-8"));
         write("res_tables/2.sql", b"SELECT\n{{WHAT}}");
-        assert!(Templates::load(Some(dir.path())).unwrap_err().contains("res_tables/2.sql:2: unknown variable"));
+        let error = Templates::load(Some(dir.path())).unwrap_err().to_string();
+        assert!(error.contains("res_tables/2.sql:2: unknown variable"), "{error}");
+    }
+
+    #[test]
+    fn a_types_version_changes_with_its_own_and_the_common_files_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let versions = |path: &str, text: &str| {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+            let templates = Templates::load(Some(dir.path())).unwrap();
+            ["default", "blog", "shop", "none"].map(|name| templates.version(name).to_string())
+        };
+        versions("res_db/1.sql", "CREATE DATABASE {{RES_DB_NAME}}");
+        versions("res_tables/blog/1.sql", "SELECT 1");
+        let first = versions("res_tables/shop/1.sql", "SELECT 1");
+        assert!(first[..3].iter().all(|version| version.len() == 40) && first[3].is_empty(), "{first:?}");
+        assert_eq!(versions("init_tables/1.sql", "SELECT 1"), first);
+        let shop = versions("res_tables/shop/1.sql", "SELECT 2");
+        assert_eq!((&shop[..2], shop[2] != first[2]), (&first[..2], true));
+        let all = versions("res_tables/1.sql", "SELECT 1");
+        assert!(all.iter().zip(&shop).take(3).all(|(new, old)| new != old), "{all:?}");
     }
 }

@@ -91,7 +91,7 @@ pub fn examine(config: &Config) -> Vec<Check> {
     add(
         "templates",
         match Templates::load(config.sql_dir.as_deref()) {
-            Ok(templates) => good(format!("{} types besides `default`", templates.types.len())),
+            Ok(templates) => good(format!("types: {}", templates.types().collect::<Vec<_>>().join(", "))),
             Err(error) => failed(error.to_string(), "fix the file; resqd reads all of them when it starts"),
         },
     );

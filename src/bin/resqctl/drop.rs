@@ -1,9 +1,9 @@
-//! The commands that drop databases: each shows first what it would drop.
+//! The commands that drop databases: ask, show, print. The protocol is `resq::resources::drop`.
 
+use indicatif::ProgressBar;
 use resq::{
     cli::{Exit, Failure},
-    queue::{JobError, Queue},
-    resources::drop::{self as dropping, Owned, Which},
+    resources::drop::{Dropper, Owned, Progress, Which},
 };
 
 use crate::{
@@ -11,97 +11,55 @@ use crate::{
     bar, count, need_ids,
 };
 
-pub fn drop(queue: &mut Queue, global_db: &str, args: &Drop) -> Result<(), Failure> {
-    need_ids(&args.ids, "their res_ids")?;
-    refuse_running(queue, Some(&args.ids))?;
-    let owned = queue.with(|conn| dropping::list(conn, Which::Of(&args.ids)))?;
+pub fn drop(dropper: &mut Dropper, args: &Drop) -> Result<(), Failure> {
+    need_ids(&args.ids, "one or more res_ids")?;
     if !args.yes {
-        return only_shown(&owned);
+        return only_shown(&dropper.preview(Which::Of(&args.ids))?);
     }
-    // Waiting ones first, so that no daemon starts what is about to go.
-    queue.cancel(&args.ids)?;
-    refuse_running(queue, Some(&args.ids))?;
-    // Again, since some may have been finished in between.
-    let owned = queue.with(|conn| dropping::list(conn, Which::Of(&args.ids)))?;
-    drop_all(queue, global_db, &owned)?;
-    let rows = queue.with(|conn| dropping::delete_rows(conn, &args.ids))?;
-    println!("{} and {} dropped", count(owned.len() as u64, "database"), count(rows, "row"));
-    if rows == 0 && owned.is_empty() {
-        return Err(Failure::new(Exit::Failed, "there is no job with these res_ids"));
+    let bar = bar(0);
+    let dropped = dropper.drop_jobs(&args.ids, |progress| advance(&bar, progress))?;
+    bar.finish_and_clear();
+    println!("{} and {} dropped", count(dropped.databases as u64, "database"), count(dropped.rows, "row"));
+    if dropped.rows == 0 && dropped.databases == 0 {
+        return Err(Failure::new(Exit::Failed, "no job has one of these res_ids; `resqctl list` shows the newest"));
     }
     Ok(())
 }
 
-pub fn clear(queue: &mut Queue, global_db: &str, args: &Clear) -> Result<(), Failure> {
-    refuse_running(queue, None)?;
-    let which = if args.all { Which::All } else { Which::Seeded };
+pub fn clear(dropper: &mut Dropper, args: &Clear) -> Result<(), Failure> {
     if !args.yes {
-        return only_shown(&queue.with(|conn| dropping::list(conn, which))?);
+        return only_shown(&dropper.preview(if args.all { Which::All } else { Which::Seeded })?);
     }
-    // Half-made databases of waiting rows are found through these, so the list is made before they go; and again when
-    // nothing runs any more, since some may have been finished in between.
-    let mut owned = queue.with(|conn| dropping::list(conn, which))?;
-    queue.with(dropping::delete_waiting_seeded)?;
-    refuse_running(queue, None)?;
-    for late in queue.with(|conn| dropping::list(conn, which))? {
-        if !owned.contains(&late) {
-            owned.push(late);
+    let bar = bar(0);
+    let dropped = dropper.clear(args.all, |progress| {
+        if let Progress::Found(owned) = progress {
+            show(owned);
         }
-    }
-    show(&owned);
-    drop_all(queue, global_db, &owned)?;
-    for owned in owned.chunks(1000) {
-        let ids: Vec<u64> = owned.iter().map(|owned| owned.res_id).collect();
-        queue.with(|conn| dropping::delete_rows(conn, &ids))?;
-    }
-    queue.with(dropping::delete_seeded)?;
-    println!("{} dropped", count(owned.len() as u64, "database"));
+        advance(&bar, progress);
+    })?;
+    bar.finish_and_clear();
+    println!("{} dropped", count(dropped.databases as u64, "database"));
     Ok(())
 }
 
-fn refuse_running(queue: &mut Queue, ids: Option<&[u64]>) -> Result<(), Failure> {
-    match queue.with(|conn| dropping::running(conn, ids))? {
-        0 => Ok(()),
-        n => Err(Failure::new(
-            Exit::Failed,
-            format!("{} in progress, nothing was dropped; `resqctl pause`, then again when none is", count(n, "job")),
-        )),
+fn advance(bar: &ProgressBar, progress: Progress<'_>) {
+    match progress {
+        Progress::Found(owned) => bar.set_length(owned.len() as u64),
+        Progress::Dropped => bar.inc(1),
     }
 }
 
 fn show(owned: &[Owned]) {
     for Owned { db_name, res_id } in owned {
-        println!("{db_name} (of job {res_id})");
+        println!("{db_name} (job {res_id})");
     }
 }
 
 fn only_shown(owned: &[Owned]) -> Result<(), Failure> {
     show(owned);
+    let databases = count(owned.len() as u64, "database");
     Err(Failure::new(
         Exit::Usage,
-        format!(
-            "{} would be dropped, with all that is in it; say --yes to do it",
-            count(owned.len() as u64, "database")
-        ),
+        format!("{databases} would be dropped with all data in them; repeat with --yes to drop"),
     ))
-}
-
-fn drop_all(queue: &mut Queue, global_db: &str, owned: &[Owned]) -> Result<(), Failure> {
-    let bar = bar(owned.len() as u64);
-    for owned in owned {
-        drop_one(queue, global_db, owned)?;
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    Ok(())
-}
-
-pub fn drop_one(queue: &mut Queue, global_db: &str, owned: &Owned) -> Result<(), Failure> {
-    match queue.with(|conn| Ok(dropping::drop_database(conn, global_db, owned)))? {
-        Ok(()) => Ok(()),
-        Err(JobError::Failed(why) | JobError::Permanent(why) | JobError::Interrupted(why)) => Err(Failure::new(
-            Exit::Failed,
-            format!("database {} could not be dropped: {why}; run the same again", owned.db_name),
-        )),
-    }
 }

@@ -10,12 +10,12 @@ use resq::{
     base::backoff::Backoff,
     cli::{Exit, Failure},
     queue::{NewJob, Queue},
-    resources::drop::{self as dropping, Which},
+    resources::drop::Dropper,
 };
 
 use crate::{
     args::{Add, Retry, Seed},
-    bar, count, drop, need_ids,
+    bar, count, need_ids,
 };
 
 /// Rows in one INSERT: far below any max_allowed_packet.
@@ -99,15 +99,11 @@ pub fn retry(queue: &mut Queue, args: &Retry) -> Result<(), Failure> {
     all_of(&args.ids, changed, "are not in error")
 }
 
-pub fn cancel(queue: &mut Queue, global_db: &str, ids: &[u64]) -> Result<(), Failure> {
-    need_ids(ids, "their res_ids")?;
-    let changed = queue.cancel(ids)?;
-    // A job whose daemon died may have left half a database, and nobody would come back to drop it.
-    for owned in queue.with(|conn| dropping::list(conn, Which::HalfMade(ids)))? {
-        drop::drop_one(queue, global_db, &owned)?;
-    }
+pub fn cancel(dropper: &mut Dropper, ids: &[u64]) -> Result<(), Failure> {
+    need_ids(ids, "one or more res_ids")?;
+    let changed = dropper.cancel(ids)?;
     println!("{} cancelled", count(changed, "job"));
-    all_of(ids, changed, "are not waiting")
+    all_of(ids, changed, "not waiting")
 }
 
 /// What was asked for by number has to have happened.

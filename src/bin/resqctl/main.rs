@@ -12,7 +12,7 @@ use resq::{
     config::Config,
     db::{ANSWER, Db, ServerInfo},
     queue::Queue,
-    resources::Templates,
+    resources::{Templates, drop::Dropper},
     schema::doctor,
     schema::install,
 };
@@ -24,6 +24,9 @@ const PROGRAM: Program = Program {
     takes: &["database", "sql", "queue.db_prefix", "client", "broker.token", "queue.workers"],
 };
 
+/// The queue's, and the three of a [`Dropper`].
+const CONNECTIONS: u32 = 4;
+
 fn main() -> ExitCode {
     cli::run(&PROGRAM, |args: Args, config| run(args.command, &config))
 }
@@ -34,9 +37,9 @@ fn run(command: Command, config: &Config) -> Result<(), Failure> {
     }
     // What drops, alters or reads much may take as long as it takes.
     let is_long = matches!(command, Command::Init(_) | Command::Drop(_) | Command::Clear(_) | Command::Events(_));
-    let db = Db::open_within(&config.database, 2, (!is_long).then_some(ANSWER))?;
+    let db = Db::open_within(&config.database, CONNECTIONS, (!is_long).then_some(ANSWER))?;
     if let Command::Init(_) = command {
-        let templates = Templates::load(config.sql_dir.as_deref()).map_err(|e| Failure::new(Exit::Usage, e))?;
+        let templates = Templates::load(config.sql_dir.as_deref())?;
         let server = ServerInfo::ask(&mut *db.any()?)?;
         install::init(&db, &server, &templates)?;
         println!("database `{}` is set up on {}", db.global_db(), server.version);
@@ -50,15 +53,15 @@ fn run(command: Command, config: &Config) -> Result<(), Failure> {
         Command::Add(args) => jobs::add(&mut queue, args),
         Command::Wait(args) => jobs::wait(&mut queue, args.timeout),
         Command::Retry(args) => jobs::retry(&mut queue, &args),
-        Command::Cancel(args) => jobs::cancel(&mut queue, db.global_db(), &args.ids),
+        Command::Cancel(args) => jobs::cancel(&mut Dropper::new(&db, &db), &args.ids),
         Command::Pause(_) => jobs::pause(&mut queue),
         Command::Resume(_) => jobs::resume(&mut queue),
         Command::Status(args) => inspect::status(&db, &mut queue, args.json),
         Command::List(args) => inspect::list(&mut queue, &args),
         Command::Show(args) => inspect::show(&mut queue, &args),
         Command::Events(args) => inspect::events(&mut *db.global()?, &args),
-        Command::Drop(args) => drop::drop(&mut queue, db.global_db(), &args),
-        Command::Clear(args) => drop::clear(&mut queue, db.global_db(), &args),
+        Command::Drop(args) => drop::drop(&mut Dropper::new(&db, &db), &args),
+        Command::Clear(args) => drop::clear(&mut Dropper::new(&db, &db), &args),
     }
 }
 

@@ -1,0 +1,89 @@
+//! What an attempt does on the server that holds its resource's database: take the lock of the database's name, see
+//! whether that database exists, drop it. Never reads or writes the queue or the registry, which may be elsewhere.
+
+use mysql::{Conn, prelude::Queryable};
+
+use crate::db::{Error, codes::*, ident, literal};
+
+/// What is known of a name once its lock was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Locked {
+    /// This session holds the lock.
+    pub held: bool,
+    /// A database of that name exists.
+    pub exists: bool,
+}
+
+/// Asks for the lock of `db_name`, which lasts as long as the session, waiting at most `wait_s` seconds, and then
+/// looks for the database. One round trip: the server starts a statement only when the previous one is done. SHOW
+/// CREATE DATABASE is the cheapest way to ask for a single database: a query of the information schema takes MySQL five
+/// times as long.
+pub fn lock(conn: &mut Conn, db_name: &str, wait_s: u32) -> Result<Locked, Error> {
+    let mut results = conn.query_iter(format!(
+        "SELECT GET_LOCK({}, {wait_s}); SHOW CREATE DATABASE {}",
+        lock_name(db_name),
+        ident(db_name)
+    ))?;
+    let mut locked: Option<u8> = None;
+    if let Some(mut rows) = results.iter() {
+        locked = rows.next().transpose()?.and_then(|mut row| row.take(0)).flatten();
+    }
+    let shown = match results.iter() {
+        Some(mut rows) => rows.next().transpose(),
+        None => Err(mysql::Error::server_disconnected()),
+    };
+    let exists = match shown.map_err(Error::from) {
+        Ok(row) => row.is_some(),
+        // Also if this account may not see it: then creating it fails, and that is reported.
+        Err(error) if matches!(error.code(), Some(ER_BAD_DB_ERROR | ER_DBACCESS_DENIED_ERROR)) => false,
+        Err(error) => return Err(error),
+    };
+    Ok(Locked { held: locked == Some(1), exists })
+}
+
+/// Releases the lock before the session ends.
+pub fn unlock(conn: &mut Conn, db_name: &str) -> Result<(), Error> {
+    Ok(conn.query_drop(format!("DO RELEASE_LOCK({})", lock_name(db_name)))?)
+}
+
+/// Ends the session that holds the lock of `db_name`, if there is one. Needs no privilege for a session of the same
+/// account. A failure is left to the next [`lock`] to notice.
+pub fn kill_holder(conn: &mut Conn, db_name: &str) {
+    match conn.query_drop(format!("KILL IS_USED_LOCK({})", lock_name(db_name))).map_err(Error::from) {
+        Ok(()) => log::warn!("resource lock: held by a stale attempt; killed its session database={db_name}"),
+        // It ended by itself in between: IS_USED_LOCK is NULL, or the number is no session's any more.
+        Err(error) if matches!(error.code(), Some(ER_NO_SUCH_THREAD | ER_KILL_DENIED_ERROR)) => {}
+        Err(error) => {
+            log::debug!("resource lock: cannot kill the holder; waiting for it database={db_name}: {error}");
+        }
+    }
+}
+
+/// Drops a database that was found a moment ago.
+pub fn drop_found(conn: &mut Conn, db_name: &str) -> Result<(), Error> {
+    Ok(conn.query_drop(format!("DROP DATABASE {}", ident(db_name)))?)
+}
+
+/// Drops a database that may be there, in one round trip; true if it certainly is not there afterwards. MariaDB without a
+/// free file descriptor cannot read a database's folder, and DROP DATABASE IF EXISTS then reports success.
+pub fn drop_if_exists(conn: &mut Conn, db_name: &str) -> Result<bool, Error> {
+    let mut results = conn.query_iter(format!(
+        "DROP DATABASE IF EXISTS {}; SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {}",
+        ident(db_name),
+        literal(db_name)
+    ))?;
+    let mut is_gone = true;
+    while let Some(rows) = results.iter() {
+        for row in rows {
+            row?;
+            is_gone = false;
+        }
+    }
+    Ok(is_gone)
+}
+
+/// A lock's name has at most 64 characters, and MySQL ignores their case while MariaDB does not: hence the hash. SHA2
+/// and not SHA1, which MySQL 9.6 has moved into a component that few installations load.
+fn lock_name(db_name: &str) -> String {
+    format!("CONCAT('resq.', SHA2({}, 224))", literal(db_name))
+}
