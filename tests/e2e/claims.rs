@@ -1,5 +1,5 @@
-//! Claims, outcomes, retries and rescues on a real server, through the library: its statements one by one (`plan`,
-//! `guards`), and whole services with a handler that records what it is given (`service`, `faults`).
+//! Claims, outcomes, retries and reclaims on a real server, through the library: its statements one by one (`plan`,
+//! `guards`), and whole services with a handler that records its jobs (`service`, `faults`).
 
 mod faults;
 mod guards;

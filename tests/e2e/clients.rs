@@ -1,4 +1,4 @@
-//! resq-client and resq-trigger, run as a user runs them, against a broker that can go away and come back.
+//! resq-client and resq-trigger, run as a user runs them, against a broker that can stop and start again.
 
 pub mod broker;
 mod exec;

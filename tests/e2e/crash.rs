@@ -204,7 +204,8 @@ fn daemon_waits_for_a_killed_server_and_loses_nothing() {
     assert_all_done(&instance, 200);
     let finished = resqd.stop();
     assert_eq!(finished.code(), Some(0), "{finished}");
-    assert!(finished.warnings().len() <= 12, "a line for each change of state, not for each attempt: {finished}");
+    // Lines about single jobs are limited; those about the server come once per change of its state.
+    assert!(finished.warnings().len() <= 20, "too many warnings: {finished}");
 }
 
 #[test]

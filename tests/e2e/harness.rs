@@ -1,7 +1,13 @@
-//! The harness itself: what every other test takes for granted.
+//! The test support itself, on which every other test relies.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{TcpListener, TcpStream},
+    time::Duration,
+};
 
 use mysql::prelude::Queryable;
-use resq_test_support::{Instance, Program, Server, is_alive, wait_until};
+use resq_test_support::{FaultProxy, Instance, Program, Server, is_alive, wait_until};
 
 #[test]
 fn shared_server_is_the_kind_that_was_asked_for() {
@@ -64,4 +70,28 @@ fn dropped_program_is_killed() {
 fn failing_program_shows_its_code_and_output() {
     let finished = Program::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]).expect_code(3);
     assert_eq!((finished.stdout.as_str(), finished.stderr.as_str()), ("out\n", "err\n"));
+}
+
+#[test]
+fn proxy_can_drop_bytes_silently() {
+    let echo = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = FaultProxy::to(echo.local_addr().unwrap().port());
+    let mut client = TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
+    let (mut server, _) = echo.accept().unwrap();
+    client.write_all(b"a").unwrap();
+    assert_eq!(server.read(&mut [0; 8]).unwrap(), 1);
+    proxy.drop_silently();
+    client.write_all(b"b").unwrap();
+    server.write_all(b"c").unwrap();
+    for stream in [&mut client, &mut server] {
+        stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        assert_eq!(stream.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+    // New connections pass; those that are cut are reset.
+    let mut client = TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
+    let (mut server, _) = echo.accept().unwrap();
+    client.write_all(b"d").unwrap();
+    assert_eq!(server.read(&mut [0; 8]).unwrap(), 1);
+    proxy.cut();
+    wait_until("the end", || client.write_all(b"e").is_err());
 }

@@ -1,4 +1,4 @@
-//! `scripts/install.sh` into a folder of the test's: what it copies runs there, and uninstalling takes exactly that away.
+//! `scripts/install.sh` into a temporary folder: what it copies runs there, and uninstalling removes exactly that.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ impl Installed {
 
     fn script(&self, verb: &str) -> Program {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/install.sh");
-        // Where cargo put the programs, wherever that is.
+        // Where cargo has put the programs.
         let target = Path::new(env!("CARGO_BIN_EXE_resqd")).ancestors().nth(2).unwrap();
         Program::new(script).arg(verb).env("DESTDIR", self.0.path()).env("CARGO_TARGET_DIR", target)
     }

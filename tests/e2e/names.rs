@@ -1,15 +1,15 @@
-//! Names that try to be something else. Each ends `done` with a right database or `error` with a clear text, and
-//! nothing else on the server changes.
+//! Hostile names. Each job ends `done` with a correct database or `error` with a clear text, and nothing else on the server
+//! changes.
 
 use std::collections::BTreeMap;
 
 use mysql::{Conn, prelude::Queryable};
-use resq_test_support::{Instance, Server, wait_until};
+use resq_test_support::{Instance, Server, templates, wait_until};
 
-/// What a job's end is expected to be.
+/// The expected outcome of a job.
 enum End {
     Done,
-    /// In error, the text containing this.
+    /// In error; the text has this fact in it.
     Error(&'static str),
 }
 
@@ -17,7 +17,7 @@ fn databases(conn: &mut Conn) -> Vec<String> {
     conn.query("SHOW DATABASES").unwrap()
 }
 
-/// Every table of the system databases whose contents resq could have changed by accident, with its checksum.
+/// The checksum of every system table whose contents resq could change by accident.
 fn system_tables(conn: &mut Conn) -> BTreeMap<String, Option<u64>> {
     ["user", "db", "func", "proc", "plugin", "servers", "tables_priv", "global_priv", "event", "procs_priv"]
         .into_iter()
@@ -29,7 +29,7 @@ fn system_tables(conn: &mut Conn) -> BTreeMap<String, Option<u64>> {
 }
 
 #[test]
-fn no_name_gets_out_of_its_place() {
+fn no_name_reaches_beyond_its_own_database() {
     let server = Server::own();
     let instance = Instance::on(&server, "names");
     instance.resqctl(["init"]).ok();
@@ -40,7 +40,7 @@ fn no_name_gets_out_of_its_place() {
     let long = "n".repeat(255);
     let jobs: Vec<(&str, &str, End)> = vec![
         ("plain_17", "default", End::Done),
-        ("", "default", End::Error("empty")),
+        ("", "default", End::Error("res_name")),
         (&long, "default", End::Done),
         ("back`tick", "default", End::Done),
         ("quo'te\"s", "shop", End::Done),
@@ -59,11 +59,11 @@ fn no_name_gets_out_of_its_place() {
         ("case", "default", End::Done),
         ("a!", "default", End::Done),
         ("a?", "default", End::Done),
-        ("taken", "default", End::Error("was not made by resq")),
+        ("taken", "default", End::Error("`names_taken`")),
         ("twice", "default", End::Done),
-        ("twice", "default", End::Error("belongs to job")),
-        ("typed", "../x", End::Error("no templates for res_type \"../x\"")),
-        ("typed2", "", End::Error("no templates")),
+        ("twice", "default", End::Error("`names_twice`")),
+        ("typed", "../x", End::Error("\"../x\"")),
+        ("typed2", "", End::Error("\"\"")),
         ("{{RES_ID}}", "default", End::Done),
         ("end ", "default", End::Done),
     ];
@@ -71,7 +71,7 @@ fn no_name_gets_out_of_its_place() {
         app.exec_drop("INSERT INTO res_queue (res_name, res_type, max_attempts) VALUES (?, ?, 2)", (name, kind))
             .unwrap();
     }
-    // Beside the safe form of `a!`, whose number it spells.
+    // `a!` gets a safe form with its job's number: these two spell what it could be.
     let id: u64 = conn.query_first("SELECT res_id FROM res_queue WHERE res_name = 'a!'").unwrap().unwrap();
     let (plain, clash) = (format!("a_{id}"), format!("a__{id}"));
     for name in [&plain, &clash] {
@@ -114,7 +114,7 @@ fn no_name_gets_out_of_its_place() {
         ("done", Some(format!("names_{plain}").as_str()))
     );
     let last = &rows[jobs.len() + 1];
-    assert!(last.1 == "error" && last.3.as_deref().unwrap().contains(&format!("belongs to job {id}")), "{last:?}");
+    assert!(last.1 == "error" && last.3.as_deref().unwrap().contains(&format!("job {id}")), "{last:?}");
     made.push(format!("names_{plain}"));
 
     let mut expected = [before, made].concat();
@@ -131,7 +131,7 @@ fn no_name_gets_out_of_its_place() {
 }
 
 #[test]
-fn no_prefix_makes_a_job_a_system_database_or_the_queue() {
+fn no_prefix_turns_a_job_into_a_system_database_or_the_queue() {
     let instance = Instance::ready("bare");
     let mut conn = instance.conn();
     for (prefix, name) in
@@ -139,7 +139,8 @@ fn no_prefix_makes_a_job_a_system_database_or_the_queue() {
     {
         conn.exec_drop("INSERT INTO res_queue (res_name) VALUES (?)", (name,)).unwrap();
         let resqd = instance.resqd().args(["--db-prefix", prefix]).spawn();
-        let refused = "SELECT 1 FROM res_queue WHERE status = 'error' AND last_error LIKE 'its database would be%' AND res_name = ?";
+        let refused =
+            "SELECT 1 FROM res_queue WHERE status = 'error' AND last_error LIKE '%queue.db_prefix%' AND res_name = ?";
         wait_until("the name to be refused", || conn.exec_first(refused, (name,)).unwrap() == Some(1));
         assert_eq!(resqd.stop().code(), Some(0));
     }
@@ -147,10 +148,10 @@ fn no_prefix_makes_a_job_a_system_database_or_the_queue() {
 }
 
 #[test]
-fn a_database_made_by_others_after_a_claim_was_given_back_is_left_alone() {
+fn database_made_by_others_after_a_release_is_left_alone() {
     let instance = Instance::ready("given");
-    let wait = "DO GET_LOCK('given', 60); DO RELEASE_LOCK('given')";
-    let sql = instance.sql_dir(&[("res_db/10.sql", "CREATE DATABASE {{RES_DB_NAME}}"), ("res_tables/10.sql", wait)]);
+    let hold = templates::hold("given");
+    let sql = instance.sql_dir(&templates::with(templates::MINIMAL, &[("res_tables/10.sql", &hold)]));
     let mut hold = instance.server.conn();
     hold.query_drop("DO GET_LOCK('given', 0)").unwrap();
     let mut conn = instance.conn();
@@ -173,16 +174,16 @@ fn a_database_made_by_others_after_a_claim_was_given_back_is_left_alone() {
         conn.query_first("SELECT COUNT(*) FROM res_queue WHERE status IN ('done', 'error')").unwrap() == Some(2)
     });
     let error: Option<String> = conn.query_first("SELECT last_error FROM res_queue WHERE status = 'error'").unwrap();
-    assert!(error.as_deref().is_some_and(|text| text.contains("was not made by resq")), "{error:?}");
+    assert!(error.as_deref().is_some_and(|text| text.contains("`given_second`")), "{error:?}");
     assert_eq!(conn.query_first("SELECT COUNT(*) FROM given_second.precious").unwrap(), Some(0));
     assert_eq!(resqd.stop().code(), Some(0));
 }
 
 #[test]
-fn rows_that_no_program_of_ours_would_write_stop_nobody_else() {
+fn malformed_rows_do_not_stop_other_jobs() {
     let instance = Instance::new("hostile");
     let mut conn = instance.server.conn();
-    // A table from before resq: a signed number, another character set, columns of its own that may be NULL.
+    // A table from before resq: a signed id, another character set, and a nullable column of its own.
     conn.query_drop(
         "CREATE DATABASE resq_hostile DEFAULT CHARSET latin1; USE resq_hostile; CREATE TABLE res_queue ( \
          res_id INT AUTO_INCREMENT PRIMARY KEY, res_name VARCHAR(255) NOT NULL, priority INT NULL, \
@@ -192,10 +193,10 @@ fn rows_that_no_program_of_ours_would_write_stop_nobody_else() {
     )
     .unwrap();
     instance.resqctl(["init"]).ok();
-    let sql = instance.sql_dir(&[
-        ("res_db/10.sql", "CREATE DATABASE {{RES_DB_NAME}}"),
-        ("res_tables/foreign/10.sql", "SELECT \u{65e5}\u{672c}\u{8a9e} FROM nowhere"),
-    ]);
+    let sql = instance.sql_dir(&templates::with(
+        templates::MINIMAL,
+        &[("res_tables/foreign/10.sql", "SELECT \u{65e5}\u{672c}\u{8a9e} FROM nowhere")],
+    ));
     conn.query_drop("SET NAMES utf8mb4; SET sql_mode = ''").unwrap();
     conn.query_drop(
         "INSERT INTO res_queue (res_id, res_name, attempts, interruptions, max_attempts, res_type) VALUES \
@@ -212,5 +213,5 @@ fn rows_that_no_program_of_ours_would_write_stop_nobody_else() {
     let ends: Vec<_> = ends.iter().map(|(name, status)| (name.as_str(), status.as_str())).collect();
     assert_eq!(ends, [("below", "new"), ("most", "done"), ("lost", "error"), ("words", "error"), ("honest", "done")]);
     let error: String = conn.query_first("SELECT last_error FROM res_queue WHERE res_name = 'words'").unwrap().unwrap();
-    assert!(error.contains("res_tables/foreign/10.sql, statement 1"), "{error}");
+    assert!(error.contains("res_tables/foreign/10.sql") && error.contains("statement 1"), "{error}");
 }

@@ -1,5 +1,5 @@
-//! RSQ/1 and the broker, over real sockets and without a database: the specification as a table, what strangers may
-//! send, the way in, and the way back after an absence.
+//! RSQ/1 and the broker, over real sockets and without a database: the specification as a table, bad input, connecting, and
+//! resuming.
 
 mod bad_input;
 mod child;

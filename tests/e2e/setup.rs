@@ -1,9 +1,9 @@
-//! Setting up: `init` on nothing, on itself, on an old table, from many places; and what is said where it was not run.
+//! Setting up: `init` on an empty server, repeated, on an old table, from several places; and what happens without it.
 
 use mysql::prelude::Queryable;
-use resq_test_support::{Instance, Server, wait_until};
+use resq_test_support::{Doctor, Instance, Server, Verdict, wait_until};
 
-/// The plain schema of an installation from before resq, in a server's own character set, with rows of every kind.
+/// The plain table of an installation from before resq, in a server's default character set, with rows of every kind.
 const OLD_TABLE: &str = "
     CREATE TABLE res_queue (
       res_id INT AUTO_INCREMENT PRIMARY KEY, res_name VARCHAR(255) NOT NULL,
@@ -28,7 +28,7 @@ fn init_may_run_again_and_from_several_places_at_once() {
 }
 
 #[test]
-fn an_old_table_is_upgraded_in_place_and_its_rows_are_served() {
+fn old_table_is_upgraded_in_place_and_its_rows_are_served() {
     let instance = Instance::new("init_old");
     let mut conn = instance.server.conn();
     conn.query_drop(format!("CREATE DATABASE {0} DEFAULT CHARSET latin1; USE {0}; {OLD_TABLE}", instance.global_db))
@@ -41,7 +41,7 @@ fn an_old_table_is_upgraded_in_place_and_its_rows_are_served() {
     assert_eq!((status(0), status(1), status(2), status(3)), (Some("done"), Some("new"), None, Some("error")));
 
     let resqd = instance.resqd().spawn();
-    // The new one and the one whose old program is gone; the others are nobody's business.
+    // The new row and the one whose old program is gone; the others are not touched.
     wait_until("both to be done", || {
         conn.query_first::<u8, _>("SELECT COUNT(*) FROM res_queue WHERE status = 'done'").unwrap() == Some(3)
     });
@@ -54,7 +54,7 @@ fn an_old_table_is_upgraded_in_place_and_its_rows_are_served() {
 }
 
 #[test]
-fn init_waits_for_an_open_transaction_and_is_not_fooled_by_it() {
+fn init_waits_for_an_open_transaction() {
     let instance = Instance::new("init_open");
     let mut conn = instance.server.conn();
     conn.query_drop(format!("CREATE DATABASE {0}; USE {0}; {OLD_TABLE}", instance.global_db)).unwrap();
@@ -72,7 +72,7 @@ fn init_waits_for_an_open_transaction_and_is_not_fooled_by_it() {
 }
 
 #[test]
-fn without_init_resqd_says_so_and_sets_nothing_up() {
+fn without_init_resqd_refuses_and_creates_nothing() {
     let instance = Instance::new("no_init");
     let finished = instance.resqd().expect_code(1);
     assert!(finished.stderr.contains("resqctl init"), "{finished}");
@@ -82,22 +82,22 @@ fn without_init_resqd_says_so_and_sets_nothing_up() {
 }
 
 #[test]
-fn who_cannot_connect_or_log_in_is_told_what_to_check() {
+fn failed_connection_and_login_name_the_settings_to_check() {
     let instance = Instance::new("no_server");
-    let nobody = instance.resqd().env("MYSQL_PORT", "1").expect_code(3);
-    assert!(nobody.stderr.contains("127.0.0.1:1") && nobody.stderr.contains("MYSQL_PORT"), "{nobody}");
+    let absent = instance.resqd().env("MYSQL_PORT", "1").expect_code(3);
+    assert!(absent.stderr.contains("127.0.0.1:1") && absent.stderr.contains("MYSQL_PORT"), "{absent}");
     let denied =
         instance.resqctl(["status"]).env("MYSQL_USER", "nobody").env("MYSQL_PASSWORD", "s3cret").expect_code(3);
-    // MySQL may ask an account that it does not have to log in by a method that the driver does not know.
-    let said = ["1045", "Unknown authentication protocol"].iter().any(|said| denied.stderr.contains(said));
-    assert!(said && denied.stderr.contains("MYSQL_PASSWORD"), "{denied}");
+    // For an unknown account MySQL may choose a login method that the driver does not know.
+    let cause = ["1045", "Unknown authentication protocol"].iter().any(|cause| denied.stderr.contains(cause));
+    assert!(cause && denied.stderr.contains("MYSQL_PASSWORD"), "{denied}");
     assert!(!denied.stderr.contains("s3cret"), "{denied}");
-    let doctor = instance.resqctl(["doctor"]).env("MYSQL_PORT", "1").expect_code(3);
-    assert!(doctor.stdout.contains("FAILED   login"), "{doctor}");
+    let doctor = Doctor::of(instance.resqctl(["doctor"]).env("MYSQL_PORT", "1").expect_code(3));
+    assert_eq!(doctor.with(Verdict::Failed), ["login"]);
 }
 
 #[test]
-fn a_missing_privilege_fails_the_job_and_doctor_names_it() {
+fn missing_privilege_fails_the_job_with_file_and_statement() {
     let instance = Instance::ready("no_right");
     let mut conn = instance.conn();
     conn.query_drop("REVOKE CREATE, DROP ON `no\\_right\\_%`.* FROM 'resq_no_right'@'%'").unwrap();
@@ -112,19 +112,20 @@ fn a_missing_privilege_fails_the_job_and_doctor_names_it() {
 }
 
 #[test]
-fn a_statement_based_binary_log_is_refused_with_the_reason() {
+fn statement_based_binary_log_is_refused() {
     if Server::shared().kind() == "mysql97" {
-        return; // it has no such format any more
+        return; // it no longer has that format
     }
     let server = Server::with_options(&["--log-bin", "--binlog-format=STATEMENT", "--server-id=1"]);
     let instance = Instance::on(&server, "by_statement");
     let finished = instance.resqctl(["init"]).expect_code(1);
     assert!(finished.stderr.contains("binlog_format=ROW"), "{finished}");
-    assert!(instance.resqctl(["doctor"]).expect_code(1).stdout.contains("FAILED   binary log"));
+    let doctor = Doctor::of(instance.resqctl(["doctor"]).expect_code(1));
+    assert_eq!(doctor.verdict("binary log"), Verdict::Failed);
 }
 
 #[test]
-fn an_unknown_key_in_the_settings_file_is_named() {
+fn unknown_key_in_the_settings_file_is_named() {
     let instance = Instance::new("bad_key");
     let file = instance.dir().join("resq.toml");
     std::fs::write(&file, "[queue]\nworkerz = 3\n").unwrap();
@@ -136,11 +137,15 @@ fn an_unknown_key_in_the_settings_file_is_named() {
 }
 
 #[test]
-fn doctor_finds_nothing_wrong_where_all_is_there() {
+fn doctor_finds_nothing_wrong_on_a_healthy_installation() {
     let instance = Instance::ready("healthy");
     let _resqd = instance.resqd().spawn_ready();
-    let out = instance.resqctl(["doctor"]).ok();
-    assert!(!out.contains("FAILED") && out.contains("ok       daemons"), "{out}");
+    let doctor = Doctor::of(instance.resqctl(["doctor"]).expect_code(0));
+    assert!(
+        doctor.with(Verdict::Failed).is_empty() && doctor.verdict("daemons") == Verdict::Good,
+        "{}",
+        doctor.finished
+    );
     let left: Vec<String> = instance.server.conn().query("SHOW DATABASES LIKE 'healthy\\_doctor%'").unwrap();
     assert!(left.is_empty(), "{left:?}");
 }

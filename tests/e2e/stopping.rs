@@ -1,16 +1,15 @@
-//! Signals: a drain lets running jobs finish and gives the others back; a second signal and a deadline end it.
+//! Signals: a drain lets running jobs finish and releases the others; a second signal and a deadline end it.
 
 use mysql::prelude::Queryable;
-use resq_test_support::{Instance, wait_until};
+use resq_test_support::{Instance, templates, wait_until};
 
-/// Templates that hold each job until the test lets go of the lock `name`.
+/// Templates that hold each job until the test releases the lock `name`.
 fn holding(instance: &Instance, name: &str) -> std::path::PathBuf {
-    let wait = format!("DO GET_LOCK('{name}', 60); DO RELEASE_LOCK('{name}')");
-    instance.sql_dir(&[("res_db/10.sql", "CREATE DATABASE {{RES_DB_NAME}}"), ("res_tables/10.sql", &wait)])
+    instance.sql_dir(&templates::with(templates::MINIMAL, &[("res_tables/10.sql", &templates::hold(name))]))
 }
 
 #[test]
-fn a_drain_finishes_what_runs_and_gives_back_what_does_not() {
+fn drain_finishes_running_jobs_and_releases_the_others() {
     let instance = Instance::ready("drain");
     let sql = holding(&instance, "drain");
     let mut held = instance.server.conn();
@@ -21,7 +20,7 @@ fn a_drain_finishes_what_runs_and_gives_back_what_does_not() {
     let count = |conn: &mut mysql::Conn, status: &str| -> Option<u64> {
         conn.query_first(format!("SELECT COUNT(*) FROM res_queue WHERE status = '{status}'")).unwrap()
     };
-    // Two run and a few more are claimed: one for each worker, or a little more.
+    // Two run, and a few more are claimed: about one for each worker.
     wait_until("jobs to be claimed ahead", || count(&mut conn, "in_progress") > Some(2));
     assert!(count(&mut conn, "in_progress") <= Some(8));
     resqd.signal("TERM");
@@ -41,7 +40,7 @@ fn a_drain_finishes_what_runs_and_gives_back_what_does_not() {
 }
 
 #[test]
-fn a_second_signal_and_the_end_of_the_drain_both_stop_it() {
+fn second_signal_and_end_of_the_drain_both_stop_it() {
     for (name, second) in [("sig_second", true), ("end_of_drain", false)] {
         let instance = Instance::ready(name);
         let sql = holding(&instance, name);
@@ -55,15 +54,15 @@ fn a_second_signal_and_the_end_of_the_drain_both_stop_it() {
             .arg(&sql)
             .spawn_ready();
         instance.resqctl(["add", "a"]).ok();
-        // Claimed is not enough: what no worker has begun goes back to the queue.
+        // Claimed is not enough: a job that no worker has begun is released.
         let running =
             format!("SELECT 1 FROM information_schema.processlist WHERE state = 'User lock' AND info LIKE '%{name}%'");
         wait_until("the job to run", || conn.query_first(&running).unwrap() == Some(1));
         resqd.signal("INT");
         wait_until("the signal to arrive", || resqd.has_notified("STOPPING=1"));
         if second {
-            // Within a quarter of a second it counts as the same, so it is sent until it is heard.
-            wait_until("the second signal to be heard", || {
+            // A signal within a quarter of a second of the first counts as the same.
+            wait_until("the second signal to end it", || {
                 resqd.is_running() && {
                     resqd.signal("INT");
                     false
@@ -75,7 +74,7 @@ fn a_second_signal_and_the_end_of_the_drain_both_stop_it() {
         held.query_drop(format!("DO RELEASE_LOCK('{name}')")).unwrap();
         let resqd = instance.resqd().args(["--lease-s", "2"]).arg("--sql-dir").arg(&sql).spawn();
         if second {
-            // Nobody ended its lease of 30 s: the test does what time would.
+            // Its lease of 30 s was not ended: the test deletes it, as if the time had passed.
             conn.query_drop("DELETE FROM res_daemon WHERE lease_until > NOW() + INTERVAL 5 SECOND").unwrap();
         }
         wait_until("the next daemon to take the job over", || {

@@ -1,13 +1,13 @@
-//! TLS to the database, with certificates of the test's own: what each value of `database.tls` takes and refuses, and
-//! that nothing a server or a file holds makes a program panic.
+//! TLS to the database, with the test's own certificates: what each value of `database.tls` accepts and refuses, and that
+//! nothing in a server or a file makes a program panic.
 
 use std::{fs, path::PathBuf};
 
 use mysql::prelude::Queryable;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
-use resq_test_support::{Finished, Instance, Program, Server};
+use resq_test_support::{Doctor, Instance, Program, Server, Verdict};
 
-/// An authority, and a folder where a server finds its certificate.
+/// A certificate authority, and a folder in which a server finds its certificate.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
@@ -30,7 +30,7 @@ impl Authority {
         self.dir.path().join(name)
     }
 
-    /// Puts a certificate for `name`, good until the end of `until`, where the server finds it.
+    /// Puts a certificate for `name`, valid until the end of the year `until`, where the server finds it.
     fn certify(&self, name: &str, until: i32) {
         let mut params = CertificateParams::new([name.to_string()]).unwrap();
         params.not_before = date_time_ymd(2000, 1, 1);
@@ -57,20 +57,26 @@ fn with(program: Program, tls: &str, ca: Option<&PathBuf>) -> Program {
     ca.into_iter().fold(program, |program, path| program.env("MYSQL_TLS_CA", path))
 }
 
-fn refused(finished: Finished, why: &str) {
-    assert!(finished.stderr.contains(why) && !finished.stderr.contains("panicked"), "{why:?} expected: {finished}");
+/// It has ended with this code, which a panic does not have, and names the setting.
+fn refused(program: Program, code: i32, setting: &str) {
+    let finished = program.expect_code(code);
+    assert!(finished.stderr.contains(setting), "{setting} expected: {finished}");
+}
+
+fn assert_encrypted(program: Program) {
+    let doctor = Doctor::of(program.expect_code(0));
+    assert!(doctor.verdict("encryption") == Verdict::Good && doctor.text("encryption").starts_with("TLSv1."));
 }
 
 #[test]
-fn an_account_that_requires_tls_is_served_over_it_alone() {
+fn account_that_requires_tls_is_used_over_tls_only() {
     let authority = Authority::new();
     authority.certify("127.0.0.1", 4000);
     let Some(server) = authority.server() else { return };
     let instance = Instance::on(&server, "tls_account");
     let mut conn = instance.server.conn();
     conn.query_drop(format!("ALTER USER '{}'@'%' REQUIRE SSL", instance.daemon.user)).unwrap();
-    let denied = with(instance.resqctl(["init"]), "off", None).expect_code(3);
-    refused(denied, "database.tls where the account requires it");
+    refused(with(instance.resqctl(["init"]), "off", None), 3, "database.tls");
     with(instance.resqctl(["init"]), "required", None).ok();
 
     let ca = authority.file("ca.pem");
@@ -78,12 +84,11 @@ fn an_account_that_requires_tls_is_served_over_it_alone() {
         let resqd = with(instance.resqd(), tls, ca).spawn_ready();
         with(instance.resqctl(["seed", "--count", "10"]), tls, ca).ok();
         with(instance.resqctl(["wait", "--timeout", "50"]), tls, ca).ok();
-        let doctor = with(instance.resqctl(["doctor"]), tls, ca).ok();
-        assert!(doctor.contains("ok       encryption: TLSv1."), "{tls}: {doctor}");
+        assert_encrypted(with(instance.resqctl(["doctor"]), tls, ca));
         assert_eq!(resqd.stop().code(), Some(0));
     }
 
-    // Sessions that are lost are made anew in the same way, whatever the server remembers of the password.
+    // Lost sessions are opened again in the same way, even after the server has flushed its cache of passwords.
     let resqd = with(instance.resqd(), "verify", Some(&ca)).spawn_ready();
     let sessions = format!("SELECT ID FROM information_schema.PROCESSLIST WHERE USER = '{}'", instance.daemon.user);
     conn.query_drop("FLUSH PRIVILEGES").unwrap();
@@ -96,7 +101,7 @@ fn an_account_that_requires_tls_is_served_over_it_alone() {
 }
 
 #[test]
-fn verify_takes_the_hosts_own_certificate_by_a_trusted_authority_and_no_other() {
+fn verify_accepts_only_the_hosts_certificate_from_a_trusted_authority() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     authority.certify("127.0.0.1", 4000);
     let Some(server) = authority.server() else { return };
@@ -105,34 +110,34 @@ fn verify_takes_the_hosts_own_certificate_by_a_trusted_authority_and_no_other() 
     let (ca, other) = (authority.file("ca.pem"), stranger.file("ca.pem"));
     let verify = |ca: Option<&PathBuf>| with(instance.resqctl(["list"]), "verify", ca);
     verify(Some(&ca)).ok();
-    refused(verify(None).expect_code(3), "UnknownIssuer; check database.tls, database.tls_ca");
-    refused(verify(Some(&other)).expect_code(3), "invalid peer certificate");
-    let doctor = with(instance.resqctl(["doctor"]), "verify", None).expect_code(3);
-    assert!(doctor.stdout.contains("FAILED   login: ") && doctor.stdout.contains("database.tls_ca"), "{doctor}");
+    refused(verify(None), 3, "database.tls_ca");
+    refused(verify(Some(&other)), 3, "database.tls_ca");
+    let doctor = Doctor::of(with(instance.resqctl(["doctor"]), "verify", None).expect_code(3));
+    assert_eq!(doctor.with(Verdict::Failed), ["login"]);
+    assert!(doctor.text("login").contains("database.tls_ca"), "{}", doctor.finished);
 
-    for (name, until, why) in [("other.example", 4000, "not valid for name"), ("127.0.0.1", 2020, "expired")] {
+    for (name, until) in [("other.example", 4000), ("127.0.0.1", 2020)] {
         authority.certify(name, until);
         match (server.kind(), until) {
-            ("mysql97", 2020) => continue, // takes none that is expired
+            ("mysql97", 2020) => continue, // does not load an expired one
             ("mysql97", _) => server.conn().query_drop("ALTER INSTANCE RELOAD TLS").unwrap(),
             _ => server.conn().query_drop("FLUSH SSL").unwrap(),
         }
-        refused(verify(Some(&ca)).expect_code(3), why);
-        refused(with(instance.resqd(), "verify", Some(&ca)).expect_code(3), why);
-        // Who did not ask whose certificate it is has a connection all the same.
+        refused(verify(Some(&ca)), 3, "database.tls");
+        refused(with(instance.resqd(), "verify", Some(&ca)), 3, "database.tls");
+        // Without verification the connection is encrypted all the same.
         for tls in ["preferred", "required"] {
-            let doctor = with(instance.resqctl(["doctor"]), tls, None).ok();
-            assert!(doctor.contains("ok       encryption: TLSv1."), "{tls}: {doctor}");
+            assert_encrypted(with(instance.resqctl(["doctor"]), tls, None));
         }
     }
 
-    // A socket is never encrypted, and needs it least.
+    // A Unix socket is not encrypted and needs no verification.
     let socket = server.node(1).socket;
     with(instance.resqctl(["list"]), "verify", Some(&ca)).env("MYSQL_SOCKET", &socket).ok();
 }
 
 #[test]
-fn a_server_without_tls_is_taken_by_those_who_only_prefer_it() {
+fn server_without_tls_is_accepted_by_preferred_only() {
     let own;
     let server = match Server::shared().kind() {
         "galera" | "group" => return,
@@ -147,45 +152,44 @@ fn a_server_without_tls_is_taken_by_those_who_only_prefer_it() {
     let resqd = instance.resqd().spawn();
     instance.resqctl(["seed", "--count", "5"]).ok();
     instance.resqctl(["wait", "--timeout", "50"]).ok();
-    let doctor = instance.resqctl(["doctor"]).ok();
-    assert!(doctor.contains("warning  encryption: none"), "{doctor}");
+    let doctor = Doctor::of(instance.resqctl(["doctor"]).expect_code(0));
+    assert_eq!(doctor.verdict("encryption"), Verdict::Warning);
     assert_eq!(resqd.stop().code(), Some(0));
     for tls in ["required", "verify"] {
-        refused(with(instance.resqctl(["list"]), tls, None).expect_code(3), "set up TLS on that server");
-        refused(with(instance.resqd(), tls, None).expect_code(3), "set up TLS on that server");
+        refused(with(instance.resqctl(["list"]), tls, None), 3, "database.tls");
+        refused(with(instance.resqd(), tls, None), 3, "database.tls");
     }
 }
 
 #[test]
-fn what_a_server_made_for_itself_is_encrypted_with_and_verifies_nobody() {
+fn self_made_certificate_encrypts_and_does_not_verify() {
     if Server::shared().kind() != "mysql97" {
-        return; // the others make no certificate
+        return; // the others create no certificate
     }
     let instance = Instance::ready("tls_own");
     let data: String = instance.conn().query_first("SELECT @@datadir").unwrap().unwrap();
     let ca = PathBuf::from(data).join("ca.pem");
-    assert!(instance.resqctl(["doctor"]).run().stdout.contains("ok       encryption: TLSv1."));
+    assert_encrypted(instance.resqctl(["doctor"]));
     with(instance.resqctl(["list"]), "required", None).ok();
-    refused(with(instance.resqctl(["list"]), "verify", Some(&ca)).expect_code(3), "not valid for name");
+    refused(with(instance.resqctl(["list"]), "verify", Some(&ca)), 3, "database.tls");
 }
 
 #[test]
-fn a_file_that_holds_no_authority_is_refused_with_its_name() {
+fn file_without_an_authority_is_refused_by_its_setting() {
     let instance = Instance::new("tls_file");
     let file = instance.dir().join("ca.pem");
     let list = || with(instance.resqctl(["list"]), "verify", Some(&file));
-    refused(list().expect_code(2), "database.tls_ca");
+    refused(list(), 2, "database.tls_ca");
     for text in ["", "not a certificate", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
         fs::write(&file, text).unwrap();
-        refused(list().expect_code(2), "there is no certificate in it");
-        refused(with(instance.resqd(), "verify", Some(&file)).expect_code(2), "there is no certificate in it");
+        refused(list(), 2, "database.tls_ca");
+        refused(with(instance.resqd(), "verify", Some(&file)), 2, "database.tls_ca");
     }
     for text in ["!!!", "AAAA", ""] {
         fs::write(&file, format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")).unwrap();
         let finished = list().run();
         assert!(matches!(finished.code(), Some(2 | 3)), "{finished}");
-        refused(finished, "database.tls");
+        assert!(finished.stderr.contains("database.tls"), "{finished}");
     }
-    let alone = instance.resqctl(["list"]).env("MYSQL_TLS_CA", &file).expect_code(2);
-    refused(alone, "database.tls is not verify");
+    refused(instance.resqctl(["list"]).env("MYSQL_TLS_CA", &file), 2, "database.tls_ca");
 }

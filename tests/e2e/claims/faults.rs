@@ -1,4 +1,4 @@
-//! Answers that get lost on the way: what was committed and what was not must not be guessed.
+//! Lost answers: the service must not guess whether a COMMIT was executed.
 
 use mysql::prelude::Queryable;
 use resq::config::Database;
@@ -14,8 +14,8 @@ fn lose(name: &str, mark: &'static str) {
     database.fill(2, "", "");
     let proxy = FaultProxy::to(database.config.database.port);
     proxy.lose_answer_to_commit(mark);
-    let way = Database { port: proxy.port, ..database.config.database.clone() };
-    let db = Db::open(&way, 16).expect("the proxy passes logins");
+    let through_proxy = Database { port: proxy.port, ..database.config.database.clone() };
+    let db = Db::open(&through_proxy, 16).expect("the proxy passes logins");
     let serving = Serving::start_over(&db, &database, without_polling(), &recorder);
     let mut conn = database.bare();
     let done = "SELECT COUNT(*) FROM res_queue WHERE status = 'done' AND attempts = 1 AND interruptions = 0";
@@ -29,7 +29,7 @@ fn lose(name: &str, mark: &'static str) {
 }
 
 #[test]
-fn a_claim_whose_commit_got_no_answer_is_given_back_and_taken_again() {
+fn claim_whose_commit_got_no_answer_is_released_and_claimed_again() {
     lose("lost_claim", "status = 'in_progress', attempts");
 }
 
@@ -39,13 +39,13 @@ fn outcomes_whose_commit_got_no_answer_are_recorded_once() {
 }
 
 #[test]
-fn a_connection_that_comes_back_inside_a_transaction_is_rolled_back() {
+fn connection_returned_inside_a_transaction_is_rolled_back() {
     let database = TestDatabase::new(Server::shared(), "left_open");
     let mut conn = database.db.global().unwrap();
     conn.query_drop("START TRANSACTION").unwrap();
     conn.query_drop("INSERT INTO res_queue (res_name) VALUES ('a')").unwrap();
     drop(conn);
-    // The only one that there is: the same.
+    // The pool has only this one connection.
     let mut conn = database.db.global().unwrap();
     assert_eq!(conn.query_first("SELECT COUNT(*) FROM res_queue").unwrap(), Some(0));
 }

@@ -1,4 +1,4 @@
-//! Who lost a job changes nothing of it, and what a lost daemon held comes back, statement by statement.
+//! Fencing, statement by statement: a worker that lost its job changes nothing, and a lost daemon's jobs are reclaimed.
 
 use std::sync::Arc;
 
@@ -51,13 +51,13 @@ fn row(status: &str, attempts: u32, interruptions: u32) -> (String, u32, u32, bo
 }
 
 #[test]
-fn an_outcome_of_a_lost_claim_changes_nothing() {
+fn outcome_of_a_lost_claim_changes_nothing() {
     let (database, mut conn, jobs) = claimed("guard_lost", 2);
     conn.query_drop("DELETE FROM res_daemon").unwrap();
     assert_eq!(store(&database, "us").reclaim_expired().unwrap(), 2);
     let again = claim(&database, "them", 71);
     let before = rows(&mut conn);
-    // The first holder comes too late, while the second runs it and after that has finished.
+    // The first owner is too late, both while the second runs the job and after it has finished.
     assert_eq!(finish(&database, &[done(&jobs[0]), done(&jobs[1])]), 0);
     assert_eq!(rows(&mut conn), before);
     assert_eq!(finish(&database, &[done(&again[0])]), 1);
@@ -67,20 +67,21 @@ fn an_outcome_of_a_lost_claim_changes_nothing() {
 }
 
 #[test]
-fn an_outcome_written_twice_counts_once() {
+fn outcome_written_twice_counts_once() {
     let (database, mut conn, jobs) = claimed("guard_twice", 2);
     let failed = Err(JobError::Permanent("x".into()));
-    let endings = [done(&jobs[0]), Outcome::new(FinishedAttempt { job: jobs[1].clone(), result: failed }, Next::Error)];
-    assert_eq!(finish(&database, &endings), 2);
+    let outcomes =
+        [done(&jobs[0]), Outcome::new(FinishedAttempt { job: jobs[1].clone(), result: failed }, Next::Error)];
+    assert_eq!(finish(&database, &outcomes), 2);
     let before = rows(&mut conn);
-    // As after a COMMIT whose answer was lost.
-    assert_eq!(finish(&database, &endings), 0);
+    // As after a COMMIT without an answer.
+    assert_eq!(finish(&database, &outcomes), 0);
     assert_eq!(rows(&mut conn), before);
     assert_eq!(conn.query_first("SELECT COUNT(*) FROM res_error").unwrap(), Some(1));
 }
 
 #[test]
-fn a_claim_that_got_no_answer_is_given_back_whole_and_no_other() {
+fn unanswered_claim_is_released_whole_and_no_other() {
     let (database, mut conn, jobs) = claimed("guard_back", 3);
     conn.query_drop("INSERT INTO res_queue (res_name) VALUES ('other')").unwrap();
     assert_eq!(claim(&database, "them", 71).len(), 1);
@@ -88,12 +89,12 @@ fn a_claim_that_got_no_answer_is_given_back_whole_and_no_other() {
     store(&database, "us").release_claimed(70, None).unwrap();
     let done = ("done".to_string(), 1, 0, true, Some("made by 70".to_string()));
     assert_eq!(rows(&mut conn), [done, row("new", 0, 0), row("new", 0, 0), row("in_progress", 1, 0)]);
-    // A claim that never was committed: nothing to give back.
+    // A claim that was never committed: nothing to release.
     store(&database, "us").release_claimed(99, None).unwrap();
 }
 
 #[test]
-fn unstarted_jobs_are_given_back_as_if_never_claimed() {
+fn unstarted_jobs_are_released_as_if_never_claimed() {
     let (database, mut conn, jobs) = claimed("guard_unstarted", 3);
     let ids: Vec<u64> = jobs[1..].iter().map(|job| job.id).collect();
     store(&database, "us").release_claimed(jobs[1].claim_id, Some(&ids)).unwrap();
@@ -101,8 +102,8 @@ fn unstarted_jobs_are_given_back_as_if_never_claimed() {
 }
 
 #[test]
-fn a_rescue_takes_what_no_lease_holds_and_waits_longer_each_time() {
-    let (database, mut conn, _jobs) = claimed("guard_rescue", 1);
+fn reclaim_takes_jobs_without_a_lease_and_delays_them_longer_each_time() {
+    let (database, mut conn, _jobs) = claimed("guard_reclaim", 1);
     assert_eq!(store(&database, "us").reclaim_expired().unwrap(), 0, "its daemon has a lease");
     for interruptions in 1..=4 {
         conn.query_drop("UPDATE res_daemon SET lease_until = NOW(6) - INTERVAL 1 SECOND").unwrap();

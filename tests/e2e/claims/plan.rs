@@ -1,4 +1,4 @@
-//! What a claim reads and locks: its rows and no more, whatever else is in the table.
+//! What a claim reads and locks: its own rows only, whatever else is in the table.
 
 use std::{sync::Arc, thread, time::Duration};
 
@@ -40,7 +40,7 @@ fn expected(conn: &mut Conn, limit: usize) -> Vec<u64> {
     .unwrap()
 }
 
-/// (key, extra) of the plan's line for res_queue.
+/// (key, extra) of the plan's row for res_queue.
 fn plan(conn: &mut Conn, sql: &str) -> (String, String) {
     // MySQL can be set to print a tree; MariaDB has no such variable.
     let _ = conn.query_drop("SET SESSION explain_format = TRADITIONAL");
@@ -49,12 +49,12 @@ fn plan(conn: &mut Conn, sql: &str) -> (String, String) {
         Some(Value::Bytes(bytes)) => String::from_utf8(bytes).unwrap(),
         _ => String::new(),
     };
-    let row = rows.iter().find(|row| text(row, "table") == "res_queue").expect("a line for res_queue");
+    let row = rows.iter().find(|row| text(row, "table") == "res_queue").expect("a row for res_queue");
     (text(row, "key"), text(row, "Extra"))
 }
 
 #[test]
-fn a_claim_reads_by_its_index_and_sorts_nothing() {
+fn claim_reads_by_its_index_and_sorts_nothing() {
     let database = crowded("claim_plan");
     let mut conn = database.bare();
     let mut statements = vec![sql_store::token_update("test", 7, 5)];
@@ -85,7 +85,7 @@ impl TransactionHooks for Hold {
 }
 
 #[test]
-fn two_claims_at_once_take_different_rows_and_only_those() {
+fn concurrent_claims_take_different_rows_and_lock_no_others() {
     let database = crowded("claim_two");
     let first_ten = expected(&mut database.bare(), 10);
     let (claimed, has_claimed) = bounded(1);
@@ -94,8 +94,8 @@ fn two_claims_at_once_take_different_rows_and_only_those() {
     let (first, second) = thread::scope(|scope| {
         let first = scope.spawn(|| one.claim(1, 5, None).expect("a claim"));
         has_claimed.recv().expect("a claim");
-        // Its transaction is open. Where locked rows are skipped the second need not wait for it, and what it gets
-        // shows which rows the first has locked.
+        // Its transaction is open. With SKIP LOCKED the second claim does not wait for it, and what it gets shows which
+        // rows the first has locked.
         if !database.info.skip_locked {
             end.send(()).expect("the first waits");
         }
@@ -109,7 +109,7 @@ fn two_claims_at_once_take_different_rows_and_only_those() {
 }
 
 #[test]
-fn claims_go_by_priority_then_number_and_going_on_misses_none() {
+fn claims_go_by_priority_then_id_and_miss_no_row() {
     let database = TestDatabase::new(Server::shared(), "claim_order");
     database.fill(3, ", priority", ", t0.d - 5");
     let (mut store, expected) = (store(&database), expected(&mut database.bare(), 1000));
@@ -126,21 +126,21 @@ fn claims_go_by_priority_then_number_and_going_on_misses_none() {
 }
 
 #[test]
-fn a_late_row_before_the_place_reached_is_found_by_a_look_at_the_whole() {
+fn late_row_before_the_cursor_is_found_by_a_full_scan() {
     let database = TestDatabase::new(Server::shared(), "claim_late");
     let (mut store, mut conn, mut late) = (store(&database), database.bare(), database.bare());
     late.query_drop("START TRANSACTION").unwrap();
     late.query_drop("INSERT INTO res_queue (res_name) VALUES ('late')").unwrap();
     conn.query_drop("INSERT INTO res_queue (res_name) VALUES ('a'), ('b')").unwrap();
     if !database.info.skip_locked {
-        // There a claim waits for the row.
+        // Without SKIP LOCKED a claim would wait for the row.
         late.query_drop("ROLLBACK; START TRANSACTION").unwrap();
     }
     let mut claim = |claim_id, after| {
         let claim = store.claim(claim_id, 10, after).unwrap();
         (ids(&claim.jobs), claim.cursor)
     };
-    let (jobs, place) = claim(1, None);
+    let (jobs, cursor) = claim(1, None);
     assert_eq!(jobs, [2, 3], "an uncommitted row is neither waited for nor taken");
     if !database.info.skip_locked {
         late.query_drop("INSERT INTO res_queue (res_id, res_name) VALUES (1, 'late')").unwrap();
@@ -148,13 +148,13 @@ fn a_late_row_before_the_place_reached_is_found_by_a_look_at_the_whole() {
     late.query_drop("COMMIT").unwrap();
     late.query_drop("INSERT INTO res_queue (res_name, priority) VALUES ('first', -1)").unwrap();
     if database.info.skip_locked {
-        assert_eq!(claim(2, place).0, NONE, "both stand before the place");
+        assert_eq!(claim(2, cursor).0, NONE, "both are before the cursor");
     }
     assert_eq!(claim(3, None).0, [4, 1]);
 }
 
 #[test]
-fn a_paused_queue_and_a_delayed_row_give_a_claim_nothing() {
+fn paused_queue_and_delayed_row_give_a_claim_nothing() {
     let database = TestDatabase::new(Server::shared(), "claim_none");
     let (mut store, mut conn) = (store(&database), database.bare());
     conn.query_drop("INSERT INTO res_queue (res_name, run_at) VALUES ('d', NOW(6) + INTERVAL 1 HOUR)").unwrap();

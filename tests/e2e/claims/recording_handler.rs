@@ -1,4 +1,4 @@
-//! A handler that keeps in memory what it was given, and a service that runs it.
+//! A handler that records the jobs that it was given, and a service that runs it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ pub struct Run {
 
 type End = dyn Fn(&Job) -> Result<(), JobError> + Send + Sync;
 
-/// Records every run, then does what it was made with.
+/// Records every run, then calls the test's closure.
 #[derive(Clone)]
 pub struct Recorder {
     runs: Arc<Mutex<Vec<Run>>>,
@@ -34,7 +34,7 @@ impl Recorder {
         Recorder::ending(|_| Ok(()))
     }
 
-    /// Every job ends as `end` says; it may also wait.
+    /// Every job ends with the result of `end`, which may also wait.
     pub fn ending(end: impl Fn(&Job) -> Result<(), JobError> + Send + Sync + 'static) -> Recorder {
         Recorder { runs: Arc::default(), end: Arc::new(end) }
     }
@@ -57,7 +57,7 @@ impl Handler for Recorder {
     }
 }
 
-/// A service on `database`'s queue that no thread of may panic.
+/// A service on `database`'s queue, no thread of which may panic.
 pub struct Serving {
     service: Service,
     wake_dispatcher: Wakeup,
@@ -69,7 +69,7 @@ impl Serving {
         Serving::start_over(&database.db, database, queue, handler)
     }
 
-    /// The same over another way to the server.
+    /// The same through another connection to the server.
     pub fn start_over(db: &resq::db::Db, database: &TestDatabase, queue: config::Queue, handler: &Recorder) -> Serving {
         let (alarm, panicked) = alarm();
         let (wake_dispatcher, to_dispatcher) = wakeup();
@@ -90,7 +90,7 @@ impl Serving {
     }
 }
 
-/// Settings under which nothing is found by chance: a look without a wakeup comes once in a minute.
+/// Settings under which the service polls so seldom that it reacts to wakeups only.
 pub fn without_polling() -> config::Queue {
     config::Queue { poll: Duration::from_secs(60), lease: Duration::from_secs(3600), ..config::Queue::default() }
 }

@@ -1,4 +1,4 @@
-//! A running service: what starts when, what is tried again, and that several never do a job twice.
+//! A running service: when jobs start, which are retried, and that several services never do a job twice.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,11 +8,11 @@ use mysql::{Conn, prelude::Queryable};
 use resq::config;
 use resq::queue::JobError;
 
-use resq_test_support::{Server, TestDatabase, wait_at_most, wait_until};
+use resq_test_support::{Server, TestDatabase, assert_done_by_one_attempt_each, wait_at_most, wait_until};
 
 use super::recording_handler::{Recorder, Serving, without_polling};
 
-/// Far less than the minute between two looks without a wakeup.
+/// Far less than the minute between two polls.
 const PROMPT: Duration = Duration::from_secs(10);
 
 fn count(conn: &mut Conn, status: &str) -> u64 {
@@ -20,7 +20,7 @@ fn count(conn: &mut Conn, status: &str) -> u64 {
 }
 
 #[test]
-fn a_delayed_row_starts_when_it_is_due_and_not_before() {
+fn delayed_row_starts_when_it_is_due_and_not_before() {
     let (database, recorder) = (TestDatabase::new(Server::shared(), "serve_delayed"), Recorder::new());
     let serving = Serving::start(&database, without_polling(), &recorder);
     let mut conn = database.bare();
@@ -36,7 +36,7 @@ fn a_delayed_row_starts_when_it_is_due_and_not_before() {
 }
 
 #[test]
-fn late_rows_of_smaller_numbers_and_priorities_are_found_behind_a_bell() {
+fn late_and_urgent_rows_are_found_after_a_wakeup() {
     let (database, recorder) = (TestDatabase::new(Server::shared(), "serve_late"), Recorder::new());
     let serving = Serving::start(&database, without_polling(), &recorder);
     let (mut conn, mut late) = (database.bare(), database.bare());
@@ -45,10 +45,10 @@ fn late_rows_of_smaller_numbers_and_priorities_are_found_behind_a_bell() {
     database.fill(2, "", "");
     serving.notify();
     if database.info.skip_locked {
-        // Elsewhere a claim waits for the uncommitted row.
+        // Without SKIP LOCKED a claim waits for the uncommitted row.
         wait_at_most(PROMPT, "all but the late one", || count(&mut conn, "done") == 100);
     }
-    // The wakeup comes before the commit: it is looked again for a while.
+    // The wakeup comes before the commit: the service polls again for a while.
     serving.notify();
     late.query_drop("COMMIT").unwrap();
     wait_at_most(PROMPT, "the late one", || count(&mut conn, "done") == 101);
@@ -59,7 +59,7 @@ fn late_rows_of_smaller_numbers_and_priorities_are_found_behind_a_bell() {
 }
 
 #[test]
-fn an_urgent_row_overtakes_a_backlog() {
+fn urgent_row_overtakes_a_backlog() {
     let (database, recorder) = (TestDatabase::new(Server::shared(), "serve_urgent"), Recorder::new());
     let mut conn = database.bare();
     database.fill(4, "", "");
@@ -74,7 +74,7 @@ fn an_urgent_row_overtakes_a_backlog() {
 }
 
 #[test]
-fn a_failing_job_is_tried_again_with_growing_pauses_up_to_its_own_limit() {
+fn failing_job_is_retried_with_growing_pauses_up_to_its_limit() {
     let database = TestDatabase::new(Server::shared(), "serve_retry");
     let recorder = Recorder::ending(|job| match job.name.as_str() {
         "hopeless" => Err(JobError::Permanent("never".into())),
@@ -110,14 +110,14 @@ fn a_failing_job_is_tried_again_with_growing_pauses_up_to_its_own_limit() {
     assert_eq!(errors, [(1, "attempt 1".to_string()), (2, "attempt 2".to_string())]);
     let shaky: Vec<_> = recorder.runs().into_iter().filter(|run| run.id == 2).collect();
     assert_eq!(shaky.iter().map(|run| run.attempt).collect::<Vec<_>>(), [1, 2, 3]);
-    // Of a pause of 1 s, then of 2 s, the upper half is left to chance.
+    // The pauses are 1 s, then 2 s, of which the upper half is random.
     assert!(shaky[1].at - shaky[0].at >= Duration::from_millis(490), "{shaky:?}");
     assert!(shaky[2].at - shaky[1].at >= Duration::from_millis(990), "{shaky:?}");
 }
 
 #[test]
-fn the_jobs_of_a_daemon_whose_lease_ran_out_are_taken_over() {
-    let (database, recorder) = (TestDatabase::new(Server::shared(), "serve_rescue"), Recorder::new());
+fn jobs_of_an_expired_lease_are_reclaimed() {
+    let (database, recorder) = (TestDatabase::new(Server::shared(), "serve_reclaim"), Recorder::new());
     let mut conn = database.bare();
     conn.query_drop("INSERT INTO res_daemon (owner, lease_until) VALUES ('gone', NOW(6) + INTERVAL 1 SECOND)").unwrap();
     conn.query_drop(
@@ -137,7 +137,7 @@ fn the_jobs_of_a_daemon_whose_lease_ran_out_are_taken_over() {
     serving.stop();
 }
 
-/// Two services on one queue, jobs coming in while they work, and half of them claimed by token where that is asked.
+/// Two services on one queue, with jobs arriving while they work; each claims with SKIP LOCKED or by token.
 fn share(name: &str, skip_locked: impl Fn(bool) -> [bool; 2]) {
     let mut database = TestDatabase::new(Server::shared(), name);
     let recorder = Recorder::new();
@@ -160,7 +160,7 @@ fn share(name: &str, skip_locked: impl Fn(bool) -> [bool; 2]) {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!((recorder.runs().len(), ids.len()), (5_000, 5_000), "none twice, none left out");
-    assert_eq!(conn.query_first("SELECT COUNT(*) FROM res_queue WHERE attempts <> 1").unwrap(), Some(0));
+    assert_done_by_one_attempt_each(&mut conn);
     assert_eq!(conn.query_first("SELECT COUNT(*) FROM res_error").unwrap(), Some(0));
 }
 
@@ -175,17 +175,17 @@ fn claims_by_token_do_5000_jobs_once_each() {
 }
 
 #[test]
-fn claims_by_token_and_by_skipping_go_together() {
+fn claims_by_token_and_with_skip_locked_work_together() {
     share("serve_both", |can| [can, false]);
 }
 
 #[test]
-fn a_stopped_service_runs_nothing_more() {
+fn stopped_service_runs_nothing_more() {
     let database = TestDatabase::new(Server::shared(), "serve_stop");
     let go = Arc::new(AtomicBool::new(false));
     let held = go.clone();
     let recorder = Recorder::ending(move |_| {
-        wait_until("the word to go on", || held.load(Ordering::Relaxed));
+        wait_until("permission to continue", || held.load(Ordering::Relaxed));
         Ok(())
     });
     let mut conn = database.bare();
@@ -194,7 +194,7 @@ fn a_stopped_service_runs_nothing_more() {
     wait_until("both workers to have one", || recorder.runs().len() == 2);
     wait_until("more to be claimed ahead", || count(&mut conn, "in_progress") > 2);
     let stopping = std::thread::spawn(move || serving.stop());
-    wait_until("the rest to be given back", || count(&mut conn, "in_progress") == 2);
+    wait_until("the rest to be released", || count(&mut conn, "in_progress") == 2);
     go.store(true, Ordering::Relaxed);
     stopping.join().unwrap();
     assert_eq!(recorder.runs().len(), 2);

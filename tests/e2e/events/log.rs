@@ -1,5 +1,4 @@
-//! The log itself: numbers without holes in the order of commits, through restarts, kills, several daemons and
-//! pruning.
+//! The log itself: dense numbers in the order of commits, through restarts, kills, several daemons and pruning.
 
 use std::{sync::Mutex, thread};
 
@@ -11,18 +10,18 @@ use super::{head_seq, next, publish, resqd, resqd_at, subscriber};
 use crate::protocol::peer::Heard;
 
 #[test]
-fn late_commits_get_later_numbers_and_are_missed_by_nobody() {
+fn late_commits_get_later_numbers_and_are_not_missed() {
     let instance = Instance::ready("late");
     let _resqd = resqd(&instance);
     let mut peer = subscriber(&instance.broker_socket(), 0);
     let (mut late, mut other) = (instance.app(), instance.app());
-    // More than a server's optimizer takes for a small table.
+    // More rows than the optimizer treats as a small table.
     late.query_drop("START TRANSACTION").unwrap();
     for n in 0..400 {
         publish(&mut late, "Late", &n.to_string());
     }
     for n in 1..=5 {
-        // Time enough for looks to start behind what is moved.
+        // Long enough for several polls.
         other.query_drop("DO SLEEP(0.3)").unwrap();
         publish(&mut other, "Soon", "0");
         assert_eq!(next(&mut peer), (n, "Soon".into(), "0".into()));
@@ -32,8 +31,8 @@ fn late_commits_get_later_numbers_and_are_missed_by_nobody() {
     for n in 0..400 {
         assert_eq!(next(&mut peer), (n + 6, "Late".into(), n.to_string()));
     }
-    assert_eq!(next(&mut peer), (406, "Last".into(), "1".into()), "what came after the late commit comes after it");
-    // Who comes later reads the same.
+    assert_eq!(next(&mut peer), (406, "Last".into(), "1".into()), "what was committed later comes later");
+    // A later subscriber reads the same.
     let mut again = subscriber(&instance.broker_socket(), 0);
     let states: Vec<String> = (1..=406)
         .map(|seq| (next(&mut again), seq))
@@ -46,7 +45,7 @@ fn late_commits_get_later_numbers_and_are_missed_by_nobody() {
 }
 
 #[test]
-fn a_client_that_resumes_loses_and_repeats_nothing_over_restarts() {
+fn client_resumes_without_gap_or_repeat_over_restarts_and_kills() {
     let instance = Instance::ready("restarts");
     let mut running = resqd(&instance);
     let client = instance.resq_client(["-v", "--sub", "*", "--count", "40"]).spawn_ready();
@@ -66,13 +65,13 @@ fn a_client_that_resumes_loses_and_repeats_nothing_over_restarts() {
         running = resqd(&instance);
     }
     let finished = client.wait();
-    let told: Vec<&str> = finished.stdout.lines().map(|line| line.split_once(' ').unwrap().1).collect();
+    let received: Vec<&str> = finished.stdout.lines().map(|line| line.split_once(' ').unwrap().1).collect();
     let expected: Vec<String> = (0..40).map(|n| format!("A #{} {n}", n + 1)).collect();
-    assert_eq!(told, expected, "{finished}");
+    assert_eq!(received, expected, "{finished}");
 }
 
 #[test]
-fn what_was_numbered_and_not_told_when_the_daemon_died_is_told_by_the_next() {
+fn events_numbered_before_a_crash_are_delivered_by_the_next_daemon() {
     let instance = Instance::ready("undelivered");
     let frozen = resqd(&instance);
     let mut client = instance.resq_client(["-v", "--sub", "*", "--count", "7"]).spawn_ready();
@@ -83,7 +82,7 @@ fn what_was_numbered_and_not_told_when_the_daemon_died_is_told_by_the_next() {
     for n in 1..4 {
         publish(&mut conn, "A", &n.to_string());
     }
-    wait_until("the frozen daemon's right of way to be over", || {
+    wait_until("the frozen daemon to lose its turn", || {
         conn.query_drop("CALL res_number(0, 1000, @last)").unwrap();
         head_seq(&mut conn) == 4
     });
@@ -94,13 +93,13 @@ fn what_was_numbered_and_not_told_when_the_daemon_died_is_told_by_the_next() {
     let _resqd = resqd(&instance);
     publish(&mut conn, "A", "6");
     let finished = client.wait();
-    let told: Vec<&str> = finished.stdout.lines().map(|line| line.split_once(' ').unwrap().1).collect();
+    let received: Vec<&str> = finished.stdout.lines().map(|line| line.split_once(' ').unwrap().1).collect();
     let expected: Vec<String> = (0..7).map(|n| format!("A #{} {n}", n + 1)).collect();
-    assert_eq!(told, expected, "{finished}");
+    assert_eq!(received, expected, "{finished}");
 }
 
 #[test]
-fn two_daemons_tell_everybody_the_same() {
+fn two_daemons_deliver_the_same_events_in_one_order() {
     const WRITERS: u64 = 4;
     const EACH: u64 = 100;
     let instance = Instance::ready("two_daemons");
@@ -139,7 +138,7 @@ fn two_daemons_tell_everybody_the_same() {
 }
 
 #[test]
-fn old_events_are_pruned_in_pieces_and_who_comes_too_late_is_told() {
+fn old_events_are_pruned_in_batches_and_late_subscribers_get_a_gap() {
     const ALL: u64 = 5_500;
     const OLD: u64 = 5_200;
     let instance = Instance::ready("pruned");
@@ -150,7 +149,7 @@ fn old_events_are_pruned_in_pieces_and_who_comes_too_late_is_told() {
     wait_until("all to be numbered", || head_seq(&mut conn) == ALL);
     assert_eq!(running.stop().code(), Some(0));
     conn.query_drop(format!("UPDATE res_event SET at = NOW(6) - INTERVAL 169 HOUR WHERE seq <= {OLD}")).unwrap();
-    // One that is still young keeps its place and what comes after it.
+    // Pruning stops at the first event that is young enough, whatever comes later.
     conn.query_drop("UPDATE res_event SET at = NOW(6) - INTERVAL 300 HOUR WHERE seq = 5300").unwrap();
 
     let running = resqd(&instance);
@@ -168,7 +167,7 @@ fn old_events_are_pruned_in_pieces_and_who_comes_too_late_is_told() {
 
     for since in [0, 17, OLD - 1] {
         let mut peer = subscriber(&instance.broker_socket(), since);
-        // The daemon may be about to tell of the last piece: then there are two.
+        // The daemon may report the last batch separately: then there are two gaps.
         let mut lost_below = 0;
         let first = loop {
             match peer.hear_answering() {

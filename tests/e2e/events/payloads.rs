@@ -1,4 +1,4 @@
-//! `publish`: who may call it, what it refuses, and that what it takes arrives byte for byte.
+//! `publish`: which accounts may call it, what it refuses, and that payloads arrive byte for byte.
 
 use mysql::{Conn, prelude::Queryable};
 
@@ -7,7 +7,7 @@ use resq_test_support::{Instance, Program};
 use super::{next, publish, resqd, subscriber};
 
 #[test]
-fn a_commit_is_told_and_a_rollback_never() {
+fn commits_are_delivered_and_rollbacks_are_not() {
     let instance = Instance::ready("commits");
     let _resqd = resqd(&instance);
     let mut peer = subscriber(&instance.broker_socket(), 0);
@@ -29,7 +29,7 @@ fn a_commit_is_told_and_a_rollback_never() {
 }
 
 #[test]
-fn a_trigger_elsewhere_publishes_with_execute_alone() {
+fn trigger_in_another_database_needs_only_execute() {
     let instance = Instance::ready("granted");
     let mut conn = instance.conn();
     for statement in [
@@ -44,7 +44,7 @@ fn a_trigger_elsewhere_publishes_with_execute_alone() {
     let opts = mysql::OptsBuilder::new().tcp_port(instance.server.port()).ip_or_hostname(Some("127.0.0.1"));
     let mut user = Conn::new(opts.prefer_socket(false).user(Some("granted")).pass(Some("pw"))).unwrap();
     user.query_drop(
-        "CREATE TRIGGER granted_shop.tell AFTER UPDATE ON granted_shop.orders FOR EACH ROW \
+        "CREATE TRIGGER granted_shop.notify AFTER UPDATE ON granted_shop.orders FOR EACH ROW \
          CALL resq_granted.publish(NEW.state, JSON_OBJECT('id', NEW.id))",
     )
     .unwrap();
@@ -57,14 +57,14 @@ fn a_trigger_elsewhere_publishes_with_execute_alone() {
         "INSERT INTO resq_granted.res_outbox (state, payload) VALUES ('A', '1')",
         "CALL resq_granted.res_number(0, 1, @x)",
     ] {
-        let error = user.query_drop(forbidden).unwrap_err().to_string();
-        assert!(error.contains("denied"), "{forbidden}: {error}");
+        let error = user.query_drop(forbidden).expect_err(forbidden);
+        assert!(crate::privileges::is_denied(&error), "{forbidden}: {error}");
     }
     conn.query_drop("DROP DATABASE granted_shop").unwrap();
 }
 
 #[test]
-fn what_has_not_the_right_form_is_refused() {
+fn malformed_states_and_payloads_are_refused() {
     let instance = Instance::ready("refused");
     let mut conn = instance.app();
     let refuse = |conn: &mut Conn, state: &str, payload: &str| {
@@ -132,7 +132,7 @@ fn payloads_arrive_byte_for_byte() {
     for (seq, payload) in (1..).zip(payloads) {
         assert_eq!(next(&mut peer), (seq, "A".into(), payload.to_string()));
     }
-    // A session in another character set means letters, not bytes.
+    // In another character set the characters count, not the bytes.
     conn.query_drop("SET NAMES latin1").unwrap();
     conn.query_drop(r#"CALL publish('Latin', CONCAT('"', _latin1 x'E4F6FC', '"'))"#).unwrap();
     assert_eq!(next(&mut peer).2, "\"\u{e4}\u{f6}\u{fc}\"");
@@ -143,7 +143,7 @@ fn payloads_arrive_byte_for_byte() {
 }
 
 #[test]
-fn what_was_written_past_publish_holds_nobody_up() {
+fn unreadable_rows_do_not_block_the_log() {
     let instance = Instance::ready("past");
     let _resqd = resqd(&instance);
     let mut peer = subscriber(&instance.broker_socket(), 0);
@@ -156,13 +156,13 @@ fn what_was_written_past_publish_holds_nobody_up() {
     assert_eq!(states, [unreadable(1), unreadable(2), (3, "C".into(), "3".into())]);
 }
 
-/// The demonstration that comes with the functions, on a database of this test's server.
+/// The demonstration that comes with the loadable functions, on this test's server.
 #[test]
-fn the_demonstration_tells_each_client_its_states() {
+fn demonstration_delivers_to_each_client_its_states() {
     let instance = Instance::ready("demo");
     let mut conn = instance.conn();
     let script = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/udf/initialize.sql")).unwrap();
-    // What the client's DELIMITER is for, the server does by itself where it gets the whole.
+    // DELIMITER is the command-line client's; the server takes the whole script.
     let lines = script.lines().filter(|line| !line.starts_with("DELIMITER"));
     let script: String = lines.map(|line| format!("{}\n", line.replace("$$", ";"))).collect();
     conn.query_drop(script.replace("resq.publish", "resq_demo.publish")).unwrap();
@@ -177,10 +177,10 @@ fn the_demonstration_tells_each_client_its_states() {
         conn.query_drop(format!("UPDATE Test.runs SET state = '{state}' WHERE name = 'T7'")).unwrap();
     }
     let (first, second) = (first.wait(), second.wait());
-    let told = |finished: &resq_test_support::Finished| -> Vec<String> {
+    let received = |finished: &resq_test_support::Finished| -> Vec<String> {
         finished.stdout.lines().map(|line| line.split_once(' ').unwrap().1.to_string()).collect()
     };
-    assert_eq!(told(&first), [r#"Suspended #2 {"test": "T7"}"#, r#"Error #4 {"test": "T7"}"#]);
-    assert_eq!(told(&second), [r#"Imaging #1 {"test": "T7"}"#, r#"Completed #3 {"test": "T7"}"#]);
+    assert_eq!(received(&first), [r#"Suspended #2 {"test": "T7"}"#, r#"Error #4 {"test": "T7"}"#]);
+    assert_eq!(received(&second), [r#"Imaging #1 {"test": "T7"}"#, r#"Completed #3 {"test": "T7"}"#]);
     conn.query_drop("DROP DATABASE Test").unwrap();
 }

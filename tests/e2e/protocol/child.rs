@@ -1,5 +1,5 @@
-//! A broker in a process of its own, where a test counts memory or takes file descriptors away: this test program
-//! again, told to run nothing but [`serve`].
+//! A broker in its own process, for tests that measure memory or take file descriptors away: this test program again, which
+//! runs nothing but [`serve`].
 
 use super::{fixture::Fixture, peer::Address};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -15,12 +15,12 @@ const MARK: &str = "serving on ";
 pub struct Child {
     pub address: Address,
     process: Process,
-    /// PageRequest no further, but kept open: who may not write to it fails.
+    /// Not read any further, but kept open: writing to a closed pipe would fail.
     _output: Lines<BufReader<ChildStdout>>,
 }
 
 impl Child {
-    /// `open_files`: the limit of the process; 0: as many as there may be.
+    /// `open_files`: the limit of the process; 0: the hard limit.
     pub fn start(open_files: u64) -> Child {
         let mut process = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "protocol::child::serve", "--ignored", "--nocapture"])
@@ -34,7 +34,7 @@ impl Child {
         Child { address: Address::Tcp(line.expect("an address").parse().unwrap()), process, _output: lines }
     }
 
-    /// Memory that is really there, in KiB.
+    /// Resident memory in KiB.
     pub fn resident_kib(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();

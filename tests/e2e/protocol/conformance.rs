@@ -1,9 +1,9 @@
-//! RSQ/1 as one table: each rule of the specification, and a conversation that shows it. Each is held over TCP and
-//! over a Unix socket, with a broker of its own.
+//! RSQ/1 as one table: each rule of the specification with a conversation that shows it. Each is run over TCP and over a
+//! Unix socket, with a separate broker.
 //!
-//! `a>` is said by peer a (which connects with its first line), `a<` is what it hears next; `HELLO` is followed by
+//! `a>` is sent by peer a (which connects with its first line), `a<` is what it receives next; `HELLO` is followed by
 //! version, role, name and token, `SUBSCRIBE` by flags, `after_seq` and states; `log` appends a durable event; `-` is
-//! an empty string. A line that begins with `with` says how the broker is set up.
+//! an empty string; `wakeup` expects that a RING was passed on. A line that begins with `with` configures the broker.
 
 use super::{
     fixture::{Fixture, Settings},
@@ -12,7 +12,7 @@ use super::{
 use std::collections::HashMap;
 
 const TABLE: &[(&str, &str)] = &[
-    // Coming in.
+    // HELLO.
     ("HELLO is answered by WELCOME with the head of the log", "with old 3\na> HELLO 1 2 alice -\na< WELCOME 1 3"),
     ("a name may be empty", "a> HELLO 1 3 - -\na< WELCOME 1 0"),
     ("HELLO comes first", "a> PING 1\na< ERROR 1\na< END"),
@@ -24,8 +24,8 @@ const TABLE: &[(&str, &str)] = &[
     ("no token is a wrong token", "with token secret\na> HELLO 1 2 x -\na< ERROR 3\na< END"),
     ("a token's beginning is a wrong token", "with token secret\na> HELLO 1 2 x secre\na< ERROR 3\na< END"),
     ("a longer token is a wrong token", "with token ss\na> HELLO 1 2 x ssss\na< ERROR 3\na< END"),
-    ("the right token is welcome", "with token secret\na> HELLO 1 2 x secret\na< WELCOME 1 0"),
-    ("where none is asked for any token will do", "a> HELLO 1 2 x something\na< WELCOME 1 0"),
+    ("the right token is accepted", "with token secret\na> HELLO 1 2 x secret\na< WELCOME 1 0"),
+    ("a token is ignored where none is configured", "a> HELLO 1 2 x something\na< WELCOME 1 0"),
     (
         "frames may come together",
         "a> HELLO 1 3 x -; SUBSCRIBE 0 0 A; PUBLISH A 1; PING 5\na< WELCOME 1 0\na< SUBSCRIBED 0\na< EVENT 0 A 1\na< PONG 5",
@@ -34,9 +34,9 @@ const TABLE: &[(&str, &str)] = &[
     ("a subscriber does not PUBLISH", "a> HELLO 1 2 x -\na< WELCOME 1 0\na> PUBLISH A 1\na< ERROR 4\na< END"),
     ("a subscriber does not RING", "a> HELLO 1 2 x -\na< WELCOME 1 0\na> RING\na< ERROR 4\na< END"),
     ("a publisher does not SUBSCRIBE", "a> HELLO 1 1 x -\na< WELCOME 1 0\na> SUBSCRIBE 0 0 A\na< ERROR 4\na< END"),
-    ("a RING rings the wakeup", "a> HELLO 1 1 x -\na< WELCOME 1 0\na> RING\nbell"),
+    ("a RING wakes the daemon", "a> HELLO 1 1 x -\na< WELCOME 1 0\na> RING\nwakeup"),
     (
-        "everybody may PING and PONG",
+        "every role may PING and PONG",
         "a> HELLO 1 1 x -; PING 1; PONG 9\na< WELCOME 1 0\na< PONG 1\nb> HELLO 1 2 x -; PONG 9; PING 18446744073709551615\nb< WELCOME 1 0\nb< PONG 18446744073709551615",
     ),
     // Malformed frames.
@@ -105,7 +105,7 @@ const TABLE: &[(&str, &str)] = &[
         "a> HELLO 1 2 x -; SUBSCRIBE 0 0 A\na< WELCOME 1 0\na< SUBSCRIBED 0\nlog A {}\nlog B {}\nlog A {}\na< EVENT 1 A {}\na< EVENT 3 A {}",
     ),
     (
-        "who wants durable events alone gets no others",
+        "a durable subscription gets no other events",
         "a> HELLO 1 3 x -; SUBSCRIBE 2 0 *; PUBLISH A 1; PING 1\na< WELCOME 1 0\na< SUBSCRIBED 0\na< PONG 1\nlog A 2\na< EVENT 1 A 2",
     ),
     (
@@ -113,7 +113,7 @@ const TABLE: &[(&str, &str)] = &[
         "with old 5\na> HELLO 1 2 x -; SUBSCRIBE 1 3 *\na< WELCOME 1 5\na< SUBSCRIBED 3\na< EVENT 4 Old {}\na< EVENT 5 Old {}\nlog A 6\na< EVENT 6 A 6",
     ),
     (
-        "resume from zero is all that there is",
+        "resume from 0 is the whole log",
         "with old 2\na> HELLO 1 2 x -; SUBSCRIBE 3 0 Old\na< WELCOME 1 2\na< SUBSCRIBED 0\na< EVENT 1 Old {}\na< EVENT 2 Old {}",
     ),
     (
@@ -121,7 +121,7 @@ const TABLE: &[(&str, &str)] = &[
         "with old 2\na> HELLO 1 2 x -; SUBSCRIBE 1 2 *\na< WELCOME 1 2\na< SUBSCRIBED 2\nlog A 3\na< EVENT 3 A 3",
     ),
     (
-        "what is pruned is told before the events",
+        "a gap for pruned events comes before the events",
         "with old 5\nlog prune 4\na> HELLO 1 2 x -; SUBSCRIBE 1 1 *\na< WELCOME 1 5\na< SUBSCRIBED 1\na< GAP 1 4\na< EVENT 4 Old {}\na< EVENT 5 Old {}",
     ),
     (
@@ -129,20 +129,20 @@ const TABLE: &[(&str, &str)] = &[
         "with old 5\nlog prune 4\na> HELLO 1 2 x -; SUBSCRIBE 1 3 *\na< WELCOME 1 5\na< SUBSCRIBED 3\na< EVENT 4 Old {}",
     ),
     (
-        "when all is pruned it goes on with the next one",
+        "when all is pruned it continues with the next event",
         "with old 5\nlog prune 6\na> HELLO 1 2 x -; SUBSCRIBE 1 1 *\na< WELCOME 1 5\na< SUBSCRIBED 1\na< GAP 1 6\nlog A 6\na< EVENT 6 A 6",
     ),
     (
-        "a number beyond the head is told",
+        "a number beyond the head is a gap",
         "with old 2\na> HELLO 1 2 x -; SUBSCRIBE 1 9 *\na< WELCOME 1 2\na< SUBSCRIBED 9\na< GAP 3 2\nlog A 3\na< EVENT 3 A 3",
     ),
     (
         "the greatest number is beyond any head",
         "a> HELLO 1 2 x -; SUBSCRIBE 1 18446744073709551615 *\na< WELCOME 1 0\na< SUBSCRIBED 18446744073709551615\na< GAP 3 0\nlog A 1\na< EVENT 1 A 1",
     ),
-    // Alive.
+    // Liveness.
     (
-        "a peer is PINGed, a quiet subscriber with how far it is",
+        "a peer is PINGed, a subscriber with its position",
         "with ping 500\nwith old 3\na> HELLO 1 2 x -; SUBSCRIBE 0 0 Quiet\na< WELCOME 1 3\na< SUBSCRIBED 3\nlog A 4\nlog A 5\na< PING 5\na> PONG 5\na< PING 5",
     ),
     (
@@ -150,7 +150,7 @@ const TABLE: &[(&str, &str)] = &[
         "with ping 500\nwith old 3\na> HELLO 1 2 x -\na< WELCOME 1 3\na< PING 0",
     ),
     (
-        "who answers nothing is dropped",
+        "a peer that answers nothing is dropped",
         "with ping 100\na> HELLO 1 1 x -\na< WELCOME 1 0\na< PING 0\na< ERROR 10\na< END",
     ),
     ("any byte is a sign of life", "with ping 500\na> HELLO 1 1 x -\na< WELCOME 1 0\na< PING 0\na> RAW 00\na< PING 0"),
@@ -161,7 +161,7 @@ const TABLE: &[(&str, &str)] = &[
         "a> HELLO 1 1 x -; PING 1; SHUT\na< WELCOME 1 0\na< PONG 1\na< END",
     ),
     (
-        "a server that stops sends what is queued, and says so",
+        "a server that stops sends what is queued, then ERROR 8",
         "a> HELLO 1 3 x -; SUBSCRIBE 0 0 *\na< WELCOME 1 0\na< SUBSCRIBED 0\nlog A 1\nstop\na< EVENT 1 A 1\na< ERROR 8\na< END",
     ),
     (
@@ -171,16 +171,16 @@ const TABLE: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn the_table() {
+fn every_rule_holds() {
     for (rule, script) in TABLE {
         for over_unix in [false, true] {
             eprintln!("{} ({})", rule, if over_unix { "Unix" } else { "TCP" });
-            hold(script, over_unix);
+            run(script, over_unix);
         }
     }
 }
 
-fn hold(script: &str, over_unix: bool) {
+fn run(script: &str, over_unix: bool) {
     let (settings, lines): (Vec<&str>, Vec<&str>) = script.lines().partition(|line| line.starts_with("with "));
     let mut fixture = Fixture::start(set_up(&settings));
     let address = if over_unix { fixture.unix.clone() } else { fixture.tcp.clone() };
@@ -223,15 +223,15 @@ fn step(line: &str, fixture: &mut Fixture, address: &Address, peers: &mut HashMa
         let name = line.chars().next().unwrap();
         let peer = peers.entry(name).or_insert_with(|| Peer::connect(address));
         match &line[1..3] {
-            "> " => say(peer, &line[3..]),
+            "> " => send(peer, &line[3..]),
             "< " => assert_eq!(peer.hear().to_string(), &line[3..], "in {line:?}"),
             _ => panic!("{line}"),
         }
     }
 }
 
-/// Frames parted by semicolons go out in one write.
-fn say(peer: &mut Peer, frames: &str) {
+/// Sends frames, which semicolons separate, in one write.
+fn send(peer: &mut Peer, frames: &str) {
     let mut bytes = Vec::new();
     for frame in frames.split(';').map(str::trim).filter(|frame| !frame.is_empty()) {
         let words: Vec<&str> = frame.split(' ').map(|word| if word == "-" { "" } else { word }).collect();
@@ -261,7 +261,7 @@ fn say(peer: &mut Peer, frames: &str) {
 }
 
 #[test]
-fn welcome_says_what_a_client_needs_to_know() {
+fn welcome_carries_the_limits_and_the_log() {
     let fixture = Fixture::start(Settings { old_events: 7, ..Settings::default() });
     let mut peer = Peer::connect(&fixture.tcp);
     peer.send(&peer::hello(2, &"ä".repeat(64), ""));
@@ -276,7 +276,7 @@ fn welcome_says_what_a_client_needs_to_know() {
 }
 
 #[test]
-fn an_unknown_state_is_told_with_the_known_ones() {
+fn unknown_state_is_refused_with_the_known_ones() {
     let settings = Settings { states: Some(vec!["Completed".into(), "Error".into()]), ..Settings::default() };
     let fixture = Fixture::start(settings);
     let mut peer = Peer::greeted(&fixture.tcp, 2);
@@ -288,7 +288,7 @@ fn an_unknown_state_is_told_with_the_known_ones() {
 }
 
 #[test]
-fn an_event_carries_the_time_it_was_written() {
+fn event_carries_the_time_at_which_it_was_written() {
     let fixture = Fixture::with_defaults();
     let mut peer = Peer::subscribed(&fixture.tcp, &["*"]);
     fixture.append("A", "{}");

@@ -31,7 +31,7 @@ fn on_socket(path: &Path) -> config::Broker {
 }
 
 #[test]
-fn an_open_port_needs_a_token_or_insecure() {
+fn open_port_needs_a_token_or_insecure() {
     let open = config::Broker { listen: vec!["0.0.0.0:0".parse().unwrap()], ..config::Broker::default() };
     let with_token = |token: &str| config::Broker { token: Some(config::Secret(token.into())), ..open.clone() };
     assert!(matches!(start(&open, false), Err(StartError::Exposed(_))));
@@ -41,7 +41,7 @@ fn an_open_port_needs_a_token_or_insecure() {
 }
 
 #[test]
-fn several_ports_of_the_systems_choice() {
+fn several_ports_are_chosen_by_the_system() {
     let any = "127.0.0.1:0".parse().unwrap();
     let broker = start(&config::Broker { listen: vec![any; 3], ..config::Broker::default() }, false).unwrap();
     assert_eq!(broker.local_addrs().len(), 3);
@@ -53,7 +53,7 @@ fn several_ports_of_the_systems_choice() {
 }
 
 #[test]
-fn a_port_in_use_is_told_by_its_address() {
+fn port_in_use_is_named_by_its_address() {
     let any = config::Broker { listen: vec!["127.0.0.1:0".parse().unwrap()], ..config::Broker::default() };
     let first = start(&any, false).unwrap();
     let taken = first.local_addrs()[0];
@@ -63,17 +63,17 @@ fn a_port_in_use_is_told_by_its_address() {
 }
 
 #[test]
-fn the_unix_socket_is_for_owner_and_group() {
+fn unix_socket_is_for_owner_and_group() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("resq.sock");
     let broker = start(&on_socket(&path), false).unwrap();
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o660);
     end(broker);
-    assert!(!path.exists(), "it goes with the broker");
+    assert!(!path.exists(), "the broker removes it");
 }
 
 #[test]
-fn the_unix_socket_has_the_group_asked_for() {
+fn unix_socket_has_the_configured_group() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("resq.sock");
     let own = nix::unistd::Group::from_gid(nix::unistd::getgid()).unwrap().expect("a group").name;
@@ -83,7 +83,7 @@ fn the_unix_socket_has_the_group_asked_for() {
 }
 
 #[test]
-fn an_abandoned_socket_makes_room_a_living_one_does_not() {
+fn abandoned_socket_is_replaced_and_a_live_one_is_not() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("resq.sock");
     // A listener that is dropped leaves its file, as a killed process does.
@@ -95,7 +95,7 @@ fn an_abandoned_socket_makes_room_a_living_one_does_not() {
 }
 
 #[test]
-fn a_file_that_is_no_socket_is_left_alone() {
+fn file_that_is_no_socket_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("precious");
     std::fs::write(&path, "data").unwrap();
@@ -104,7 +104,7 @@ fn a_file_that_is_no_socket_is_left_alone() {
 }
 
 #[test]
-fn stopping_twice_is_stopping_once() {
+fn stopping_twice_is_harmless() {
     let fixture = Fixture::with_defaults();
     let broker = fixture.broker.as_ref().unwrap();
     broker.stop();
@@ -112,7 +112,7 @@ fn stopping_twice_is_stopping_once() {
 }
 
 #[test]
-fn a_full_broker_has_room_again_when_somebody_leaves() {
+fn full_broker_accepts_again_when_a_peer_leaves() {
     let limits = Limits { max_connections: 2, ..Limits::default() };
     let fixture = Fixture::start(Settings { limits, ..Settings::default() });
     let first = Peer::greeted(&fixture.tcp, 1);

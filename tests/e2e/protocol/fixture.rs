@@ -1,4 +1,4 @@
-//! A broker of its own for each test, on a TCP port and a Unix socket, with an event log in memory.
+//! A separate broker for each test, on a TCP port and a Unix socket, with an event log in memory.
 
 use resq_test_support::MemoryLog;
 
@@ -22,7 +22,7 @@ pub struct Fixture {
     _directory: TempDir,
 }
 
-/// What differs from a broker's defaults.
+/// What differs from the defaults.
 #[derive(Clone, Default)]
 pub struct Settings {
     pub limits: Limits,

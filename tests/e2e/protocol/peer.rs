@@ -1,5 +1,5 @@
-//! A peer that speaks RSQ/1 byte by byte, written from the specification alone: it shares no code with the broker,
-//! so that both cannot be wrong in the same way.
+//! A peer that speaks RSQ/1 in raw bytes, written from the specification alone: it shares no code with the broker, so that
+//! both cannot be wrong in the same way.
 
 use std::{
     fmt,
@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-/// What a test waits for comes within this time, or not at all.
+/// How long a test waits for a frame.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub struct Peer {
     unread: Vec<u8>,
 }
 
-/// A frame of the server, read.
+/// A decoded frame of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
     Welcome {
@@ -54,7 +54,7 @@ pub enum Heard {
     End,
 }
 
-/// As the conformance table writes it: without what differs from run to run.
+/// As the conformance table writes it: without the values that differ from run to run.
 impl fmt::Display for Heard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -86,7 +86,7 @@ impl Peer {
         peer
     }
 
-    /// Connected and welcome.
+    /// Connected and welcomed.
     pub fn greeted(address: &Address, role: u8) -> Peer {
         let mut peer = Peer::connect(address);
         peer.send(&hello(role, "peer", ""));
@@ -114,7 +114,7 @@ impl Peer {
         }
     }
 
-    /// False when the server has taken nothing for so long.
+    /// False if the server has not read anything for so long.
     pub fn try_send_for(&mut self, bytes: &[u8], ms: u64) -> bool {
         let timeout = Some(Duration::from_millis(ms));
         match &self.stream {
@@ -124,7 +124,7 @@ impl Peer {
         self.try_send(bytes).is_ok()
     }
 
-    /// Nothing more will be sent.
+    /// Shuts the sending side down.
     pub fn shut(&mut self) {
         match &self.stream {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write).unwrap(),
@@ -164,7 +164,7 @@ impl Peer {
         }
     }
 
-    /// Everything sent so far was taken by the server.
+    /// Waits until the server has processed everything sent so far.
     pub fn sync(&mut self) {
         self.send(&ping(4711));
         assert_eq!(self.hear_answering(), Heard::Pong(4711));

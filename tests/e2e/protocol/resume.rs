@@ -1,4 +1,4 @@
-//! The seam between the log and what is live: whoever comes back while events go on gets each of them once.
+//! The transition from the log to live events: a subscriber that resumes while events are published gets each one once.
 
 use super::{
     fixture::{Fixture, Settings},
@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-/// Appends as fast as it can until told to stop; meanwhile `visit` is called. The number of the last event.
+/// Appends as fast as possible while `visit` runs.
 fn while_publishing(fixture: &Fixture, visit: impl FnOnce()) {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -25,7 +25,7 @@ fn while_publishing(fixture: &Fixture, visit: impl FnOnce()) {
     });
 }
 
-/// So little memory that nearly all comes from the log.
+/// So little memory that nearly all events are read from the log.
 fn forgetful() -> Settings {
     let limits = Limits { queue_bytes: 4_096, recent_events: 16, reads: 2, ..Limits::default() };
     Settings { limits, old_events: 3_000, ..Settings::default() }
@@ -37,7 +37,7 @@ fn no_gap_and_no_repeat_while_publishing_goes_on() {
         let fixture = Fixture::start(settings);
         while_publishing(&fixture, || {
             let mut last = 100;
-            // Away and back again, at the number seen last.
+            // Disconnects and resumes behind the last number, again and again.
             for stay in [1, 10, 500, 3_000, 2_000] {
                 let mut peer = Peer::greeted(&fixture.tcp, 2);
                 peer.send(&peer::subscribe(1, last, &["*"]));
@@ -53,7 +53,7 @@ fn no_gap_and_no_repeat_while_publishing_goes_on() {
 }
 
 #[test]
-fn many_at_the_same_place_all_get_everything() {
+fn many_subscribers_at_one_position_all_get_everything() {
     let fixture = Fixture::start(forgetful());
     while_publishing(&fixture, || {
         let mut peers: Vec<Peer> = (0..50)
@@ -74,7 +74,7 @@ fn many_at_the_same_place_all_get_everything() {
 }
 
 #[test]
-fn a_slow_subscriber_gets_every_durable_event_in_the_end() {
+fn slow_subscriber_gets_every_durable_event_in_the_end() {
     let fixture = Fixture::with_defaults();
     let mut slow = Peer::subscribed(&fixture.tcp, &["Big"]);
     let payload = "x".repeat(100_000);
@@ -86,7 +86,7 @@ fn a_slow_subscriber_gets_every_durable_event_in_the_end() {
 }
 
 #[test]
-fn pruning_that_overtakes_a_slow_subscriber_is_told() {
+fn pruning_that_overtakes_a_slow_subscriber_is_a_gap() {
     let fixture =
         Fixture::start(Settings { limits: Limits { recent_events: 1, ..Limits::default() }, ..Settings::default() });
     let mut slow = Peer::subscribed(&fixture.tcp, &["Big"]);
