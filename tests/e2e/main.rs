@@ -7,6 +7,7 @@ mod cluster;
 mod commands;
 mod crash;
 mod cron;
+mod docs;
 mod events;
 mod faults;
 mod harness;
