@@ -1,7 +1,9 @@
 //! What every other module may use: time, threads, wakeups, backoff, throttling and text. Never knows a database or a
 //! protocol. What has no `cfg` here needs no dependency and is shared with the loadable function.
 
+pub mod address;
 pub mod backoff;
+pub mod send_queue;
 pub mod throttle;
 
 #[cfg(feature = "client")]

@@ -10,7 +10,7 @@ mod publisher;
 mod stream;
 mod subscriber;
 
-use std::{fmt, io, path::PathBuf};
+use std::{fmt, io};
 
 use crate::{
     base::text::printable,
@@ -18,17 +18,11 @@ use crate::{
     wire::{self, Code},
 };
 
+pub use crate::base::address::{Address, InvalidAddress};
 pub use crate::wire::Gap;
 pub use input::{Lines, Publication};
 pub use publisher::Publisher;
 pub use subscriber::{Delivery, Subscriber, Subscription};
-
-/// Where a broker listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    Tcp { host: String, port: u16 },
-    Unix(PathBuf),
-}
 
 /// Where to go, as whom.
 #[derive(Clone, Debug)]
@@ -95,16 +89,6 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Address::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Address::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Address::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
 
 impl Peer {
     /// A peer without a token.

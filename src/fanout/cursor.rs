@@ -85,7 +85,7 @@ impl Cursor {
             return;
         }
         match send_queue.has_room(event.frame.len(), limit) {
-            true => send_queue.push(event.frame.clone()),
+            true => send_queue.push(event.frame.clone(), ()),
             false => self.position = Position::Behind { after: event.seq - 1, asked: false },
         }
     }
@@ -97,7 +97,7 @@ impl Cursor {
             return;
         }
         self.tell_dropped(send_queue);
-        send_queue.push(frame.clone());
+        send_queue.push(frame.clone(), ());
     }
 
     /// Says how many ephemeral events were dropped, if any were.
@@ -126,7 +126,7 @@ impl Cursor {
                 if !send_queue.has_room(event.frame.len(), limit) {
                     return;
                 }
-                send_queue.push(event.frame.clone());
+                send_queue.push(event.frame.clone(), ());
             }
             self.advance_to(event.seq, head_seq);
         }

@@ -2,6 +2,7 @@
 //! socket would block or others have their turn; never blocks.
 
 use crate::fanout::cursor::Cursor;
+use crate::fanout::limits::WRITE_BUDGET;
 use crate::net::rsq::session::{Refusal, Rules, Session};
 use crate::net::send_queue::{Flow, SendQueue};
 use crate::wire::{ServerMessage, Splitter};
@@ -80,7 +81,7 @@ impl<S: Socket> Connection<S> {
     /// Offers what is queued to the socket.
     pub fn write(&mut self, now: Instant) -> io::Result<Flow> {
         let before = self.send_queue.written();
-        let flow = self.send_queue.write_to(&mut self.socket)?;
+        let flow = self.send_queue.write_to(&mut self.socket, WRITE_BUDGET, |()| {})?;
         self.writable = flow != Flow::Blocked;
         let written = self.send_queue.written();
         self.session.wrote(written > before, written, !self.send_queue.is_empty(), now);
