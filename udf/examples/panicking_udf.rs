@@ -1,5 +1,5 @@
-//! A function that does nothing but panic, behind the same net as the real ones: what the tests load into a real
-//! server, so that the library itself needs no way to be made to fail.
+//! A loadable function that only panics, behind the same guard as the real ones. The tests load it into a real server, so
+//! that the library itself needs no way to be made to fail.
 
 #[path = "../src/abi.rs"]
 #[allow(dead_code)]
@@ -8,8 +8,10 @@ mod abi;
 use abi::{UdfArgs, UdfInit};
 use std::ffi::{c_char, c_longlong, c_uchar};
 
+/// Refuses any arguments.
+///
 /// # Safety
-/// For the server alone.
+/// Only for the database server.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn resq_panic_init(init: *mut UdfInit, args: *mut UdfArgs, message: *mut c_char) -> bool {
     abi::quiet_panics();
@@ -20,7 +22,7 @@ pub unsafe extern "C" fn resq_panic_init(init: *mut UdfInit, args: *mut UdfArgs,
 /// Always 0.
 ///
 /// # Safety
-/// For the server alone.
+/// Only for the database server.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn resq_panic(
     _init: *mut UdfInit,

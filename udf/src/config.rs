@@ -1,108 +1,146 @@
-//! `resq_udf.conf` beside the library: where the daemons are and the token for them. Never in SQL, so that no SQL
-//! user can make the server connect anywhere. Nothing in the file is ignored: what is wrong with it is named.
+//! `resq_udf.conf` beside the library: the addresses of the daemons and their token. Never from SQL, so that no SQL user
+//! can make the database server connect anywhere. Nothing in the file is ignored: what is wrong is an error.
 
+use resq::base::address::Address;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 pub const FILE_NAME: &str = "resq_udf.conf";
-const DEFAULT_ADDR: &str = "127.0.0.1:1300";
-const MAX_ADDRS: usize = 16;
+const DEFAULT_ADDRESS: &str = "127.0.0.1:1300";
+const MAX_ADDRESSES: usize = 16;
 const MAX_FILE_BYTES: u64 = 65_536;
 
+/// The settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// At least one, none twice.
-    pub addrs: Vec<Addr>,
+    pub addresses: Vec<Address>,
     /// Empty: none.
     pub token: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Addr {
-    /// `host:port`; looked up at each attempt to connect.
-    Tcp(String),
-    Unix(PathBuf),
+/// Why the file cannot be used.
+#[derive(Debug)]
+pub struct Error {
+    path: PathBuf,
+    problem: Problem,
 }
 
-impl std::fmt::Display for Addr {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+#[derive(Debug)]
+enum Problem {
+    Read(io::Error),
+    TooLarge,
+    /// The file has a token and others may read it.
+    Exposed,
+    TooManyAddresses(usize),
+    /// In the line with this number, from 1.
+    Line(usize, LineProblem),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum LineProblem {
+    NotASetting,
+    UnknownKey(String),
+    InvalidAddress(String),
+    SecondToken,
+}
+
+impl std::error::Error for Error {}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.problem)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Addr::Tcp(addr) => f.write_str(addr),
-            Addr::Unix(path) => write!(f, "unix:{}", path.display()),
+            Problem::Read(error) => write!(f, "cannot read it: {error}"),
+            Problem::TooLarge => write!(f, "larger than {MAX_FILE_BYTES} bytes"),
+            Problem::Exposed => {
+                f.write_str("has a token and is accessible to others; chmod 640, with the group of the database server")
+            }
+            Problem::TooManyAddresses(n) => write!(f, "{n} addresses; at most {MAX_ADDRESSES}"),
+            Problem::Line(number, problem) => write!(f, "line {number}: {problem}"),
         }
     }
 }
 
-/// The settings of `folder`; the defaults where it has no such file. The error names the file.
-pub fn load(folder: &Path) -> Result<Config, String> {
-    let path = folder.join(FILE_NAME);
-    read(&path).map_err(|why| format!("{}: {why}", path.display()))
+impl fmt::Display for LineProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LineProblem::NotASetting => f.write_str("expected `addr = …` or `token = …`"),
+            LineProblem::UnknownKey(key) => write!(f, "unknown key {key:?}; expected addr or token"),
+            LineProblem::InvalidAddress(text) => write!(f, "invalid addr {text:?}; expected host:port or unix:/path"),
+            LineProblem::SecondToken => f.write_str("a second token"),
+        }
+    }
 }
 
-fn read(path: &Path) -> Result<Config, String> {
+/// Reads the settings in `folder`; the defaults if it has no such file.
+///
+/// # Errors
+/// The file cannot be read, has a token that others can read, or has anything else in it than settings.
+pub fn load(folder: &Path) -> Result<Config, Error> {
+    let path = folder.join(FILE_NAME);
+    read(&path).map_err(|problem| Error { path, problem })
+}
+
+fn read(path: &Path) -> Result<Config, Problem> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return parse(""),
-        other => other.map_err(|error| error.to_string())?,
+        other => other.map_err(Problem::Read)?,
     };
-    let mode = file.metadata().map_err(|error| error.to_string())?.mode();
+    let mode = file.metadata().map_err(Problem::Read)?.mode();
     let mut text = String::new();
-    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(Problem::Read)?;
     if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!("over {MAX_FILE_BYTES} bytes"));
+        return Err(Problem::TooLarge);
     }
     let config = parse(&text)?;
-    match config.token.is_empty() || mode & 0o007 == 0 {
-        true => Ok(config),
-        false => Err("it holds a token and others can read it; chmod 640, and the server's group".into()),
+    if config.token.is_empty() || mode & 0o007 == 0 { Ok(config) } else { Err(Problem::Exposed) }
+}
+
+/// Lines `addr = …` (several lines, or several in one, separated by commas) and `token = …`; `#` begins a comment line.
+fn parse(text: &str) -> Result<Config, Problem> {
+    let (mut addresses, mut token) = (Vec::new(), None);
+    for (number, line) in (1..).zip(text.lines().map(str::trim)) {
+        if !line.is_empty() && !line.starts_with('#') {
+            parse_line(line, &mut addresses, &mut token).map_err(|problem| Problem::Line(number, problem))?;
+        }
+    }
+    if addresses.is_empty() {
+        addresses.extend(DEFAULT_ADDRESS.parse::<Address>());
+    }
+    match addresses.len() {
+        1..=MAX_ADDRESSES => Ok(Config { addresses, token: token.unwrap_or_default() }),
+        n => Err(Problem::TooManyAddresses(n)),
     }
 }
 
-/// Lines `addr = …` (several lines, or several by comma) and `token = …`; `#` begins a comment line.
-fn parse(text: &str) -> Result<Config, String> {
-    let (mut addrs, mut token) = (Vec::new(), None);
-    for (number, line) in text.lines().enumerate().map(|(i, line)| (i + 1, line.trim())) {
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let Some((key, value)) = line.split_once('=') else {
-            return Err(format!("line {number}: neither `addr = …` nor `token = …`"));
-        };
-        let value = value.trim();
-        // Quotes as in resqd's own file do no harm.
-        let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
-        match key.trim() {
-            "addr" => {
-                for part in value.split(',') {
-                    let addr = addr(part.trim()).ok_or_else(|| {
-                        format!("line {number}: addr {:?} is neither host:port nor unix:/path", part.trim())
-                    })?;
-                    if !addrs.contains(&addr) {
-                        addrs.push(addr);
-                    }
+fn parse_line(line: &str, addresses: &mut Vec<Address>, token: &mut Option<String>) -> Result<(), LineProblem> {
+    let (key, value) = line.split_once('=').ok_or(LineProblem::NotASetting)?;
+    let value = value.trim();
+    // The quotes of resqd's own settings file are accepted.
+    let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
+    match key.trim() {
+        "addr" => {
+            for part in value.split(',').map(str::trim) {
+                let address = part.parse().map_err(|_| LineProblem::InvalidAddress(part.into()))?;
+                if !addresses.contains(&address) {
+                    addresses.push(address);
                 }
             }
-            "token" if token.is_some() => return Err(format!("line {number}: a second token")),
-            "token" => token = Some(value.to_owned()),
-            key => return Err(format!("line {number}: unknown key {key:?}; there are addr and token")),
         }
+        "token" if token.is_some() => return Err(LineProblem::SecondToken),
+        "token" => *token = Some(value.to_owned()),
+        key => return Err(LineProblem::UnknownKey(key.into())),
     }
-    if addrs.is_empty() {
-        addrs.extend(addr(DEFAULT_ADDR));
-    }
-    match addrs.len() {
-        1..=MAX_ADDRS => Ok(Config { addrs, token: token.unwrap_or_default() }),
-        n => Err(format!("{n} addresses, at most {MAX_ADDRS}")),
-    }
-}
-
-fn addr(text: &str) -> Option<Addr> {
-    if let Some(path) = text.strip_prefix("unix:") {
-        return path.starts_with('/').then(|| Addr::Unix(path.into()));
-    }
-    let (host, port) = text.rsplit_once(':')?;
-    (!host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)).then(|| Addr::Tcp(text.to_owned()))
+    Ok(())
 }
 
 #[cfg(test)]
@@ -111,11 +149,11 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn shown(config: &Config) -> Vec<String> {
-        config.addrs.iter().map(Addr::to_string).collect()
+        config.addresses.iter().map(Address::to_string).collect()
     }
 
     #[test]
-    fn what_the_file_may_say() {
+    fn settings_are_parsed() {
         for (text, addrs, token) in [
             ("", &["127.0.0.1:1300"][..], ""),
             ("# nothing\n\n", &["127.0.0.1:1300"], ""),
@@ -130,26 +168,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_line_and_cause() {
         let many = (1..=17).map(|port| format!("addr = h:{port}\n")).collect::<String>();
         for (text, why) in [
-            ("addr = 10.0.0.7", "line 1: addr \"10.0.0.7\""),
-            ("\naddr = h:0", "line 2: addr \"h:0\""),
-            ("addr = h:65536", "line 1: addr"),
-            ("addr = unix:relative.sock", "line 1: addr"),
-            ("addr = a:1,", "line 1: addr \"\""),
+            ("addr = 10.0.0.7", "line 1: invalid addr \"10.0.0.7\""),
+            ("\naddr = h:0", "line 2: invalid addr \"h:0\""),
+            ("addr = h:65536", "line 1: invalid addr"),
+            ("addr = unix:relative.sock", "line 1: invalid addr"),
+            ("addr = a:1,", "line 1: invalid addr \"\""),
             ("host = a", "line 1: unknown key \"host\""),
-            ("# x\nwhat", "line 2: neither"),
+            ("# x\nwhat", "line 2: expected"),
             ("token = a\ntoken = b", "line 2: a second token"),
             (&many, "17 addresses"),
         ] {
-            let error = parse(text).unwrap_err();
+            let error = parse(text).unwrap_err().to_string();
             assert!(error.starts_with(why), "{text:?}: {error}");
         }
     }
 
     #[test]
-    fn a_token_that_others_can_read_is_refused() {
+    fn token_that_others_can_read_is_refused() {
         let folder = std::env::temp_dir().join(format!("resq_udf-config-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         assert_eq!(shown(&load(&folder).unwrap()), ["127.0.0.1:1300"]);
@@ -163,7 +201,7 @@ mod tests {
         ] {
             std::fs::write(&path, text).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            let loaded = load(&folder);
+            let loaded = load(&folder).map_err(|error| error.to_string());
             assert_eq!(loaded.is_ok(), good, "{text:?} {mode:o}");
             assert!(loaded.err().is_none_or(|error| error.contains(FILE_NAME) && error.contains("chmod 640")));
         }

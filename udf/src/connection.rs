@@ -1,13 +1,14 @@
-//! One connection to one daemon, as a publisher of RSQ/1: what still has to go out, what came in, how long it may
-//! be silent. It never waits; whether there is anything to do is the sender's to know.
+//! One connection to one daemon, as a publisher of RSQ/1: the frames that wait, the bytes received so far, and how long
+//! the daemon may be silent. It never waits for the socket; when to turn it is the sender's decision.
 
-use crate::config::Addr;
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
-use resq::wire::{ClientMessage, MAX_FRAME, MAX_FRAME_BEFORE_WELCOME, Role, ServerMessage, Splitter, VERSION};
-use std::collections::VecDeque;
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use resq::base::address::Address;
+use resq::base::send_queue::{Flow, SendQueue};
+use resq::wire::{self, ClientMessage, MAX_FRAME, MAX_FRAME_BEFORE_WELCOME, Role, ServerMessage, Splitter, VERSION};
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::ToSocketAddrs;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -18,15 +19,16 @@ const MAX_WAITING_BYTES: usize = 256 << 10;
 /// From the attempt to connect until WELCOME.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// After WELCOME, in the daemon's own ping intervals.
+/// How long a daemon may be silent after WELCOME, in its own ping intervals.
 const SILENT_INTERVALS: u32 = 3;
 
 const READ_BYTES: usize = 4_096;
-const MAX_SLICES: usize = 64;
 
+/// A TCP or Unix socket.
 trait Stream: Read + Write + Source {}
 impl<S: Read + Write + Source> Stream for S {}
 
+/// What a frame that waits is counted as.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Event,
@@ -34,77 +36,122 @@ enum Kind {
     Other,
 }
 
-struct Outgoing {
-    bytes: Rc<Vec<u8>>,
-    kind: Kind,
+/// Why a connection ended.
+#[derive(Debug)]
+pub enum Error {
+    /// The socket failed, or could not be connected.
+    Io(io::Error),
+    /// The daemon closed the connection.
+    Closed,
+    /// Nothing arrived for too long, not even a PING.
+    Silent,
+    /// What arrived is not RSQ/1.
+    Protocol(wire::Error),
+    /// The daemon speaks this other version.
+    Version(u8),
+    /// The daemon sent an ERROR frame.
+    Refused { code: u16, message: String },
+    /// The settings no longer have this address.
+    Unconfigured,
 }
 
-pub struct Link {
-    pub addr: Addr,
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Io(error) => write!(f, "{error}"),
+            Error::Closed => f.write_str("the daemon closed the connection"),
+            Error::Silent => f.write_str("disconnected: no data for too long, not even a PING"),
+            Error::Protocol(error) => write!(f, "disconnected: received data that is not RSQ/1 ({error})"),
+            Error::Version(version) => write!(f, "the daemon speaks version {version}, expected {VERSION}"),
+            Error::Refused { code, message } => write!(f, "refused, error {code}: {}", message.escape_debug()),
+            Error::Unconfigured => f.write_str("disconnected: no longer in the settings"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Error {
+        Error::Io(error)
+    }
+}
+
+impl From<wire::Error> for Error {
+    fn from(error: wire::Error) -> Error {
+        Error::Protocol(error)
+    }
+}
+
+pub struct Connection {
+    pub address: Address,
     pub token: Token,
     stream: Box<dyn Stream>,
     splitter: Splitter,
     welcomed: bool,
-    waiting: VecDeque<Outgoing>,
-    waiting_bytes: usize,
-    /// How much of the first waiting frame is written.
-    written: usize,
+    queue: SendQueue<Rc<Vec<u8>>, Kind>,
     ring_waiting: bool,
-    /// The socket may have room, may have bytes: known by trying, and again by an event.
-    writable: bool,
+    /// The socket may have bytes, or room: true until an attempt says otherwise.
     readable: bool,
-    /// None: for ever.
+    writable: bool,
+    /// `None`: forever.
     silent_until: Option<Instant>,
-    patience: Duration,
+    /// How long the daemon may be silent; zero: forever.
+    max_silence: Duration,
 }
 
-impl Link {
-    /// Begins to connect and to say HELLO. `attempt` picks one of a name's addresses by turns.
-    pub fn connect(
-        addr: Addr,
+impl Connection {
+    /// Begins to connect and queues HELLO. `attempt` selects one of a name's addresses in turn.
+    ///
+    /// # Errors
+    /// The name has no address, or the socket cannot be made or connected.
+    pub fn open(
+        address: Address,
         secret: &str,
         attempt: usize,
         registry: &Registry,
         token: Token,
         now: Instant,
-    ) -> io::Result<Link> {
-        let mut stream: Box<dyn Stream> = match &addr {
-            Addr::Unix(path) => Box::new(UnixStream::connect(path)?),
-            Addr::Tcp(name) => {
-                let found: Vec<_> = name.to_socket_addrs()?.collect();
-                let one = found.get(attempt % found.len().max(1)).ok_or(ErrorKind::NotFound)?;
+    ) -> Result<Connection, Error> {
+        let mut stream: Box<dyn Stream> = match &address {
+            Address::Unix(path) => Box::new(UnixStream::connect(path)?),
+            Address::Tcp { host, port } => {
+                let found: Vec<_> = (host.as_str(), *port).to_socket_addrs()?.collect();
+                let one =
+                    found.get(attempt % found.len().max(1)).ok_or_else(|| io::Error::from(ErrorKind::NotFound))?;
                 let stream = TcpStream::connect(*one)?;
                 stream.set_nodelay(true)?;
                 Box::new(stream)
             }
         };
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        let mut link = Link {
-            addr,
+        let mut connection = Connection {
+            address,
             token,
             stream,
             splitter: Splitter::default(),
             welcomed: false,
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
-            written: 0,
+            queue: SendQueue::default(),
             ring_waiting: false,
-            writable: false,
             readable: false,
+            writable: false,
             silent_until: Some(now + HANDSHAKE),
-            patience: HANDSHAKE,
+            max_silence: HANDSHAKE,
         };
         let name = format!("resq_udf {} pid {}", env!("CARGO_PKG_VERSION"), std::process::id());
-        link.put(&ClientMessage::Hello { role: Role::Publisher, name: &name, token: secret }, Kind::Other);
-        Ok(link)
+        connection
+            .queue_message(&ClientMessage::Hello { role: Role::Publisher, name: &name, token: secret }, Kind::Other);
+        Ok(connection)
     }
 
+    /// Whether the daemon has sent WELCOME.
     pub fn is_up(&self) -> bool {
         self.welcomed
     }
 
+    /// Whether one more event may be queued.
     pub fn has_room(&self) -> bool {
-        self.welcomed && (self.waiting.is_empty() || self.waiting_bytes < MAX_WAITING_BYTES)
+        self.welcomed && self.queue.has_room(1, MAX_WAITING_BYTES)
     }
 
     /// When the daemon will have been silent for too long.
@@ -112,80 +159,68 @@ impl Link {
         self.silent_until
     }
 
-    /// Events that the socket did not take.
+    /// Events that are queued and not wholly written.
     pub fn waiting_events(&self) -> u64 {
-        self.waiting.iter().filter(|frame| frame.kind == Kind::Event).count() as u64
+        self.queue.tags().filter(|kind| *kind == Kind::Event).count() as u64
     }
 
-    pub fn event(&mut self, frame: Rc<Vec<u8>>) {
-        self.push(frame, Kind::Event);
+    /// Queues an event, as the frame that it is sent in.
+    pub fn queue_event(&mut self, frame: Rc<Vec<u8>>) {
+        self.queue.push(frame, Kind::Event);
     }
 
-    /// Another RING says nothing while one still waits.
-    pub fn ring(&mut self) {
+    /// Queues a RING, unless one still waits: a second would add nothing.
+    pub fn queue_ring(&mut self) {
         if !self.ring_waiting {
             self.ring_waiting = true;
-            self.put(&ClientMessage::Ring, Kind::Ring);
+            self.queue_message(&ClientMessage::Ring, Kind::Ring);
         }
     }
 
-    pub fn became(&mut self, readable: bool, writable: bool) {
+    /// Notes what the poll reported about the socket.
+    pub fn set_ready(&mut self, readable: bool, writable: bool) {
         self.readable |= readable;
         self.writable |= writable;
     }
 
+    /// Whether [`Connection::write`] or [`Connection::read`] may make progress.
     pub fn has_work(&self) -> bool {
-        self.readable || (self.writable && !self.waiting.is_empty())
+        self.readable || (self.writable && !self.queue.is_empty())
     }
 
-    /// Writes what the socket takes; the number of events among it.
-    pub fn flush(&mut self) -> io::Result<u64> {
-        let mut sent = 0;
-        while self.writable && !self.waiting.is_empty() {
-            let slices: Vec<IoSlice> = (self.waiting.iter().take(MAX_SLICES).enumerate())
-                .map(|(i, frame)| IoSlice::new(&frame.bytes[if i == 0 { self.written } else { 0 }..]))
-                .collect();
-            match self.stream.write_vectored(&slices) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(bytes) => sent += self.wrote(bytes),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(sent)
-    }
-
-    fn wrote(&mut self, bytes: usize) -> u64 {
+    /// Writes what the socket takes; returns the number of events whose last byte is written.
+    ///
+    /// # Errors
+    /// The socket failed; the connection is over.
+    pub fn write(&mut self) -> Result<u64, Error> {
         let mut events = 0;
-        self.written += bytes;
-        self.waiting_bytes -= bytes;
-        while let Some(frame) = self.waiting.front()
-            && frame.bytes.len() <= self.written
-        {
-            self.written -= frame.bytes.len();
-            match frame.kind {
+        if self.writable {
+            let ring_waiting = &mut self.ring_waiting;
+            let flow = self.queue.write_to(&mut self.stream, usize::MAX, |kind| match kind {
                 Kind::Event => events += 1,
-                Kind::Ring => self.ring_waiting = false,
+                Kind::Ring => *ring_waiting = false,
                 Kind::Other => {}
-            }
-            self.waiting.pop_front();
+            })?;
+            self.writable = flow != Flow::Blocked;
         }
-        events
+        Ok(events)
     }
 
-    /// Reads once and answers; true if that was the WELCOME. An error ends the connection and says why.
-    pub fn read(&mut self, now: Instant) -> Result<bool, String> {
+    /// Reads once and queues the answers; true if WELCOME arrived.
+    ///
+    /// # Errors
+    /// Why the connection is over.
+    pub fn read(&mut self, now: Instant) -> Result<bool, Error> {
         if !self.readable {
             return Ok(false);
         }
         let mut buffer = [0; READ_BYTES];
         match self.stream.read(&mut buffer) {
-            Ok(0) => Err("the daemon closed the connection".into()),
+            Ok(0) => Err(Error::Closed),
             Ok(length) => {
                 let was_up = self.welcomed;
-                self.take(&buffer[..length])?;
-                self.silent_until = (!self.patience.is_zero()).then(|| now + self.patience);
+                self.process_frames(&buffer[..length])?;
+                self.silent_until = (!self.max_silence.is_zero()).then(|| now + self.max_silence);
                 Ok(self.welcomed && !was_up)
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -193,45 +228,38 @@ impl Link {
                 Ok(false)
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(false),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(error.into()),
         }
     }
 
-    fn take(&mut self, mut bytes: &[u8]) -> Result<(), String> {
+    fn process_frames(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         loop {
             let limit = if self.welcomed { MAX_FRAME } else { MAX_FRAME_BEFORE_WELCOME };
-            let Some(frame) = self.splitter.next(&mut bytes, limit).map_err(|error| error.to_string())? else {
+            let Some(frame) = self.splitter.next(&mut bytes, limit)? else {
                 return Ok(());
             };
-            match ServerMessage::decode(frame).map_err(|error| error.to_string())? {
+            match ServerMessage::decode(frame)? {
                 Some(ServerMessage::Welcome { version: VERSION, ping_interval_ms, .. }) => {
                     self.welcomed = true;
-                    self.patience = SILENT_INTERVALS * Duration::from_millis(ping_interval_ms.into());
+                    self.max_silence = SILENT_INTERVALS * Duration::from_millis(ping_interval_ms.into());
                 }
-                Some(ServerMessage::Welcome { version, .. }) => {
-                    return Err(format!("the daemon speaks version {version}, this is {VERSION}"));
-                }
+                Some(ServerMessage::Welcome { version, .. }) => return Err(Error::Version(version)),
                 Some(ServerMessage::Error { code, message }) => {
-                    return Err(format!("the daemon says error {code}: {}", message.escape_debug()));
+                    return Err(Error::Refused { code, message: message.into() });
                 }
-                // Behind a full queue no PONG is needed: the queue's own bytes say that this peer lives.
-                Some(ServerMessage::Ping(_)) if self.waiting_bytes >= MAX_WAITING_BYTES => {}
-                Some(ServerMessage::Ping(number)) => self.put(&ClientMessage::Pong(number), Kind::Other),
-                // Not for publishers, or unknown here.
+                // Behind a full queue no PONG is needed: the queue's own bytes show that this peer is alive.
+                Some(ServerMessage::Ping(_)) if self.queue.bytes() >= MAX_WAITING_BYTES => {}
+                Some(ServerMessage::Ping(number)) => self.queue_message(&ClientMessage::Pong(number), Kind::Other),
+                // Not for publishers, or only known to newer daemons.
                 _ => {}
             }
         }
     }
 
-    fn put(&mut self, message: &ClientMessage, kind: Kind) {
+    fn queue_message(&mut self, message: &ClientMessage, kind: Kind) {
         let mut frame = Vec::new();
         message.encode(&mut frame);
-        self.push(Rc::new(frame), kind);
-    }
-
-    fn push(&mut self, bytes: Rc<Vec<u8>>, kind: Kind) {
-        self.waiting_bytes += bytes.len();
-        self.waiting.push_back(Outgoing { bytes, kind });
+        self.queue.push(Rc::new(frame), kind);
     }
 }
 

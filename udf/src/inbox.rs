@@ -1,5 +1,5 @@
-//! What SQL's calls and the sender thread share: a bounded queue of frames, a count of rings, and the counters for
-//! `resq_stats`. A call only tries: it takes no lock, waits for nobody, and wakes the sender by one write at most.
+//! What the calls from SQL and the sender thread share: a bounded queue of frames, the number of `resq_ring` calls, and
+//! the counters of `resq_stats`. A call never takes a lock, never waits, and wakes the sender with one write at most.
 
 use mio::Waker;
 use resq::wire::{ClientMessage, MAX_PAYLOAD, State};
@@ -7,31 +7,32 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering:
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, OnceLock};
 
-/// Bounds of the queue: frames, and bytes in them.
+/// Limits of the queue: frames, and bytes in them.
 const MAX_FRAMES: usize = 16_384;
 const MAX_BYTES: usize = 4 << 20;
 
 /// A frame's length, its type, and the length of its state.
 const FRAME_OVERHEAD: usize = 4 + 1 + 2;
 
+/// The queue, the counters and the sender's waker.
 pub struct Inbox {
     frames: SyncSender<Vec<u8>>,
-    /// The queue's other end, until a sender thread takes it; no call touches this lock.
+    /// The queue's receiving end, until the sender thread takes it; no call touches this lock.
     outlet: Mutex<Option<Outlet>>,
-    /// Bytes in the queue, and in frames on their way into it.
+    /// Bytes in the queue and in frames that are being queued.
     bytes: AtomicUsize,
-    /// Calls of `resq_ring` since the sender last looked.
+    /// Calls of `resq_ring` since the last RING.
     rings: AtomicU32,
-    /// The sender sleeps, or is about to: whoever has something for it must wake it.
+    /// The sender sleeps, or is about to: a call that has work for it must wake it.
     asleep: AtomicBool,
     waker: OnceLock<Waker>,
-    /// How many daemons are connected; without one nothing is queued.
+    /// Connected daemons; without one nothing is queued.
     connected: AtomicUsize,
     sent: AtomicU64,
     dropped: AtomicU64,
 }
 
-/// The sender's end of the queue.
+/// The receiving end of the queue.
 pub type Outlet = Receiver<Vec<u8>>;
 
 impl Default for Inbox {
@@ -51,9 +52,10 @@ impl Default for Inbox {
     }
 }
 
-/// For SQL's calls, from any thread.
+/// For calls from SQL, on any thread.
 impl Inbox {
-    /// Queues an event; false if it was dropped instead: NULL, not a state, too large, no connection, full.
+    /// Queues an event. False: it was dropped, because an argument is NULL, the state is invalid, the payload is too
+    /// large, no daemon is connected, or the queue is full.
     pub fn notify(&self, state: Option<&[u8]>, payload: Option<&[u8]>) -> bool {
         let queued = self.try_push(state, payload).is_some();
         match queued {
@@ -78,14 +80,14 @@ impl Inbox {
 
     fn push(&self, state: State<'_>, payload: &[u8], size: usize) -> Option<()> {
         let mut frame = Vec::new();
-        // Out of memory is a dropped event, not the end of the server.
+        // Without memory the event is dropped; an abort would end the database server.
         frame.try_reserve_exact(size).ok()?;
         ClientMessage::Publish { state, payload }.encode(&mut frame);
         debug_assert_eq!(frame.len(), size);
         self.frames.try_send(frame).ok()
     }
 
-    /// Says that there is news. Ten thousand calls before the sender looks are one.
+    /// Asks for a RING. Any number of calls before the sender runs are one.
     pub fn ring(&self) {
         if self.rings.fetch_add(1, SeqCst) == 0 {
             self.wake();
@@ -93,8 +95,8 @@ impl Inbox {
     }
 
     fn wake(&self) {
-        // Either the sender sees what was just put in, since it looks once more after it said that it sleeps, or
-        // this sees it asleep.
+        // Either the sender sees what was just queued, since it checks once more after announcing its sleep, or it is
+        // seen asleep here.
         if self.asleep.swap(false, SeqCst)
             && let Some(waker) = self.waker.get()
         {
@@ -102,7 +104,7 @@ impl Inbox {
         }
     }
 
-    /// `{"connected":1,"sent":20,"dropped":3}`, in at most 82 bytes.
+    /// Writes `{"connected":1,"sent":20,"dropped":3}`, at most 82 bytes; returns their number.
     pub fn stats(&self, mut out: &mut [u8]) -> usize {
         use std::io::Write;
         let room = out.len();
@@ -113,38 +115,44 @@ impl Inbox {
     }
 }
 
-/// For the sender thread alone.
+/// For the sender thread only.
 impl Inbox {
-    /// None: somebody has it already.
-    pub fn outlet(&self) -> Option<Outlet> {
+    /// The receiving end; `None` if it was taken already.
+    pub fn take_outlet(&self) -> Option<Outlet> {
         self.outlet.lock().ok()?.take()
     }
 
-    /// Before the first sleep.
-    pub fn woken_by(&self, waker: Waker) {
+    /// Sets how calls wake the sender; before its first sleep.
+    pub fn set_waker(&self, waker: Waker) {
         let _ = self.waker.set(waker);
     }
 
+    /// Counts events written to a daemon.
     pub fn count_sent(&self, events: u64) {
         self.sent.fetch_add(events, SeqCst);
     }
 
+    /// Counts events that a daemon will not get.
     pub fn count_dropped(&self, events: u64) {
         self.dropped.fetch_add(events, SeqCst);
     }
 
+    /// Sets the number of connected daemons.
     pub fn set_connected(&self, daemons: usize) {
         self.connected.store(daemons, SeqCst);
     }
 
-    pub fn rung(&self) -> bool {
+    /// Whether `resq_ring` was called since the last [`Inbox::take_rings`].
+    pub fn has_rings(&self) -> bool {
         self.rings.load(SeqCst) > 0
     }
 
+    /// The number of calls of `resq_ring` since this was last asked.
     pub fn take_rings(&self) -> u32 {
         self.rings.swap(0, SeqCst)
     }
 
+    /// Whether no frame is queued.
     pub fn is_empty(&self) -> bool {
         self.bytes.load(SeqCst) == 0
     }
@@ -156,12 +164,13 @@ impl Inbox {
         Some(frame)
     }
 
-    /// From here on calls wake the sender. It must look at what it waits for once more before it sleeps.
-    pub fn falling_asleep(&self) {
+    /// From here on calls wake the sender. It must check for work once more before it sleeps.
+    pub fn announce_sleep(&self) {
         self.asleep.store(true, SeqCst);
     }
 
-    pub fn awake(&self) {
+    /// The sender runs: calls need not wake it.
+    pub fn end_sleep(&self) {
         self.asleep.store(false, SeqCst);
     }
 }
@@ -173,7 +182,7 @@ mod tests {
 
     fn unconnected() -> (Inbox, Outlet) {
         let inbox = Inbox::default();
-        let outlet = inbox.outlet().unwrap();
+        let outlet = inbox.take_outlet().unwrap();
         (inbox, outlet)
     }
 
@@ -190,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_is_dropped() {
+    fn invalid_events_are_dropped() {
         let (inbox, outlet) = connected();
         let too_large = vec![b'x'; MAX_PAYLOAD + 1];
         for (state, payload) in [
@@ -209,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_a_whole_frame_and_its_payload_any_bytes() {
+    fn event_is_one_whole_frame_with_any_payload() {
         let (inbox, outlet) = connected();
         let largest = vec![0xff; MAX_PAYLOAD];
         for payload in [&b""[..], b"\xff\0", &largest] {
@@ -225,14 +234,14 @@ mod tests {
     }
 
     #[test]
-    fn without_a_daemon_nothing_is_queued() {
+    fn nothing_is_queued_without_a_daemon() {
         let inbox = Inbox::default();
         assert!(!inbox.notify(Some(b"A"), Some(b"{}")));
         assert!(inbox.is_empty());
     }
 
     #[test]
-    fn the_queue_ends_at_its_bounds() {
+    fn queue_is_bounded_in_frames_and_bytes() {
         let (inbox, outlet) = connected();
         let queued = (0..20_000).filter(|_| inbox.notify(Some(b"A"), Some(b"{}"))).count();
         assert_eq!(queued, MAX_FRAMES);
@@ -248,22 +257,22 @@ mod tests {
     }
 
     #[test]
-    fn rings_coalesce_and_wake_once() {
+    fn rings_coalesce_and_wake_the_sender_once() {
         let inbox = Inbox::default();
         let mut poll = mio::Poll::new().unwrap();
-        inbox.woken_by(Waker::new(poll.registry(), mio::Token(0)).unwrap());
-        inbox.falling_asleep();
+        inbox.set_waker(Waker::new(poll.registry(), mio::Token(0)).unwrap());
+        inbox.announce_sleep();
         for _ in 0..10_000 {
             inbox.ring();
         }
         let mut events = mio::Events::with_capacity(8);
         poll.poll(&mut events, Some(std::time::Duration::from_secs(10))).unwrap();
         assert_eq!(events.iter().count(), 1);
-        assert_eq!((inbox.take_rings(), inbox.rung()), (10_000, false));
+        assert_eq!((inbox.take_rings(), inbox.has_rings()), (10_000, false));
     }
 
     #[test]
-    fn the_longest_stats_fit() {
+    fn longest_stats_fit_into_the_result() {
         let inbox = Inbox::default();
         inbox.set_connected(usize::MAX);
         inbox.count_sent(u64::MAX);

@@ -1,17 +1,18 @@
 //! The functions that a MySQL or MariaDB server loads: `resq_notify(state, payload)`, `resq_ring()` and
 //! `resq_stats()`. None of them ever fails, blocks or slows the statement that calls it, whatever the daemon does:
-//! a call at most puts a frame into a bounded queue (`inbox`), and one thread (`sender`) does all the talking.
+//! a call at most puts a frame into a bounded queue (`inbox`), and only the thread `sender` touches sockets.
 //!
-//! In reading order: the C edge (`abi`, `charset`), what calls and thread share (`inbox`), the settings (`config`), one
-//! connection (`link`), the thread (`sender`) with its pauses (`pace`) and its lines in the server's log (`log`).
+//! In reading order: the C interface (`abi`, `charset`), what calls and sender share (`inbox`), the settings (`config`),
+//! one connection (`connection`), the sender (`sender`) with the pauses between RING frames (`ring_gap`) and its lines in
+//! the server's error log (`log`).
 
 mod abi;
 mod charset;
 mod config;
+mod connection;
 mod inbox;
-mod link;
 mod log;
-mod pace;
+mod ring_gap;
 mod sender;
 
 use abi::{UdfArgs, UdfInit, guard};
@@ -20,7 +21,7 @@ use std::ffi::{c_char, c_longlong, c_uchar, c_ulong};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What all calls share, with the sender at work on it.
+/// What all calls share; the first call of this starts the sender.
 fn inbox() -> &'static Inbox {
     static INBOX: OnceLock<Inbox> = OnceLock::new();
     static STARTED: AtomicBool = AtomicBool::new(false);
@@ -34,8 +35,8 @@ fn inbox() -> &'static Inbox {
     inbox
 }
 
-/// Connects as soon as the server loads the library (at its start, or at CREATE FUNCTION): a sender that began with
-/// the first call would find no connection for it, and the first event after each start would be lost.
+/// Connects as soon as the server loads the library (at its start, or at CREATE FUNCTION): if the sender started with
+/// the first call, it would not be connected yet, and the first event after each start would be lost.
 #[cfg(not(test))]
 #[used]
 #[unsafe(link_section = ".init_array")]
@@ -48,18 +49,20 @@ static AT_LOAD: extern "C" fn() = {
     at_load
 };
 
+/// Refuses any other number of arguments than two.
+///
 /// # Safety
-/// For the server alone, as for all functions here.
+/// Only for the database server, like all functions here.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn resq_notify_init(init: *mut UdfInit, args: *mut UdfArgs, message: *mut c_char) -> bool {
     // SAFETY: passed through from the server.
     guard(false, || unsafe { abi::init(init, args, message, 2, "resq_notify(state, payload) takes two arguments") })
 }
 
-/// 1: put in the sender's queue. 0: dropped.
+/// 1: queued for sending. 0: dropped.
 ///
 /// # Safety
-/// For the server alone.
+/// Only for the database server.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn resq_notify(
     _init: *mut UdfInit,
@@ -74,18 +77,20 @@ pub unsafe extern "C" fn resq_notify(
     })
 }
 
+/// Refuses any arguments.
+///
 /// # Safety
-/// For the server alone.
+/// Only for the database server.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn resq_ring_init(init: *mut UdfInit, args: *mut UdfArgs, message: *mut c_char) -> bool {
     // SAFETY: passed through from the server.
     guard(false, || unsafe { abi::init(init, args, message, 0, "resq_ring() takes no arguments") })
 }
 
-/// Always 1: there is nothing that could go wrong with a ring.
+/// Always 1: it cannot fail.
 ///
 /// # Safety
-/// For the server alone.
+/// Only for the database server.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn resq_ring(
     _init: *mut UdfInit,
@@ -99,8 +104,10 @@ pub unsafe extern "C" fn resq_ring(
     })
 }
 
+/// Refuses any arguments.
+///
 /// # Safety
-/// For the server alone.
+/// Only for the database server.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn resq_stats_init(init: *mut UdfInit, args: *mut UdfArgs, message: *mut c_char) -> bool {
     // SAFETY: passed through from the server.
@@ -110,10 +117,10 @@ pub unsafe extern "C" fn resq_stats_init(init: *mut UdfInit, args: *mut UdfArgs,
     })
 }
 
-/// JSON text: how many daemons are connected, how many events were sent to them, how many dropped.
+/// JSON text: the numbers of connected daemons, of events sent to them, and of events dropped.
 ///
 /// # Safety
-/// For the server alone.
+/// Only for the database server.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn resq_stats(
     _init: *mut UdfInit,
@@ -123,9 +130,9 @@ pub unsafe extern "C" fn resq_stats(
     _is_null: *mut c_uchar,
     _error: *mut c_uchar,
 ) -> *mut c_char {
-    // SAFETY: the server gives RESULT_BYTES bytes for short results.
+    // SAFETY: the server provides RESULT_BYTES bytes for a string result.
     let written = guard(0, || inbox().stats(unsafe { abi::result(result) }));
-    // SAFETY: the server's own variable.
+    // SAFETY: a variable of the server, for this call.
     unsafe { *length = written as c_ulong };
     result
 }

@@ -1,6 +1,7 @@
-//! What the sender tells the server's error log: the changes in its connections, a bounded number of lines.
+//! The sender's lines in the database server's error log: changes of its connections and its settings, a limited number
+//! per minute.
 
-use crate::abi::note;
+use crate::abi::log_line;
 use resq::base::throttle::Throttle;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ const LINES_PER_INTERVAL: u32 = 20;
 const MAX_SUBJECTS: usize = 64;
 
 pub struct Log {
-    /// The last word on each address or file; a repeated failure is told once.
+    /// The last state of each subject (an address, the settings); it is logged when it changes.
     last: BTreeMap<String, String>,
     throttle: Throttle,
 }
@@ -22,22 +23,23 @@ impl Default for Log {
 }
 
 impl Log {
-    pub fn tell(&mut self, now: Instant, subject: &str, word: &str) {
-        if self.is_news(subject, word)
+    /// Logs the state of `subject`, unless it is the same as before or too many lines were logged.
+    pub fn report(&mut self, now: Instant, subject: &str, state: &str) {
+        if self.has_changed(subject, state)
             && let Some(suppressed) = self.throttle.admit(now)
         {
             if suppressed > 0 {
-                note(&format!("log: suppressed {suppressed} lines, those above {LINES_PER_INTERVAL} a minute"));
+                log_line(&format!("log: suppressed {suppressed} lines, those above {LINES_PER_INTERVAL} a minute"));
             }
-            note(&format!("{subject}: {word}"));
+            log_line(&format!("{subject}: {state}"));
         }
     }
 
-    fn is_news(&mut self, subject: &str, word: &str) -> bool {
+    fn has_changed(&mut self, subject: &str, state: &str) -> bool {
         if self.last.len() >= MAX_SUBJECTS {
             self.last.clear();
         }
-        self.last.insert(subject.to_owned(), word.to_owned()).is_none_or(|before| before != word)
+        self.last.insert(subject.to_owned(), state.to_owned()).is_none_or(|before| before != state)
     }
 }
 
@@ -46,16 +48,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_changes_are_news() {
+    fn only_changes_are_logged() {
         let mut log = Log::default();
-        for (subject, word, news) in [
+        for (subject, state, changed) in [
             ("a:1", "refused", true),
             ("a:1", "refused", false),
             ("b:1", "refused", true),
             ("a:1", "connected", true),
             ("a:1", "refused", true),
         ] {
-            assert_eq!(log.is_news(subject, word), news, "{subject} {word}");
+            assert_eq!(log.has_changed(subject, state), changed, "{subject} {state}");
         }
     }
 }

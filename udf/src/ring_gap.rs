@@ -1,22 +1,22 @@
-//! How many RING frames stand for how many calls of `resq_ring`. Pure: the caller brings the clock.
+//! How many calls of `resq_ring` one RING frame may stand for. Pure: the caller brings the time.
 
 use std::time::Duration;
 
-/// What rings more often than this for long is a statement with many rows, not commits.
+/// More calls than this over some time come from a statement with many rows, not from single commits.
 const COMMITS_PER_MS: u128 = 4;
 const SHORTEST_GAP: Duration = Duration::from_millis(1);
 const LONGEST_GAP: Duration = Duration::from_millis(50);
 
-/// How long no RING follows the one that stands for `rings` calls within `elapsed` and came after `gap`. Short for
-/// single commits, whose subscribers wait for it. The rows of a bulk statement can be seen by nobody before its commit:
-/// for them it doubles, so that the last RING comes late by no more than the statement took.
+/// The shortest time until the next RING, after one that stands for `rings` calls within `elapsed` and followed a gap of
+/// `gap`. Short for single commits, whose subscribers wait for it. The rows of a bulk statement are invisible before its
+/// commit: for them the gap doubles, so that the last RING is late by no more than the statement took.
 pub fn ring_gap(rings: u32, elapsed: Duration, gap: Duration) -> Duration {
     if u128::from(rings) > COMMITS_PER_MS * elapsed.as_millis().max(1) {
         (gap * 2).clamp(SHORTEST_GAP, LONGEST_GAP)
     } else if elapsed > gap * 2 {
         SHORTEST_GAP
     } else {
-        // Rings still waited when the gap ended: a bulk statement that waited for its disk, it may be.
+        // Calls were waiting when the gap ended: perhaps a bulk statement that was waiting for its disk.
         (gap / 2).max(SHORTEST_GAP)
     }
 }
@@ -25,37 +25,37 @@ pub fn ring_gap(rings: u32, elapsed: Duration, gap: Duration) -> Duration {
 mod tests {
     use super::*;
 
-    /// How many RING frames stand for `rings` calls, one each `every_us`, if the sender had been idle before.
+    /// How many RING frames stand for `rings` calls, one every `every_us`, if the sender was idle before.
     fn frames(rings: u32, every_us: u64) -> u32 {
         let every = Duration::from_micros(every_us);
-        let (mut rung, mut frames, mut gap, mut elapsed) = (0, 0, Duration::ZERO, Duration::from_secs(60));
+        let (mut waiting, mut frames, mut gap, mut elapsed) = (0, 0, Duration::ZERO, Duration::from_secs(60));
         for _ in 0..rings {
             elapsed += every;
-            rung += 1;
+            waiting += 1;
             if elapsed >= gap {
-                gap = ring_gap(rung, elapsed, gap);
-                (rung, elapsed, frames) = (0, Duration::ZERO, frames + 1);
+                gap = ring_gap(waiting, elapsed, gap);
+                (waiting, elapsed, frames) = (0, Duration::ZERO, frames + 1);
             }
         }
         frames
     }
 
     #[test]
-    fn ten_thousand_rows_are_a_few_rings() {
+    fn ten_thousand_rows_are_a_few_frames() {
         for (every_us, most) in [(5, 8), (20, 12), (50, 20), (200, 60)] {
             let frames = frames(10_000, every_us);
-            assert!((2..=most).contains(&frames), "{frames} frames for a row each {every_us} us");
+            assert!((2..=most).contains(&frames), "{frames} frames for one row every {every_us} us");
         }
     }
 
     #[test]
-    fn commits_ring_at_once() {
+    fn single_commits_are_not_delayed() {
         assert_eq!(frames(1_000, 5_000), 1_000);
         assert_eq!(frames(1_000, 500), 500);
     }
 
     #[test]
-    fn gaps_double_for_bulk_and_end_with_it() {
+    fn gap_doubles_for_bulk_statements_and_shrinks_afterwards() {
         let ms = Duration::from_millis;
         for (rings, elapsed, gap, next) in [
             (1, ms(60_000), ms(0), ms(1)),

@@ -1,14 +1,15 @@
-//! The sender thread: it owns every socket, and nothing that a call waits for. Each address of the settings has one
-//! connection, and each daemon gets every ring and every event, since each has subscribers of its own; one that
-//! takes nothing holds up no other.
+//! The sender thread: it owns every socket, and no call ever waits for it. Each address of the settings has one
+//! connection, and each daemon gets every ring and every event, since each has its own subscribers; a daemon that accepts
+//! nothing does not delay the others.
 
 use crate::abi;
-use crate::config::{self, Addr};
+use crate::config;
+use crate::connection::{Connection, Error};
 use crate::inbox::{Inbox, Outlet};
-use crate::link::Link;
 use crate::log::Log;
-use crate::pace::ring_gap;
+use crate::ring_gap::ring_gap;
 use mio::{Events, Poll, Token, Waker};
+use resq::base::address::Address;
 use resq::base::backoff::Backoff;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind};
@@ -23,14 +24,17 @@ const WAKER: Token = Token(0);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// After what should never happen: no more epoll descriptors, or a bug.
-const AFTER_TROUBLE: Duration = Duration::from_secs(1);
+/// The pause before a restart, after what should never happen: no epoll descriptor, or a bug.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
-/// Starts the thread. An error means that the server has no room for one: try again later.
+/// Starts the thread.
+///
+/// # Errors
+/// The server cannot start another thread now.
 pub fn start(inbox: &'static Inbox) -> io::Result<()> {
     let run = || {
-        if let Some(outlet) = inbox.outlet() {
-            live(inbox, &outlet);
+        if let Some(outlet) = inbox.take_outlet() {
+            run_forever(inbox, &outlet);
         }
     };
     abi::signals_blocked(|| {
@@ -38,25 +42,25 @@ pub fn start(inbox: &'static Inbox) -> io::Result<()> {
     })
 }
 
-/// As long as the process lives: whatever goes wrong, it begins afresh.
-fn live(inbox: &Inbox, outlet: &Outlet) -> ! {
+/// Runs the sender as long as the process lives, and restarts it whatever goes wrong.
+fn run_forever(inbox: &Inbox, outlet: &Outlet) -> ! {
     let folder = abi::library_path().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
     let mut poll = loop {
         match Poll::new().and_then(|poll| Ok((Waker::new(poll.registry(), WAKER)?, poll))) {
             Ok((waker, poll)) => {
-                inbox.woken_by(waker);
+                inbox.set_waker(waker);
                 break poll;
             }
-            Err(_) => std::thread::sleep(AFTER_TROUBLE),
+            Err(_) => std::thread::sleep(RESTART_PAUSE),
         }
     };
     loop {
         let ended = abi::guard(Ok(()), || Sender::new(inbox, outlet, &mut poll, folder.clone()).run());
         if let Err(error) = ended {
-            abi::note(&format!("the sender begins afresh: {error}"));
+            abi::log_line(&format!("sender: {error}; restarting it"));
         }
         inbox.set_connected(0);
-        std::thread::sleep(AFTER_TROUBLE);
+        std::thread::sleep(RESTART_PAUSE);
     }
 }
 
@@ -65,12 +69,12 @@ struct Sender<'a> {
     outlet: &'a Outlet,
     poll: &'a mut Poll,
     folder: PathBuf,
-    links: Vec<Link>,
-    /// The last token given, and how often anybody tried to connect.
+    connections: Vec<Connection>,
+    /// The last token given out, and the number of rounds of connecting.
     last_token: usize,
     attempts: usize,
     backoff: Backoff,
-    /// When to read the settings and to connect what is not connected; None: all of it is.
+    /// When to read the settings and connect to what is not connected; `None`: everything is.
     retry_at: Option<Instant>,
     last_ring: Instant,
     ring_gap: Duration,
@@ -85,7 +89,7 @@ impl<'a> Sender<'a> {
             outlet,
             poll,
             folder,
-            links: Vec::new(),
+            connections: Vec::new(),
             last_token: WAKER.0,
             attempts: 0,
             backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, 0.5),
@@ -103,50 +107,50 @@ impl<'a> Sender<'a> {
             if self.retry_at.is_some_and(|at| at <= now) {
                 self.connect(now);
             }
-            self.pass_on_rings(now);
-            self.pass_on_events();
+            self.send_rings(now);
+            self.send_events();
             self.exchange(now);
 
-            self.inbox.falling_asleep();
+            self.inbox.announce_sleep();
             let timeout = self.timeout(Instant::now());
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
-                _ => self.inbox.awake(),
+                _ => self.inbox.end_sleep(),
             }
             for event in &events {
-                if let Some(link) = self.links.iter_mut().find(|link| link.token == event.token()) {
-                    link.became(event.is_readable(), event.is_writable());
+                if let Some(connection) = self.connections.iter_mut().find(|one| one.token == event.token()) {
+                    connection.set_ready(event.is_readable(), event.is_writable());
                 }
             }
         }
     }
 
-    /// Reads the settings and begins to connect to each address that has no connection.
+    /// Reads the settings, disconnects from addresses they no longer have, and connects to those without a connection.
     fn connect(&mut self, now: Instant) {
         self.retry_at = None;
         let settings = match config::load(&self.folder) {
             Ok(settings) => settings,
-            Err(why) => {
-                self.log.tell(now, "settings", &why);
+            Err(error) => {
+                self.log.report(now, "settings", &error.to_string());
                 return self.retry(now);
             }
         };
-        let addrs: Vec<_> = settings.addrs.iter().map(Addr::to_string).collect();
-        self.log.tell(now, "settings", &format!("daemons at {}", addrs.join(", ")));
-        for i in (0..self.links.len()).rev() {
-            if !settings.addrs.contains(&self.links[i].addr) {
-                self.lose(i, now, "no longer in the settings");
+        let addresses: Vec<_> = settings.addresses.iter().map(Address::to_string).collect();
+        self.log.report(now, "settings", &format!("daemons at {}", addresses.join(", ")));
+        for i in (0..self.connections.len()).rev() {
+            if !settings.addresses.contains(&self.connections[i].address) {
+                self.disconnect(i, now, &Error::Unconfigured);
             }
         }
         self.attempts += 1;
-        for addr in settings.addrs {
-            if !self.links.iter().any(|link| link.addr == addr) {
+        for address in settings.addresses {
+            if !self.connections.iter().any(|one| one.address == address) {
                 self.last_token += 1;
                 let (token, registry) = (Token(self.last_token), self.poll.registry());
-                match Link::connect(addr.clone(), &settings.token, self.attempts, registry, token, now) {
-                    Ok(link) => self.links.push(link),
+                match Connection::open(address.clone(), &settings.token, self.attempts, registry, token, now) {
+                    Ok(connection) => self.connections.push(connection),
                     Err(error) => {
-                        self.log.tell(now, &addr.to_string(), &error.to_string());
+                        self.log.report(now, &address.to_string(), &error.to_string());
                         self.retry(now);
                     }
                 }
@@ -159,60 +163,63 @@ impl<'a> Sender<'a> {
         self.retry_at = Some(self.retry_at.map_or(at, |before| before.min(at)));
     }
 
-    /// One RING to each daemon for all calls since the last one. Without a daemon the calls stay counted, so that
-    /// they wake nobody.
-    fn pass_on_rings(&mut self, now: Instant) {
-        if now < self.last_ring + self.ring_gap || !self.inbox.rung() || !self.links.iter().any(Link::is_up) {
+    /// Queues one RING to each daemon for all calls since the last one. Without a daemon the calls stay counted, so that
+    /// they do not wake the sender.
+    fn send_rings(&mut self, now: Instant) {
+        if now < self.last_ring + self.ring_gap
+            || !self.inbox.has_rings()
+            || !self.connections.iter().any(Connection::is_up)
+        {
             return;
         }
         let rings = self.inbox.take_rings();
         self.ring_gap = ring_gap(rings, now - self.last_ring, self.ring_gap);
         self.last_ring = now;
-        self.links.iter_mut().filter(|link| link.is_up()).for_each(Link::ring);
+        self.connections.iter_mut().filter(|one| one.is_up()).for_each(Connection::queue_ring);
     }
 
-    /// At the speed of the fastest daemon; one that is full goes without, and it is counted.
-    fn pass_on_events(&mut self) {
-        while self.links.iter().any(Link::has_room)
+    /// Queues events at the pace of the fastest daemon; one whose queue is full misses them, and that is counted.
+    fn send_events(&mut self) {
+        while self.connections.iter().any(Connection::has_room)
             && let Some(frame) = self.inbox.take(self.outlet)
         {
             let frame = Rc::new(frame);
-            for link in self.links.iter_mut().filter(|link| link.is_up()) {
-                match link.has_room() {
-                    true => link.event(Rc::clone(&frame)),
+            for connection in self.connections.iter_mut().filter(|one| one.is_up()) {
+                match connection.has_room() {
+                    true => connection.queue_event(Rc::clone(&frame)),
                     false => self.inbox.count_dropped(1),
                 }
             }
         }
     }
 
-    /// Writes and reads what each socket can do now, and ends the connections that broke.
+    /// Writes and reads as far as each socket allows now, and ends the connections that broke.
     fn exchange(&mut self, now: Instant) {
-        for i in (0..self.links.len()).rev() {
-            match exchange(&mut self.links[i], self.inbox, now) {
+        for i in (0..self.connections.len()).rev() {
+            match exchange(&mut self.connections[i], self.inbox, now) {
                 Ok(false) => {}
                 Ok(true) => self.welcome(i, now),
-                Err(why) => self.lose(i, now, &why),
+                Err(error) => self.disconnect(i, now, &error),
             }
         }
     }
 
     fn welcome(&mut self, i: usize, now: Instant) {
         self.backoff.reset();
-        self.log.tell(now, &self.links[i].addr.to_string(), "connected");
-        // Whatever rang while nobody listened.
-        self.links[i].ring();
+        self.log.report(now, &self.connections[i].address.to_string(), "connected");
+        // For calls of `resq_ring` while the daemon was away.
+        self.connections[i].queue_ring();
         if self.count_up() == 1 {
-            // What a call was just putting in when the last connection broke.
+            // What a call was queuing when the last connection broke.
             self.drop_queued();
         }
         self.inbox.set_connected(self.count_up());
     }
 
-    fn lose(&mut self, i: usize, now: Instant, why: &str) {
-        let link = self.links.swap_remove(i);
-        self.log.tell(now, &link.addr.to_string(), why);
-        self.inbox.count_dropped(link.waiting_events());
+    fn disconnect(&mut self, i: usize, now: Instant, error: &Error) {
+        let connection = self.connections.swap_remove(i);
+        self.log.report(now, &connection.address.to_string(), &error.to_string());
+        self.inbox.count_dropped(connection.waiting_events());
         self.inbox.set_connected(self.count_up());
         if self.count_up() == 0 {
             self.drop_queued();
@@ -227,28 +234,29 @@ impl<'a> Sender<'a> {
     }
 
     fn count_up(&self) -> usize {
-        self.links.iter().filter(|link| link.is_up()).count()
+        self.connections.iter().filter(|one| one.is_up()).count()
     }
 
-    /// How long to sleep. Whoever puts something in from now on wakes the sender.
+    /// How long to sleep; `None`: until a call wakes the sender.
     fn timeout(&self, now: Instant) -> Option<Duration> {
-        if self.links.iter().any(Link::has_work) || (!self.inbox.is_empty() && self.links.iter().any(Link::has_room)) {
+        let has_room = self.connections.iter().any(Connection::has_room);
+        if self.connections.iter().any(Connection::has_work) || (!self.inbox.is_empty() && has_room) {
             return Some(Duration::ZERO);
         }
-        let next_ring = (self.count_up() > 0 && self.inbox.rung()).then_some(self.last_ring + self.ring_gap);
-        let silences = self.links.iter().filter_map(Link::silent_until);
+        let next_ring = (self.count_up() > 0 && self.inbox.has_rings()).then_some(self.last_ring + self.ring_gap);
+        let silences = self.connections.iter().filter_map(Connection::silent_until);
         let next = silences.chain(self.retry_at).chain(next_ring).min()?;
-        // Rounded up by epoll to whole milliseconds, so that it never wakes just too early and spins.
+        // epoll rounds up to whole milliseconds, so the sender never wakes just too early and spins.
         Some(next.saturating_duration_since(now))
     }
 }
 
-/// True if the daemon has just said WELCOME; an error is why the connection is over.
-fn exchange(link: &mut Link, inbox: &Inbox, now: Instant) -> Result<bool, String> {
-    inbox.count_sent(link.flush().map_err(|error| error.to_string())?);
-    let welcome = link.read(now)?;
-    match link.silent_until() {
-        Some(until) if until <= now => Err("silent for too long".into()),
+/// True if WELCOME has just arrived. An error ends the connection.
+fn exchange(connection: &mut Connection, inbox: &Inbox, now: Instant) -> Result<bool, Error> {
+    inbox.count_sent(connection.write()?);
+    let welcome = connection.read(now)?;
+    match connection.silent_until() {
+        Some(until) if until <= now => Err(Error::Silent),
         _ => Ok(welcome),
     }
 }

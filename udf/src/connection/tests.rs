@@ -1,4 +1,4 @@
-//! A link against a listener of the test's own, driven as the sender drives it.
+//! A connection to a listener of the test, driven as the sender drives it.
 
 use super::*;
 use mio::{Events, Poll};
@@ -6,30 +6,31 @@ use std::net::TcpListener;
 
 struct Driven {
     poll: Poll,
-    link: Link,
+    connection: Connection,
     now: Instant,
 }
 
 impl Driven {
     fn connect(addr: &str, attempt: usize) -> Driven {
         let (poll, now) = (Poll::new().unwrap(), Instant::now());
-        let link = Link::connect(Addr::Tcp(addr.into()), "s3cret", attempt, poll.registry(), Token(1), now).unwrap();
-        Driven { poll, link, now }
+        let connection =
+            Connection::open(addr.parse().unwrap(), "s3cret", attempt, poll.registry(), Token(1), now).unwrap();
+        Driven { poll, connection, now }
     }
 
-    /// Turns until `done` or the end of the connection.
-    fn until(&mut self, done: impl Fn(&Link) -> bool) -> Result<(), String> {
+    /// Turns until `done`, or until the connection ends.
+    fn until(&mut self, done: impl Fn(&Connection) -> bool) -> Result<(), Error> {
         let mut events = Events::with_capacity(8);
         loop {
-            self.link.flush().map_err(|error| error.to_string())?;
-            self.link.read(self.now)?;
-            if done(&self.link) {
+            self.connection.write()?;
+            self.connection.read(self.now)?;
+            if done(&self.connection) {
                 return Ok(());
             }
-            if !self.link.has_work() {
+            if !self.connection.has_work() {
                 self.poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
-                assert!(!events.is_empty(), "nothing came for 10 s");
-                events.iter().for_each(|event| self.link.became(event.is_readable(), event.is_writable()));
+                assert!(!events.is_empty(), "nothing happened for 10 s");
+                events.iter().for_each(|event| self.connection.set_ready(event.is_readable(), event.is_writable()));
             }
         }
     }
@@ -43,14 +44,15 @@ fn welcome(ping_interval_ms: u32) -> Vec<u8> {
 }
 
 #[test]
-fn a_name_is_tried_at_each_of_its_addresses() {
+fn each_address_of_a_name_is_tried() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = format!("localhost:{}", listener.local_addr().unwrap().port());
-    let reached = (0..4).find(|attempt| Driven::connect(&addr, *attempt).until(|link| link.waiting.is_empty()).is_ok());
+    let reached =
+        (0..4).find(|attempt| Driven::connect(&addr, *attempt).until(|connection| connection.queue.is_empty()).is_ok());
     assert!(reached.is_some(), "127.0.0.1 is among the addresses of localhost");
     assert!(
-        Link::connect(
-            Addr::Tcp("no.such.name.invalid:1".into()),
+        Connection::open(
+            "no.such.name.invalid:1".parse().unwrap(),
             "",
             0,
             Poll::new().unwrap().registry(),
@@ -62,20 +64,20 @@ fn a_name_is_tried_at_each_of_its_addresses() {
 }
 
 #[test]
-fn nobody_there_is_an_error_and_not_a_wait() {
+fn refused_connection_is_an_error() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let why = Driven::connect(&gone.to_string(), 0).until(|_| false).unwrap_err();
-    assert!(why.contains("refused"), "{why}");
+    let error = Driven::connect(&gone.to_string(), 0).until(|_| false).unwrap_err();
+    assert!(matches!(&error, Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused), "{error}");
 }
 
 #[test]
-fn hello_comes_first_and_silence_has_an_end() {
+fn hello_is_sent_first_and_silence_is_bounded() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut driven = Driven::connect(&listener.local_addr().unwrap().to_string(), 0);
     let (mut peer, _) = listener.accept().unwrap();
-    driven.until(|link| link.waiting.is_empty()).unwrap();
-    assert_eq!(driven.link.silent_until(), Some(driven.now + HANDSHAKE));
-    assert!(!driven.link.has_room(), "nothing but HELLO before WELCOME");
+    driven.until(|connection| connection.queue.is_empty()).unwrap();
+    assert_eq!(driven.connection.silent_until(), Some(driven.now + HANDSHAKE));
+    assert!(!driven.connection.has_room(), "nothing but HELLO before WELCOME");
 
     let mut bytes = [0; 512];
     let length = peer.read(&mut bytes).unwrap();
@@ -85,22 +87,22 @@ fn hello_comes_first_and_silence_has_an_end() {
     assert_eq!(used, length);
 
     peer.write_all(&welcome(2_000)).unwrap();
-    driven.until(Link::is_up).unwrap();
-    assert_eq!(driven.link.silent_until(), Some(driven.now + Duration::from_secs(6)));
+    driven.until(Connection::is_up).unwrap();
+    assert_eq!(driven.connection.silent_until(), Some(driven.now + Duration::from_secs(6)));
 
-    // One RING waits, however often it is asked for; an event behind a full queue finds no room.
-    driven.link.ring();
-    driven.link.ring();
-    assert_eq!(driven.link.waiting.len(), 1);
-    driven.link.event(Rc::new(vec![0; MAX_WAITING_BYTES]));
-    assert!(!driven.link.has_room() && driven.link.waiting_events() == 1);
+    // At most one RING waits, and behind a full queue there is no room for an event.
+    driven.connection.queue_ring();
+    driven.connection.queue_ring();
+    assert_eq!(driven.connection.queue.tags().count(), 1);
+    driven.connection.queue_event(Rc::new(vec![0; MAX_WAITING_BYTES]));
+    assert!(!driven.connection.has_room() && driven.connection.waiting_events() == 1);
 
     drop(peer);
     assert!(driven.until(|_| false).is_err());
 }
 
 #[test]
-fn another_version_and_an_error_end_it() {
+fn other_version_error_and_garbage_end_the_connection() {
     let mut error = Vec::new();
     ServerMessage::Error { code: 3, message: "no\nsuch token" }.encode(&mut error);
     let mut version = welcome(0);
@@ -109,7 +111,7 @@ fn another_version_and_an_error_end_it() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut driven = Driven::connect(&listener.local_addr().unwrap().to_string(), 0);
         listener.accept().unwrap().0.write_all(&bytes).unwrap();
-        let told = driven.until(|_| false).unwrap_err();
-        assert!(told.contains(why), "{told}");
+        let error = driven.until(|_| false).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
     }
 }
