@@ -1,4 +1,5 @@
-//! The broker's figures, and those of NATS and Redis where they are installed, from one run and one measuring client: deliveries a second by fan-out, latency at a steady rate, the cost of idle subscribers.
+//! The broker's figures, and those of NATS and Redis where they are installed, from one run and one measuring client:
+//! deliveries per second by fan-out, latency at a steady rate, the cost of idle subscribers.
 //!
 //! Each server is a separate process (for resq, this program again, called with `serve`). Turns are interleaved and medians
 //! compared, so that other load on the machine affects all alike. Arguments pick figures by name.

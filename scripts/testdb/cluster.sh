@@ -8,7 +8,8 @@ galera_node() { # N OPTION...
   evs="evs.suspect_timeout=PT2S;evs.inactive_timeout=PT5S;evs.inactive_check_period=PT0.2S;evs.keepalive_period=PT0.2S"
   shift
   mkdir -p "$dir/n$n/data" # a joining node's is filled by the others
-  PATH=$usr/bin:$PATH start "$n" $(galera_position "$n") --wsrep-on=ON --wsrep-provider="$usr/lib/galera/libgalera_smm.so" --wsrep-cluster-name=resq \
+  PATH=$usr/bin:$PATH start "$n" $(galera_position "$n") --wsrep-on=ON \
+    --wsrep-provider="$usr/lib/galera/libgalera_smm.so" --wsrep-cluster-name=resq \
     --wsrep-cluster-address="gcomm://127.0.0.1:$((base + 4)),127.0.0.1:$((base + 8)),127.0.0.1:$((base + 12))" \
     --wsrep-node-name="n$n" --wsrep-node-address="127.0.0.1:$p" --wsrep-node-incoming-address="127.0.0.1:$((base + n - 1))" \
     --wsrep-provider-options="gmcast.listen_addr=tcp://127.0.0.1:$p;ist.recv_addr=127.0.0.1:$((p + 1));gcache.size=32M;$evs" \
@@ -40,7 +41,8 @@ group_node() { # N OPTION...
 }
 group_join() { # N [first]
   if [ "${2:-}" = first ]; then
-    sql "$1" "SET GLOBAL group_replication_bootstrap_group = ON; START GROUP_REPLICATION; SET GLOBAL group_replication_bootstrap_group = OFF"
+    sql "$1" "SET GLOBAL group_replication_bootstrap_group = ON; START GROUP_REPLICATION;
+      SET GLOBAL group_replication_bootstrap_group = OFF"
   fi
   (wait_for 120 "node $1 to be online" group_try "$1") || { tail -n 3 "$dir/n$1/join.err" >&2; exit 1; }
 }

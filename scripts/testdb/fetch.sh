@@ -41,7 +41,8 @@ keys=/usr/share/keyrings/debian-archive-keyring.gpg
 echo "deb [arch=$arch signed-by=$keys] $mirror $suite main" >"$apt/sources.list"
 : >"$apt/status"
 cat >"$apt/apt.conf" <<CONF
-Dir::Etc::SourceList "$apt/sources.list"; Dir::Etc::SourceParts "-"; Dir::Etc::Preferences "/dev/null"; Dir::Etc::PreferencesParts "/dev/null";
+Dir::Etc::SourceList "$apt/sources.list"; Dir::Etc::SourceParts "-";
+Dir::Etc::Preferences "/dev/null"; Dir::Etc::PreferencesParts "/dev/null";
 Dir::State "$apt"; Dir::State::Lists "$apt/lists"; Dir::State::status "$apt/status"; Dir::Cache "$apt/cache"; Dir::Log "$apt";
 APT::Sandbox::User ""; APT::Install-Recommends "false"; APT::Architectures { "$arch"; };
 Acquire::Languages "none"; Acquire::Retries "3"; Acquire::Check-Valid-Until "false";

@@ -39,7 +39,8 @@ start() { # N OPTION...
   : >"$node/server.log"
   # shellcheck disable=SC2086 # ARGS is a list of options
   setsid "$server" "${options[@]}" --datadir="$node/data" --port="$(cat "$node/port")" --socket="$(cat "$node/socket")" \
-    --tmpdir="$node/tmp" --pid-file="$node/server.pid" --log-error="$node/server.log" "$@" ${ARGS:-} </dev/null >>"$node/server.log" 2>&1 8>&- &
+    --tmpdir="$node/tmp" --pid-file="$node/server.pid" --log-error="$node/server.log" \
+    "$@" ${ARGS:-} </dev/null >>"$node/server.log" 2>&1 8>&- &
   pid=$!
   disown # whoever kills it knows that it ends
   echo "$pid" >"$node/pid"

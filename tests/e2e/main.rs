@@ -17,6 +17,7 @@ mod names;
 mod privileges;
 mod promises;
 mod protocol;
+mod repository;
 mod setup;
 mod stopping;
 mod templates;

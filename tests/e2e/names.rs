@@ -34,7 +34,8 @@ fn no_name_reaches_beyond_its_own_database() {
     let instance = Instance::on(&server, "names");
     instance.resqctl(["init"]).ok();
     let (mut conn, mut app) = (instance.conn(), instance.app());
-    conn.query_drop("CREATE DATABASE names_taken; CREATE TABLE names_taken.precious (a INT); INSERT INTO names_taken.precious VALUES (42)").unwrap();
+    conn.query_drop("CREATE DATABASE names_taken; CREATE TABLE names_taken.precious (a INT)").unwrap();
+    conn.query_drop("INSERT INTO names_taken.precious VALUES (42)").unwrap();
     let (before, system) = (databases(&mut conn), system_tables(&mut conn));
 
     let long = "n".repeat(255);

@@ -10,7 +10,11 @@ fn failing_statement_is_named_and_leaves_no_database() {
     let instance = Instance::ready("second");
     let sql = instance.sql_dir(&[
         CREATE,
-        ("res_tables/10.sql", "CREATE TABLE a (x INT);\nCREATE PROCEDURE p() BEGIN SELECT 1; SELECT ';'; END;\nCREATE TABEL b (x INT);\n-- end\n"),
+        (
+            "res_tables/10.sql",
+            "CREATE TABLE a (x INT);\nCREATE PROCEDURE p() BEGIN SELECT 1; SELECT ';'; END;\n\
+             CREATE TABEL b (x INT);\n-- end\n",
+        ),
         ("res_tables/later/10.sql", "CREATE TABLE a (y INT)"),
     ]);
     let mut conn = instance.conn();
@@ -98,8 +102,16 @@ fn session_state_of_one_job_does_not_reach_the_next() {
     let instance = Instance::ready("session");
     let sql = instance.sql_dir(&[
         // Without a current database: a stray table must not end up in the previous resource.
-        ("res_db/10.sql", "CREATE DATABASE {{RES_DB_NAME}}; SET @seen = CONCAT(COALESCE(DATABASE(), 'none'), @@sql_mode, COALESCE(@left, 'clean'))"),
-        ("res_tables/10.sql", "CREATE TABLE seen AS SELECT @seen AS seen; SET @left = 'dirt', SESSION sql_mode = 'ANSI_QUOTES'; DO GET_LOCK('session_dirt', 0); CREATE TEMPORARY TABLE t (a INT)"),
+        (
+            "res_db/10.sql",
+            "CREATE DATABASE {{RES_DB_NAME}}; \
+             SET @seen = CONCAT(COALESCE(DATABASE(), 'none'), @@sql_mode, COALESCE(@left, 'clean'))",
+        ),
+        (
+            "res_tables/10.sql",
+            "CREATE TABLE seen AS SELECT @seen AS seen; SET @left = 'dirt', SESSION sql_mode = 'ANSI_QUOTES'; \
+             DO GET_LOCK('session_dirt', 0); CREATE TEMPORARY TABLE t (a INT)",
+        ),
     ]);
     instance.resqctl(["seed", "--count", "6", "--prefix", "s"]).ok();
     let resqd = instance.resqd().args(["--workers", "1"]).arg("--sql-dir").arg(&sql).spawn();

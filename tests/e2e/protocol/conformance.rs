@@ -37,7 +37,8 @@ const TABLE: &[(&str, &str)] = &[
     ("a RING wakes the daemon", "a> HELLO 1 1 x -\na< WELCOME 1 0\na> RING\nwakeup"),
     (
         "every role may PING and PONG",
-        "a> HELLO 1 1 x -; PING 1; PONG 9\na< WELCOME 1 0\na< PONG 1\nb> HELLO 1 2 x -; PONG 9; PING 18446744073709551615\nb< WELCOME 1 0\nb< PONG 18446744073709551615",
+        "a> HELLO 1 1 x -; PING 1; PONG 9\na< WELCOME 1 0\na< PONG 1\n\
+         b> HELLO 1 2 x -; PONG 9; PING 18446744073709551615\nb< WELCOME 1 0\nb< PONG 18446744073709551615",
     ),
     // Malformed frames.
     ("a frame has a type", "a> HELLO 1 1 x -\na< WELCOME 1 0\na> RAW 00000000\na< ERROR 1\na< END"),
@@ -71,20 +72,25 @@ const TABLE: &[(&str, &str)] = &[
     ),
     (
         "a prefix of a listed state will do",
-        "with states Done,Failed\na> HELLO 1 3 x -\na< WELCOME 1 0\na> SUBSCRIBE 0 0 F* *\na< SUBSCRIBED 0\na> PUBLISH Failed 1\na< EVENT 0 Failed 1",
+        "with states Done,Failed\na> HELLO 1 3 x -\na< WELCOME 1 0\na> SUBSCRIBE 0 0 F* *\na< SUBSCRIBED 0\n\
+         a> PUBLISH Failed 1\na< EVENT 0 Failed 1",
     ),
     // Subscriptions.
     (
         "a subscriber gets its states and no other",
-        "a> HELLO 1 2 x -; SUBSCRIBE 0 0 A Im*\na< WELCOME 1 0\na< SUBSCRIBED 0\nb> HELLO 1 1 x -; PUBLISH B 1; PUBLISH AA 2; PUBLISH A 3; PUBLISH I 4; PUBLISH Im 5; PUBLISH Imaging 6\nb< WELCOME 1 0\na< EVENT 0 A 3\na< EVENT 0 Im 5\na< EVENT 0 Imaging 6",
+        "a> HELLO 1 2 x -; SUBSCRIBE 0 0 A Im*\na< WELCOME 1 0\na< SUBSCRIBED 0\n\
+         b> HELLO 1 1 x -; PUBLISH B 1; PUBLISH AA 2; PUBLISH A 3; PUBLISH I 4; PUBLISH Im 5; PUBLISH Imaging 6\n\
+         b< WELCOME 1 0\na< EVENT 0 A 3\na< EVENT 0 Im 5\na< EVENT 0 Imaging 6",
     ),
     (
         "a star alone is every state",
-        "a> HELLO 1 3 x -; SUBSCRIBE 0 0 *; PUBLISH A 1; PUBLISH z.9:x-_ 2\na< WELCOME 1 0\na< SUBSCRIBED 0\na< EVENT 0 A 1\na< EVENT 0 z.9:x-_ 2",
+        "a> HELLO 1 3 x -; SUBSCRIBE 0 0 *; PUBLISH A 1; PUBLISH z.9:x-_ 2\na< WELCOME 1 0\na< SUBSCRIBED 0\n\
+         a< EVENT 0 A 1\na< EVENT 0 z.9:x-_ 2",
     ),
     (
         "an event that matches several patterns comes once",
-        "a> HELLO 1 3 x -; SUBSCRIBE 0 0 A A* * A AB; PUBLISH A 1; PUBLISH AB 2; PING 1\na< WELCOME 1 0\na< SUBSCRIBED 0\na< EVENT 0 A 1\na< EVENT 0 AB 2\na< PONG 1",
+        "a> HELLO 1 3 x -; SUBSCRIBE 0 0 A A* * A AB; PUBLISH A 1; PUBLISH AB 2; PING 1\na< WELCOME 1 0\n\
+         a< SUBSCRIBED 0\na< EVENT 0 A 1\na< EVENT 0 AB 2\na< PONG 1",
     ),
     (
         "SUBSCRIBE comes once",
@@ -97,12 +103,14 @@ const TABLE: &[(&str, &str)] = &[
     ),
     (
         "the payload is kept byte for byte, and may be empty",
-        "a> HELLO 1 3 x -; SUBSCRIBE 0 0 *; PUBLISH A -; RAW 00000006 03 0001 41 ff00\na< WELCOME 1 0\na< SUBSCRIBED 0\na< EVENT 0 A \na< EVENT 0 A \u{fffd}\0",
+        "a> HELLO 1 3 x -; SUBSCRIBE 0 0 *; PUBLISH A -; RAW 00000006 03 0001 41 ff00\na< WELCOME 1 0\n\
+         a< SUBSCRIBED 0\na< EVENT 0 A \na< EVENT 0 A \u{fffd}\0",
     ),
     // Durable events.
     (
         "durable events have numbers",
-        "a> HELLO 1 2 x -; SUBSCRIBE 0 0 A\na< WELCOME 1 0\na< SUBSCRIBED 0\nlog A {}\nlog B {}\nlog A {}\na< EVENT 1 A {}\na< EVENT 3 A {}",
+        "a> HELLO 1 2 x -; SUBSCRIBE 0 0 A\na< WELCOME 1 0\na< SUBSCRIBED 0\nlog A {}\nlog B {}\nlog A {}\n\
+         a< EVENT 1 A {}\na< EVENT 3 A {}",
     ),
     (
         "a durable subscription gets no other events",
@@ -110,7 +118,8 @@ const TABLE: &[(&str, &str)] = &[
     ),
     (
         "resume begins just after a number",
-        "with old 5\na> HELLO 1 2 x -; SUBSCRIBE 1 3 *\na< WELCOME 1 5\na< SUBSCRIBED 3\na< EVENT 4 Old {}\na< EVENT 5 Old {}\nlog A 6\na< EVENT 6 A 6",
+        "with old 5\na> HELLO 1 2 x -; SUBSCRIBE 1 3 *\na< WELCOME 1 5\na< SUBSCRIBED 3\na< EVENT 4 Old {}\n\
+         a< EVENT 5 Old {}\nlog A 6\na< EVENT 6 A 6",
     ),
     (
         "resume from 0 is the whole log",
@@ -122,7 +131,8 @@ const TABLE: &[(&str, &str)] = &[
     ),
     (
         "a gap for pruned events comes before the events",
-        "with old 5\nlog prune 4\na> HELLO 1 2 x -; SUBSCRIBE 1 1 *\na< WELCOME 1 5\na< SUBSCRIBED 1\na< GAP 1 4\na< EVENT 4 Old {}\na< EVENT 5 Old {}",
+        "with old 5\nlog prune 4\na> HELLO 1 2 x -; SUBSCRIBE 1 1 *\na< WELCOME 1 5\na< SUBSCRIBED 1\na< GAP 1 4\n\
+         a< EVENT 4 Old {}\na< EVENT 5 Old {}",
     ),
     (
         "nothing is lost when the next event is the oldest kept",
@@ -138,12 +148,14 @@ const TABLE: &[(&str, &str)] = &[
     ),
     (
         "the greatest number is beyond any head",
-        "a> HELLO 1 2 x -; SUBSCRIBE 1 18446744073709551615 *\na< WELCOME 1 0\na< SUBSCRIBED 18446744073709551615\na< GAP 3 0\nlog A 1\na< EVENT 1 A 1",
+        "a> HELLO 1 2 x -; SUBSCRIBE 1 18446744073709551615 *\na< WELCOME 1 0\na< SUBSCRIBED 18446744073709551615\n\
+         a< GAP 3 0\nlog A 1\na< EVENT 1 A 1",
     ),
     // Liveness.
     (
         "a peer is PINGed, a subscriber with its position",
-        "with ping 500\nwith old 3\na> HELLO 1 2 x -; SUBSCRIBE 0 0 Quiet\na< WELCOME 1 3\na< SUBSCRIBED 3\nlog A 4\nlog A 5\na< PING 5\na> PONG 5\na< PING 5",
+        "with ping 500\nwith old 3\na> HELLO 1 2 x -; SUBSCRIBE 0 0 Quiet\na< WELCOME 1 3\na< SUBSCRIBED 3\nlog A 4\n\
+         log A 5\na< PING 5\na> PONG 5\na< PING 5",
     ),
     (
         "without a subscription the number is 0",

@@ -1,0 +1,96 @@
+//! Rules for the text of the repository: sizes, and what must not come back.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const LONGEST_FILE: usize = 400;
+const WIDEST_LINE: usize = 140;
+
+/// (text, folders, why not). This file is not read.
+const FORBIDDEN: &[(&str, &[&str], &str)] = &[
+    ("cfg!(test)", &["src", "udf/src"], "what is tested is what is shipped: make the value a field"),
+    ("#[path", &["src", "udf/src", "tests", "benches"], "shared code belongs into tests/support"),
+    ("allow(dead_code)", &["src", "udf/src", "tests", "benches"], "remove what nothing uses"),
+    ("wait_for_log", &["tests", "benches"], "wait for a notification, a row, a frame or an exit code"),
+    ("thread::sleep", &["tests/e2e"], "wait for a signal with a deadline"),
+    ("TODO", &["src", "udf/src", "tests", "benches", "sql", "scripts"], "file an issue"),
+];
+
+/// Files that break a rule and are to be mended: (text, "long file" or "wide line"; path).
+const EXCEPTIONS: &[(&str, &str)] = &[
+    ("cfg!(test)", "src/events/sequencer.rs"),
+    ("wide line", "src/queue/admin.rs"),
+    ("wide line", "src/queue/sql_store/outcomes.rs"),
+    ("wide line", "src/resources/registry.rs"),
+    ("wide line", "src/resources/template.rs"),
+    ("wide line", "src/schema/doctor/privileges.rs"),
+];
+
+/// Files with one of these endings below `folder`, with their paths relative to the repository.
+fn files(folder: &str, endings: &[&str]) -> Vec<(String, String)> {
+    let (mut open, mut found) = (vec![Path::new(ROOT).join(folder)], Vec::new());
+    while let Some(folder) = open.pop() {
+        for path in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            let is_built = path.file_name().is_some_and(|name| name == "target");
+            if path.is_dir() && !is_built {
+                open.push(path);
+            } else if path.extension().is_some_and(|ending| endings.iter().any(|known| ending == *known)) {
+                found.push((relative(&path), fs::read_to_string(&path).expect("UTF-8")));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn relative(path: &PathBuf) -> String {
+    path.strip_prefix(ROOT).expect("a path below the repository").display().to_string()
+}
+
+fn is_exception(rule: &str, path: &str) -> bool {
+    path == "tests/e2e/repository.rs" || EXCEPTIONS.contains(&(rule, path))
+}
+
+#[test]
+fn forbidden_constructs_do_not_return() {
+    let mut found = Vec::new();
+    for (text, folders, why) in FORBIDDEN {
+        for (path, content) in folders.iter().flat_map(|folder| files(folder, &["rs", "sql", "sh", "py"])) {
+            for (line, number) in content.lines().zip(1..).filter(|(line, _)| line.contains(text)) {
+                if !is_exception(text, &path) {
+                    found.push(format!("{path}:{number}: {}: {why}", line.trim()));
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn files_are_short_and_lines_narrow() {
+    let mut found = Vec::new();
+    for folder in ["src", "udf/src", "tests", "benches", "sql", "scripts"] {
+        for (path, content) in files(folder, &["rs", "sql", "sh", "py"]) {
+            if content.lines().count() > LONGEST_FILE && !is_exception("long file", &path) {
+                found.push(format!("{path}: {} lines, at most {LONGEST_FILE}", content.lines().count()));
+            }
+            for (line, number) in content.lines().zip(1..) {
+                if line.chars().count() > WIDEST_LINE && !is_exception("wide line", &path) {
+                    found.push(format!("{path}:{number}: {} columns, at most {WIDEST_LINE}", line.chars().count()));
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn exceptions_are_still_needed() {
+    for (text, path) in EXCEPTIONS.iter().filter(|(text, _)| !text.contains(" ")) {
+        let content = fs::read_to_string(Path::new(ROOT).join(path)).unwrap_or_default();
+        assert!(content.contains(text), "{path} no longer has {text}: remove the exception");
+    }
+}
