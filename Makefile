@@ -1,45 +1,46 @@
-# `make help` lists the targets; whatever is longer than a few lines is a script.
+# `make help` lists the targets. Recipes longer than a few lines are scripts.
 
-CARGO  ?= cargo
-PREFIX ?= /usr/local
-SERVER ?=
-ROUNDS ?= 10
-udf    := --manifest-path udf/Cargo.toml
+CARGO    ?= cargo
+PREFIX   ?= /usr/local
+SERVER   ?=
+ROUNDS   ?= 10
+FEATURES ?=
+udf      := --manifest-path udf/Cargo.toml
 
 .PHONY: build run demo db-stop clean-db test test-matrix test-faults bench udf install uninstall clean help
 
-build: ## Build the programs into target/release
-	$(CARGO) build --release --locked --bins
+build: ## Build the programs into target/release (FEATURES=toast: with desktop notifications)
+	$(CARGO) build --release --locked --bins --features "$(FEATURES)"
 
-run: build udf ## Start a private server, queue 20 resources (SEED=n), run resqd on them (WORKERS=5); MYSQL_HOST=… or MYSQL_SOCKET=… takes that server
+run: build udf ## Start a private server, queue 20 resources (SEED=n) and run resqd (WORKERS=5); MYSQL_HOST=… or MYSQL_SOCKET=… uses that server instead
 	@scripts/run.sh
 
-demo: build udf ## Play a story through: rows change, a trigger fires, two clients hear what they asked for
+demo: build udf ## Play one story on a private server: rows change, a trigger publishes, two clients receive what they subscribed to
 	@scripts/demo.sh
 
-db-stop: ## Stop the private server of `make run`; its data stays
+db-stop: ## Stop the private server of `make run`; keep its data
 	@scripts/testdb.sh down .resq/server
 
 clean-db: ## Stop the private server of `make run` and remove its data
 	@scripts/testdb.sh remove .resq/server
 	@rm -rf .resq
 
-test: ## Check format and lints, run all tests on a private server of their own (SERVER="mysql97 …": of that kind)
+test: ## Check format and lints, then run all tests on private servers (SERVER="mysql97 …" picks their kinds)
 	@scripts/test.sh all $(SERVER)
 
 test-matrix: ## Run the end-to-end tests on MySQL, MariaDB new and old, a Galera cluster and a MySQL group
 	@scripts/test.sh e2e mariadb1011 mysql97 mariadb105 galera group
 
-test-faults: ## Let everything break, ROUNDS=10 times each, on SERVER="mariadb1011 …"; RESQ_SEED=n repeats a run
+test-faults: ## Run the fault tests ROUNDS=10 times each (SERVER="mariadb1011 …"; RESQ_SEED=n repeats a run)
 	@FAULT_ROUNDS=$(ROUNDS) scripts/test.sh faults $(SERVER)
 
-bench: udf ## Measure against bare connections on a private server, as ratios
+bench: udf ## Measure on private servers, as ratios to bare connections
 	$(CARGO) bench --locked
 
 udf: ## Build the loadable functions into udf/target/release
 	$(CARGO) build --release --locked $(udf)
 
-install: ## Copy what `make build udf` made to PREFIX (/usr/local), below DESTDIR
+install: ## Copy what `make build udf` built to PREFIX (/usr/local), below DESTDIR
 	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) scripts/install.sh install
 
 uninstall: ## Remove what `make install` copied, and nothing else

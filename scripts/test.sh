@@ -19,7 +19,7 @@ step() { printf '\n== %s\n' "$*"; "$@"; }
 lints() { # MANIFEST
   if cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1; then
     step cargo fmt --check --manifest-path "$1"
-    step cargo clippy --release --locked --all-targets --manifest-path "$1" -- -D warnings
+    step cargo clippy --release --locked --all-targets --all-features --manifest-path "$1" -- -D warnings
   elif [ "${CI:-}" = true ]; then
     echo "rustfmt and clippy are needed: rustup component add rustfmt clippy" >&2
     exit 1
@@ -43,6 +43,9 @@ export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(getconf _NPROCESSORS_ONLN
 # The servers under test load these.
 step cargo build --release --locked --manifest-path udf/Cargo.toml --lib --examples
 failed=()
+if [ "$what" = all ]; then # desktop notifications are a feature that is off by default
+  TEST_SERVER=${1%%:*} step cargo test --release --locked --features toast --lib --test e2e -- toast:: || failed+=(toast)
+fi
 for kind; do
   [ "$what" != faults ] || kind=${kind%%:*}:faults::
   word=${kind#"${kind%%:*}"}
@@ -50,5 +53,5 @@ for kind; do
   [ "$what$word$clusters" != all ] || TEST_SERVER=$kind step cargo test --release --locked --lib -- --ignored || failed+=("$kind")
   TEST_SERVER=${kind%%:*} step cargo test --release --locked --test e2e -- ${word:+"${word#:}"} $clusters || failed+=("$kind")
 done
-[ $# = 1 ] || echo "end-to-end: $# kinds of server, failed on: ${failed[*]:-none}"
+[ $# = 1 ] || echo "end-to-end: $# kinds of server, failed: ${failed[*]:-none}"
 [ ${#failed[@]} = 0 ]

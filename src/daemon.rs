@@ -28,24 +28,27 @@ use crate::{
     schema::install,
 };
 
-/// What is said at the start and not in the settings.
+/// What the command line decides, and no setting does.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// How long running jobs get to finish after a signal.
+    /// How long running jobs may take to finish after a signal.
     pub drain: Duration,
-    /// Listen on other than loopback without a token.
+    /// Listen on other addresses than loopback without a token.
     pub insecure: bool,
 }
 
-/// The parts that run, in the order in which they stop: claims, workers and completer first, so that the last
-/// outcomes are still numbered; the journal, so that they are still describe; the broker.
+/// The running parts in the order in which they stop: the queue first, so that its last outcomes are still numbered; then
+/// the sequencer, so that they are still delivered; then the broker.
 struct Running {
     queue: Service,
-    journal: SequencerThread,
+    sequencer: SequencerThread,
     broker: Broker,
 }
 
-/// Runs until SIGTERM or SIGINT, then drains.
+/// Serves until SIGTERM or SIGINT, then drains.
+///
+/// # Errors
+/// Something cannot be started, a thread panicked, or jobs were still running at the end of the drain.
 pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
     let templates = Templates::load(config.sql_dir.as_deref())?;
     let connections = config.queue.workers as u32 + FIXED_CONNECTIONS + events::CONNECTIONS;
@@ -57,30 +60,31 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
     let supervisor = Supervisor::from_env();
     supervisor.notify(State::Ready(running.broker.local_addrs()));
 
+    let drain_s = options.drain.as_secs();
     select! {
         recv(signals) -> _ => {
-            log::info!("stopping: running jobs get {} s; a second signal stops at once", options.drain.as_secs());
+            log::info!("daemon: stopping; running jobs may finish, a second signal stops at once drain_s={drain_s}");
         }
         recv(panicked) -> name => return Err(died(name)),
     }
     supervisor.notify(State::Stopping);
-    // A second signal and a panic end the process while the drain is on.
+    // On a thread of its own, so that a second signal or a panic can still end the process.
     let (done, drained) = bounded(1);
     let drain = move || {
         let _ = done.send(running.stop(options.drain));
     };
-    Thread::spawn("drain", &alarm, drain).map_err(|e| failed("cannot start the drain", e))?;
+    Thread::spawn("drain", &alarm, drain).map_err(|e| failed("cannot start the thread of the drain", e))?;
     select! {
         recv(drained) -> finished => match finished {
             Ok(true) => Ok(()),
             _ => Err(Failure::new(Exit::Failed, format!(
-                "jobs were still running after {} s; another daemon, or the next start, takes them over",
-                options.drain.as_secs()
+                "jobs were still running after {drain_s} s; another daemon, or the next start, takes them over"
             ))),
         },
-        recv(signals) -> _ => {
-            Err(Failure::new(Exit::Failed, "stopped by a second signal; running jobs come back when the lease ends"))
-        }
+        recv(signals) -> _ => Err(Failure::new(
+            Exit::Failed,
+            "stopped by a second signal; running jobs are taken over when this daemon's lease expires",
+        )),
         recv(panicked) -> name => Err(died(name)),
     }
 }
@@ -94,34 +98,37 @@ fn start(config: &Config, options: Options, db: &Db, templates: Templates, alarm
     let head = events::store::head(&mut conn)?;
     drop(conn);
 
-    let (news, news_ear) = wakeup();
-    let (changed, changed_ear) = wakeup();
-    let wakeups = Wakeups { to_dispatcher: news_ear, to_sequencer: changed.clone() };
-    let (broker, log_publisher, reads) = start_broker(config, options, head, vec![news.clone(), changed], alarm)?;
+    let (wake_dispatcher, dispatcher_wakeups) = wakeup();
+    let (wake_sequencer, sequencer_wakeups) = wakeup();
+    let wakeups = Wakeups { to_dispatcher: dispatcher_wakeups, to_sequencer: wake_sequencer.clone() };
+    // A RING means that anything may have changed.
+    let on_ring = vec![wake_dispatcher.clone(), wake_sequencer];
+    let (broker, log_publisher, reads) = start_broker(config, options, head, on_ring, alarm)?;
     let settings = events::Settings {
         poll: config.queue.poll,
         retention_days: config.events.retention_days,
         is_cluster: server.is_cluster,
         head,
     };
-    let journal = SequencerThread::start(db, settings, changed_ear, reads, log_publisher, news, alarm)
-        .map_err(|e| failed("cannot start the journal", e))?;
+    let sequencer =
+        SequencerThread::start(db, settings, sequencer_wakeups, reads, log_publisher, wake_dispatcher, alarm)
+            .map_err(|e| failed("cannot start the sequencer", e))?;
     let queue = Service::start_with_hooks(db, &server, &config.queue, builder.clone(), builder, wakeups, alarm)?;
     log::info!(
-        "serving `{}` on {} with {} workers{}",
+        "daemon: serving; jobs are claimed {} database={} workers={} server={}",
+        if server.skip_locked { "with SKIP LOCKED" } else { "by token, since this server has no SKIP LOCKED" },
         db.global_db(),
-        server.version,
         config.queue.workers,
-        if server.skip_locked { "" } else { "; this server has no SKIP LOCKED, jobs are claimed by token" },
+        server.version,
     );
-    Ok(Running { queue, journal, broker })
+    Ok(Running { queue, sequencer, broker })
 }
 
 impl Running {
-    /// False if jobs were still running when their time was over.
+    /// Stops all parts in order. False if jobs were still running after `drain`, or the broker panicked.
     fn stop(self, drain: Duration) -> bool {
         let finished = self.queue.drain(drain);
-        self.journal.stop();
+        self.sequencer.stop();
         self.broker.stop();
         self.broker.join() && finished
     }
@@ -131,10 +138,10 @@ fn start_broker(
     config: &Config,
     options: Options,
     head: LogHead,
-    bells: Vec<Wakeup>,
+    on_ring: Vec<Wakeup>,
     alarm: &Alarm,
 ) -> Result<(Broker, LogPublisher, Receiver<PageRequest>), Failure> {
-    Broker::start(&config.broker, options.insecure, head, bells, alarm).map_err(|error| {
+    Broker::start(&config.broker, options.insecure, head, on_ring, alarm).map_err(|error| {
         let exit = if matches!(error, StartError::Exposed(_)) { Exit::Usage } else { Exit::Failed };
         Failure::new(exit, error.to_string())
     })
@@ -146,23 +153,23 @@ fn failed(what: &str, error: impl Display) -> Failure {
 
 fn died(name: Result<String, crossbeam_channel::RecvError>) -> Failure {
     let name = name.unwrap_or_default();
-    Failure::new(Exit::Failed, format!("thread {name} has died; its last words are above, please report them"))
+    Failure::new(Exit::Failed, format!("thread {name} panicked; see the message above and please report it"))
 }
 
-/// A message for each SIGTERM or SIGINT. One right behind another is the same: who signals a process group as well as
-/// the process (`timeout` does) means to stop once.
+/// A message for each SIGTERM or SIGINT. Two in quick succession count as one: a sender that signals the process and its
+/// process group (`timeout` does) means to stop it once.
 fn signals() -> std::io::Result<Receiver<()>> {
-    const SAME: Duration = Duration::from_millis(250);
+    const ONE_SIGNAL: Duration = Duration::from_millis(250);
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    let (heard, ear) = bounded(2);
+    let (sender, receiver) = bounded(2);
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         let mut last: Option<Instant> = None;
         for _ in signals.forever() {
-            if last.is_none_or(|last| last.elapsed() > SAME) {
-                let _ = heard.try_send(());
+            if last.is_none_or(|last| last.elapsed() > ONE_SIGNAL) {
+                let _ = sender.try_send(());
                 last = Some(Instant::now());
             }
         }
     })?;
-    Ok(ear)
+    Ok(receiver)
 }

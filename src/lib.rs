@@ -4,6 +4,9 @@
 //! they share (`config`). Everything else is public only for the programs, the tests and the benchmarks of this
 //! repository. `docs/architecture.md` shows how the parts fit together and which may import which.
 
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
 pub mod wire;
 
 #[cfg(feature = "client")]

@@ -1,4 +1,5 @@
-//! A subscriber for shells and desktops: prints, pipes or pops up the events it asked for.
+//! A subscriber for shells and desktops: prints the events that it subscribed to, runs a program for them, or shows them
+//! as desktop notifications.
 
 use std::{
     io::{self, Write},
@@ -21,42 +22,42 @@ use resq::{
 
 const PROGRAM: Program = Program { name: "resq-client", takes: &["client", "broker.token"] };
 
-/// Print the events of resqd that have one of these states, one a line.
+/// Subscribe to events of resqd and print them, one per line.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(
-    note = "It connects again by itself and misses no durable event; only the first connection must succeed.",
-    error_code(0, "--count was reached, or the reader of standard output went away"),
+    note = "A lost connection is made again, and no durable event is missed. Only the first connection must succeed.",
+    error_code(0, "--count events arrived, or the reader of standard output went away"),
     error_code(1, "failed"),
-    error_code(2, "wrong usage or settings, or a state that resqd does not have"),
-    error_code(3, "cannot reach resqd or log in to it"),
-    error_code(4, "--timeout has passed")
+    error_code(2, "wrong usage or settings, or a state that resqd does not allow"),
+    error_code(3, "cannot reach resqd, or it refused the login"),
+    error_code(4, "--timeout expired")
 )]
 struct Args {
-    /// states, or beginnings with * at their end; several may follow
+    /// states to subscribe to, as one or more words; a * at the end matches any rest
     #[argh(option, arg_name = "STATE")]
     sub: Vec<String>,
-    /// begin after this number of the log, instead of now
+    /// begin after this number of the event log, instead of with the next event
     #[argh(option, arg_name = "SEQ")]
     since: Option<u64>,
-    /// durable events alone: those that a committed transaction made
+    /// durable events only: those written by a committed transaction
     #[argh(switch)]
     durable: bool,
-    /// end after so many events
+    /// exit after this many events
     #[argh(option, arg_name = "N")]
     count: Option<NonZeroU64>,
-    /// end after so many seconds, whatever came
+    /// exit after this many seconds
     #[argh(option, arg_name = "S", from_str_fn(seconds))]
     timeout: Option<Duration>,
-    /// print lines of JSON
+    /// print each event as one line of JSON
     #[argh(switch)]
     json: bool,
-    /// show desktop notifications too
+    /// also show each event as a desktop notification
     #[argh(switch)]
     toast: bool,
-    /// run this program for each durable event, one after the other
+    /// run this program for each durable event, one at a time
     #[argh(option, arg_name = "PROGRAM")]
     exec: Option<PathBuf>,
-    /// the name that resqd logs
+    /// name of this client in the log of resqd
     #[argh(option, arg_name = "NAME", default = "PROGRAM.name.into()")]
     name: String,
 }
@@ -66,21 +67,23 @@ fn main() -> ExitCode {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().map_err(|_| "it takes a number of seconds".to_string())?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| "it takes a number of seconds, not below 0".into())
+    let seconds = text.parse().map_err(|_| "expected a number of seconds".to_string())?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| "expected a number of seconds, not below 0".into())
 }
 
 fn listen(args: Args, config: Config) -> Result<(), Failure> {
     let wrong = |message: String| Err(Failure::new(Exit::Usage, message));
     if args.sub.is_empty() {
-        return wrong("--sub STATE… is missing; --sub '*' is every state".into());
+        return wrong("missing option: --sub STATE…; --sub '*' subscribes to every state".into());
     }
     if let Some(path) = args.exec.as_deref().filter(|path| path.components().count() > 1 && !path.is_file()) {
-        return wrong(format!("--exec {}: there is no such program", path.display()));
+        return wrong(format!("--exec {}: this program does not exist", path.display()));
     }
     #[cfg(not(feature = "toast"))]
     if args.toast {
-        return wrong("--toast: this resq-client was built without desktop notifications".into());
+        return wrong(
+            "--toast: this resq-client was built without desktop notifications (make build FEATURES=toast)".into(),
+        );
     }
     let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let subscription = Subscription { states: args.sub, since: args.since, durable_only: args.durable };
@@ -95,14 +98,16 @@ fn listen(args: Args, config: Config) -> Result<(), Failure> {
         let event = match subscriber.recv_deadline(deadline)? {
             Some(Delivery::Event(event)) => event,
             Some(Delivery::Gap(gap)) => {
-                tell(gap);
+                report(gap);
                 continue;
             }
             Some(Delivery::OtherLog) => {
-                warn!("resqd has another event log than before: reading it from its beginning");
+                warn!(
+                    "subscription: resqd has a different event log than before; reading the new one from its beginning"
+                );
                 continue;
             }
-            None => return Err(Failure::new(Exit::TimedOut, format!("time is up; {events} events came"))),
+            None => return Err(Failure::new(Exit::TimedOut, format!("--timeout expired after {events} events"))),
         };
         events += 1;
         match print(&event, args.json) {
@@ -125,7 +130,7 @@ fn listen(args: Args, config: Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One line, in one write where it fits, and at once.
+/// Prints one line at once, and in one write if the buffer holds it.
 fn print(event: &Event, json: bool) -> io::Result<()> {
     let line = if json { line::json(event) } else { line::human(event) };
     let mut stdout = io::stdout().lock();
@@ -133,12 +138,17 @@ fn print(event: &Event, json: bool) -> io::Result<()> {
     stdout.flush()
 }
 
-fn tell(gap: Gap) {
+/// A gap is a warning: the stream continues without these events.
+fn report(gap: Gap) {
     match gap {
-        Gap::Pruned(first) => warn!("gap: all events before #{first} are gone from the log (events.retention_days)"),
-        Gap::Dropped(n) => warn!("gap: {n} ephemeral events were dropped, because they were not read fast enough"),
+        Gap::Pruned(first) => {
+            warn!("gap: the events before #{first} were deleted (events.retention_days); continuing with #{first}")
+        }
+        Gap::Dropped(n) => {
+            warn!("gap: dropped {n} ephemeral events, because they were not read fast enough; continuing")
+        }
         Gap::BeyondHead(head) => {
-            warn!("gap: the log ends at #{head}, before the number to begin after; going on from its end")
+            warn!("gap: the event log ends at #{head}, before the number to begin after; continuing from its end")
         }
     }
 }

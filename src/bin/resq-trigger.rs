@@ -1,4 +1,4 @@
-//! A publisher for shells: one ephemeral event, or one a line of standard input.
+//! A publisher for shells: publishes one ephemeral event, or one per line of standard input.
 
 use std::{io, process::ExitCode, time::Duration};
 
@@ -12,27 +12,27 @@ use resq::{
 
 const PROGRAM: Program = Program { name: "resq-trigger", takes: &["client", "broker.token"] };
 
-/// How long resqd may take to confirm that it has everything.
+/// How long to wait for resqd to confirm that it has received everything.
 const CONFIRM: Duration = Duration::from_secs(30);
 
-/// Publish an ephemeral event to the subscribers of resqd; without --state, one a line of standard input, as
-/// STATE PAYLOAD.
+/// Publish an ephemeral event to the subscribers of resqd. Without --state, publish one event per line of standard
+/// input, written as STATE PAYLOAD.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(
-    error_code(0, "resqd has confirmed all of them"),
+    error_code(0, "resqd confirmed every event"),
     error_code(1, "failed"),
-    error_code(2, "wrong usage or settings, or a state that resqd does not have"),
-    error_code(3, "cannot reach resqd, log in to it, or the connection broke"),
-    error_code(4, "resqd did not confirm in 30 s")
+    error_code(2, "wrong usage or settings, or a state that resqd does not allow"),
+    error_code(3, "cannot reach resqd, it refused the login, or the connection broke"),
+    error_code(4, "resqd did not confirm within 30 s")
 )]
 struct Args {
-    /// the name that resqd logs
+    /// name of this client in the log of resqd
     #[argh(option, arg_name = "NAME")]
     name: String,
-    /// the event's state
+    /// state of the event
     #[argh(option, arg_name = "STATE")]
     state: Option<String>,
-    /// the event's payload
+    /// payload of the event
     #[argh(option, arg_name = "PAYLOAD")]
     payload: Option<String>,
 }
@@ -53,12 +53,14 @@ fn publish(args: Args, config: Config) -> Result<(), Failure> {
         (None, None) => publish_lines(Publisher::connect(&peer)?),
         _ => Err(Failure::new(
             Exit::Usage,
-            "--state and --payload go together; without both, lines are read".to_string(),
+            "--state needs --payload and the other way round; without both, events are read from standard input"
+                .to_string(),
         )),
     }
 }
 
-/// Sends line after line, at once where no further line is waiting. A wrong line ends it; what came before is sent.
+/// Publishes line after line, and flushes whenever no further line is waiting. An invalid line ends it; the lines before
+/// that are published.
 fn publish_lines(mut publisher: Publisher) -> Result<(), Failure> {
     let mut lines = Lines::new(io::stdin());
     let mut sent: u64 = 0;
@@ -74,7 +76,7 @@ fn publish_lines(mut publisher: Publisher) -> Result<(), Failure> {
             Ok(None) => return Ok(publisher.confirm(CONFIRM)?),
             Err(message) => {
                 publisher.confirm(CONFIRM)?;
-                return Err(Failure::new(Exit::Failed, format!("{message}; events published before it: {sent}")));
+                return Err(Failure::new(Exit::Failed, format!("{message}; published before it: {sent}")));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The daemon.
+//! The daemon: parses, calls `resq::daemon`, exits.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -10,13 +10,13 @@ use resq::{
 
 const PROGRAM: Program = Program { name: "resqd", takes: &["database", "sql", "queue", "broker", "events"] };
 
-/// Give every resource in the queue its own database, and its news to whoever subscribed.
+/// Serve the queue: build a database for every resource in it, and deliver its events to subscribers.
 #[derive(FromArgs, ArgsInfo)]
 struct Args {
-    /// seconds that running jobs get to finish after SIGTERM or SIGINT (default 30)
+    /// seconds that running jobs may take to finish after SIGTERM or SIGINT (default 30)
     #[argh(option, default = "30")]
     drain_s: u64,
-    /// listen on other than loopback without a token
+    /// listen on addresses that other machines can reach, without a token
     #[argh(switch)]
     insecure: bool,
 }

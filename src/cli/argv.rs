@@ -1,6 +1,6 @@
-//! A command line as people write it, put into the one form that argh takes: `--x=y` split, `-vv` counted, several
-//! values after one repeating option, options on either side of a subcommand, positionals after `--`. The options
-//! that every program shares, and the settings, are taken out here. Pure: words in, words out.
+//! Normalizes a command line into the one form that argh accepts: `--x=y` is split, `-vv` is counted, a repeating option may
+//! be followed by several values, options may stand on either side of a subcommand, positionals follow `--`. Removes
+//! the options that all programs share, and the settings. Pure: words in, words out.
 
 use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind, Optionality};
 
@@ -11,33 +11,42 @@ use crate::{
 
 /// What a command line asks for.
 pub enum Request {
-    /// `--help`, of the program or of this subcommand.
+    /// The help of the program or of this subcommand.
     Help(Option<String>),
+    /// The version.
     Version,
+    /// To run the program.
     Run(Invocation),
 }
 
-/// A command line taken apart.
+/// A parsed command line.
 #[derive(Default)]
 pub struct Invocation {
+    /// `--config`.
     pub config: Option<String>,
+    /// `--log-file`.
     pub log_file: Option<String>,
-    /// How often `-v` was said.
+    /// The number of `-v`.
     pub verbosity: usize,
+    /// The settings with their values, in order.
     pub settings: Vec<(&'static Setting, String)>,
     /// The rest, for argh.
     pub args: Vec<String>,
 }
 
-/// What a program's command lines are made of.
+/// A command line that is refused; the message says why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake(pub String);
+
+/// The options of a program.
 pub struct Grammar<'a> {
-    /// The settings that it takes: groups or single keys.
+    /// The settings that it takes: sections or single keys.
     pub takes: &'a [&'a str],
-    /// What argh knows of it. An option that several subcommands have must be of one kind in all of them.
+    /// argh's description of it. An option of several subcommands must be of one kind in all of them.
     pub info: &'a CommandInfoWithArgs,
 }
 
-/// Whose an option is.
+/// What handles an option.
 #[derive(Clone, Copy)]
 enum Owner {
     Help,
@@ -46,7 +55,7 @@ enum Owner {
     Config,
     LogFile,
     Setting(&'static Setting),
-    /// argh's, under its long name.
+    /// argh, by this long name.
     Argh(&'static str),
 }
 
@@ -55,7 +64,7 @@ enum Owner {
 enum Arity {
     Switch,
     Value,
-    /// All words up to the next option.
+    /// One value or several: all words up to the next option.
     Values,
 }
 
@@ -76,8 +85,11 @@ const SHARED: [(&str, Owner, Arity); 8] = [
 ];
 
 impl Grammar<'_> {
-    /// Takes a command line (without the program's name) apart. The error is a sentence.
-    pub fn parse(&self, words: &[String]) -> Result<Request, String> {
+    /// Parses a command line without the program's name.
+    ///
+    /// # Errors
+    /// The first mistake, as a message for the user.
+    pub fn parse(&self, words: &[String]) -> Result<Request, Mistake> {
         let mut items = self.items(words)?;
         let mut invocation = Invocation::default();
         let subcommand = self.take_subcommand(&mut items)?;
@@ -95,7 +107,7 @@ impl Grammar<'_> {
                 Item::Option { name, owner, values } => (name, owner, values),
             };
             match owner {
-                Owner::Help => {} // answered above
+                Owner::Help => {} // handled above
                 Owner::Version => return Ok(Request::Version),
                 Owner::Verbose => invocation.verbosity += 1,
                 Owner::Config => once(&mut invocation.config, &name, values)?,
@@ -106,8 +118,10 @@ impl Grammar<'_> {
                     let args = match subcommand {
                         _ if its(self.info) => &mut outer,
                         Some(subcommand) if its(subcommand) => &mut inner,
-                        Some(subcommand) => return Err(format!("{name} is not an option of '{}'", subcommand.name)),
-                        None => return Err(format!("{name} is an option of a subcommand, and none is given")),
+                        Some(subcommand) => {
+                            return Err(Mistake(format!("{name} is not an option of '{}'", subcommand.name)));
+                        }
+                        None => return Err(Mistake(format!("{name} is an option of a subcommand, and none is given"))),
                     };
                     match values.is_empty() {
                         true => args.push(long.to_string()),
@@ -117,7 +131,7 @@ impl Grammar<'_> {
             }
         }
         if !positionals.is_empty() {
-            // So that argh takes no name for an option, nor the name `help` for a wish.
+            // So that argh reads no name as an option, and `help` as a name.
             positionals.insert(0, "--".into());
         }
         let subcommand = subcommand.map(|s| s.name.to_string()).into_iter().collect();
@@ -126,7 +140,7 @@ impl Grammar<'_> {
     }
 
     /// Words and options with their values, in order.
-    fn items(&self, words: &[String]) -> Result<Vec<Item>, String> {
+    fn items(&self, words: &[String]) -> Result<Vec<Item>, Mistake> {
         let mut items = Vec::new();
         let mut rest = words;
         while let Some((word, after)) = rest.split_first() {
@@ -147,10 +161,10 @@ impl Grammar<'_> {
             let (owner, arity) = self.option(name).ok_or_else(|| self.unknown(name))?;
             let mut values: Vec<String> = attached.map(str::to_string).into_iter().collect();
             match (arity, attached) {
-                (Arity::Switch, Some(_)) => return Err(format!("{name} takes no value")),
+                (Arity::Switch, Some(_)) => return Err(Mistake(format!("{name} takes no value"))),
                 (Arity::Value | Arity::Values, None) => {
                     let (value, after) = rest.split_first().filter(|(v, _)| !self.is_known(v)).ok_or_else(|| {
-                        format!("{name} needs a value; one that looks like an option is written {name}=VALUE")
+                        Mistake(format!("{name} needs a value; write one that looks like an option as {name}=VALUE"))
                     })?;
                     values.push(value.clone());
                     rest = after;
@@ -167,7 +181,7 @@ impl Grammar<'_> {
         Ok(items)
     }
 
-    /// `-vv` or `-vj` as single switches, where all of them are known.
+    /// `-vv` or `-vj` as single switches, if all of them are known.
     fn cluster(&self, word: &str) -> Option<Vec<Item>> {
         let letters = word.strip_prefix('-').filter(|l| !l.starts_with('-') && l.chars().nth(1).is_some())?;
         let switch = |letter: char| {
@@ -190,7 +204,7 @@ impl Grammar<'_> {
             let flag = info.flags.iter().find(|f| f.long == name || is_short(f, name))?;
             let arity = match (&flag.kind, &flag.optionality) {
                 (FlagInfoKind::Switch, _) => Arity::Switch,
-                // Beside positionals or subcommands nobody could say whose the further words are.
+                // Next to positionals or subcommands, further words would be ambiguous.
                 (_, Optionality::Repeating) if info.positionals.is_empty() && info.commands.is_empty() => Arity::Values,
                 _ => Arity::Value,
             };
@@ -211,8 +225,8 @@ impl Grammar<'_> {
         std::iter::once(self.info).chain(self.info.commands.iter().map(|c| &c.command))
     }
 
-    /// Takes the first word out, where the program has subcommands; `help [SUBCOMMAND]` becomes `--help`.
-    fn take_subcommand(&self, items: &mut Vec<Item>) -> Result<Option<&CommandInfoWithArgs>, String> {
+    /// Removes the first word, if the program has subcommands; `help [SUBCOMMAND]` becomes `--help`.
+    fn take_subcommand(&self, items: &mut Vec<Item>) -> Result<Option<&CommandInfoWithArgs>, Mistake> {
         if self.info.commands.is_empty() {
             return Ok(None);
         }
@@ -227,22 +241,22 @@ impl Grammar<'_> {
             let names = || self.info.commands.iter().map(|c| c.name);
             let found = self.info.commands.iter().find(|c| c.name == word).ok_or_else(|| {
                 let hint = nearest(&word, names()).map(|near| format!("; did you mean '{near}'?"));
-                let list = || format!("; there are {}", names().collect::<Vec<_>>().join(", "));
-                format!("unknown subcommand '{}'{}", printable(&word), hint.unwrap_or_else(list))
+                let list = || format!("; known are {}", names().collect::<Vec<_>>().join(", "));
+                Mistake(format!("unknown subcommand '{}'{}", printable(&word), hint.unwrap_or_else(list)))
             })?;
             return Ok(Some(&found.command));
         }
         Ok(None)
     }
 
-    fn unknown(&self, name: &str) -> String {
+    fn unknown(&self, name: &str) -> Mistake {
         let lower = name.to_ascii_lowercase();
         if lower.contains("password") || lower.contains("token") {
-            return format!(
-                "unknown option {}; secrets are never taken from a command line: use MYSQL_PASSWORD, RESQ_TOKEN, \
+            return Mistake(format!(
+                "unknown option {}; secrets are never taken from a command line, use MYSQL_PASSWORD, RESQ_TOKEN, \
                  --token-file or a settings file",
                 printable(name)
-            );
+            ));
         }
         let argh = self.commands().flat_map(|c| c.flags).map(|f| f.long);
         let all = SHARED
@@ -252,7 +266,7 @@ impl Grammar<'_> {
             .chain(self.settings().filter_map(|s| s.flag))
             .chain(argh);
         let hint = nearest(name, all).map(|near| format!("; did you mean {near}?"));
-        format!("unknown option {}{}", printable(name), hint.unwrap_or_default())
+        Mistake(format!("unknown option {}{}", printable(name), hint.unwrap_or_default()))
     }
 }
 
@@ -265,9 +279,9 @@ fn is_short(flag: &FlagInfo<'_>, name: &str) -> bool {
     flag.short.is_some() && letters.next() == flag.short && letters.next().is_none()
 }
 
-fn once(place: &mut Option<String>, name: &str, values: Vec<String>) -> Result<(), String> {
+fn once(place: &mut Option<String>, name: &str, values: Vec<String>) -> Result<(), Mistake> {
     match place.is_some() {
-        true => Err(format!("{name} is given twice")),
+        true => Err(Mistake(format!("{name} is given twice"))),
         false => {
             *place = values.into_iter().next();
             Ok(())

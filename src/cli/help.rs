@@ -1,4 +1,4 @@
-//! The text of `--help`: argh's, then the options that every program shares, then the settings that this one takes.
+//! The text of `--help`: argh's, then the options that all programs share, then the settings that this program takes.
 
 use argh::FromArgs;
 
@@ -6,11 +6,11 @@ use super::Program;
 use crate::config::{SETTINGS, Setting, taken};
 
 const SHARED: &str = "
-Options of every resq program:
-  --config FILE     settings file, instead of RESQ_CONFIG or /etc/resq/resq.toml
-  -v, --verbose     log information too; twice: debug
-  --log-file FILE   log to this file as well as to standard error
-  --version         print the version
+Options of all resq programs:
+  --config FILE     settings file to read instead of RESQ_CONFIG or /etc/resq/resq.toml
+  -v, --verbose     also log information; twice: also debug messages
+  --log-file FILE   log to this file in addition to standard error
+  --version         print the version and exit
 ";
 
 /// The help of the program or of one of its subcommands.
@@ -18,10 +18,11 @@ pub fn text<A: FromArgs>(program: &Program, subcommand: Option<&str>) -> String 
     let args: Vec<&str> = subcommand.into_iter().chain(["--help"]).collect();
     let own = match A::from_args(&[program.name], &args) {
         Err(exit) => exit.output,
-        Ok(_) => String::new(), // a program whose help triggers were turned off
+        Ok(_) => String::new(), // argh's own --help is switched off for this program
     };
     let settings: String = SETTINGS.iter().filter(|s| taken(s, program.takes)).map(entry).collect();
-    let heading = "\nSettings: flag, else environment variable, else settings file, else [default]:\n";
+    let heading =
+        "\nSettings, from the flag, else the environment variable, else the settings file, else the [default]:\n";
     format!("{}\n{SHARED}{}{settings}", own.trim_end(), if settings.is_empty() { "" } else { heading })
 }
 

@@ -1,5 +1,6 @@
-//! The log: to standard error and, where asked for, to a file as well; UTC times, one line a message, control
-//! characters escaped, and a bound on the lines a second, so that a peer who provokes warnings cannot fill a disk.
+//! The log: to standard error and, if asked for, also to a file. Times are UTC, a message is one line with control
+//! characters escaped, and the number of lines per second is limited, so that a peer that provokes warnings cannot fill
+//! a disk.
 
 use std::{
     fs::OpenOptions,
@@ -23,7 +24,7 @@ pub fn start(verbosity: usize, log_file: Option<&str>) -> io::Result<()> {
         1 => LevelFilter::Info,
         _ => LevelFilter::Debug,
     };
-    // A LineWriter hands over whole lines, so that those of two processes on one terminal don't mix.
+    // A LineWriter writes whole lines, so that those of two processes on one terminal do not mix.
     let mut outputs: Vec<Box<dyn SharedLogger>> =
         vec![WriteLogger::new(level, layout(), LineWriter::new(io::stderr()))];
     if let Some(path) = log_file {
@@ -31,7 +32,7 @@ pub fn start(verbosity: usize, log_file: Option<&str>) -> io::Result<()> {
         outputs.push(WriteLogger::new(level, layout(), LineWriter::new(file)));
     }
     log::set_max_level(level);
-    // An error here means that a log is running already (a second call in one process): it goes on.
+    // An error here means that this process has a log already, which stays in use.
     let _ = log::set_boxed_logger(Box::new(Lines::new(CombinedLogger::new(outputs))));
     Ok(())
 }
@@ -46,7 +47,7 @@ fn layout() -> Config {
         .build()
 }
 
-/// Escapes and bounds what goes on to the real log.
+/// Escapes and limits what is passed on to the real log.
 struct Lines {
     log: Box<dyn Log>,
     throttle: Mutex<Throttle>,
@@ -57,7 +58,7 @@ impl Lines {
         Lines { log, throttle: Mutex::new(Throttle::new(LINES_PER_SECOND, Duration::from_secs(1))) }
     }
 
-    fn say(&self, record: &Record<'_>, text: &str) {
+    fn write(&self, record: &Record<'_>, text: &str) {
         let mut line = Record::builder();
         line.metadata(record.metadata().clone()).module_path(record.module_path()).file(record.file());
         self.log.log(&line.line(record.line()).args(format_args!("{}", printable(text))).build());
@@ -77,9 +78,9 @@ impl Log for Lines {
         let Some(suppressed) = admitted else { return };
         if suppressed > 0 {
             let note = format!("log: suppressed {suppressed} lines, those above {LINES_PER_SECOND} in a second");
-            self.say(record, &note);
+            self.write(record, &note);
         }
-        self.say(record, &record.args().to_string());
+        self.write(record, &record.args().to_string());
     }
 
     fn flush(&self) {
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_the_log_is_one_line_whatever_the_message_holds() {
+    fn a_message_is_one_line_whatever_it_contains() {
         let seen = Seen::default();
         let lines = Lines::new(Box::new(seen.clone()));
         lines.log(&Record::builder().args(format_args!("a {}", "b\n2026 [ERROR] forged")).build());

@@ -1,6 +1,6 @@
-//! From argv to a running program: puts argv into argh's form (`argv`), takes the settings' flags out of it, starts
-//! the log (`logging`), and turns a failure into one line and an exit code. Nothing else in the crate prints an
-//! error or exits.
+//! From argv to a running program and from its failure to an exit code: parses the command line (`argv`), prints help
+//! (`help`), starts the log (`logging`), and advises on errors of the database (`advice`). Nothing else in the crate
+//! prints an error or exits.
 
 #[cfg(feature = "daemon")]
 mod advice;
@@ -19,19 +19,21 @@ use crate::{
     base::text::printable,
     config::{self, Config, Sources},
 };
-use argv::{Grammar, Invocation, Request};
+use argv::{Grammar, Invocation, Mistake, Request};
 
 pub use crate::base::failure::{Exit, Failure};
 
-/// A program's name and the settings that it takes: whole groups (`database`) or single keys (`broker.token`).
-/// Those it does not take are still checked in the settings file, which all programs share.
+/// A program.
 pub struct Program {
+    /// Its name.
     pub name: &'static str,
+    /// The settings that it takes: whole sections (`database`) or single keys (`broker.token`). All others are still
+    /// checked in the settings file, which the programs share.
     pub takes: &'static [&'static str],
 }
 
-/// Runs a program: parses this process's command line into `A` (whose structs derive `FromArgs` and `ArgsInfo`),
-/// loads the settings, starts the log, calls `body`. Prints a failure as one line `name: …` on standard error.
+/// Runs a program: parses this process's command line into `A`, loads the settings, starts the log and calls `body`. A
+/// failure is printed as one line, `name: …`, on standard error.
 pub fn run<A: FromArgs + ArgsInfo>(program: &Program, body: impl FnOnce(A, Config) -> Result<(), Failure>) -> ExitCode {
     let result = match request(program, &A::get_args_info()) {
         Ok(Request::Help(subcommand)) => print(&help::text::<A>(program, subcommand.as_deref())),
@@ -43,7 +45,7 @@ pub fn run<A: FromArgs + ArgsInfo>(program: &Program, body: impl FnOnce(A, Confi
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // Where standard error is closed there is nobody left to tell; the code still says it.
+            // If standard error is closed, the exit code still reports the failure.
             let _ = writeln!(io::stderr(), "{}: {}", program.name, printable(failure.message.trim_end()));
             failure.into()
         }
@@ -53,7 +55,7 @@ pub fn run<A: FromArgs + ArgsInfo>(program: &Program, body: impl FnOnce(A, Confi
 fn request(program: &Program, info: &argh::CommandInfoWithArgs) -> Result<Request, Failure> {
     let words: Result<Vec<String>, _> = std::env::args_os().skip(1).map(|word| word.into_string()).collect();
     let words = words.map_err(|word| usage(program, format!("{word:?} is not UTF-8")))?;
-    Grammar { takes: program.takes, info }.parse(&words).map_err(|message| usage(program, message))
+    Grammar { takes: program.takes, info }.parse(&words).map_err(|Mistake(message)| usage(program, message))
 }
 
 fn prepare<A: FromArgs>(program: &Program, invocation: &Invocation) -> Result<(A, Config), Failure> {
@@ -66,14 +68,14 @@ fn prepare<A: FromArgs>(program: &Program, invocation: &Invocation) -> Result<(A
     let config = config::load(&Sources {
         takes: program.takes,
         file: invocation.config.as_ref().map(Into::into),
-        // A variable that is not UTF-8 is no right value of any setting: its replaced form says so in the message.
+        // A variable that is not UTF-8 is no valid value of any setting; the message shows it with replacement characters.
         env: &|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()),
         flags: &invocation.settings,
     })
     .map_err(|e| settings(e.to_string()))?;
     logging::start(invocation.verbosity, invocation.log_file.as_deref()).map_err(|e| {
         let path = invocation.log_file.as_deref().unwrap_or_default();
-        settings(format!("--log-file {path}: cannot write there ({e})"))
+        settings(format!("--log-file {path}: cannot open this file for writing ({e})"))
     })?;
     Ok((args, config))
 }
@@ -82,7 +84,7 @@ fn usage(program: &Program, message: String) -> Failure {
     Failure::new(Exit::Usage, format!("{message} (see {} --help)", program.name))
 }
 
-/// To standard output; a reader that went away (`--help | head -1`) is no failure.
+/// Prints to standard output. A reader that has gone away (`--help | head -1`) is no failure.
 fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().lock().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {

@@ -1,11 +1,11 @@
-//! Command lines as people write them, and what argh and the settings get to see.
+//! Command lines as users write them, and what reaches argh and the settings.
 
 use argh::{ArgsInfo, FromArgs};
 use proptest::prelude::*;
 
 use super::{
     Program,
-    argv::{Grammar, Request},
+    argv::{Grammar, Mistake, Request},
     help,
 };
 
@@ -26,7 +26,7 @@ struct Flat {
 /// a program with subcommands
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 struct Nested {
-    /// a switch of its own
+    /// a switch of the program itself
     #[argh(switch)]
     quiet: bool,
     #[argh(subcommand)]
@@ -63,11 +63,11 @@ struct List {
 
 const TAKES: &[&str] = &["client", "broker.token"];
 
-/// The request as one line: what argh gets, then what was taken out.
+/// The request as one line: what argh receives, then what was removed.
 fn parsed<A: FromArgs + ArgsInfo>(line: &[&str]) -> String {
     let words: Vec<String> = line.iter().map(|w| w.to_string()).collect();
     match (Grammar { takes: TAKES, info: &A::get_args_info() }).parse(&words) {
-        Err(message) => format!("error: {message}"),
+        Err(Mistake(message)) => format!("error: {message}"),
         Ok(Request::Version) => "version".into(),
         Ok(Request::Help(subcommand)) => format!("help {}", subcommand.unwrap_or_default()),
         Ok(Request::Run(run)) => {
@@ -87,7 +87,7 @@ fn check<A: FromArgs + ArgsInfo>(table: &[(&[&str], &str)]) {
 }
 
 #[test]
-fn options_come_in_every_common_form() {
+fn options_are_accepted_in_every_common_form() {
     check::<Flat>(&[
         (&[], ""),
         (&["--sub", "A"], "--sub A"),
@@ -97,9 +97,9 @@ fn options_come_in_every_common_form() {
         (&["--count", "-3"], "--count -3"),
         (&["--sub=", "-j"], "--sub  --json"),
         (&["--sub=a=b"], "--sub a=b"),
-        (&["--sub", "--", "A"], "error: --sub needs a value; one that looks like an option is written --sub=VALUE"),
-        (&["--sub", "--json"], "error: --sub needs a value; one that looks like an option is written --sub=VALUE"),
-        (&["--count"], "error: --count needs a value; one that looks like an option is written --count=VALUE"),
+        (&["--sub", "--", "A"], "error: --sub needs a value; write one that looks like an option as --sub=VALUE"),
+        (&["--sub", "--json"], "error: --sub needs a value; write one that looks like an option as --sub=VALUE"),
+        (&["--count"], "error: --count needs a value; write one that looks like an option as --count=VALUE"),
         (&["--json=yes"], "error: --json takes no value"),
         (&["stray"], "-- stray"),
         (&["--", "--json"], "-- --json"),
@@ -108,7 +108,7 @@ fn options_come_in_every_common_form() {
 }
 
 #[test]
-fn shared_options_and_settings_are_taken_out() {
+fn shared_options_and_settings_are_removed() {
     check::<Flat>(&[
         (&["-v", "-v"], " | v | v"),
         (&["-vv", "-vj"], "--json | v | v | v"),
@@ -124,7 +124,7 @@ fn shared_options_and_settings_are_taken_out() {
 }
 
 #[test]
-fn an_unknown_option_is_told_with_the_nearest_known_one() {
+fn an_unknown_option_is_reported_with_the_nearest_known_one() {
     check::<Flat>(&[
         (&["--jsn"], "error: unknown option --jsn; did you mean --json?"),
         (&["--hots=x"], "error: unknown option --hots; did you mean --host?"),
@@ -137,7 +137,7 @@ fn an_unknown_option_is_told_with_the_nearest_known_one() {
 }
 
 #[test]
-fn options_stand_on_either_side_of_a_subcommand() {
+fn options_are_accepted_on_either_side_of_a_subcommand() {
     check::<Nested>(&[
         (&["--limit", "5", "list", "--quiet"], "--quiet list --limit 5"),
         (&["-v", "list", "--host=h", "--config", "c"], "list | client.host=h | config=c | v"),
@@ -146,7 +146,7 @@ fn options_stand_on_either_side_of_a_subcommand() {
         (&["list", "--tag", "x"], "error: --tag is not an option of 'list'"),
         (&["--tag", "x"], "error: --tag is an option of a subcommand, and none is given"),
         (&["lsit"], "error: unknown subcommand 'lsit'; did you mean 'list'?"),
-        (&["\u{1b}"], "error: unknown subcommand '\\u{1b}'; there are add, list"),
+        (&["\u{1b}"], "error: unknown subcommand '\\u{1b}'; known are add, list"),
         (&["--quiet"], "--quiet"),
         (&["help"], "help "),
         (&["help", "add"], "help add"),
@@ -156,7 +156,7 @@ fn options_stand_on_either_side_of_a_subcommand() {
 }
 
 #[test]
-fn argh_takes_what_comes_out() {
+fn argh_accepts_the_normalized_form() {
     let args = |line: &[&str]| -> Vec<String> {
         let words: Vec<String> = line.iter().map(|w| w.to_string()).collect();
         match (Grammar { takes: TAKES, info: &Nested::get_args_info() }).parse(&words) {
@@ -171,7 +171,7 @@ fn argh_takes_what_comes_out() {
 }
 
 #[test]
-fn help_lists_what_the_program_takes_and_nothing_else() {
+fn help_lists_the_options_and_settings_of_the_program_alone() {
     let text = help::text::<Flat>(&Program { name: "p", takes: TAKES }, None);
     for part in
         ["Usage: p", "--sub", "--config FILE", "--host VALUE, RESQ_HOST, client.host", "--token-file FILE, RESQ_TOKEN"]
@@ -185,7 +185,7 @@ fn help_lists_what_the_program_takes_and_nothing_else() {
 
 proptest! {
     #[test]
-    fn any_command_line_is_taken_apart_or_refused_in_one_line(
+    fn any_command_line_is_parsed_or_refused_in_one_line(
         words in prop::collection::vec(
             prop_oneof!["add", "list", "help", "--", "-", "--tag", "--tag=x", "--limit", "--host", "-v+", "--help", "\\PC{0,6}", ".{0,6}"],
             0..8,
@@ -193,9 +193,9 @@ proptest! {
     ) {
         for info in [Nested::get_args_info(), Flat::get_args_info()] {
             match (Grammar { takes: TAKES, info: &info }).parse(&words) {
-                Err(message) => prop_assert!(!message.chars().any(char::is_control), "{message:?}"),
+                Err(Mistake(message)) => prop_assert!(!message.chars().any(char::is_control), "{message:?}"),
                 Ok(Request::Run(run)) => {
-                    // Nothing is lost: every word without a dash is a subcommand, a value or a positional.
+                    // Every word without a dash is kept: it is a subcommand, a value or a positional.
                     let kept = run.args.iter().chain(run.settings.iter().map(|(_, v)| v)).chain(&run.config).chain(&run.log_file);
                     let kept: Vec<&String> = kept.collect();
                     for word in words.iter().filter(|w| !w.starts_with('-')) {

@@ -81,7 +81,7 @@ fn retry_and_cancel_change_only_jobs_in_the_right_status() {
     instance.resqctl(["retry", &waiting]).expect_code(1);
     instance.resqctl(["cancel", &bad]).expect_code(1);
     assert_eq!(instance.resqctl(["cancel", &waiting]).ok(), "1 job cancelled\n");
-    assert_eq!(instance.resqctl(["retry", "--all-errors"]).ok(), "2 jobs back in the queue\n");
+    assert_eq!(instance.resqctl(["retry", "--all-errors"]).ok(), "2 jobs returned to the queue\n");
     conn.query_drop(format!("UPDATE res_queue SET res_type = 'default' WHERE res_id = {bad}")).unwrap();
     let fresh: (String, u32, Option<String>) = conn
         .query_first(format!("SELECT status, attempts, last_error FROM res_queue WHERE res_id = {bad}"))

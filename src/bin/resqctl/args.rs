@@ -1,8 +1,8 @@
-//! What `resqctl` can be asked for.
+//! The command line of `resqctl`, from which its help is made.
 
 use argh::{ArgsInfo, FromArgs};
 
-/// Set up, fill, look at, fix and empty the queue.
+/// Set up, fill, inspect, repair and empty the queue.
 #[derive(FromArgs, ArgsInfo)]
 pub struct Args {
     #[argh(subcommand)]
@@ -29,22 +29,22 @@ pub enum Command {
     Doctor(Doctor),
 }
 
-/// create the global database, its tables, procedures and triggers, or bring older ones up to date; safe to repeat
+/// create or upgrade the global database with its tables, procedures and triggers; safe to repeat
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "init")]
 pub struct Init {}
 
-/// insert test resources under names never used before
+/// enqueue test resources under names never used before
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "seed")]
 pub struct Seed {
-    /// how many
+    /// number of resources
     #[argh(option)]
     pub count: u64,
-    /// their res_type (default: default)
+    /// res_type of the resources (default: default)
     #[argh(option, long = "type", default = "\"default\".into()")]
     pub res_type: String,
-    /// what their names begin with (default: seed)
+    /// prefix of the names (default: seed)
     #[argh(option, default = "\"seed\".into()")]
     pub prefix: String,
 }
@@ -53,142 +53,142 @@ pub struct Seed {
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "add")]
 pub struct Add {
-    /// the resource's name
+    /// res_name of the resource
     #[argh(positional)]
     pub name: String,
-    /// its res_type, which picks the templates (default: default)
+    /// res_type of the resource, which selects its templates (default: default)
     #[argh(option, long = "type", default = "\"default\".into()")]
     pub res_type: String,
-    /// its res_url
+    /// res_url of the resource
     #[argh(option)]
     pub url: Option<String>,
-    /// smaller is claimed first (default 0)
+    /// priority of the job; lower ones are claimed first (default 0)
     #[argh(option, default = "0")]
     pub priority: i16,
-    /// seconds from now before which it is not claimed (default 0)
+    /// seconds to wait before the job may be claimed (default 0)
     #[argh(option, default = "0")]
     pub delay: u32,
 }
 
-/// depth by status, oldest waiting age, running jobs and their leases, the server, functions and triggers
+/// show jobs by status, the age of the oldest waiting one, running jobs and their leases, the server, functions, triggers
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "status")]
 pub struct Status {
-    /// as one JSON object
+    /// print one JSON object
     #[argh(switch)]
     pub json: bool,
 }
 
-/// the newest rows
+/// list the newest jobs
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "list")]
 pub struct List {
-    /// of one status: new, in_progress, done or error
+    /// only jobs of this status: new, in_progress, done or error
     #[argh(option)]
     pub status: Option<String>,
-    /// how many at most (default 50)
+    /// maximum number to print (default 50)
     #[argh(option, default = "50")]
     pub limit: u32,
-    /// as a JSON array
+    /// print a JSON array
     #[argh(switch)]
     pub json: bool,
 }
 
-/// one row with its attempts and errors
+/// show one job with its failed attempts
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "show")]
 pub struct Show {
-    /// its res_id
+    /// res_id of the job
     #[argh(positional)]
     pub id: u64,
-    /// as a JSON object
+    /// print a JSON object
     #[argh(switch)]
     pub json: bool,
 }
 
-/// wait until nothing is new or in progress; exit 1 if any of it ended in error, 4 on time-out
+/// wait until no job is new or in progress; exit with 1 if one ended in error meanwhile, with 4 on time-out
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "wait")]
 pub struct Wait {
-    /// seconds to wait at most (default: without end)
+    /// maximum number of seconds to wait (default: no limit)
     #[argh(option)]
     pub timeout: Option<u64>,
 }
 
-/// put failed jobs back to new with fresh attempts
+/// return failed jobs to the queue with all their attempts
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "retry")]
 pub struct Retry {
-    /// their res_ids
+    /// res_ids of the jobs
     #[argh(positional)]
     pub ids: Vec<u64>,
-    /// every failed job
+    /// retry every failed job
     #[argh(switch)]
     pub all_errors: bool,
 }
 
-/// end waiting jobs in error
+/// end waiting jobs in error, so that they do not run
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "cancel")]
 pub struct Cancel {
-    /// their res_ids
+    /// res_ids of the jobs
     #[argh(positional)]
     pub ids: Vec<u64>,
 }
 
-/// stop claiming, for every daemon on this queue; running jobs go on
+/// stop claiming jobs, for every daemon on this queue; running jobs continue
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "pause")]
 pub struct Pause {}
 
-/// claim again
+/// resume claiming jobs after pause
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "resume")]
 pub struct Resume {}
 
-/// drop resources' databases and their rows
+/// drop the databases of resources and delete their rows
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "drop")]
 pub struct Drop {
-    /// their res_ids
+    /// res_ids of the jobs
     #[argh(positional)]
     pub ids: Vec<u64>,
-    /// yes, drop them; without it they are only listed
+    /// drop the databases; without this option they are only listed
     #[argh(switch)]
     pub yes: bool,
 }
 
-/// drop the databases that resq made for seeded test resources, and their rows
+/// drop the databases of seeded test resources and delete their rows
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "clear")]
 pub struct Clear {
-    /// yes, drop them; without it they are only listed
+    /// drop the databases; without this option they are only listed
     #[argh(switch)]
     pub yes: bool,
-    /// every database that resq made, not the seeded ones alone
+    /// drop every database that resq made, not only those of seeded resources
     #[argh(switch)]
     pub all: bool,
 }
 
-/// read the event log: the newest events, or those after a number
+/// print the newest events of the event log, or those after a number
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "events")]
 pub struct Events {
-    /// the first ones after this number
+    /// print the first events after this number
     #[argh(option)]
     pub since: Option<u64>,
-    /// of this state alone; a * at its end stands for any rest
+    /// only events of this state; a * at the end matches any rest
     #[argh(option)]
     pub state: Option<String>,
-    /// how many at most (default 50)
+    /// maximum number to print (default 50)
     #[argh(option, default = "50")]
     pub limit: u32,
-    /// each as a line of JSON
+    /// print each event as one line of JSON
     #[argh(switch)]
     pub json: bool,
 }
 
-/// check everything that resq needs and say how to fix what is missing
+/// check everything that resq needs, and say how to fix what is missing
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "doctor")]
 pub struct Doctor {}

@@ -1,4 +1,4 @@
-//! The commands that only look: for people by default, as JSON for programs.
+//! The commands that change nothing: tables and lines for people, JSON for programs.
 
 use std::io::{BufWriter, ErrorKind, Write};
 
@@ -10,7 +10,7 @@ use resq::{
     events::store,
     output::line,
     queue::{Queue, Status},
-    schema::doctor::{Check, Functions, Verdict},
+    schema::doctor::{Check, Functions, Verdict, trigger_names},
     wire::Pattern,
 };
 use serde_json::{Value as Json, json};
@@ -24,8 +24,9 @@ pub fn status(db: &Db, queue: &mut Queue, as_json: bool) -> Result<(), Failure> 
     let server = ServerInfo::ask(&mut *db.any()?)?;
     let (depth, oldest, running, paused) =
         (queue.depth()?, queue.oldest_waiting_s()?, queue.running()?, queue.is_paused()?);
-    let functions = queue.with(Functions::ask)?;
-    let triggers = queue.with(resq::schema::doctor::trigger_names)?;
+    let mut conn = db.global()?;
+    let functions = Functions::ask(&mut conn)?;
+    let triggers = trigger_names(&mut conn)?;
     if as_json {
         let running: Vec<Json> = running
             .iter()
@@ -52,7 +53,7 @@ pub fn status(db: &Db, queue: &mut Queue, as_json: bool) -> Result<(), Failure> 
     println!(
         "new          {}{}",
         depth.new,
-        if depth.delayed > 0 { format!(" ({} of them delayed)", depth.delayed) } else { String::new() }
+        if depth.delayed > 0 { format!(" ({} delayed)", depth.delayed) } else { String::new() }
     );
     println!("in progress  {}", depth.in_progress);
     println!("done         {}", depth.done);
@@ -61,18 +62,18 @@ pub fn status(db: &Db, queue: &mut Queue, as_json: bool) -> Result<(), Failure> 
         println!("oldest wait  {oldest} s");
     }
     if paused {
-        println!("paused       yes: `resqctl resume` to go on");
+        println!("paused       yes; continue with `resqctl resume`");
     }
     for job in running {
         let lease = match job.lease_s {
-            Some(s) if s >= 0.0 => format!("lease for {s:.0} s more"),
-            _ => "lease lost".into(),
+            Some(s) if s >= 0.0 => format!("lease expires in {s:.0} s"),
+            _ => "lease expired".into(),
         };
         println!(
             "running      job {} `{}` by {}, {lease}",
             job.id,
             printable(&job.name),
-            printable(job.owner.as_deref().unwrap_or("nobody"))
+            printable(job.owner.as_deref().unwrap_or("(no owner)"))
         );
     }
     Ok(())
@@ -82,7 +83,7 @@ pub fn list(queue: &mut Queue, args: &List) -> Result<(), Failure> {
     let status = args.status.as_deref().map(|text| {
         let known = Status::ALL.map(Status::as_str).join(", ");
         Status::parse(text)
-            .ok_or_else(|| Failure::new(Exit::Usage, format!("--status {}: not one of {known}", printable(text))))
+            .ok_or_else(|| Failure::new(Exit::Usage, format!("--status {}: expected one of {known}", printable(text))))
     });
     let rows = queue.list(status.transpose()?, args.limit)?;
     if args.json {
@@ -114,7 +115,7 @@ pub fn show(queue: &mut Queue, args: &Show) -> Result<(), Failure> {
     let Some(row) = queue.get(args.id)? else {
         return Err(Failure::new(
             Exit::Failed,
-            format!("there is no job {}; `resqctl list` shows the newest", args.id),
+            format!("job {} does not exist; see `resqctl list` for the newest jobs", args.id),
         ));
     };
     let attempts = queue.attempts(args.id)?;
@@ -138,7 +139,7 @@ pub fn show(queue: &mut Queue, args: &Show) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The lines are those of resq-client, written as they come: a page of large payloads is never held.
+/// Prints events as resq-client does, one by one as they are read, since their payloads may be large.
 pub fn events(conn: &mut mysql::Conn, args: &Events) -> Result<(), Failure> {
     let pattern = args.state.as_deref().map(Pattern::new).transpose();
     let pattern = pattern.map_err(|error| Failure::new(Exit::Usage, format!("--state: {error}")))?;
@@ -152,12 +153,14 @@ pub fn events(conn: &mut mysql::Conn, args: &Events) -> Result<(), Failure> {
     })?;
     let waiting = store::waiting(conn)?;
     if waiting > 0 {
-        log::warn!("{} committed and not yet numbered: no resqd has come to it", count(waiting, "event"));
+        log::warn!("event log: {} not numbered yet; is resqd running?", count(waiting, "committed event"));
     }
     match written.and_then(|()| out.flush()) {
-        // The reader has seen enough.
+        // The reader went away.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(|error| Failure::new(Exit::Failed, format!("standard output: {error}"))),
+        other => {
+            other.map_err(|error| Failure::new(Exit::Failed, format!("cannot write to standard output ({error})")))
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The commands that put work in, take it out, or wait for it.
+//! The commands that enqueue jobs, change them, or wait for them.
 
 use std::{
     collections::HashSet,
@@ -18,11 +18,11 @@ use crate::{
     bar, count, need_ids,
 };
 
-/// Rows in one INSERT: far below any max_allowed_packet.
+/// Rows of one statement: far below any max_allowed_packet.
 const SEED_BATCH: u64 = 1000;
 
 pub fn seed(queue: &mut Queue, args: &Seed) -> Result<(), Failure> {
-    // Never used before: no two seedings share this part, whoever else seeds at the same moment.
+    // No two calls ever get the same part, so the names are new even if several seed at the same time.
     let unique = queue.unique()?;
     let bar = bar(args.count);
     for start in (0..args.count).step_by(SEED_BATCH as usize) {
@@ -41,7 +41,7 @@ pub fn add(queue: &mut Queue, args: Add) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Shows a bar until nothing is new or in progress.
+/// Shows a progress bar until no job is new or in progress.
 pub fn wait(queue: &mut Queue, timeout_s: Option<u64>) -> Result<(), Failure> {
     let deadline = timeout_s.map(|s| Instant::now() + Duration::from_secs(s));
     let failed_before: HashSet<u64> = queue.failed()?.into_iter().collect();
@@ -62,13 +62,13 @@ pub fn wait(queue: &mut Queue, timeout_s: Option<u64>) -> Result<(), Failure> {
         if deadline.is_some_and(|deadline| Instant::now() + pause > deadline) {
             bar.finish_and_clear();
             let why = if queue.is_paused()? {
-                "the queue is paused: `resqctl resume`"
+                "the queue is paused; continue with `resqctl resume`"
             } else {
-                "`resqctl status` shows whether a resqd is running"
+                "see `resqctl status` for whether a resqd is running"
             };
             return Err(Failure::new(
                 Exit::TimedOut,
-                format!("{} left after {} s; {why}", count(left, "job"), timeout_s.unwrap_or_default()),
+                format!("{} not finished after {} s; {why}", count(left, "job"), timeout_s.unwrap_or_default()),
             ));
         }
         thread::sleep(pause);
@@ -88,15 +88,15 @@ pub fn retry(queue: &mut Queue, args: &Retry) -> Result<(), Failure> {
     let ids = if args.all_errors {
         queue.failed()?
     } else {
-        need_ids(&args.ids, "their res_ids, or --all-errors")?;
+        need_ids(&args.ids, "one or more res_ids, or --all-errors")?;
         args.ids.clone()
     };
     let mut changed = 0;
     for ids in ids.chunks(SEED_BATCH as usize) {
         changed += queue.retry(ids)?;
     }
-    println!("{} back in the queue", count(changed, "job"));
-    all_of(&args.ids, changed, "are not in error")
+    println!("{} returned to the queue", count(changed, "job"));
+    all_of(&args.ids, changed, "not in error")
 }
 
 pub fn cancel(dropper: &mut Dropper, ids: &[u64]) -> Result<(), Failure> {
@@ -106,21 +106,21 @@ pub fn cancel(dropper: &mut Dropper, ids: &[u64]) -> Result<(), Failure> {
     all_of(ids, changed, "not waiting")
 }
 
-/// What was asked for by number has to have happened.
+/// Fails if fewer jobs were changed than were asked for.
 fn all_of(asked: &[u64], changed: u64, why_not: &str) -> Result<(), Failure> {
     let asked: HashSet<_> = asked.iter().collect();
     match (asked.len() as u64).saturating_sub(changed) {
         0 => Ok(()),
         left => Err(Failure::new(
             Exit::Failed,
-            format!("{left} of the {} {why_not}; `resqctl show ID` tells more", asked.len()),
+            format!("{left} of {} {why_not}; see `resqctl show ID`", count(asked.len() as u64, "job")),
         )),
     }
 }
 
 pub fn pause(queue: &mut Queue) -> Result<(), Failure> {
     queue.pause()?;
-    println!("paused: running jobs go on, no new ones are claimed until `resqctl resume`");
+    println!("paused: running jobs continue, no new ones are claimed until `resqctl resume`");
     Ok(())
 }
 

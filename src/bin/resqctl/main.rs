@@ -1,4 +1,5 @@
-//! Everything an operator does by hand or from cron.
+//! The operator's program: parses, calls the library, prints. `inspect` shows, `jobs` changes the queue, `drop` drops
+//! databases.
 
 mod args;
 mod drop;
@@ -35,14 +36,14 @@ fn run(command: Command, config: &Config) -> Result<(), Failure> {
     if let Command::Doctor(_) = command {
         return inspect::doctor(&doctor::examine(config));
     }
-    // What drops, alters or reads much may take as long as it takes.
+    // These may legitimately take long: they alter tables, drop databases or read many rows.
     let is_long = matches!(command, Command::Init(_) | Command::Drop(_) | Command::Clear(_) | Command::Events(_));
     let db = Db::open_within(&config.database, CONNECTIONS, (!is_long).then_some(ANSWER))?;
     if let Command::Init(_) = command {
         let templates = Templates::load(config.sql_dir.as_deref())?;
         let server = ServerInfo::ask(&mut *db.any()?)?;
         install::init(&db, &server, &templates)?;
-        println!("database `{}` is set up on {}", db.global_db(), server.version);
+        println!("database `{}` is set up on server {}", db.global_db(), server.version);
         return Ok(());
     }
     install::check_done(&db)?;
@@ -65,10 +66,10 @@ fn run(command: Command, config: &Config) -> Result<(), Failure> {
     }
 }
 
-/// A call without the res_ids that it is about.
+/// Refuses a call without the res_ids that it needs.
 fn need_ids(ids: &[u64], what: &str) -> Result<(), Failure> {
     if ids.is_empty() {
-        Err(Failure::new(Exit::Usage, format!("which ones? give {what} (see resqctl list)")))
+        Err(Failure::new(Exit::Usage, format!("missing argument: {what} (see resqctl list)")))
     } else {
         Ok(())
     }
@@ -79,7 +80,7 @@ fn count(n: u64, one: &str) -> String {
     format!("{n} {one}{}", if n == 1 { "" } else { "s" })
 }
 
-/// A bar on a terminal, nothing in a pipe.
+/// A progress bar; invisible unless standard error is a terminal.
 fn bar(length: u64) -> indicatif::ProgressBar {
     let style = indicatif::ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}");
     indicatif::ProgressBar::new(length).with_style(style.unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()))
