@@ -18,8 +18,8 @@ step() { printf '\n== %s\n' "$*"; "$@"; }
 
 lints() { # MANIFEST
   if cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1; then
-    step cargo fmt --check --manifest-path "$1"
-    step cargo clippy --release --locked --all-targets --all-features --manifest-path "$1" -- -D warnings
+    step cargo fmt --check --all --manifest-path "$1"
+    step cargo clippy --release --locked --workspace --all-targets --all-features --manifest-path "$1" -- -D warnings
   elif [ "${CI:-}" = true ]; then
     echo "rustfmt and clippy are needed: rustup component add rustfmt clippy" >&2
     exit 1

@@ -49,8 +49,8 @@ enum Better {
 }
 use Better::{Less, More};
 
-/// Prints the median of each server's turns with the least and the most, and how ours stands to the better one of the
-/// others.
+/// Prints the median of each server's turns with the least and the most, and the ratio of resq's to the better one of the
+/// others'.
 fn compare(unit: &str, turns: usize, better: Better, measure: impl Fn(&ServerProcess) -> f64) {
     let servers: Vec<ServerProcess> = ALL.into_iter().filter_map(ServerProcess::start).collect();
     let mut results = vec![Vec::new(); servers.len()];

@@ -53,7 +53,7 @@ impl Postgres {
     fn start(programs: PathBuf) -> Option<Postgres> {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::Builder::new().prefix("resq-pg-").tempdir().ok()?;
-        // It runs as nobody's root.
+        // It refuses to run as root.
         std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o777)).ok()?;
         let mut server = Postgres { programs, dir, process: None };
         let data = server.dir.path().join("data");

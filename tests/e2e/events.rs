@@ -15,7 +15,7 @@ use mysql::{Conn, prelude::Queryable};
 
 use resq_test_support::{Instance, Running};
 
-use super::protocol::peer::{Address, Heard, Peer, subscribe};
+use super::protocol::peer::{Address, Peer, Received, subscribe};
 
 /// A resqd that polls often.
 fn resqd(instance: &Instance) -> Running {
@@ -31,14 +31,14 @@ fn resqd_at(instance: &Instance, socket: &Path) -> Running {
 fn subscriber(socket: &Path, since: u64) -> Peer {
     let mut peer = Peer::greeted(&Address::Unix(socket.into()), 2);
     peer.send(&subscribe(0b11, since, &["*"]));
-    assert_eq!(peer.hear_answering(), Heard::Subscribed(since));
+    assert_eq!(peer.receive_past_pings(), Received::Subscribed(since));
     peer
 }
 
 /// The next event: its number, state and payload.
 fn next(peer: &mut Peer) -> (u64, String, String) {
-    match peer.hear_answering() {
-        Heard::Event { seq, state, payload, .. } => (seq, state, String::from_utf8(payload).expect("UTF-8")),
+    match peer.receive_past_pings() {
+        Received::Event { seq, state, payload, .. } => (seq, state, String::from_utf8(payload).expect("UTF-8")),
         other => panic!("an event expected, not {other}"),
     }
 }

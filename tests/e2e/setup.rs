@@ -87,7 +87,7 @@ fn failed_connection_and_login_name_the_settings_to_check() {
     let absent = instance.resqd().env("MYSQL_PORT", "1").expect_code(3);
     assert!(absent.stderr.contains("127.0.0.1:1") && absent.stderr.contains("MYSQL_PORT"), "{absent}");
     let denied =
-        instance.resqctl(["status"]).env("MYSQL_USER", "nobody").env("MYSQL_PASSWORD", "s3cret").expect_code(3);
+        instance.resqctl(["status"]).env("MYSQL_USER", "unknown").env("MYSQL_PASSWORD", "s3cret").expect_code(3);
     // For an unknown account MySQL may choose a login method that the driver does not know.
     let cause = ["1045", "Unknown authentication protocol"].iter().any(|cause| denied.stderr.contains(cause));
     assert!(cause && denied.stderr.contains("MYSQL_PASSWORD"), "{denied}");

@@ -92,7 +92,7 @@ fn udf_daemon_freezes_dies_and_comes_back() {
     let notify = |conn: &mut mysql::Conn, payload: &str| -> i64 {
         conn.query_first(format!("SELECT resq_notify('A', '{payload}')")).unwrap().unwrap()
     };
-    assert_eq!(notify(&mut conn, "nobody there"), 0);
+    assert_eq!(notify(&mut conn, "no daemon"), 0);
     let before = stats(&mut conn);
 
     let peer = udf.peer(0);
@@ -117,7 +117,7 @@ fn udf_daemon_freezes_dies_and_comes_back() {
     conn.query_drop(format!("DO BENCHMARK({calls}, resq_notify('Late', REPEAT('x', 100)))")).unwrap();
     drop(peer);
     wait_until("the end of the connection", || stats(&mut conn).connected == 0);
-    assert_eq!(notify(&mut conn, "nobody there"), 0);
+    assert_eq!(notify(&mut conn, "no daemon"), 0);
     conn.query_drop("DO resq_ring()").unwrap();
 
     // What was queued is gone, and counted; a ring is delivered later, without another call.

@@ -7,7 +7,7 @@ use mysql::prelude::Queryable;
 use resq_test_support::{Instance, Stress, wait_until};
 
 use super::{head_seq, next, publish, resqd, resqd_at, subscriber};
-use crate::protocol::peer::Heard;
+use crate::protocol::peer::Received;
 
 #[test]
 fn late_commits_get_later_numbers_and_are_not_missed() {
@@ -170,9 +170,9 @@ fn old_events_are_pruned_in_batches_and_late_subscribers_get_a_gap() {
         // The daemon may report the last batch separately: then there are two gaps.
         let mut lost_below = 0;
         let first = loop {
-            match peer.hear_answering() {
-                Heard::Gap(1, value) if value > lost_below => lost_below = value,
-                Heard::Event { seq, .. } => break seq,
+            match peer.receive_past_pings() {
+                Received::Gap(1, value) if value > lost_below => lost_below = value,
+                Received::Event { seq, .. } => break seq,
                 other => panic!("after {since}: {other}"),
             }
         };
@@ -182,7 +182,7 @@ fn old_events_are_pruned_in_batches_and_late_subscribers_get_a_gap() {
         assert_eq!(next(&mut subscriber(&instance.broker_socket(), since)).0, since + 1);
     }
     let mut beyond = subscriber(&instance.broker_socket(), ALL + 9);
-    assert_eq!(beyond.hear_answering(), Heard::Gap(3, ALL));
+    assert_eq!(beyond.receive_past_pings(), Received::Gap(3, ALL));
     assert_eq!(running.stop().code(), Some(0));
 }
 

@@ -3,7 +3,7 @@
 
 use super::{
     child::Child,
-    peer::{self, Address, Heard, Peer},
+    peer::{self, Address, Peer, Received},
 };
 use resq_test_support::wait_until;
 use std::thread;
@@ -30,7 +30,7 @@ fn serves(address: &Address) {
     }
     publisher.sync();
     for number in 0..100 {
-        assert_eq!(subscriber.hear_answering().to_string(), format!("EVENT 0 Served {number}"));
+        assert_eq!(subscriber.receive_past_pings().to_string(), format!("EVENT 0 Served {number}"));
     }
 }
 
@@ -54,7 +54,7 @@ fn every_frame_cut_at_every_byte() {
                     let mut peer = if greeted { Peer::greeted(address, 3) } else { Peer::connect(address) };
                     peer.send(&frame[..cut]);
                     peer.shut();
-                    assert_eq!(peer.hear(), Heard::End);
+                    assert_eq!(peer.receive(), Received::End);
                 }
             }
         }
@@ -68,9 +68,9 @@ fn frames_that_come_byte_by_byte_are_frames() {
         for frame in [peer::hello(3, "slow", ""), peer::subscribe(0, 0, &["*"]), peer::publish("A", b"1")] {
             frame.iter().for_each(|byte| peer.send(&[*byte]));
         }
-        assert!(matches!(peer.hear(), Heard::Welcome { .. }));
-        assert_eq!(peer.hear(), Heard::Subscribed(0));
-        assert_eq!(peer.hear().to_string(), "EVENT 0 A 1");
+        assert!(matches!(peer.receive(), Received::Welcome { .. }));
+        assert_eq!(peer.receive(), Received::Subscribed(0));
+        assert_eq!(peer.receive().to_string(), "EVENT 0 A 1");
     });
 }
 
@@ -82,23 +82,23 @@ fn the_longest_frames_and_one_byte_more() {
         assert_eq!(longest_hello.len(), 4 + 4_096);
         let mut peer = Peer::connect(address);
         peer.send(&longest_hello);
-        assert!(matches!(peer.hear(), Heard::Welcome { .. }));
+        assert!(matches!(peer.receive(), Received::Welcome { .. }));
 
         peer.send(&peer::subscribe(0, 0, &["Big"]));
-        assert_eq!(peer.hear(), Heard::Subscribed(0));
+        assert_eq!(peer.receive(), Received::Subscribed(0));
         let payload = vec![b'x'; 1_000_000];
         peer.send(&peer::publish("Big", &payload));
-        assert!(matches!(peer.hear(), Heard::Event { payload: heard, .. } if heard == payload));
+        assert!(matches!(peer.receive(), Received::Event { payload: received, .. } if received == payload));
         let _ = peer.try_send(&peer::publish("Big", &vec![b'x'; 1_000_001]));
-        assert!(matches!(peer.hear(), Heard::Error(5, _)));
-        assert_eq!(peer.hear(), Heard::End);
+        assert!(matches!(peer.receive(), Received::Error(5, _)));
+        assert_eq!(peer.receive(), Received::End);
 
         // The longest frame there may be holds too long a payload; it is read to its end all the same.
         let mut peer = Peer::greeted(address, 1);
         let longest = peer::publish("Big", &vec![b'x'; 1_048_576 - 6]);
         assert_eq!(longest.len(), 4 + 1_048_576);
         let _ = peer.try_send(&longest);
-        assert!(matches!(peer.hear(), Heard::Error(5, _)));
+        assert!(matches!(peer.receive(), Received::Error(5, _)));
     });
 }
 
@@ -124,15 +124,15 @@ fn subscriptions_to_too_many_and_to_the_same() {
     survive(|address| {
         let mut peer = Peer::greeted(address, 2);
         let _ = peer.try_send(&peer::subscribe(0, 0, &["A"; 65_535]));
-        assert!(matches!(peer.hear(), Heard::Error(1, _)));
+        assert!(matches!(peer.receive(), Received::Error(1, _)));
 
         let mut peer = Peer::greeted(address, 3);
         peer.send(&peer::subscribe(0, 0, &["A"; 1_024]));
-        assert_eq!(peer.hear(), Heard::Subscribed(0));
+        assert_eq!(peer.receive(), Received::Subscribed(0));
         peer.send(&peer::publish("A", b"once"));
         peer.send(&peer::ping(1));
-        assert_eq!(peer.hear().to_string(), "EVENT 0 A once");
-        assert_eq!(peer.hear(), Heard::Pong(1));
+        assert_eq!(peer.receive().to_string(), "EVENT 0 A once");
+        assert_eq!(peer.receive(), Received::Pong(1));
     });
 }
 
@@ -192,7 +192,7 @@ fn a_publisher_that_floods_and_never_reads() {
             for number in 0..100 {
                 publisher.send(&peer::publish("Other", format!("{number}").as_bytes()));
                 publisher.sync();
-                assert_eq!(other.hear_answering().to_string(), format!("EVENT 0 Other {number}"));
+                assert_eq!(other.receive_past_pings().to_string(), format!("EVENT 0 Other {number}"));
             }
             flooding.join().unwrap()
         });
@@ -211,15 +211,15 @@ fn a_subscriber_that_never_reads() {
             publisher.send(&peer::publish("A", &[b'x'; 1_000]));
             if number % 100 == 99 {
                 publisher.sync();
-                (0..100).for_each(|_| assert!(matches!(reader.hear_answering(), Heard::Event { .. })));
+                (0..100).for_each(|_| assert!(matches!(reader.receive_past_pings(), Received::Event { .. })));
             }
         }
         // When it reads at last, each event is either received or counted as dropped.
         let (mut received, mut dropped) = (0, 0);
         while received + dropped < EVENTS {
-            match idle.hear_answering() {
-                Heard::Event { .. } => received += 1,
-                Heard::Gap(2, events) => dropped += events as usize,
+            match idle.receive_past_pings() {
+                Received::Event { .. } => received += 1,
+                Received::Gap(2, events) => dropped += events as usize,
                 other => panic!("{other:?}"),
             }
         }
@@ -235,20 +235,20 @@ fn out_of_file_descriptors_new_peers_are_refused_and_come_in_later() {
     let refused = loop {
         let mut peer = Peer::connect(&child.address);
         let _ = peer.try_send(&peer::hello(2, "one of many", ""));
-        match peer.hear() {
-            Heard::Welcome { .. } => friends.push(peer),
+        match peer.receive() {
+            Received::Welcome { .. } => friends.push(peer),
             other => break other,
         }
         assert!(friends.len() < 100);
     };
-    assert!(matches!(refused, Heard::Error(9, _)), "{refused:?}");
+    assert!(matches!(refused, Received::Error(9, _)), "{refused:?}");
     assert!(friends.len() > 20);
     // Connected peers are still served.
     friends.iter_mut().for_each(Peer::sync);
     friends.truncate(1);
     wait_until("there is room again", || {
         let mut peer = Peer::connect(&child.address);
-        peer.try_send(&peer::hello(2, "late", "")).is_ok() && matches!(peer.hear(), Heard::Welcome { .. })
+        peer.try_send(&peer::hello(2, "late", "")).is_ok() && matches!(peer.receive(), Received::Welcome { .. })
     });
     serves(&child.address);
 }

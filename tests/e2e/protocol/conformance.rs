@@ -7,7 +7,7 @@
 
 use super::{
     fixture::{Fixture, Settings},
-    peer::{self, Address, DEADLINE, Heard, Peer},
+    peer::{self, Address, DEADLINE, Peer, Received},
 };
 use std::collections::HashMap;
 
@@ -61,7 +61,7 @@ const TABLE: &[(&str, &str)] = &[
     // States.
     ("a published state has no star", "a> HELLO 1 1 x -\na< WELCOME 1 0\na> PUBLISH A* 1\na< ERROR 6\na< END"),
     ("a state has at least one character", "a> HELLO 1 1 x -\na< WELCOME 1 0\na> PUBLISH - 1\na< ERROR 6\na< END"),
-    ("a star stands at the end", "a> HELLO 1 2 x -\na< WELCOME 1 0\na> SUBSCRIBE 0 0 *A\na< ERROR 6\na< END"),
+    ("a star comes last", "a> HELLO 1 2 x -\na< WELCOME 1 0\na> SUBSCRIBE 0 0 *A\na< ERROR 6\na< END"),
     (
         "a closed list of states is closed to publishers",
         "with states Done,Failed\na> HELLO 1 1 x -\na< WELCOME 1 0\na> PUBLISH Fialed 1\na< ERROR 6\na< END",
@@ -236,7 +236,7 @@ fn step(line: &str, fixture: &mut Fixture, address: &Address, peers: &mut HashMa
         let peer = peers.entry(name).or_insert_with(|| Peer::connect(address));
         match &line[1..3] {
             "> " => send(peer, &line[3..]),
-            "< " => assert_eq!(peer.hear().to_string(), &line[3..], "in {line:?}"),
+            "< " => assert_eq!(peer.receive().to_string(), &line[3..], "in {line:?}"),
             _ => panic!("{line}"),
         }
     }
@@ -277,14 +277,14 @@ fn welcome_carries_the_limits_and_the_log() {
     let fixture = Fixture::start(Settings { old_events: 7, ..Settings::default() });
     let mut peer = Peer::connect(&fixture.tcp);
     peer.send(&peer::hello(2, &"ä".repeat(64), ""));
-    let expected = Heard::Welcome {
+    let expected = Received::Welcome {
         version: 1,
         head_seq: 7,
         max_frame: 1_048_576,
         ping_interval_ms: 30_000,
         log_id: super::fixture::LOG_ID,
     };
-    assert_eq!(peer.hear(), expected);
+    assert_eq!(peer.receive(), expected);
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn unknown_state_is_refused_with_the_known_ones() {
     let fixture = Fixture::start(settings);
     let mut peer = Peer::greeted(&fixture.tcp, 2);
     peer.send(&peer::subscribe(0, 0, &["Complted"]));
-    let Heard::Error(6, message) = peer.hear() else { panic!("no ERROR 6") };
+    let Received::Error(6, message) = peer.receive() else { panic!("no ERROR 6") };
     for word in ["Complted", "Completed", "Error"] {
         assert!(message.contains(word), "{message}");
     }
@@ -304,11 +304,11 @@ fn event_carries_the_time_at_which_it_was_written() {
     let fixture = Fixture::with_defaults();
     let mut peer = Peer::subscribed(&fixture.tcp, &["*"]);
     fixture.append("A", "{}");
-    assert!(matches!(peer.hear(), Heard::Event { seq: 1, unix_time_us: 1_700_000_000_000_000, .. }));
+    assert!(matches!(peer.receive(), Received::Event { seq: 1, unix_time_us: 1_700_000_000_000_000, .. }));
     let mut publisher = Peer::greeted(&fixture.tcp, 1);
     let now_us = || std::time::UNIX_EPOCH.elapsed().unwrap().as_micros() as u64;
     let before = now_us();
     publisher.send(&peer::publish("A", b"{}"));
-    let Heard::Event { seq: 0, unix_time_us, .. } = peer.hear() else { panic!("no ephemeral event") };
+    let Received::Event { seq: 0, unix_time_us, .. } = peer.receive() else { panic!("no ephemeral event") };
     assert!((before.saturating_sub(1_000_000)..=now_us()).contains(&unix_time_us));
 }

@@ -2,7 +2,7 @@
 
 use super::{
     fixture::{Fixture, Settings},
-    peer::{self, Heard, Peer},
+    peer::{self, Peer, Received},
 };
 use resq::{
     base::threads::alarm,
@@ -117,12 +117,12 @@ fn full_broker_accepts_again_when_a_peer_leaves() {
     let fixture = Fixture::start(Settings { limits, ..Settings::default() });
     let first = Peer::greeted(&fixture.tcp, 1);
     let _second = Peer::greeted(&fixture.unix, 1);
-    let refused = Peer::connect(&fixture.tcp).hear();
-    assert!(matches!(refused, Heard::Error(9, _)), "{refused:?}");
+    let refused = Peer::connect(&fixture.tcp).receive();
+    assert!(matches!(refused, Received::Error(9, _)), "{refused:?}");
     drop(first);
     resq_test_support::wait_until("room again", || {
         let mut peer = Peer::connect(&fixture.tcp);
         let _ = peer.try_send(&peer::hello(1, "third", ""));
-        matches!(peer.hear(), Heard::Welcome { .. })
+        matches!(peer.receive(), Received::Welcome { .. })
     });
 }

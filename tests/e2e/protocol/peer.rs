@@ -31,7 +31,7 @@ pub struct Peer {
 
 /// A decoded frame of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum Received {
     Welcome {
         version: u8,
         head_seq: u64,
@@ -55,19 +55,19 @@ pub enum Heard {
 }
 
 /// As the conformance table writes it: without the values that differ from run to run.
-impl fmt::Display for Heard {
+impl fmt::Display for Received {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Heard::Welcome { version, head_seq, .. } => write!(f, "WELCOME {version} {head_seq}"),
-            Heard::Subscribed(seq) => write!(f, "SUBSCRIBED {seq}"),
-            Heard::Event { seq, state, payload, .. } => {
+            Received::Welcome { version, head_seq, .. } => write!(f, "WELCOME {version} {head_seq}"),
+            Received::Subscribed(seq) => write!(f, "SUBSCRIBED {seq}"),
+            Received::Event { seq, state, payload, .. } => {
                 write!(f, "EVENT {seq} {state} {}", String::from_utf8_lossy(payload))
             }
-            Heard::Gap(kind, value) => write!(f, "GAP {kind} {value}"),
-            Heard::Error(code, _) => write!(f, "ERROR {code}"),
-            Heard::Ping(number) => write!(f, "PING {number}"),
-            Heard::Pong(number) => write!(f, "PONG {number}"),
-            Heard::End => write!(f, "END"),
+            Received::Gap(kind, value) => write!(f, "GAP {kind} {value}"),
+            Received::Error(code, _) => write!(f, "ERROR {code}"),
+            Received::Ping(number) => write!(f, "PING {number}"),
+            Received::Pong(number) => write!(f, "PONG {number}"),
+            Received::End => write!(f, "END"),
         }
     }
 }
@@ -90,7 +90,7 @@ impl Peer {
     pub fn greeted(address: &Address, role: u8) -> Peer {
         let mut peer = Peer::connect(address);
         peer.send(&hello(role, "peer", ""));
-        assert!(matches!(peer.hear(), Heard::Welcome { .. }));
+        assert!(matches!(peer.receive(), Received::Welcome { .. }));
         peer
     }
 
@@ -98,7 +98,7 @@ impl Peer {
     pub fn subscribed(address: &Address, states: &[&str]) -> Peer {
         let mut peer = Peer::greeted(address, 2);
         peer.send(&subscribe(0, 0, states));
-        assert!(matches!(peer.hear(), Heard::Subscribed(_)));
+        assert!(matches!(peer.receive(), Received::Subscribed(_)));
         peer
     }
 
@@ -133,7 +133,7 @@ impl Peer {
     }
 
     /// The next frame; panics when none comes in time.
-    pub fn hear(&mut self) -> Heard {
+    pub fn receive(&mut self) -> Received {
         loop {
             if let Some((kind, body)) = self.frame() {
                 return read(kind, &body);
@@ -144,21 +144,21 @@ impl Peer {
                 Stream::Unix(stream) => stream.read(&mut piece),
             };
             match result {
-                Ok(0) => return Heard::End,
+                Ok(0) => return Received::End,
                 Ok(bytes) => self.unread.extend_from_slice(&piece[..bytes]),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     panic!("nothing came within {DEADLINE:?}; unread: {:?}", self.unread)
                 }
-                Err(_) => return Heard::End,
+                Err(_) => return Received::End,
             }
         }
     }
 
     /// The next frame, PINGs answered and left out.
-    pub fn hear_answering(&mut self) -> Heard {
+    pub fn receive_past_pings(&mut self) -> Received {
         loop {
-            match self.hear() {
-                Heard::Ping(number) => self.send(&pong(number)),
+            match self.receive() {
+                Received::Ping(number) => self.send(&pong(number)),
                 other => return other,
             }
         }
@@ -167,7 +167,7 @@ impl Peer {
     /// Waits until the server has processed everything sent so far.
     pub fn sync(&mut self) {
         self.send(&ping(4711));
-        assert_eq!(self.hear_answering(), Heard::Pong(4711));
+        assert_eq!(self.receive_past_pings(), Received::Pong(4711));
     }
 
     fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
@@ -181,29 +181,29 @@ impl Peer {
     }
 }
 
-fn read(kind: u8, body: &[u8]) -> Heard {
+fn read(kind: u8, body: &[u8]) -> Received {
     let u16_at = |at: usize| u16::from_be_bytes(body[at..at + 2].try_into().unwrap());
     let u32_at = |at: usize| u32::from_be_bytes(body[at..at + 4].try_into().unwrap());
     let u64_at = |at: usize| u64::from_be_bytes(body[at..at + 8].try_into().unwrap());
     let str_at = |at: usize| String::from_utf8(body[at + 2..at + 2 + u16_at(at) as usize].to_vec()).unwrap();
     match kind {
-        0x05 => Heard::Ping(u64_at(0)),
-        0x06 => Heard::Pong(u64_at(0)),
-        0x81 => Heard::Welcome {
+        0x05 => Received::Ping(u64_at(0)),
+        0x06 => Received::Pong(u64_at(0)),
+        0x81 => Received::Welcome {
             version: body[0],
             head_seq: u64_at(1),
             max_frame: u32_at(9),
             ping_interval_ms: u32_at(13),
             log_id: u64_at(17),
         },
-        0x82 => Heard::Subscribed(u64_at(0)),
+        0x82 => Received::Subscribed(u64_at(0)),
         0x83 => {
             let state = str_at(16);
             let payload = body[18 + state.len()..].to_vec();
-            Heard::Event { seq: u64_at(0), unix_time_us: u64_at(8), state, payload }
+            Received::Event { seq: u64_at(0), unix_time_us: u64_at(8), state, payload }
         }
-        0x84 => Heard::Gap(body[0], u64_at(1)),
-        0x85 => Heard::Error(u16_at(0), str_at(2)),
+        0x84 => Received::Gap(body[0], u64_at(1)),
+        0x85 => Received::Error(u16_at(0), str_at(2)),
         other => panic!("a server sends no type {other:#x}"),
     }
 }

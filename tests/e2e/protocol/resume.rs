@@ -2,7 +2,7 @@
 
 use super::{
     fixture::{Fixture, Settings},
-    peer::{self, Heard, Peer},
+    peer::{self, Peer, Received},
 };
 use resq::fanout::Limits;
 use std::{
@@ -41,10 +41,13 @@ fn no_gap_and_no_repeat_while_publishing_goes_on() {
             for stay in [1, 10, 500, 3_000, 2_000] {
                 let mut peer = Peer::greeted(&fixture.tcp, 2);
                 peer.send(&peer::subscribe(1, last, &["*"]));
-                assert_eq!(peer.hear(), Heard::Subscribed(last));
+                assert_eq!(peer.receive(), Received::Subscribed(last));
                 for _ in 0..stay {
-                    let heard = peer.hear_answering();
-                    assert!(matches!(heard, Heard::Event { seq, .. } if seq == last + 1), "{heard:?} after {last}");
+                    let received = peer.receive_past_pings();
+                    assert!(
+                        matches!(received, Received::Event { seq, .. } if seq == last + 1),
+                        "{received:?} after {last}"
+                    );
                     last += 1;
                 }
             }
@@ -60,14 +63,17 @@ fn many_subscribers_at_one_position_all_get_everything() {
             .map(|_| {
                 let mut peer = Peer::greeted(&fixture.unix, 2);
                 peer.send(&peer::subscribe(1, 0, &["Old", "Bu*"]));
-                assert_eq!(peer.hear(), Heard::Subscribed(0));
+                assert_eq!(peer.receive(), Received::Subscribed(0));
                 peer
             })
             .collect();
         for expected in 1..=3_200 {
             for peer in &mut peers {
-                let heard = peer.hear_answering();
-                assert!(matches!(heard, Heard::Event { seq, .. } if seq == expected), "{heard:?} for {expected}");
+                let received = peer.receive_past_pings();
+                assert!(
+                    matches!(received, Received::Event { seq, .. } if seq == expected),
+                    "{received:?} for {expected}"
+                );
             }
         }
     });
@@ -80,8 +86,8 @@ fn slow_subscriber_gets_every_durable_event_in_the_end() {
     let payload = "x".repeat(100_000);
     (0..200).for_each(|_| fixture.append("Big", &payload));
     for expected in 1..=200 {
-        let heard = slow.hear_answering();
-        assert!(matches!(heard, Heard::Event { seq, .. } if seq == expected), "not {expected}");
+        let received = slow.receive_past_pings();
+        assert!(matches!(received, Received::Event { seq, .. } if seq == expected), "not {expected}");
     }
 }
 
@@ -95,12 +101,12 @@ fn pruning_that_overtakes_a_slow_subscriber_is_a_gap() {
     fixture.log.prune(250);
     let (mut last, mut gaps) = (0, 0);
     while last < 300 {
-        match slow.hear_answering() {
-            Heard::Event { seq, .. } => {
+        match slow.receive_past_pings() {
+            Received::Event { seq, .. } => {
                 assert_eq!(seq, last + 1);
                 last = seq;
             }
-            Heard::Gap(1, first) => {
+            Received::Gap(1, first) => {
                 assert_eq!(first, 250);
                 last = first - 1;
                 gaps += 1;
