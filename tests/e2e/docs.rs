@@ -163,7 +163,7 @@ fn every_command_and_option_named_exists() {
                     named.filter(|word| !targets.contains(*word)).for_each(|word| wrong(word));
                 }
             }
-            let alone = code.split([' ', '=']).next().filter(|word| word.starts_with("--") && word.len() > 2);
+            let alone = code.split([' ', '=', ':']).next().filter(|word| word.starts_with("--") && word.len() > 2);
             if let Some(flag) = alone
                 && !programs.iter().any(|(_, grammar)| grammar.flags.contains(flag))
                 && !FOREIGN.contains(&code.as_str())
