@@ -7,6 +7,7 @@ mod advice;
 mod argv;
 mod help;
 mod logging;
+mod program;
 
 use std::{
     io::{self, Write},
@@ -22,15 +23,7 @@ use crate::{
 use argv::{Grammar, Invocation, Mistake, Request};
 
 pub use crate::base::failure::{Exit, Failure};
-
-/// A program.
-pub struct Program {
-    /// Its name.
-    pub name: &'static str,
-    /// The settings that it takes: whole sections (`database`) or single keys (`broker.token`). All others are still
-    /// checked in the settings file, which the programs share.
-    pub takes: &'static [&'static str],
-}
+pub use program::Program;
 
 /// Runs a program: parses this process's command line into `A`, loads the settings, starts the log and calls `body`. A
 /// failure is printed as one line, `name: …`, on standard error.

@@ -12,7 +12,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{Invalid, Kind, SETTINGS, Setting};
+use super::{Invalid, Kind, SETTINGS, Setting, secret_file::refuse_if_shared};
 use crate::base::text::{nearest, printable};
 
 /// More than any settings file needs; keeps a file named by mistake (a disk, a log) from being read whole.
@@ -48,26 +48,6 @@ pub fn read(path: &Path) -> Result<Option<Vec<Entry>>, Invalid> {
         refuse_if_shared(&file, &name, secret.setting.key)?;
     }
     Ok(Some(entries))
-}
-
-/// Refuses an open file that others than its owner can access, since it holds `what`.
-pub fn refuse_if_shared(file: &File, name: &str, what: &str) -> Result<(), Invalid> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{FileTypeExt, MetadataExt};
-        let meta = file.metadata().map_err(|e| Invalid(format!("{name}: cannot read its permissions ({e})")))?;
-        // A pipe or a terminal cannot be opened by another user.
-        let nameless = meta.file_type().is_fifo() || meta.file_type().is_char_device();
-        if meta.mode() & 0o077 != 0 && !nameless {
-            let mode = meta.mode() & 0o777;
-            return Err(Invalid(format!(
-                "{name}: holds {what} and others can read it (mode {mode:04o}); chmod 600 {name}"
-            )));
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = (file, name, what);
-    Ok(())
 }
 
 /// The entries of a file's text, in the order of the text. `name` is the file's, for messages.

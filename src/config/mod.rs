@@ -5,6 +5,7 @@
 mod file;
 mod load;
 mod reference;
+mod secret_file;
 mod settings;
 mod value;
 

@@ -3,7 +3,7 @@
 
 use std::{fs::File, io::Read, net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
-use super::{Invalid, SYSTEM_DATABASES, Secret, Tls, file::refuse_if_shared};
+use super::{Invalid, SYSTEM_DATABASES, Secret, Tls, secret_file::refuse_if_shared};
 use crate::{
     base::text::printable,
     wire::{MAX_STATES, State},

@@ -1,6 +1,7 @@
 //! What goes wrong with the database, divided by what the caller does next: try the same again, try another connection
 //! or host, or give up. Pure; never talks to a server. The numbers are in [`codes`].
 
+mod class;
 pub mod codes;
 
 use std::{
@@ -11,19 +12,8 @@ use std::{
 
 use mysql::DriverError;
 
+pub use class::ErrorClass;
 use codes::*;
-
-/// What the caller does next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorClass {
-    /// The transaction was rolled back and the server is fine: repeat it, after a short random pause.
-    Retry,
-    /// This connection or host is unusable for now: open a new connection, on the next host if there is one. Whether
-    /// the last statement took effect is unknown.
-    ConnectionLost,
-    /// Repeating the statement will fail the same way.
-    Permanent,
-}
 
 /// A failed use of the database.
 #[derive(Debug)]

@@ -5,9 +5,11 @@ mod events;
 mod functions;
 mod privileges;
 mod server;
+mod verdict;
 
 pub use events::trigger_names;
 pub use functions::Functions;
+pub use verdict::Verdict;
 
 use crate::{
     base::failure::Failure,
@@ -16,6 +18,7 @@ use crate::{
     resources::Templates,
     schema::install,
 };
+use verdict::{AGAIN, failed, good};
 
 /// The result of one check.
 #[derive(Clone, Debug)]
@@ -25,41 +28,6 @@ pub struct Check {
     /// What was found.
     pub verdict: Verdict,
 }
-
-/// What a check found, and how to fix what is not as it should be.
-#[derive(Clone, Debug)]
-pub enum Verdict {
-    /// All is well.
-    Good(String),
-    /// resq works; something is slower, less safe or could not be checked.
-    Warning {
-        /// What was found.
-        what: String,
-        /// How to fix it.
-        fix: String,
-    },
-    /// resqd cannot serve like this.
-    Failed {
-        /// What was found.
-        what: String,
-        /// How to fix it.
-        fix: String,
-    },
-}
-
-fn good(what: impl Into<String>) -> Verdict {
-    Verdict::Good(what.into())
-}
-
-fn warning(what: impl Into<String>, fix: impl Into<String>) -> Verdict {
-    Verdict::Warning { what: what.into(), fix: fix.into() }
-}
-
-fn failed(what: impl Into<String>, fix: impl Into<String>) -> Verdict {
-    Verdict::Failed { what: what.into(), fix: fix.into() }
-}
-
-const AGAIN: &str = "then run `resqctl doctor` again";
 
 /// Runs all checks in the order in which they build on each other; ends where the next one could not tell anything.
 pub fn examine(config: &Config) -> Vec<Check> {

@@ -8,7 +8,7 @@ use resq::{
 
 use crate::{
     args::{Clear, Drop},
-    bar, count, need_ids,
+    shared::{bar, count, need_ids},
 };
 
 pub fn drop(dropper: &mut Dropper, args: &Drop) -> Result<(), Failure> {

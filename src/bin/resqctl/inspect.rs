@@ -17,7 +17,7 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     args::{Events, List, Show},
-    count,
+    shared::count,
 };
 
 pub fn status(db: &Db, queue: &mut Queue, as_json: bool) -> Result<(), Failure> {

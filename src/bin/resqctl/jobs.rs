@@ -15,7 +15,7 @@ use resq::{
 
 use crate::{
     args::{Add, Retry, Seed},
-    bar, count, need_ids,
+    shared::{bar, count, need_ids},
 };
 
 /// Rows of one statement: far below any max_allowed_packet.

@@ -5,6 +5,7 @@ mod args;
 mod drop;
 mod inspect;
 mod jobs;
+mod shared;
 
 use std::process::ExitCode;
 
@@ -64,24 +65,4 @@ fn run(command: Command, config: &Config) -> Result<(), Failure> {
         Command::Drop(args) => drop::drop(&mut Dropper::new(&db, &db), &args),
         Command::Clear(args) => drop::clear(&mut Dropper::new(&db, &db), &args),
     }
-}
-
-/// Refuses a call without the res_ids that it needs.
-fn need_ids(ids: &[u64], what: &str) -> Result<(), Failure> {
-    if ids.is_empty() {
-        Err(Failure::new(Exit::Usage, format!("missing argument: {what} (see resqctl list)")))
-    } else {
-        Ok(())
-    }
-}
-
-/// `1 job`, `2 jobs`.
-fn count(n: u64, one: &str) -> String {
-    format!("{n} {one}{}", if n == 1 { "" } else { "s" })
-}
-
-/// A progress bar; invisible unless standard error is a terminal.
-fn bar(length: u64) -> indicatif::ProgressBar {
-    let style = indicatif::ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}");
-    indicatif::ProgressBar::new(length).with_style(style.unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()))
 }

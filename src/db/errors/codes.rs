@@ -2,7 +2,7 @@
 //! that are not final. No other file spells a number out. Sources: MySQL's Server Error Message Reference (and
 //! `perror`), MariaDB's `errmsg-utf8.txt`.
 
-use super::ErrorClass;
+use super::class::ErrorClass;
 
 /// The database to create exists.
 pub const ER_DB_CREATE_EXISTS: u16 = 1007;

@@ -2,7 +2,7 @@
 
 use mysql::{Conn, prelude::Queryable};
 
-use super::{Verdict, failed, good, warning};
+use super::verdict::{Verdict, failed, good, warning};
 use crate::{
     client::{Peer, Publisher},
     config::Config,

@@ -2,7 +2,7 @@
 
 use mysql::{Conn, prelude::Queryable};
 
-use super::{Verdict, failed, good, warning};
+use super::verdict::{Verdict, failed, good, warning};
 use crate::db::{Error, codes::*};
 
 /// What `resqctl init` creates on the queue.

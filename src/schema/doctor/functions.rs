@@ -2,7 +2,7 @@
 
 use mysql::{Conn, prelude::Queryable};
 
-use super::{Verdict, good, warning};
+use super::verdict::{Verdict, good, warning};
 use crate::db::{Error, codes::*};
 
 /// What the server answered about the functions.

@@ -4,7 +4,7 @@
 
 use mysql::{Conn, prelude::Queryable};
 
-use super::{Verdict, failed, good, warning};
+use super::verdict::{Verdict, failed, good, warning};
 use crate::{
     db::{Error, codes::*, ident, run_script},
     schema::install::{TRUST, triggers_probe},

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use mysql::{Conn, prelude::Queryable};
 
-use super::{AGAIN, Verdict, failed, good, warning};
+use super::verdict::{AGAIN, Verdict, failed, good, warning};
 use crate::{config::Config, db::ServerInfo, events, queue, schema::install};
 
 pub fn version(server: &ServerInfo) -> Verdict {
