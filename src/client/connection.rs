@@ -1,5 +1,5 @@
-//! One connection to the broker: HELLO and WELCOME, then frames in as owned messages and frames out. Knows no
-//! subscription and never reconnects.
+//! One connection to the broker: HELLO and WELCOME, then frames in both directions, decoded into owned messages. Knows
+//! nothing of subscriptions and never reconnects.
 
 use std::{
     io::{self, Read, Write},
@@ -11,15 +11,15 @@ use crate::wire::{
     self, ClientMessage, MAX_FRAME, MAX_FRAME_BEFORE_WELCOME, MAX_NAME_CHARS, Role, ServerMessage, Splitter,
 };
 
-/// For a connection and its WELCOME, and again for SUBSCRIBED.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// The limit for connecting and WELCOME together, and again for SUBSCRIBED.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A broker that takes no byte for so long is given up.
+/// A broker that accepts no byte for this long is considered dead.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 const READ_BUFFER: usize = 16 * 1024;
 
-/// What a broker says, owned.
+/// A message from the broker, owned.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming {
     Welcome { log_id: u64, ping_interval: Duration },
@@ -30,24 +30,27 @@ pub enum Incoming {
     Pong(u64),
 }
 
+/// A connection after WELCOME.
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
     address: Address,
     splitter: Splitter,
     input: Box<[u8]>,
-    /// The part of `input` that is read but not yet split.
+    /// The part of `input` that is received and not yet split into frames.
     unread: std::ops::Range<usize>,
     read_timeout: Option<Duration>,
+    /// Which event log the broker has.
     pub log_id: u64,
+    /// How often the broker sends PING while nothing else arrives.
     pub ping_interval: Duration,
 }
 
 impl Connection {
-    /// Connects, says HELLO and waits for WELCOME; both within this time.
+    /// Connects, sends HELLO and waits for WELCOME, all within this time.
     pub fn open(peer: &Peer, role: Role, within: Duration) -> Result<Connection, Error> {
         let token = peer.token.as_ref().map_or("", |token| &token.0);
-        // Said here, in words, rather than by the broker, which would drop the connection.
+        // The broker would only drop the connection; this error says why.
         if peer.name.chars().count() > MAX_NAME_CHARS || peer.name.chars().any(char::is_control) {
             return Err(Error::Invalid(wire::Error::Malformed("a name that is not at most 64 printable characters")));
         }
@@ -70,13 +73,14 @@ impl Connection {
         Ok(connection)
     }
 
+    /// Writes one message.
     pub fn send(&mut self, message: &ClientMessage<'_>) -> Result<(), Error> {
         let mut frame = Vec::new();
         message.encode(&mut frame);
         self.stream.write_all(&frame).map_err(|cause| self.lost(cause))
     }
 
-    /// The next message; None: it did not come before the deadline. ERROR is an error here.
+    /// The next message; `None` if none arrived before the deadline. An ERROR frame is [`Error::Refused`].
     pub fn next(&mut self, deadline: Option<Instant>) -> Result<Option<Incoming>, Error> {
         self.message(deadline, MAX_FRAME)
     }
@@ -95,9 +99,9 @@ impl Connection {
                 Some(Ok(Some(Owned::Error { code, message }))) => {
                     return Err(Error::Refused { address: self.address.clone(), code, message });
                 }
-                Some(Ok(None)) => {} // what only a newer server says
+                Some(Ok(None)) => {} // a type of message that only newer servers know
                 Some(Err(e)) => {
-                    let what = format!("what it sends is not RSQ/1 ({e})");
+                    let what = format!("it sent data that is not RSQ/1 ({e})");
                     return Err(self.lost(io::Error::new(io::ErrorKind::InvalidData, what)));
                 }
                 None if !self.fill(deadline)? => return Ok(None),
@@ -106,11 +110,12 @@ impl Connection {
         }
     }
 
-    /// A second handle on the same socket, to write to or to shut it down.
+    /// A second handle on the socket, to write to it or to shut it down.
     pub fn stream(&self) -> Result<Stream, Error> {
         self.stream.try_clone().map_err(|cause| self.lost(cause))
     }
 
+    /// The error for a connection that broke for this cause.
     pub fn lost(&self, cause: io::Error) -> Error {
         Error::Unreachable { address: self.address.clone(), cause }
     }
@@ -126,7 +131,7 @@ impl Connection {
         }
     }
 
-    /// Reads more bytes; false: none came before the deadline.
+    /// Reads more bytes; false if none arrived before the deadline.
     fn fill(&mut self, deadline: Option<Instant>) -> Result<bool, Error> {
         loop {
             let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -154,7 +159,7 @@ impl Connection {
     }
 }
 
-/// A message out of the buffer that it came in.
+/// A message, copied from the buffer that it arrived in.
 enum Owned {
     Message(Incoming),
     Error { code: u16, message: String },

@@ -1,4 +1,4 @@
-//! How a client's program ends when its connection does: the exit code, and what to do next.
+//! How a program ends after a client error: the exit code, and advice on what to do next.
 
 use super::Error;
 use crate::{
@@ -19,7 +19,7 @@ impl From<Error> for Failure {
             Error::Refused { .. } if error.is_final() => (Exit::Failed, ""),
             Error::Refused { .. } => (Exit::Unreachable, "; try again later"),
             Error::Invalid(_) => (Exit::Usage, ""),
-            Error::TimedOut { .. } => (Exit::TimedOut, "; look at its log"),
+            Error::TimedOut { .. } => (Exit::TimedOut, "; see its log"),
         };
         Failure::new(exit, format!("{error}{next}"))
     }

@@ -1,19 +1,52 @@
-//! Publications as lines, `STATE PAYLOAD`: what resq-trigger reads from its standard input. Bounded: a line that is
-//! too long is an error before it is in memory.
+//! Publications as lines of `STATE PAYLOAD`, which resq-trigger reads from its standard input. Bounded: a line that is too
+//! long is refused before it is in memory. Never sends anything.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::{
+    fmt,
+    io::{self, BufRead, BufReader, Read},
+};
 
-use crate::wire::{MAX_PAYLOAD, MAX_STATE, State};
+use crate::wire::{self, MAX_PAYLOAD, MAX_STATE, State};
 
-/// The longest line, with its end: a state, one blank, a payload, CR and LF.
+/// The longest line including its end, in bytes: a state, one blank, a payload, CR and LF.
 const LINE_BYTES: usize = MAX_STATE + 1 + MAX_PAYLOAD + 2;
 
 /// One line of the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publication {
+    /// A valid state.
     pub state: String,
+    /// At most 1,000,000 bytes of any kind but LF.
     pub payload: Vec<u8>,
 }
+
+/// A line that is no publication, or cannot be read.
+#[derive(Debug)]
+pub struct InvalidLine {
+    /// The number of the line, from 1.
+    pub number: u64,
+    problem: Problem,
+}
+
+#[derive(Debug)]
+enum Problem {
+    Read(io::Error),
+    TooLong,
+    State(wire::Error),
+}
+
+impl fmt::Display for InvalidLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: ", self.number)?;
+        match &self.problem {
+            Problem::Read(error) => write!(f, "cannot read it ({error})"),
+            Problem::TooLong => write!(f, "longer than a state and {MAX_PAYLOAD} bytes of payload"),
+            Problem::State(error) => write!(f, "{error}; a line is STATE PAYLOAD"),
+        }
+    }
+}
+
+impl std::error::Error for InvalidLine {}
 
 /// Reads publications; empty lines are skipped.
 pub struct Lines<R> {
@@ -23,42 +56,51 @@ pub struct Lines<R> {
 }
 
 impl<R: Read> Lines<R> {
+    /// Reads from `input`, through a buffer of 64 KiB.
     pub fn new(input: R) -> Lines<R> {
         Lines { input: BufReader::with_capacity(64 * 1024, input), line: Vec::new(), number: 0 }
     }
 
-    /// The next one; None at the end. The error names the line.
-    pub fn read(&mut self) -> Result<Option<Publication>, String> {
+    /// The next publication; `None` at the end of the input.
+    ///
+    /// # Errors
+    /// The line has no valid state, is too long, or cannot be read.
+    pub fn read(&mut self) -> Result<Option<Publication>, InvalidLine> {
         loop {
             self.line.clear();
             self.number += 1;
-            let cannot = |e: io::Error| format!("line {}: cannot read it ({e})", self.number);
+            let number = self.number;
+            let invalid = |problem| InvalidLine { number, problem };
             let limit = LINE_BYTES as u64 + 1;
-            self.input.by_ref().take(limit).read_until(b'\n', &mut self.line).map_err(cannot)?;
+            self.input
+                .by_ref()
+                .take(limit)
+                .read_until(b'\n', &mut self.line)
+                .map_err(|error| invalid(Problem::Read(error)))?;
             if self.line.is_empty() {
                 return Ok(None);
             }
             if self.line.len() > LINE_BYTES {
-                return Err(format!("line {}: longer than a state and {MAX_PAYLOAD} bytes of payload", self.number));
+                return Err(invalid(Problem::TooLong));
             }
             let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if !line.is_empty() {
-                return parse(line).map(Some).map_err(|e| format!("line {}: {e}", self.number));
+                return parse(line).map(Some).map_err(|error| invalid(Problem::State(error)));
             }
         }
     }
 
-    /// Whether a whole further line is here already, so that sending may wait for it.
+    /// Whether another whole line is buffered, so that a flush can wait for it.
     pub fn has_more(&self) -> bool {
         self.input.buffer().contains(&b'\n')
     }
 }
 
-fn parse(line: &[u8]) -> Result<Publication, String> {
+fn parse(line: &[u8]) -> Result<Publication, wire::Error> {
     let end = line.iter().position(|b| *b == b' ' || *b == b'\t').unwrap_or(line.len());
     let state = String::from_utf8_lossy(&line[..end]).into_owned();
-    State::new(&state).map_err(|e| format!("{e}; a line is STATE PAYLOAD"))?;
+    State::new(&state)?;
     Ok(Publication { state, payload: line.get(end + 1..).unwrap_or_default().to_vec() })
 }
 
@@ -73,13 +115,13 @@ mod tests {
             match lines.read() {
                 Ok(Some(p)) => read.push((p.state, String::from_utf8_lossy(&p.payload).into_owned())),
                 Ok(None) => return (read, None),
-                Err(e) => return (read, Some(e)),
+                Err(error) => return (read, Some(error.to_string())),
             }
         }
     }
 
     #[test]
-    fn a_line_is_a_state_and_a_payload() {
+    fn line_is_a_state_and_a_payload() {
         let all =
             |pairs: &[(&str, &str)]| pairs.iter().map(|(s, p)| (s.to_string(), p.to_string())).collect::<Vec<_>>();
         for (text, expected) in [
@@ -94,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_line_is_told_by_its_number() {
+    fn error_names_the_line() {
         let (before, error) = read(b"A x\n\n x\nB y\n");
         assert_eq!(before.len(), 1);
         assert!(error.unwrap().starts_with("line 3: \"\" is not a state"));
@@ -102,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_line_is_read_and_a_longer_one_refused_without_reading_it_all() {
+    fn longer_than_the_longest_line_is_refused_without_reading_it_whole() {
         let state = "s".repeat(MAX_STATE);
         let longest = format!("{state} {}\r\n", "x".repeat(MAX_PAYLOAD));
         assert_eq!(read(longest.as_bytes()).0[0].1.len(), MAX_PAYLOAD);

@@ -1,6 +1,6 @@
-//! A peer of the broker for programs that block: [`Subscriber`] receives events, and reconnects and resumes by
-//! itself; [`Publisher`] sends them. Works over TCP and, on Unix, over a Unix socket; never starts an async runtime
-//! and holds no more than one frame and one read buffer.
+//! A blocking client of the broker: [`Subscriber`] receives events, reconnects and resumes; [`Publisher`] sends ephemeral
+//! ones. Works over TCP and, on Unix, over Unix sockets. Never starts an async runtime, and buffers no more than one
+//! frame, one read buffer and one batch of publications.
 
 mod connection;
 mod failure;
@@ -20,56 +20,76 @@ use crate::{
 
 pub use crate::base::address::{Address, InvalidAddress};
 pub use crate::wire::Gap;
-pub use input::{Lines, Publication};
+pub use input::{InvalidLine, Lines, Publication};
 pub use publisher::Publisher;
 pub use subscriber::{Delivery, Subscriber, Subscription};
 
-/// Where to go, as whom.
+/// The broker to connect to, and the identity to present there.
 #[derive(Clone, Debug)]
 pub struct Peer {
+    /// The broker's address.
     pub address: Address,
-    /// Shown in the daemon's log: at most 64 characters, none of them a control character.
+    /// The name of this peer in the daemon's log: at most 64 characters, none of them a control character.
     pub name: String,
+    /// The broker's shared secret, if it has one.
     pub token: Option<Secret>,
 }
 
-/// One event.
+/// One event, as a subscriber receives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// The number in the log; 0: ephemeral, not in the log.
+    /// The sequence number in the event log, from 1; 0 for an ephemeral event, which is not in the log.
     pub seq: u64,
-    /// When it was written, in microseconds since 1970; not ordered like `seq`.
+    /// When it was written, in microseconds since 1970 by the clock of the database server or broker; not ordered like
+    /// `seq`.
     pub unix_time_us: u64,
+    /// 1 to 64 of `A-Z a-z 0-9 _ . : -`.
     pub state: String,
+    /// At most 1,000,000 bytes. JSON for the queue's own events, anything for published ones.
     pub payload: Vec<u8>,
 }
 
-/// What went wrong, by what the caller can do about it.
+/// Why a client call failed, by what the caller can do about it.
 #[derive(Debug)]
 pub enum Error {
-    /// No connection, or it broke: trying again later may help.
-    Unreachable { address: Address, cause: io::Error },
-    /// The broker said ERROR. [`Error::is_final`] tells whether trying again can help.
-    Refused { address: Address, code: u16, message: String },
-    /// What the caller asked for is not RSQ/1: a wrong state, name or payload. Nothing was sent.
+    /// There is no connection, or it broke: trying again later may help.
+    Unreachable {
+        /// The broker's address.
+        address: Address,
+        /// What the system or the connection reported.
+        cause: io::Error,
+    },
+    /// The broker sent an ERROR frame. [`Error::is_final`] says whether trying again can help.
+    Refused {
+        /// The broker's address.
+        address: Address,
+        /// The code of the ERROR frame, usually one of [`Code`].
+        code: u16,
+        /// The broker's explanation; not escaped.
+        message: String,
+    },
+    /// An argument cannot be sent by RSQ/1: a state, pattern, name or payload. Nothing was sent.
     Invalid(wire::Error),
-    /// A publisher waited in vain for the broker to confirm.
-    TimedOut { address: Address },
+    /// The broker did not confirm a publisher's events in time.
+    TimedOut {
+        /// The broker's address.
+        address: Address,
+    },
 }
 
 impl Error {
-    /// Whether the same attempt must fail again: a wrong token, version, role, state or frame.
+    /// Whether the same attempt must fail again: the token, version, role, state or frame is wrong.
     pub fn is_final(&self) -> bool {
         const AGAIN: [Code; 4] = [Code::Slow, Code::ShuttingDown, Code::TooManyConnections, Code::TimedOut];
         match self {
             Error::Unreachable { .. } | Error::TimedOut { .. } => false,
-            // A code that a newer server invented may be of either kind: try again, with pauses.
+            // A code that only newer servers know may be of either kind: try again, with pauses.
             Error::Refused { code, .. } => (1..=10).contains(code) && !AGAIN.iter().any(|again| *again as u16 == *code),
             Error::Invalid(_) => true,
         }
     }
 
-    /// Whether the broker refused with this code.
+    /// Whether the broker refused with the code `wanted`.
     pub fn is_refusal(&self, wanted: Code) -> bool {
         matches!(self, Error::Refused { code, .. } if *code == wanted as u16)
     }
@@ -96,7 +116,7 @@ impl Peer {
         Peer { address, name: name.into(), token: None }
     }
 
-    /// The peer that the settings describe: the socket where one is set, else host and port.
+    /// The peer that the settings describe: the socket if one is set, otherwise host and port.
     pub fn from_config(config: &config::Config, name: impl Into<String>) -> Peer {
         let config::Client { host, port, socket } = config.client.clone();
         let address = socket.map_or(Address::Tcp { host, port }, Address::Unix);

@@ -1,29 +1,30 @@
-//! Where a subscriber resumes: the greatest number up to which its delivery is known to be complete, in which log.
-//! Pure: messages in, a number out.
+//! Where a subscriber resumes: the sequence number up to which its delivery is complete, and the event log that it
+//! counts in. Pure: messages in, a number out.
 
 use super::connection::Incoming;
 use crate::wire::Gap;
 
+/// The position of one subscriber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     after: Option<u64>,
-    /// The log that `after` counts in; None before the first WELCOME.
+    /// The log that `after` counts in; `None` before the first WELCOME.
     log_id: Option<u64>,
 }
 
 impl Position {
-    /// `since`: the number that the caller asked for, in whatever log the broker has.
+    /// A position after the number `since`, in the log that the broker has; `None`: from now on.
     pub fn new(since: Option<u64>) -> Position {
         Position { after: since, log_id: None }
     }
 
-    /// What SUBSCRIBE asks for; None: from now on.
+    /// The number that SUBSCRIBE asks to resume after; `None`: from now on.
     pub fn resume_after(self) -> Option<u64> {
         self.after
     }
 
-    /// A connection to this log begins. True: it is another one than before. All of its events are new to us, and
-    /// no number of ours means anything in it, so delivery starts at its beginning.
+    /// Notes that a connection to this log begins. True if it is another log than before: all its events are new to this
+    /// subscriber and the old position means nothing in it, so delivery starts at its beginning.
     pub fn enter(&mut self, log_id: u64) -> bool {
         let other = self.log_id.is_some_and(|known| known != log_id);
         if other {
@@ -33,18 +34,18 @@ impl Position {
         other
     }
 
-    /// Takes a message of a connection whose SUBSCRIBE was sent.
-    pub fn note(&mut self, message: &Incoming) {
+    /// Advances by a message that arrived after SUBSCRIBE was sent.
+    pub fn advance(&mut self, message: &Incoming) {
         let seq = match message {
             Incoming::Event(event) => event.seq,
             Incoming::Subscribed(seq) => *seq,
             Incoming::Gap(Gap::Pruned(first_kept)) => first_kept.saturating_sub(1),
-            // The one way back: the number that was asked for does not exist yet.
+            // The only step back: the number that was asked for does not exist yet.
             Incoming::Gap(Gap::BeyondHead(head)) => {
                 self.after = Some(*head);
                 return;
             }
-            // A PING before SUBSCRIBED says nothing: its number would start a subscription too late.
+            // A PING before SUBSCRIBED does not count: its number would start the subscription too late.
             Incoming::Ping(seq) if self.after.is_some() => *seq,
             Incoming::Ping(_) | Incoming::Pong(_) | Incoming::Gap(Gap::Dropped(_)) | Incoming::Welcome { .. } => return,
         };
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn resumes_after_the_greatest_number_known_to_be_complete() {
+    fn resumes_after_the_last_number_known_to_be_complete() {
         use Incoming::{Gap as G, Ping, Pong, Subscribed};
         let table: &[(Option<u64>, &[Incoming], Option<u64>)] = &[
             (None, &[], None),
@@ -85,16 +86,16 @@ mod tests {
         for (since, messages, expected) in table {
             let mut position = Position::new(*since);
             position.enter(1);
-            messages.iter().for_each(|message| position.note(message));
+            messages.iter().for_each(|message| position.advance(message));
             assert_eq!(position.resume_after(), *expected, "{since:?} {messages:?}");
         }
     }
 
     #[test]
-    fn another_log_is_read_from_its_beginning_and_the_same_one_is_not() {
+    fn other_log_is_read_from_its_beginning() {
         let mut position = Position::new(Some(7));
-        assert!(!position.enter(1), "the first log is not another one");
-        position.note(&event(9));
+        assert!(!position.enter(1), "the first log is no other log");
+        position.advance(&event(9));
         assert!(!position.enter(1));
         assert_eq!(position.resume_after(), Some(9));
         assert!(position.enter(2));

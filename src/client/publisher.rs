@@ -1,5 +1,6 @@
-//! Sends ephemeral events over one connection, many under way at a time. A thread of its own answers the broker's
-//! PINGs, so that an idle publisher is not dropped. It never reconnects: what was under way then is nobody's to know.
+//! Sends ephemeral events over one connection, without waiting for each. A reader thread answers the broker's PINGs, so
+//! that an idle publisher is not disconnected. It never reconnects: after a broken connection it is unknown whether
+//! publications in flight were accepted.
 
 use std::{
     io::{self, Write},
@@ -10,18 +11,18 @@ use std::{
 
 use super::{
     Address, Error, Peer,
-    connection::{Connection, Incoming, PATIENCE},
+    connection::{Connection, HANDSHAKE_TIMEOUT, Incoming},
     stream::Stream,
 };
 use crate::wire::{self, ClientMessage, MAX_PAYLOAD, Role, State};
 
-/// Frames are gathered up to this size before they are written.
+/// Frames are batched up to this many bytes before they are written.
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// How long a failed write waits for the broker's reason.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long a failed write waits for the ERROR frame that says why.
+const REASON_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connection that publishes.
+/// A connection that publishes ephemeral events. Dropping it closes the connection without sending what is batched.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -33,7 +34,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// for page in 1..=1000 {
 ///     publisher.publish("Imaging", format!(r#"{{"page":{page}}}"#).as_bytes())?;
 /// }
-/// publisher.confirm(Duration::from_secs(10))?; // the broker has taken all of them
+/// publisher.confirm(Duration::from_secs(10))?; // the broker has accepted all of them
 /// # Ok(())
 /// # }
 /// ```
@@ -41,50 +42,60 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub struct Publisher {
     address: Address,
     batch: Vec<u8>,
-    line: Arc<Line>,
+    shared: Arc<Shared>,
+    /// PINGs sent; each carries its number.
     pings: u64,
-    /// To wake the reader, whatever the writer is doing.
+    /// Shut down to end the reader.
     stop: Stream,
     reader: Option<JoinHandle<()>>,
 }
 
 /// What the caller's thread and the reader share.
 #[derive(Debug)]
-struct Line {
-    /// Whole frames only are written under its lock.
+struct Shared {
+    /// Only whole frames are written under its lock.
     writer: Mutex<Stream>,
-    heard: Mutex<Heard>,
-    news: Condvar,
+    received: Mutex<Received>,
+    /// Notified when `received` changes.
+    changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Heard {
+struct Received {
+    /// The number of the last PONG.
     pong: u64,
-    over: bool,
-    /// Why it is over, until somebody was told.
-    why: Option<Error>,
+    /// The connection has ended.
+    ended: bool,
+    /// Why it ended, until it is returned to the caller.
+    error: Option<Error>,
 }
 
 impl Publisher {
-    /// Connects once; see [`Error`] for what may go wrong.
+    /// Connects and logs in, within 10 s.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] or [`Error::Refused`], and [`Error::Invalid`] for the peer's name.
     pub fn connect(peer: &Peer) -> Result<Publisher, Error> {
-        let connection = Connection::open(peer, Role::Publisher, PATIENCE)?;
-        let line =
-            Arc::new(Line { writer: Mutex::new(connection.stream()?), heard: Mutex::default(), news: Condvar::new() });
+        let connection = Connection::open(peer, Role::Publisher, HANDSHAKE_TIMEOUT)?;
+        let writer = Mutex::new(connection.stream()?);
+        let shared = Arc::new(Shared { writer, received: Mutex::default(), changed: Condvar::new() });
         let stop = connection.stream()?;
         let reader = {
-            let line = Arc::clone(&line);
+            let shared = Arc::clone(&shared);
             std::thread::Builder::new()
                 .name("resq-publisher".into())
-                .spawn(move || line.listen(connection))
+                .spawn(move || shared.read(connection))
                 .map_err(|cause| Error::Unreachable { address: peer.address.clone(), cause })?
         };
         let address = peer.address.clone();
-        Ok(Publisher { address, batch: Vec::new(), line, pings: 0, stop, reader: Some(reader) })
+        Ok(Publisher { address, batch: Vec::new(), shared, pings: 0, stop, reader: Some(reader) })
     }
 
-    /// Hands one event over for sending: it may wait in a batch until [`Publisher::flush`] or
-    /// [`Publisher::confirm`]. `state`: 1 to 64 of `A-Z a-z 0-9 _ . : -`; `payload`: at most 1,000,000 bytes.
+    /// Publishes one event. It may wait in a batch until [`Publisher::flush`] or [`Publisher::confirm`]. `state` is 1 to
+    /// 64 of `A-Z a-z 0-9 _ . : -`, `payload` at most 1,000,000 bytes of any kind.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for this state or payload, and nothing was batched; otherwise those of [`Publisher::flush`].
     pub fn publish(&mut self, state: &str, payload: &[u8]) -> Result<(), Error> {
         let state = State::new(state).map_err(Error::Invalid)?;
         if payload.len() > MAX_PAYLOAD {
@@ -94,61 +105,67 @@ impl Publisher {
         if self.batch.len() >= BATCH_BYTES { self.flush() } else { Ok(()) }
     }
 
-    /// Sends what waits, and does not wait for the broker to take it.
+    /// Writes the batch to the socket. The broker may not have accepted it yet.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the broker's reason if it sent one, otherwise [`Error::Unreachable`]. The batch is lost.
     pub fn flush(&mut self) -> Result<(), Error> {
-        let written = if lock(&self.line.heard).over {
+        let written = if lock(&self.shared.received).ended {
             Err(io::ErrorKind::NotConnected.into())
         } else {
-            self.line.write(&self.batch)
+            self.shared.write(&self.batch)
         };
         self.batch.clear();
         written.or_else(|cause| {
-            // The broker says why before it hangs up, and the reader may be about to hear it.
-            self.wait(LAST_WORDS, |_| false)?;
+            // The broker sends the reason before it disconnects, and the reader may be about to receive it.
+            self.wait(REASON_TIMEOUT, |_| false)?;
             Err(Error::Unreachable { address: self.address.clone(), cause })
         })
     }
 
-    /// Sends what waits, and waits until the broker has taken everything: a PING after it, and its PONG.
+    /// Writes the batch and a PING after it, and waits for the PONG: the broker has accepted everything before it.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] if no PONG arrived `within` this time; otherwise those of [`Publisher::flush`].
     pub fn confirm(&mut self, within: Duration) -> Result<(), Error> {
         self.pings += 1;
         ClientMessage::Ping(self.pings).encode(&mut self.batch);
         self.flush()?;
-        match self.wait(within, |heard| heard.pong >= self.pings)? {
+        match self.wait(within, |received| received.pong >= self.pings)? {
             true => Ok(()),
             false => Err(Error::TimedOut { address: self.address.clone() }),
         }
     }
 
-    /// Waits until the reader has heard what is wanted; false: it did not in this time. The error is the
-    /// connection's end.
-    fn wait(&self, within: Duration, wanted: impl Fn(&Heard) -> bool) -> Result<bool, Error> {
+    /// Waits until the reader has received what is `wanted`; false if it did not within this time. The error is the end
+    /// of the connection.
+    fn wait(&self, within: Duration, wanted: impl Fn(&Received) -> bool) -> Result<bool, Error> {
         let deadline = Instant::now() + within;
-        let mut heard = lock(&self.line.heard);
-        while !wanted(&heard) {
-            if heard.over {
+        let mut received = lock(&self.shared.received);
+        while !wanted(&received) {
+            if received.ended {
                 let gone =
                     || Error::Unreachable { address: self.address.clone(), cause: io::ErrorKind::NotConnected.into() };
-                return Err(heard.why.take().unwrap_or_else(gone));
+                return Err(received.error.take().unwrap_or_else(gone));
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(false);
             }
-            heard = self.line.news.wait_timeout(heard, left).unwrap_or_else(PoisonError::into_inner).0;
+            received = self.shared.changed.wait_timeout(received, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         Ok(true)
     }
 }
 
-impl Line {
+impl Shared {
     fn write(&self, frames: &[u8]) -> io::Result<()> {
         if frames.is_empty() { Ok(()) } else { lock(&self.writer).write_all(frames) }
     }
 
-    /// The reader's thread: answers PINGs and notes PONGs until the connection ends.
-    fn listen(&self, mut connection: Connection) {
-        let why = loop {
+    /// The reader thread: answers PINGs and records PONGs until the connection ends.
+    fn read(&self, mut connection: Connection) {
+        let error = loop {
             match connection.next(None) {
                 Ok(Some(Incoming::Ping(number))) => {
                     let mut frame = Vec::new();
@@ -158,16 +175,16 @@ impl Line {
                     }
                 }
                 Ok(Some(Incoming::Pong(number))) => {
-                    lock(&self.heard).pong = number;
-                    self.news.notify_all();
+                    lock(&self.received).pong = number;
+                    self.changed.notify_all();
                 }
                 Ok(_) => {}
                 Err(e) => break e,
             }
         };
-        let mut heard = lock(&self.heard);
-        (heard.over, heard.why) = (true, Some(why));
-        self.news.notify_all();
+        let mut received = lock(&self.received);
+        (received.ended, received.error) = (true, Some(error));
+        self.changed.notify_all();
     }
 }
 
@@ -175,13 +192,13 @@ impl Drop for Publisher {
     fn drop(&mut self) {
         self.stop.shutdown();
         if let Some(reader) = self.reader.take() {
-            // It has nothing to say any more, and does not panic.
+            // It does not panic, and its last error concerns no caller any more.
             let _ = reader.join();
         }
     }
 }
 
-/// No code of ours panics while it holds one of these; the data would be whole all the same.
+/// Nothing panics while it holds one of these locks, and the data would be consistent all the same.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,5 @@
-//! A byte stream to the broker, TCP or Unix, with time-outs. The one place of the client that knows of both.
+//! A blocking byte stream to the broker, over TCP or a Unix socket, with timeouts. The only place of the client that
+//! knows which of the two it is.
 
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
@@ -10,6 +11,7 @@ use std::{
 
 use super::Address;
 
+/// A connected socket.
 #[derive(Debug)]
 pub enum Stream {
     Tcp(TcpStream),
@@ -17,7 +19,7 @@ pub enum Stream {
     Unix(UnixStream),
 }
 
-/// Calls the same method on whichever stream it is.
+/// Calls the same method on either kind of stream.
 macro_rules! either {
     ($self:expr, $stream:ident => $call:expr) => {
         match $self {
@@ -29,17 +31,17 @@ macro_rules! either {
 }
 
 impl Stream {
-    /// Connects within the time, trying every address that the host's name has.
+    /// Connects, trying every address of the host's name. `within` bounds TCP; a Unix socket connects at once or fails.
     pub fn connect(address: &Address, within: Duration) -> io::Result<Stream> {
         match address {
             Address::Tcp { host, port } => {
                 let deadline = Instant::now() + within;
-                let mut failed = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+                let mut failed = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
                 for address in (host.as_str(), *port).to_socket_addrs()? {
                     let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
                     match TcpStream::connect_timeout(&address, left) {
                         Ok(stream) => {
-                            // A PONG or a publication must not wait for the answer to the one before.
+                            // A PONG or a publication must not wait until the one before is acknowledged.
                             stream.set_nodelay(true)?;
                             return Ok(Stream::Tcp(stream));
                         }
@@ -55,6 +57,7 @@ impl Stream {
         }
     }
 
+    /// A second handle on the same socket.
     pub fn try_clone(&self) -> io::Result<Stream> {
         match self {
             Stream::Tcp(stream) => stream.try_clone().map(Stream::Tcp),
@@ -63,20 +66,21 @@ impl Stream {
         }
     }
 
-    /// None: no limit.
+    /// How long a read may wait; `None`: forever.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        // Zero is refused by the system; and less than a microsecond is rounded to it.
+        // The system refuses zero, and rounds less than a microsecond down to it.
         let timeout = timeout.map(|t| t.max(Duration::from_millis(1)));
         either!(self, stream => stream.set_read_timeout(timeout))
     }
 
+    /// How long a write may wait.
     pub fn set_write_timeout(&self, timeout: Duration) -> io::Result<()> {
         either!(self, stream => stream.set_write_timeout(Some(timeout)))
     }
 
-    /// Ends the stream for all its clones, so that one that reads wakes up.
+    /// Shuts the socket down for all its handles; a blocked read returns.
     pub fn shutdown(&self) {
-        // It may be closed already.
+        // An error means that it is closed already.
         let _ = either!(self, stream => stream.shutdown(Shutdown::Both));
     }
 }

@@ -1,5 +1,5 @@
-//! Receives events, and reconnects and resumes by itself. Single-threaded: the broker's PINGs are answered while the
-//! caller waits for an event, and by [`Subscriber::keep_alive`] while it is busy with one.
+//! Receives events; reconnects and resumes without the caller's help. Never starts a thread: PINGs are answered while
+//! the caller waits for an event, and [`Subscriber::keep_alive`] stands in while it processes one.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use log::{debug, info, warn};
 
 use super::{
     Error, Event, Gap, Peer,
-    connection::{Connection, Incoming, PATIENCE},
+    connection::{Connection, HANDSHAKE_TIMEOUT, Incoming},
     position::Position,
 };
 use crate::{
@@ -19,19 +19,19 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// What a subscriber asks for.
+/// Which events a subscriber gets.
 #[derive(Clone, Debug, Default)]
 pub struct Subscription {
-    /// 1 to 1,024 of them: a state, a prefix with `*` at its end, or `*`.
+    /// 1 to 1,024 patterns: a state, a prefix followed by `*`, or `*` alone.
     pub states: Vec<String>,
-    /// Durable events after this number first; None: from now on.
+    /// First the durable events after this sequence number; `None`: from now on.
     pub since: Option<u64>,
-    /// Durable events alone, which nobody but a transaction can make.
+    /// Only durable events: those that a transaction committed, with a sequence number.
     pub durable_only: bool,
 }
 
 impl Subscription {
-    /// To these states, from now on.
+    /// A subscription to these states, from now on.
     pub fn to<S: Into<String>>(states: impl IntoIterator<Item = S>) -> Subscription {
         Subscription { states: states.into_iter().map(Into::into).collect(), ..Subscription::default() }
     }
@@ -40,14 +40,16 @@ impl Subscription {
 /// What a subscriber receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {
+    /// An event that matches the subscription.
     Event(Event),
-    /// Something that it asked for and will not get.
+    /// Events that match the subscription and will not be delivered.
     Gap(Gap),
-    /// After a reconnect the broker has another log (a new or restored database): delivery starts at its beginning.
+    /// After a reconnect the broker has another event log (a new or restored database): delivery restarts at its
+    /// beginning.
     OtherLog,
 }
 
-/// A subscription that outlives its connections.
+/// A subscription that outlives its connections. As an iterator it never ends.
 ///
 /// ```no_run
 /// use resq::client::{Address, Delivery, Peer, Subscriber, Subscription};
@@ -58,7 +60,7 @@ pub enum Delivery {
 ///     match delivery? {
 ///         Delivery::Event(event) => println!("{} {}", event.state, String::from_utf8_lossy(&event.payload)),
 ///         Delivery::Gap(gap) => eprintln!("lost: {gap:?}"),
-///         Delivery::OtherLog => eprintln!("this is another event log"),
+///         Delivery::OtherLog => eprintln!("the broker has another event log now"),
 ///     }
 /// }
 /// # Ok(())
@@ -75,12 +77,13 @@ pub struct Subscriber {
 
 #[derive(Debug)]
 enum Link {
-    /// `heard`: when the last byte came; `spoke`: when we sent one, which is what keeps the broker from dropping us.
+    /// Connected and subscribed `since`; the last message arrived at `received` and one was sent at `sent`. A connection on
+    /// which nothing is sent is disconnected by the broker.
     Up {
         connection: Box<Connection>,
         since: Instant,
-        heard: Instant,
-        spoke: Instant,
+        received: Instant,
+        sent: Instant,
     },
     Down {
         retry_at: Instant,
@@ -88,13 +91,19 @@ enum Link {
 }
 
 impl Subscriber {
-    /// Connects and subscribes. From its return on no event is missed, and the connection is made again by itself
-    /// whenever it breaks; only this first time a broker that is not there is an error.
+    /// Connects and subscribes, within 20 s. No durable event after its return is missed: the subscriber reconnects
+    /// whenever the connection breaks. Only this first attempt fails if the broker cannot be reached.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] or [`Error::Refused`]; [`Error::Invalid`] for a pattern or the peer's name.
     pub fn connect(peer: Peer, subscription: Subscription) -> Result<Subscriber, Error> {
         Subscriber::connect_deadline(peer, subscription, None)
     }
 
-    /// The same, before the deadline; without one an attempt takes 20 s at most.
+    /// As [`Subscriber::connect`], but before `deadline` if there is one.
+    ///
+    /// # Errors
+    /// As [`Subscriber::connect`].
     pub fn connect_deadline(
         peer: Peer,
         subscription: Subscription,
@@ -111,8 +120,11 @@ impl Subscriber {
         Ok(subscriber)
     }
 
-    /// The next delivery, however long it takes. An error is a refusal that trying again is not likely to change;
-    /// a caller that calls again nevertheless tries again, after a pause.
+    /// Waits for the next delivery, however long it takes.
+    ///
+    /// # Errors
+    /// Those for which [`Error::is_final`] is true; all others lead to a reconnect. Calling again tries again, after a
+    /// pause.
     pub fn recv(&mut self) -> Result<Delivery, Error> {
         loop {
             if let Some(delivery) = self.recv_deadline(None)? {
@@ -121,12 +133,18 @@ impl Subscriber {
         }
     }
 
-    /// The next delivery, or None if none comes within the time.
+    /// The next delivery, or `None` if none arrives within `timeout`.
+    ///
+    /// # Errors
+    /// As [`Subscriber::recv`].
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Delivery>, Error> {
         self.recv_deadline(Instant::now().checked_add(timeout))
     }
 
-    /// The next delivery, or None if none comes before the deadline.
+    /// The next delivery, or `None` if none arrives before `deadline`; without a deadline it waits forever.
+    ///
+    /// # Errors
+    /// As [`Subscriber::recv`].
     pub fn recv_deadline(&mut self, deadline: Option<Instant>) -> Result<Option<Delivery>, Error> {
         loop {
             match self.step(deadline) {
@@ -134,7 +152,7 @@ impl Subscriber {
                 Ok(Step::Wait) if deadline.is_some_and(|d| Instant::now() >= d) => return Ok(None),
                 Ok(Step::Wait) => {}
                 Err(e) => {
-                    self.lose(&e);
+                    self.disconnect(&e);
                     if e.is_final() {
                         return Err(e);
                     }
@@ -143,28 +161,29 @@ impl Subscriber {
         }
     }
 
-    /// Tells the broker that this peer lives. For a caller that is busy with one event for long: call it at least
-    /// every [`Subscriber::keep_alive_interval`]. A connection that broke is made again at the next `recv`.
+    /// Shows the broker that this peer is alive. A caller that works on one event for long calls this at least every
+    /// [`Subscriber::keep_alive_interval`], or the broker disconnects it. If the connection is broken, the next `recv`
+    /// reconnects.
     pub fn keep_alive(&mut self) {
-        if let Link::Up { connection, spoke, .. } = &mut self.link
-            && spoke.elapsed() >= connection.ping_interval / 3
+        if let Link::Up { connection, sent, .. } = &mut self.link
+            && sent.elapsed() >= connection.ping_interval / 3
         {
-            *spoke = Instant::now();
+            *sent = Instant::now();
             if let Err(e) = connection.send(&ClientMessage::Ping(0)) {
-                self.lose(&e);
+                self.disconnect(&e);
             }
         }
     }
 
-    /// How often a busy caller calls [`Subscriber::keep_alive`].
+    /// How often a busy caller has to call [`Subscriber::keep_alive`].
     pub fn keep_alive_interval(&self) -> Duration {
         match &self.link {
             Link::Up { connection, .. } => (connection.ping_interval / 3).max(Duration::from_millis(10)),
-            _ => PATIENCE,
+            _ => HANDSHAKE_TIMEOUT,
         }
     }
 
-    /// One thing: a message taken, a connection tried, or a wait that ended.
+    /// One step: a message received, one attempt to connect, or the end of a wait.
     fn step(&mut self, deadline: Option<Instant>) -> Result<Step, Error> {
         let now = Instant::now();
         match &mut self.link {
@@ -174,19 +193,23 @@ impl Subscriber {
                 Ok(Step::Wait)
             }
             Link::Down { .. } => Ok(if self.open(deadline)? { Step::Deliver(Delivery::OtherLog) } else { Step::Wait }),
-            Link::Up { connection, since, heard, spoke } => {
-                let silent_at = *heard + silence(connection.ping_interval);
+            Link::Up { connection, since, received, sent } => {
+                let silence = max_silence(connection.ping_interval);
+                let silent_at = *received + silence;
                 let until = deadline.map_or(silent_at, |deadline| deadline.min(silent_at));
                 let Some(message) = connection.next(Some(until))? else {
                     return match Instant::now() >= silent_at {
-                        true => Err(connection.lost(std::io::Error::other("it is silent; not even a PING comes"))),
+                        true => Err(connection.lost(std::io::Error::other(format!(
+                            "no data for {} s, not even a PING",
+                            silence.as_secs()
+                        )))),
                         false => Ok(Step::Wait),
                     };
                 };
-                *heard = Instant::now();
-                self.position.note(&message);
+                *received = Instant::now();
+                self.position.advance(&message);
                 if since.elapsed() > LONGEST_PAUSE {
-                    // It lasted. One that is dropped again at once goes on with longer pauses.
+                    // Only a connection that lasted resets the pauses; one that is refused again at once does not.
                     self.backoff.reset();
                 }
                 Ok(match message {
@@ -194,7 +217,7 @@ impl Subscriber {
                     Incoming::Gap(gap) => Step::Deliver(Delivery::Gap(gap)),
                     Incoming::Ping(number) => {
                         connection.send(&ClientMessage::Pong(number))?;
-                        *spoke = Instant::now();
+                        *sent = Instant::now();
                         Step::Wait
                     }
                     Incoming::Welcome { .. } | Incoming::Subscribed(_) | Incoming::Pong(_) => Step::Wait,
@@ -203,11 +226,14 @@ impl Subscriber {
         }
     }
 
-    /// Connects, subscribes and waits for SUBSCRIBED, all before the deadline. True: the broker has another log than before.
+    /// Connects, subscribes and waits for SUBSCRIBED, all before the deadline. True if the broker has another log than
+    /// before.
     fn open(&mut self, deadline: Option<Instant>) -> Result<bool, Error> {
-        let left = || deadline.map_or(PATIENCE, |d| d.saturating_duration_since(Instant::now()).min(PATIENCE));
+        let left = || {
+            deadline.map_or(HANDSHAKE_TIMEOUT, |d| d.saturating_duration_since(Instant::now()).min(HANDSHAKE_TIMEOUT))
+        };
         let mut connection = Connection::open(&self.peer, Role::Subscriber, left())?;
-        // On trial: if SUBSCRIBED does not come, the log has not been entered.
+        // A copy: without SUBSCRIBED the position stays as it was.
         let mut position = self.position;
         let other_log = position.enter(connection.log_id);
         let states = self.subscription.states.iter();
@@ -221,7 +247,7 @@ impl Subscriber {
         loop {
             match connection.next(Some(answer_by))? {
                 Some(message @ Incoming::Subscribed(_)) => {
-                    position.note(&message);
+                    position.advance(&message);
                     break;
                 }
                 Some(Incoming::Ping(number)) => connection.send(&ClientMessage::Pong(number))?,
@@ -235,15 +261,15 @@ impl Subscriber {
         self.position = position;
         info!("subscribed at {}, after event {}", self.peer.address, position.resume_after().unwrap_or(0));
         let now = Instant::now();
-        self.link = Link::Up { connection: Box::new(connection), since: now, heard: now, spoke: now };
+        self.link = Link::Up { connection: Box::new(connection), since: now, received: now, sent: now };
         Ok(other_log)
     }
 
-    fn lose(&mut self, error: &Error) {
+    fn disconnect(&mut self, error: &Error) {
         let pause = self.backoff.next(fastrand::f64());
         match self.link {
-            Link::Up { .. } => warn!("{error}; connecting again"),
-            Link::Down { .. } => debug!("{error}; next try in {pause:.1?}"),
+            Link::Up { .. } => warn!("{error}; reconnecting"),
+            Link::Down { .. } => debug!("{error}; retrying in {pause:.1?}"),
         }
         self.link = Link::Down { retry_at: Instant::now() + pause };
     }
@@ -254,12 +280,12 @@ enum Step {
     Wait,
 }
 
-/// How long a broker that PINGs at this interval may be silent before the connection counts as dead.
-fn silence(ping_interval: Duration) -> Duration {
-    ping_interval * 2 + PATIENCE
+/// How long a broker that sends PING at this interval may be silent before the connection is considered dead.
+fn max_silence(ping_interval: Duration) -> Duration {
+    ping_interval * 2 + HANDSHAKE_TIMEOUT
 }
 
-/// Deliveries without end, as by [`Subscriber::recv`].
+/// Endless; each item is the result of [`Subscriber::recv`].
 impl Iterator for Subscriber {
     type Item = Result<Delivery, Error>;
 

@@ -1,4 +1,4 @@
-//! Subscriber and publisher against a broker that follows a script, one closure a connection.
+//! Subscriber and publisher against a scripted broker: one closure per connection.
 
 use std::{
     io::{Read, Write},
@@ -13,14 +13,14 @@ use crate::wire::{ClientMessage, MAX_FRAME, ServerMessage, split};
 const SOON: Duration = Duration::from_secs(20);
 
 /// The broker's end of one connection.
-struct Talk {
+struct Client {
     stream: TcpStream,
     input: Vec<u8>,
 }
 
-impl Talk {
-    /// The next client message in `Debug` form; `end` when the client hung up.
-    fn hear(&mut self) -> String {
+impl Client {
+    /// The next message in `Debug` form; `end` if the client disconnected.
+    fn receive(&mut self) -> String {
         loop {
             if let Some((frame, used)) = split(&self.input, MAX_FRAME).unwrap() {
                 let message = format!("{:?}", ClientMessage::decode(frame).unwrap());
@@ -35,25 +35,25 @@ impl Talk {
         }
     }
 
-    fn say(&mut self, message: ServerMessage<'_>) {
+    fn send(&mut self, message: ServerMessage<'_>) {
         let mut frame = Vec::new();
         message.encode(&mut frame);
         self.stream.write_all(&frame).unwrap();
     }
 
-    /// HELLO, WELCOME, SUBSCRIBE, SUBSCRIBED; gives what the client asked to resume after.
+    /// HELLO, WELCOME, SUBSCRIBE, SUBSCRIBED; returns the number that the client asked to resume after.
     fn subscribed(&mut self, log_id: u64, head: u64) -> Option<u64> {
-        assert!(self.hear().starts_with("Hello { role: Subscriber, name: \"t\""));
-        self.say(welcome(log_id));
-        let asked = self.hear();
+        assert!(self.receive().starts_with("Hello { role: Subscriber, name: \"t\""));
+        self.send(welcome(log_id));
+        let asked = self.receive();
         assert!(asked.starts_with("Subscribe"), "{asked}");
         let resume = asked.split("Some(").nth(1).map(|rest| rest.split(')').next().unwrap().parse().unwrap());
-        self.say(ServerMessage::Subscribed { seq: resume.unwrap_or(head) });
+        self.send(ServerMessage::Subscribed { seq: resume.unwrap_or(head) });
         resume
     }
 
     fn event(&mut self, seq: u64) {
-        self.say(ServerMessage::Event { seq, unix_time_us: 1, state: "A", payload: b"{}" });
+        self.send(ServerMessage::Event { seq, unix_time_us: 1, state: "A", payload: b"{}" });
     }
 }
 
@@ -61,9 +61,9 @@ fn welcome(log_id: u64) -> ServerMessage<'static> {
     ServerMessage::Welcome { version: 1, head_seq: 0, max_frame: 1 << 20, ping_interval_ms: 30_000, log_id }
 }
 
-type Script = Box<dyn FnOnce(&mut Talk) + Send>;
+type Script = Box<dyn FnOnce(&mut Client) + Send>;
 
-/// A broker for as many connections as there are scripts; each ends with its script.
+/// A broker for as many connections as there are scripts; each connection ends with its script.
 fn broker(scripts: Vec<Script>) -> (Peer, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -71,7 +71,7 @@ fn broker(scripts: Vec<Script>) -> (Peer, JoinHandle<()>) {
         for script in scripts {
             let (stream, _) = listener.accept().unwrap();
             stream.set_read_timeout(Some(SOON)).unwrap();
-            script(&mut Talk { stream, input: Vec::new() });
+            script(&mut Client { stream, input: Vec::new() });
         }
     });
     (Peer::new(Address::Tcp { host: "127.0.0.1".into(), port }, "t"), thread)
@@ -86,23 +86,23 @@ fn seqs(subscriber: &mut Subscriber, n: usize) -> Vec<String> {
 }
 
 #[test]
-fn resumes_after_what_was_delivered_or_told_by_a_ping() {
+fn subscriber_resumes_after_the_last_event_or_ping() {
     let (peer, broker) = broker(vec![
         Box::new(|c| {
             assert_eq!(c.subscribed(7, 5), None);
             c.event(6);
-            c.say(ServerMessage::Ping(8));
-            assert_eq!(c.hear(), "Pong(8)");
+            c.send(ServerMessage::Ping(8));
+            assert_eq!(c.receive(), "Pong(8)");
         }),
         Box::new(|c| {
             assert_eq!(c.subscribed(7, 9), Some(8));
             c.event(9);
-            c.say(ServerMessage::Error { code: 8, message: "shutting down" });
+            c.send(ServerMessage::Error { code: 8, message: "shutting down" });
         }),
         Box::new(|c| {
             assert_eq!(c.subscribed(7, 9), Some(9));
             c.event(10);
-            assert_eq!(c.hear(), "end");
+            assert_eq!(c.receive(), "end");
         }),
     ]);
     let mut subscriber = Subscriber::connect(peer, Subscription::to(["A"])).unwrap();
@@ -112,7 +112,7 @@ fn resumes_after_what_was_delivered_or_told_by_a_ping() {
 }
 
 #[test]
-fn another_log_is_told_and_read_from_its_beginning() {
+fn other_log_is_reported_and_read_from_its_beginning() {
     let (peer, broker) = broker(vec![
         Box::new(|c| {
             assert_eq!(c.subscribed(7, 5), None);
@@ -129,17 +129,17 @@ fn another_log_is_told_and_read_from_its_beginning() {
 }
 
 #[test]
-fn since_durable_and_gaps_go_through() {
+fn since_and_durable_are_sent_and_gaps_delivered() {
     let (mut peer, broker) = broker(vec![Box::new(|c| {
-        assert_eq!(c.hear(), "Hello { role: Subscriber, name: \"t\", token: \"s3cret\" }");
-        c.say(welcome(1));
-        let asked = c.hear();
+        assert_eq!(c.receive(), "Hello { role: Subscriber, name: \"t\", token: \"s3cret\" }");
+        c.send(welcome(1));
+        let asked = c.receive();
         assert_eq!(
             asked,
             "Subscribe { resume_after: Some(4), durable_only: true, patterns: [Exact(\"A\"), Prefix(\"B\")] }"
         );
-        c.say(ServerMessage::Subscribed { seq: 4 });
-        c.say(ServerMessage::Gap(Gap::Pruned(9)));
+        c.send(ServerMessage::Subscribed { seq: 4 });
+        c.send(ServerMessage::Gap(Gap::Pruned(9)));
         c.event(9);
     })]);
     peer.token = Some(Secret("s3cret".into()));
@@ -150,7 +150,7 @@ fn since_durable_and_gaps_go_through() {
 }
 
 #[test]
-fn frames_come_in_any_pieces_and_unknown_ones_are_ignored() {
+fn frames_may_arrive_in_pieces_and_unknown_ones_are_ignored() {
     let (peer, broker) = broker(vec![Box::new(|c| {
         c.subscribed(1, 0);
         let mut bytes = vec![0, 0, 0, 2, 0xEE, 1];
@@ -158,7 +158,7 @@ fn frames_come_in_any_pieces_and_unknown_ones_are_ignored() {
             ServerMessage::Event { seq, unix_time_us: 1, state: "A", payload: b"[]" }.encode(&mut bytes);
         }
         bytes.iter().for_each(|byte| c.stream.write_all(&[*byte]).unwrap());
-        assert_eq!(c.hear(), "end");
+        assert_eq!(c.receive(), "end");
     })]);
     let mut subscriber = Subscriber::connect(peer, Subscription::to(["*"])).unwrap();
     assert_eq!(seqs(&mut subscriber, 3), ["1", "2", "3"]);
@@ -168,16 +168,16 @@ fn frames_come_in_any_pieces_and_unknown_ones_are_ignored() {
 }
 
 #[test]
-fn the_first_connection_must_succeed_and_refusals_end_a_later_one() {
-    let nobody = Peer::new(Address::Tcp { host: "127.0.0.1".into(), port: 1 }, "t");
-    let error = Subscriber::connect(nobody, Subscription::to(["A"])).unwrap_err();
+fn first_connection_must_succeed_and_a_final_refusal_ends_a_later_one() {
+    let unreachable = Peer::new(Address::Tcp { host: "127.0.0.1".into(), port: 1 }, "t");
+    let error = Subscriber::connect(unreachable, Subscription::to(["A"])).unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }) && !error.is_final(), "{error}");
 
     let (peer, broker) = broker(vec![
         Box::new(|c| assert_eq!(c.subscribed(1, 0), None)),
         Box::new(|c| {
-            c.hear();
-            c.say(ServerMessage::Error { code: 3, message: "wrong token\n" });
+            c.receive();
+            c.send(ServerMessage::Error { code: 3, message: "wrong token\n" });
         }),
     ]);
     let mut subscriber = Subscriber::connect(peer, Subscription::to(["A"])).unwrap();
@@ -188,7 +188,7 @@ fn the_first_connection_must_succeed_and_refusals_end_a_later_one() {
 }
 
 #[test]
-fn a_deadline_holds_for_the_first_connection_too() {
+fn deadline_holds_for_the_first_connection() {
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = Address::Tcp { host: "127.0.0.1".into(), port: mute.local_addr().unwrap().port() };
     let start = Instant::now();
@@ -198,10 +198,10 @@ fn a_deadline_holds_for_the_first_connection_too() {
 }
 
 #[test]
-fn what_is_not_rsq_is_never_sent_and_never_believed() {
+fn invalid_pattern_is_not_sent_and_garbage_is_not_accepted() {
     let (peer, broker) = broker(vec![Box::new(|c| {
         c.stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
-        c.hear();
+        c.receive();
     })]);
     let error = Subscriber::connect(peer.clone(), Subscription::to(["a b"])).unwrap_err();
     assert!(matches!(error, Error::Invalid(_)), "{error}");
@@ -211,17 +211,17 @@ fn what_is_not_rsq_is_never_sent_and_never_believed() {
 }
 
 #[test]
-fn a_publisher_pipelines_confirms_and_answers_pings_while_idle() {
+fn publisher_pipelines_confirms_and_answers_pings_while_idle() {
     let (peer, broker) = broker(vec![Box::new(|c| {
-        assert!(c.hear().starts_with("Hello { role: Publisher"));
-        c.say(welcome(1));
+        assert!(c.receive().starts_with("Hello { role: Publisher"));
+        c.send(welcome(1));
         for _ in 0..5000 {
-            assert!(c.hear().starts_with("Publish { state: State(\"A\")"));
+            assert!(c.receive().starts_with("Publish { state: State(\"A\")"));
         }
-        assert_eq!(c.hear(), "Ping(1)");
-        c.say(ServerMessage::Pong(1));
-        c.say(ServerMessage::Ping(7));
-        assert_eq!(c.hear(), "Pong(7)");
+        assert_eq!(c.receive(), "Ping(1)");
+        c.send(ServerMessage::Pong(1));
+        c.send(ServerMessage::Ping(7));
+        assert_eq!(c.receive(), "Pong(7)");
     })]);
     let mut publisher = Publisher::connect(&peer).unwrap();
     for _ in 0..5000 {
@@ -234,12 +234,12 @@ fn a_publisher_pipelines_confirms_and_answers_pings_while_idle() {
 }
 
 #[test]
-fn a_publisher_tells_the_brokers_reason_and_a_silent_brokers_silence() {
+fn publisher_reports_the_brokers_reason_and_times_out_without_an_answer() {
     let (peer, refusing) = broker(vec![Box::new(|c| {
-        c.hear();
-        c.say(welcome(1));
-        c.hear();
-        c.say(ServerMessage::Error { code: 6, message: "no such state" });
+        c.receive();
+        c.send(welcome(1));
+        c.receive();
+        c.send(ServerMessage::Error { code: 6, message: "no such state" });
     })]);
     let mut publisher = Publisher::connect(&peer).unwrap();
     publisher.publish("A", b"").unwrap();
@@ -248,9 +248,9 @@ fn a_publisher_tells_the_brokers_reason_and_a_silent_brokers_silence() {
     refusing.join().unwrap();
 
     let (peer, silent) = broker(vec![Box::new(|c| {
-        c.hear();
-        c.say(welcome(1));
-        while c.hear() != "end" {}
+        c.receive();
+        c.send(welcome(1));
+        while c.receive() != "end" {}
     })]);
     let mut publisher = Publisher::connect(&peer).unwrap();
     assert!(matches!(publisher.confirm(Duration::from_millis(20)), Err(Error::TimedOut { .. })));
@@ -259,15 +259,15 @@ fn a_publisher_tells_the_brokers_reason_and_a_silent_brokers_silence() {
 }
 
 #[test]
-fn a_busy_subscriber_can_show_that_it_lives() {
+fn busy_subscriber_can_keep_its_connection_alive() {
     let (peer, broker) = broker(vec![Box::new(|c| {
-        c.hear();
+        c.receive();
         let ServerMessage::Welcome { version, head_seq, max_frame, log_id, .. } = welcome(1) else { unreachable!() };
-        c.say(ServerMessage::Welcome { version, head_seq, max_frame, ping_interval_ms: 0, log_id });
-        c.hear();
-        c.say(ServerMessage::Subscribed { seq: 0 });
-        assert_eq!(c.hear(), "Ping(0)");
-        c.say(ServerMessage::Pong(0));
+        c.send(ServerMessage::Welcome { version, head_seq, max_frame, ping_interval_ms: 0, log_id });
+        c.receive();
+        c.send(ServerMessage::Subscribed { seq: 0 });
+        assert_eq!(c.receive(), "Ping(0)");
+        c.send(ServerMessage::Pong(0));
         c.event(1);
     })]);
     let mut subscriber = Subscriber::connect(peer, Subscription::to(["A"])).unwrap();
