@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""resq_client.py HOST:PORT STATE... prints resqd's events: all that a client in any language has to do.
-RESQ_TOKEN is the daemon's token, if it has one. Frames: u32 length, u8 type, body; integers big-endian."""
+"""resq_client.py HOST:PORT STATE... prints the events of resqd. It does everything that a client has to do, in any
+language. RESQ_TOKEN is the daemon's token, if it has one. Frames: u32 length, u8 type, body; integers big-endian."""
 import os, random, socket, sys, time
 from struct import error as CutShort, pack, unpack
 
 string = lambda text: pack(">H", len(text.encode())) + text.encode()
 
-def listen(address, states, place):
-    """Yields (seq, state, payload). place: the number to resume after (None: from now on), and in which log."""
+def listen(address, states, position):
+    """Yields (seq, state, payload). position: the number to resume after (None: from now on), and the log it is in."""
     with socket.create_connection(address, timeout=10) as peer, peer.makefile("rb") as stream:
         def send(kind, body):
             peer.sendall(pack(">IB", 1 + len(body), kind) + body)
@@ -15,33 +15,33 @@ def listen(address, states, place):
         while len(header := stream.read(5)) == 5:
             length, kind = unpack(">IB", header)
             body = stream.read(length - 1)
-            if kind == 0x81:  # WELCOME: ask, after where we are; another log is read from its beginning
+            if kind == 0x81:  # WELCOME: subscribe from the position; another log from its beginning
                 ping_interval_ms, log = unpack(">IQ", body[13:25])
-                place["after"], place["log"] = 0 if place["log"] not in (None, log) else place["after"], log
+                position["after"], position["log"] = 0 if position["log"] not in (None, log) else position["after"], log
                 peer.settimeout(2 * ping_interval_ms / 1000 + 10)
-                ask = pack(">BQH", place["after"] is not None, place["after"] or 0, len(states))
-                send(0x02, ask + b"".join(map(string, states)))
+                request = pack(">BQH", position["after"] is not None, position["after"] or 0, len(states))
+                send(0x02, request + b"".join(map(string, states)))
             elif kind == 0x83:  # EVENT: u64 seq, u64 time, str state, payload
                 end = 18 + unpack(">H", body[16:18])[0]
                 yield unpack(">Q", body[:8])[0], body[18:end].decode(), body[end:]
-            elif kind == 0x84:  # GAP: something is lost; kind 3 names the log's end
+            elif kind == 0x84:  # GAP: events are lost; kind 3 has the end of the log
                 print("gap: kind %d, value %d" % unpack(">BQ", body[:9]), file=sys.stderr)
-                place["after"] = unpack(">Q", body[1:9])[0] if body[0] == 3 else place["after"]
-            elif kind == 0x85 and (code := unpack(">H", body[:2])[0]) not in (7, 8, 9, 10):  # ERROR for good
+                position["after"] = unpack(">Q", body[1:9])[0] if body[0] == 3 else position["after"]
+            elif kind == 0x85 and (code := unpack(">H", body[:2])[0]) not in (7, 8, 9, 10):  # ERROR, final
                 sys.exit(f"refused, error {code}: {body[4:].decode()!r}")
-            elif kind == 0x05:  # PING is answered, or resqd takes this client for dead
+            elif kind == 0x05:  # PING must be answered, or resqd disconnects
                 send(0x06, body[:8])
-            # What EVENT, SUBSCRIBED and (once subscribed) PING say is where to resume.
-            if kind in (0x82, 0x83) or kind == 0x05 and place["after"] is not None:
-                place["after"] = max(place["after"] or 0, unpack(">Q", body[:8])[0])
+            # EVENT, SUBSCRIBED and, once subscribed, PING carry the number to resume after.
+            if kind in (0x82, 0x83) or kind == 0x05 and position["after"] is not None:
+                position["after"] = max(position["after"] or 0, unpack(">Q", body[:8])[0])
 
-(host, port), place, pause = sys.argv[1].rsplit(":", 1), {"after": None, "log": None}, 0.1
+(host, port), position, pause = sys.argv[1].rsplit(":", 1), {"after": None, "log": None}, 0.1
 while True:
     try:
-        for seq, state, payload in listen((host, int(port)), sys.argv[2:], place):
+        for seq, state, payload in listen((host, int(port)), sys.argv[2:], position):
             print(seq, state, payload.decode(errors="replace"), flush=True)
             pause = 0.1
     except (OSError, CutShort) as error:
-        print(f"resq_client.py: {error}; trying again", file=sys.stderr)
-    time.sleep(pause * random.uniform(0.5, 1))  # growing, and never in step with other clients
+        print(f"resq_client.py: {error}; reconnecting", file=sys.stderr)
+    time.sleep(pause * random.uniform(0.5, 1))  # growing, with jitter, so that clients do not all return at once
     pause = min(pause * 2, 15)

@@ -1,10 +1,11 @@
-//! Runs one program for an event: a path, no shell, no arguments, so that nothing in an event can become a command.
-//! One at a time; secrets are taken out of its environment.
+//! Runs a program for an event, one at a time: a path without shell and arguments, so that nothing in an event can become
+//! a command. Secrets are removed from its environment.
 
 use std::{
     ffi::OsString,
+    fmt,
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     sync::mpsc::{self, RecvTimeoutError},
     time::Duration,
@@ -16,19 +17,49 @@ use crate::{
     config::{Kind, SETTINGS},
 };
 
-/// A larger payload is on the program's standard input only: an environment is small.
+/// A larger payload is only on the program's standard input: the system limits the environment. In bytes.
 const ENV_PAYLOAD_BYTES: usize = 64 * 1024;
 
-/// Runs the program to its end with `RESQ_SEQ`, `RESQ_TIME`, `RESQ_STATE`, `RESQ_PAYLOAD` and the payload on its
-/// standard input; calls `meanwhile` at this interval. An exit status other than 0 is an error, in words.
-pub fn run(program: &Path, event: &Event, every: Duration, mut meanwhile: impl FnMut()) -> Result<(), String> {
-    let cannot = |e: io::Error| format!("--exec {}: cannot run it for event {} ({e})", program.display(), event.seq);
+/// A program that could not be run for an event, or failed.
+#[derive(Debug)]
+pub struct ExecError {
+    program: PathBuf,
+    seq: u64,
+    problem: Problem,
+}
+
+#[derive(Debug)]
+enum Problem {
+    Run(io::Error),
+    Status(ExitStatus),
+}
+
+impl fmt::Display for ExecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ExecError { program, seq, problem } = self;
+        match problem {
+            Problem::Run(error) => write!(f, "--exec {}: cannot run for event {seq} ({error})", program.display()),
+            Problem::Status(status) => write!(f, "--exec {}: failed for event {seq} ({status})", program.display()),
+        }
+    }
+}
+
+impl std::error::Error for ExecError {}
+
+/// Runs `program` to its end with `RESQ_SEQ`, `RESQ_TIME`, `RESQ_STATE` and `RESQ_PAYLOAD` in its environment and the
+/// payload on its standard input. Calls `meanwhile` each time `every` has passed.
+///
+/// # Errors
+/// The program cannot be run, or its exit status is not 0.
+pub fn run(program: &Path, event: &Event, every: Duration, mut meanwhile: impl FnMut()) -> Result<(), ExecError> {
+    let failed = |problem| ExecError { program: program.into(), seq: event.seq, problem };
+    let cannot = |error: io::Error| failed(Problem::Run(error));
     let mut child = command(program, event).stdin(Stdio::piped()).spawn().map_err(cannot)?;
     let mut stdin = child.stdin.take();
     let (ended, end) = mpsc::channel();
     let status: io::Result<ExitStatus> = std::thread::scope(|scope| {
         scope.spawn(move || {
-            // A program that does not read its input is as right as one that does.
+            // A program need not read its input.
             let _ = stdin.take().map(|mut stdin| stdin.write_all(&event.payload));
             let _ = ended.send(child.wait());
         });
@@ -36,20 +67,22 @@ pub fn run(program: &Path, event: &Event, every: Duration, mut meanwhile: impl F
             match end.recv_timeout(every) {
                 Ok(status) => return status,
                 Err(RecvTimeoutError::Timeout) => meanwhile(),
-                Err(RecvTimeoutError::Disconnected) => return Err(io::Error::other("nobody waits for it")),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(io::Error::other("the thread that waits for it ended"));
+                }
             }
         }
     });
     match status.map_err(cannot)? {
         status if status.success() => Ok(()),
-        status => Err(format!("--exec {}: failed for event {} ({status})", program.display(), event.seq)),
+        status => Err(failed(Problem::Status(status))),
     }
 }
 
 fn command(program: &Path, event: &Event) -> Command {
     let mut command = Command::new(program);
     let secrets = SETTINGS.iter().filter(|s| s.kind == Kind::Secret).filter_map(|s| s.env);
-    // MYSQL_PWD is the MySQL client's own; what is ready is this program and not the one that it runs.
+    // MYSQL_PWD is a secret of the MySQL client. NOTIFY_SOCKET is for this program, not for the one that it runs.
     secrets.chain(["MYSQL_PWD", "RESQ_PAYLOAD", "NOTIFY_SOCKET"]).for_each(|name| {
         command.env_remove(name);
     });
@@ -63,7 +96,7 @@ fn command(program: &Path, event: &Event) -> Command {
     command
 }
 
-/// The payload where a variable can hold it whole.
+/// The payload, if an environment variable can hold all of it.
 fn env_payload(payload: &[u8]) -> Option<OsString> {
     let fits = payload.len() <= ENV_PAYLOAD_BYTES && !payload.contains(&0);
     fits.then(|| std::str::from_utf8(payload).ok().map(OsString::from)).flatten()
@@ -74,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_variable_holds_the_payload_only_where_it_can() {
+    fn variable_holds_only_payloads_that_fit() {
         assert_eq!(env_payload(b"{}"), Some("{}".into()));
         assert!(env_payload(&vec![b'x'; ENV_PAYLOAD_BYTES]).is_some());
         for not in [&vec![b'x'; ENV_PAYLOAD_BYTES + 1][..], b"a\0b", b"\xff"] {
@@ -100,7 +133,7 @@ mod tests {
         }
 
         #[test]
-        fn the_program_gets_the_event_in_its_environment_and_input() {
+        fn program_gets_the_event_in_its_environment_and_input() {
             let dir = tempfile::tempdir().unwrap();
             let out = dir.path().join("out");
             let program = script(
@@ -113,22 +146,22 @@ mod tests {
         }
 
         #[test]
-        fn a_large_payload_to_a_program_that_does_not_read_is_no_failure() {
+        fn program_need_not_read_a_large_payload() {
             let dir = tempfile::tempdir().unwrap();
             run(&script(dir.path(), "exit 0"), &event(&vec![b'x'; 1_000_000]), Duration::from_secs(9), || {}).unwrap();
         }
 
         #[test]
-        fn a_failure_is_told_and_a_missing_program_too() {
+        fn failed_and_missing_programs_are_errors() {
             let dir = tempfile::tempdir().unwrap();
             let failed = run(&script(dir.path(), "exit 3"), &event(b""), Duration::from_secs(9), || {}).unwrap_err();
-            assert!(failed.ends_with("failed for event 7 (exit status: 3)"), "{failed}");
+            assert!(matches!(&failed.problem, Problem::Status(status) if status.code() == Some(3)), "{failed}");
             let missing = run(&dir.path().join("none"), &event(b""), Duration::from_secs(9), || {}).unwrap_err();
-            assert!(missing.contains("cannot run it for event 7"), "{missing}");
+            assert!(matches!(missing.problem, Problem::Run(_)), "{missing}");
         }
 
         #[test]
-        fn the_caller_stays_awake_while_a_program_runs() {
+        fn caller_is_called_back_while_a_program_runs() {
             let dir = tempfile::tempdir().unwrap();
             let go = dir.path().join("go");
             let program = script(dir.path(), &format!("until [ -e {} ]; do :; done", go.display()));

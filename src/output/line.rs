@@ -1,4 +1,4 @@
-//! An event as one line: for people, or as JSON. Whatever the payload holds, it stays one line.
+//! An event as one line: for people, or as JSON. It stays one line whatever the payload contains.
 
 use serde_json::value::RawValue;
 
@@ -14,13 +14,13 @@ pub fn human(event: &Event) -> String {
     format!("{} {} #{} {}", utc(event.unix_time_us), printable(&event.state), event.seq, printable(&payload))
 }
 
-/// `{"seq":42,"time":"2026-11-21T19:00:01.123456Z","state":"Completed","payload":{"res_id":1}}`. A payload that is
-/// JSON goes through as it is, without the blanks between its parts; any other as a JSON string.
+/// `{"seq":42,"time":"2026-11-21T19:00:01.123456Z","state":"Completed","payload":{"res_id":1}}`. A payload that is JSON
+/// is copied, without the white space between its parts; any other becomes a JSON string.
 pub fn json(event: &Event) -> String {
     let payload = std::str::from_utf8(&event.payload)
         .ok()
         .filter(|text| serde_json::from_str::<&RawValue>(text).is_ok())
-        .map_or_else(|| quoted(&String::from_utf8_lossy(&event.payload)), without_blanks);
+        .map_or_else(|| quoted(&String::from_utf8_lossy(&event.payload)), without_white_space);
     let (seq, time, state) = (event.seq, utc(event.unix_time_us), quoted(&event.state));
     format!(r#"{{"seq":{seq},"time":"{time}","state":{state},"payload":{payload}}}"#)
 }
@@ -29,9 +29,9 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Valid JSON without the white space outside its strings. Numbers, keys and their order stay as they were written,
-/// which parsing and writing again would not promise.
-fn without_blanks(json: &str) -> String {
+/// Valid JSON without the white space outside its strings. Numbers, keys and their order stay as they are written, which
+/// parsing and serializing would not guarantee.
+fn without_white_space(json: &str) -> String {
     let (mut in_string, mut escaped) = (false, false);
     let keep = |c: &char| {
         match c {
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_for_people() {
+    fn human_escapes_control_characters() {
         for (payload, shown) in
             [(&b"{\"res_id\":1}"[..], "{\"res_id\":1}"), (b"", ""), (b"a\nb\x1b[2J\xff", "a\\nb\\u{1b}[2J\u{fffd}")]
         {
@@ -65,11 +65,11 @@ mod tests {
                 format!("2026-11-21T19:00:01.123456Z Completed #42 {shown}")
             );
         }
-        assert!(human(&event("A\n", b"")).contains(" A\\n #42"), "a server is not trusted either");
+        assert!(human(&event("A\n", b"")).contains(" A\\n #42"), "servers are not trusted either");
     }
 
     #[test]
-    fn a_line_of_json() {
+    fn json_copies_json_and_quotes_the_rest() {
         for (payload, shown) in [
             (&b"{\"res_id\":1}"[..], "{\"res_id\":1}"),
             (
@@ -87,7 +87,7 @@ mod tests {
             assert_eq!(line, format!("{start}{shown}}}"));
         }
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
-        assert!(json(&event("A", deep.as_bytes())).contains(&deep), "depth costs no stack");
+        assert!(json(&event("A", deep.as_bytes())).contains(&deep), "deep nesting uses no stack");
     }
 
     proptest! {
@@ -101,10 +101,10 @@ mod tests {
         }
 
         #[test]
-        fn blanks_go_and_nothing_else(text in "\\PC*", n in any::<i64>()) {
+        fn only_white_space_between_tokens_is_removed(text in "\\PC*", n in any::<i64>()) {
             let value = serde_json::json!({ "text": text, "n": [n, null, {"deep": true}] });
             let pretty = serde_json::to_string_pretty(&value).unwrap();
-            prop_assert_eq!(without_blanks(&pretty), value.to_string());
+            prop_assert_eq!(without_white_space(&pretty), value.to_string());
         }
     }
 }

@@ -1,5 +1,4 @@
-//! An event as a desktop notification. Where there is no desktop to show it, that is said once, and the event goes
-//! on to the other sinks.
+//! An event as a desktop notification. Without a desktop that shows it, that is logged once and the program continues.
 
 use log::{debug, warn};
 use notify_rust::Notification;
@@ -7,19 +6,20 @@ use serde_json::{Map, Value};
 
 use crate::{base::text::printable, client::Event};
 
-/// Fields of a payload that say most, in this order; others follow as they come.
+/// The most informative fields of a payload, shown first and in this order.
 const MAIN_FIELDS: [&str; 5] = ["res_name", "last_error", "db_name", "res_type", "status"];
 
 const LINES: usize = 4;
 const LINE_CHARS: usize = 120;
 
-/// Shows events, and remembers whether it said that it cannot.
+/// Shows events, and logs only once that it cannot.
 #[derive(Debug, Default)]
 pub struct Toast {
     warned: bool,
 }
 
 impl Toast {
+    /// Shows one event; a failure is logged.
     pub fn show(&mut self, event: &Event) {
         let shown = Notification::new()
             .appname("resq")
@@ -32,7 +32,7 @@ impl Toast {
             Err(e) if self.warned => debug!("--toast: {e}"),
             Err(e) => {
                 self.warned = true;
-                warn!("--toast: no desktop shows notifications here ({e}); going on without them");
+                warn!("--toast: no desktop shows notifications here ({e}); continuing without them");
             }
         }
     }
@@ -47,13 +47,13 @@ fn icon(state: &str) -> &'static str {
     }
 }
 
-/// The payload's main fields, one a line; a payload that is no JSON object, itself.
+/// The payload's main fields, one per line; a payload that is no JSON object as it is.
 fn body(payload: &[u8]) -> String {
     let lines = match serde_json::from_slice(payload) {
         Ok(Value::Object(fields)) => main_fields(&fields),
         _ => vec![cut(&String::from_utf8_lossy(payload))],
     };
-    // Notification servers read a body as markup; a stranger's payload must not become a link or an image.
+    // Notification servers render markup in the body; an untrusted payload must not become a link or an image.
     lines.join("\n").replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_is_the_main_fields_in_a_few_short_lines() {
+    fn body_is_the_main_fields_in_a_few_short_lines() {
         let long = "x".repeat(1000);
         for (payload, shown) in [
             (
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn an_icon_tells_error_warning_and_the_rest() {
+    fn icon_depends_on_the_state() {
         let icons = ["Error", "Suspended", "Completed", "error"].map(icon);
         assert_eq!(icons, ["dialog-error", "dialog-warning", "dialog-information", "dialog-information"]);
     }
