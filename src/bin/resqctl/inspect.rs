@@ -153,7 +153,10 @@ pub fn events(conn: &mut mysql::Conn, args: &Events) -> Result<(), Failure> {
     })?;
     let waiting = store::waiting(conn)?;
     if waiting > 0 {
-        log::warn!("event log: {} not numbered yet; is resqd running?", count(waiting, "committed event"));
+        log::warn!(
+            "event log: {} committed but not numbered yet; check that resqd is running",
+            count(waiting, "event")
+        );
     }
     match written.and_then(|()| out.flush()) {
         // The reader went away.
