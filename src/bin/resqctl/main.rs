@@ -10,7 +10,7 @@ mod shared;
 use std::process::ExitCode;
 
 use resq::{
-    cli::{self, Exit, Failure, Program},
+    cli::{self, Failure, Program},
     config::Config,
     db::{ANSWER, Db, ServerInfo},
     queue::Queue,
