@@ -1,4 +1,4 @@
-//! Builds the repository's `sql/` into the program: a sorted list of (path, text) that `provision` includes.
+//! Embeds the repository's `sql/` in the program: a sorted list of (path, text), which `resources::template_files` includes.
 
 use std::{env, fs, path::Path};
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# check-targets.sh: type-checks the programs that only talk to resqd for Windows and macOS, with the lints. Where a
-# target's standard library cannot be had (it comes by rustup, over the network), says so and goes on.
+# check-targets.sh: type-checks and lints the programs that only talk to resqd, for Windows and macOS. Skips a target, with
+# a message, if its standard library is neither installed nor available from rustup.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 check() { # TARGET FEATURE
   if [ ! -d "$(rustc --print sysroot)/lib/rustlib/$1" ] && ! timeout 120 rustup -q target add "$1" >/dev/null 2>&1; then
-    echo "NOT type-checked for $1: its standard library is not here; rustup target add $1" >&2
+    echo "NOT type-checked for $1: its standard library is not installed; run: rustup target add $1" >&2
     return
   fi
   printf '\n== type-check for %s\n' "$1"
@@ -15,4 +15,4 @@ check() { # TARGET FEATURE
 }
 
 check x86_64-pc-windows-gnu toast
-check aarch64-apple-darwin client # desktop notifications need Apple's compiler there
+check aarch64-apple-darwin client # without toast, which needs Apple's C compiler

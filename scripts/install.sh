@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# install.sh install|uninstall: copies what was built to $DESTDIR$PREFIX, or removes exactly that again. It builds
-# nothing, so it needs no cargo and `sudo make install` leaves no file of root's in target/.
+# install.sh install|uninstall: copies what was built to $DESTDIR$PREFIX, or removes exactly those files. It builds nothing,
+# so it needs no cargo, and `sudo make install` leaves no files owned by root in target/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 shopt -s nullglob
@@ -10,14 +10,14 @@ root=${DESTDIR:-}$prefix
 target=${CARGO_TARGET_DIR:-target}/release
 udf=${CARGO_TARGET_DIR:-udf/target}/release/libresq_udf.so
 
-files() { # MODE SOURCE DESTINATION, a line each
+files() { # prints one line per file: MODE SOURCE DESTINATION
   local program file
   for program in resqd resqctl resq-client resq-trigger; do echo "755 $target/$program bin/$program"; done
   echo "755 scripts/seed.sh libexec/resq/seed.sh"
   echo "644 scripts/resqd.service lib/systemd/system/resqd.service"
   for file in README.md docs/*.md; do echo "644 $file share/doc/resq/$file"; done
   echo "644 LICENSE share/doc/resq/LICENSE"
-  # The templates, to start a --sql-dir of one's own from.
+  # The templates, as a starting point for a sql.dir.
   for file in sql/res_db/*.sql sql/res_tables/*.sql sql/res_tables/*/*.sql; do echo "644 $file share/resq/$file"; done
   for file in scripts/grants*.sql; do echo "644 $file share/resq/${file##*/}"; done
   echo "755 $udf lib/resq/libresq_udf.so"
@@ -30,7 +30,7 @@ case ${1:-} in
     for program in resqd resqctl resq-client resq-trigger; do
       [ -x "$target/$program" ] || { echo "$target/$program is missing: run \`make build\` first" >&2; exit 1; }
     done
-    [ -f "$udf" ] || echo "the loadable functions are left out: \`make udf\` builds them" >&2
+    [ -f "$udf" ] || echo "the loadable functions are not built and not installed; \`make udf\` builds them" >&2
     files | while read -r mode source destination; do
       [ -f "$source" ] || continue
       install -D -m "$mode" "$source" "$root/$destination"
@@ -39,7 +39,7 @@ case ${1:-} in
     echo "installed below $root" ;;
   uninstall)
     files | while read -r _ _ destination; do rm -f "$root/$destination"; done
-    # The folders that are resq's alone, deepest first, if nothing else is in them.
+    # The folders that belong to resq, deepest first, if they are empty now.
     for folder in libexec/resq lib/resq share/doc/resq share/resq; do
       [ ! -d "$root/$folder" ] || find "$root/$folder" -depth -type d -empty -delete
     done

@@ -1,10 +1,10 @@
 #!/bin/sh
-# seed.sh [COUNT [OPTION...]]: queues COUNT (20) test resources by `resqctl seed`; made for cron.
+# seed.sh [COUNT [OPTION...]]: enqueues COUNT (20) test resources by `resqctl seed`, for use in cron.
 #
-# It needs nothing of its environment, never runs twice at once, ends within five minutes and prints one line: what it
-# queued, or, on standard error and with a status other than 0, why it did not. OPTIONs go to resqctl seed. Settings
-# are resqctl's own: /etc/resq/resq.toml, or RESQ_CONFIG.
-#   RESQCTL  the program to use; else the one installed or built with this script, else the one in PATH
+# It needs nothing from its environment, never runs twice at once, ends within five minutes and prints one line: what it
+# enqueued, or, on standard error and with a status other than 0, why it failed. OPTIONs are passed to resqctl seed. The
+# settings are those of resqctl: /etc/resq/resq.toml, or RESQ_CONFIG.
+#   RESQCTL  program to use (default: the one installed or built with this script, else the one in PATH)
 set -u
 PATH=/usr/local/bin:/usr/bin:/bin${PATH:+:$PATH}
 export PATH
@@ -21,9 +21,9 @@ find_resqctl() {
 }
 resqctl=$(find_resqctl) || fail 1 "no resqctl found: install resq, or set RESQCTL to the program"
 
-# The script's own file is the lock: nothing is left behind, and the lock ends with its holder.
+# The script's own file serves as the lock: no file is left behind, and the lock ends with the process.
 exec 9<"$0"
-flock -w 10 9 || fail 1 "another one has been running for 10 s; nothing queued"
+flock -w 10 9 || fail 1 "another run has held the lock for 10 s; nothing was enqueued"
 
 count=${1:-20}
 [ $# = 0 ] || shift

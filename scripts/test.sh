@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# test.sh all [KIND...]   every check and every test; the end-to-end ones once on each KIND of server
-# test.sh e2e [KIND...]   the end-to-end tests alone
-# test.sh faults [KIND...]   of these the faults, FAULT_ROUNDS times each
-# KIND as in testdb.sh; by default MariaDB as packaged, or the host's own server where packages can't be had.
-# KIND:WORD runs only the tests with WORD in their path there.
+# test.sh all [KIND...]      every check and every test, the end-to-end tests once on each KIND of server
+# test.sh e2e [KIND...]      only the end-to-end tests
+# test.sh faults [KIND...]   only the fault tests, FAULT_ROUNDS times each
+# KIND is one of testdb.sh (default: mariadb1011, or the host's own server if apt-get is missing). KIND:WORD runs only the
+# end-to-end tests with WORD in their path.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,7 +11,7 @@ what=$1
 shift
 [ $# -gt 0 ] || set -- "$(command -v apt-get >/dev/null && echo mariadb1011 || echo local)"
 
-# The tests say what they mean; what the caller's shell says about databases is not for them.
+# The tests must not depend on database settings of the caller's shell.
 for name in "${!MYSQL_@}" "${!RESQ_@}"; do [ "$name" = RESQ_SEED ] || unset "$name"; done
 
 step() { printf '\n== %s\n' "$*"; "$@"; }
@@ -24,7 +24,7 @@ lints() { # MANIFEST
     echo "rustfmt and clippy are needed: rustup component add rustfmt clippy" >&2
     exit 1
   else
-    echo "format and lints are not checked: rustup component add rustfmt clippy" >&2
+    echo "skipping format and lints; to check them: rustup component add rustfmt clippy" >&2
   fi
 }
 
@@ -37,7 +37,7 @@ if [ "$what" = all ]; then
   step cargo test --release --locked --manifest-path udf/Cargo.toml
 fi
 
-# The end-to-end tests wait more than they work.
+# The end-to-end tests mostly wait, so more of them run at a time than there are processors.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(getconf _NPROCESSORS_ONLN)))}
 
 # The servers under test load these.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# testbus.sh DIR: runs a private D-Bus session bus on the socket DIR/bus, for tests of desktop notifications, until
-# it is killed. Takes the host's dbus-daemon, or unpacks one into a cache where there is none.
+# testbus.sh DIR: runs a private D-Bus session bus on the socket DIR/bus until it is killed, for the tests of desktop
+# notifications. Uses the host's dbus-daemon, or unpacks one into a cache.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 dir=$1

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# testdb.sh: private database servers on loopback, each in a folder of its own, with root and no password.
+# testdb.sh: runs private database servers on loopback, each in its own folder, with root and no password.
 #
-#   testdb.sh up KIND DIR     start the server of DIR, or take over the one that runs there
-#   testdb.sh hold KIND DIR   the same, until standard input ends; then stop it and remove DIR
-#   testdb.sh node DIR N      start node N again, after a kill -9 of it
-#   testdb.sh down DIR        stop what runs in DIR; the data stays
-#   testdb.sh remove DIR      the same, and remove DIR
+#   testdb.sh up KIND DIR     start the server of DIR, or reuse the one that runs there
+#   testdb.sh hold KIND DIR   the same, then wait until standard input ends, stop the server and remove DIR
+#   testdb.sh node DIR N      restart node N after it was killed
+#   testdb.sh down DIR        stop the servers of DIR; keep the data
+#   testdb.sh remove DIR      stop the servers of DIR and remove DIR
 #
-# KIND: mysql97 | mariadb1011 | mariadb105 (no SKIP LOCKED) | galera | group (three nodes each): unpacked from the
-#   distribution's packages into a cache, nothing is installed; or local: the host's own mysqld or mariadbd.
-# up, hold and node print a line a node: PORT SOCKET PID. DIR/plugin is the plugin folder,
-# DIR/client the path of the command-line client.
-# ARGS="--x=y ..." goes to every node; FAST=1 leaves out the fsyncs, for tests that never pull the plug;
+# KIND: mysql97 | mariadb1011 | mariadb105 (no SKIP LOCKED) | galera | group (three nodes each), unpacked from the
+#   distribution's packages into a cache without installing anything; or local, the host's own mysqld or mariadbd.
+# up, hold and node print one line per node: PORT SOCKET PID. DIR/plugin is the plugin folder, and DIR/client holds the
+# path of the command-line client.
+# ARGS="--x=y ..." is passed to every node; FAST=1 turns fsync off, for tests that do not simulate a power failure;
 # TESTDB_CACHE is the folder of the unpacked programs.
 set -euo pipefail
 
@@ -27,8 +27,8 @@ node_count() { case $kind in galera | group) echo 3 ;; *) echo 1 ;; esac; }
 
 print_node() { echo "$(cat "$dir/n$1/port") $(cat "$dir/n$1/socket") $(cat "$dir/n$1/pid")"; }
 
-# A block of 16 ports below the range that the system hands out. The lock on its file is inherited by the servers, so
-# the block is taken exactly as long as one of them lives.
+# Reserves a block of 16 ports below the ephemeral range. The servers inherit the lock on the block's file, so the block is
+# reserved exactly as long as one of them runs.
 take_ports() {
   local locks port free
   locks=/tmp/resq-ports-$(id -u)
@@ -53,11 +53,11 @@ take_ports() {
 up() {
   local n nodes=3
   nodes=$(node_count)
-  [ ! -f "$dir/kind" ] || [ "$(cat "$dir/kind")" = "$kind" ] || die "$dir holds a server of kind $(cat "$dir/kind"): remove it first"
+  [ ! -f "$dir/kind" ] || [ "$(cat "$dir/kind")" = "$kind" ] || die "$dir contains a server of kind $(cat "$dir/kind"); remove it first"
   for n in $(seq "$nodes"); do running "$n" || break; done
   if ! running "$n"; then
     find_programs
-    down # of a cluster that half runs
+    down # if only some nodes of a cluster run
     mkdir -p "$dir/plugin"
     echo "$kind" >"$dir/kind"
     echo "$client" >"$dir/client"
@@ -85,18 +85,18 @@ up() {
 node() { # N
   find_programs
   set_options
-  ! running "$1" || die "node $1 of $dir is running"
+  ! running "$1" || die "node $1 of $dir is already running"
   take_ports same
   case $kind in
     galera) galera_node "$1" ;;
-    # As group_replication_start_on_boot has it: what a node commits that has not joined keeps it out of the group.
+    # Read-only until it has joined, as with group_replication_start_on_boot: a commit before would keep it out of the group.
     group) group_node "$1" --super-read-only; group_join "$1" ;;
     *) start "$1" ;;
   esac
   print_node "$1"
 }
 
-down() { # the first node last: a cluster starts from it again
+down() { # the first node last, since a cluster is started from it again
   local n
   for n in 3 2 1; do [ ! -d "$dir/n$n" ] || stop "$n"; done
 }
@@ -112,7 +112,7 @@ remove() {
 
 verb=${1:-}
 case $verb,$# in up,3 | hold,3) kind=$2 dir=$3 ;; node,3 | down,2 | remove,2) dir=$2 ;; *) usage ;; esac
-[ "$verb" = up ] || [ "$verb" = hold ] || [ -d "$dir" ] || { [ "$verb" != node ] && exit 0; die "no such folder: $dir"; }
+[ "$verb" = up ] || [ "$verb" = hold ] || [ -d "$dir" ] || { [ "$verb" != node ] && exit 0; die "folder $dir does not exist"; }
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 [ "$verb" = node ] && kind=$(cat "$dir/kind")

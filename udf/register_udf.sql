@@ -1,14 +1,14 @@
--- Registers the functions; udf/install.sh puts the library's real name in and runs it. Needs SELECT, INSERT and DELETE on
--- the database `mysql`. Registering again is how a new version takes over; the old library's thread stays until the
--- server's next start, idle.
+-- Registers the functions; udf/install.sh inserts the library's real name and runs this. Needs SELECT, INSERT and DELETE on
+-- the database `mysql`. Running it again registers a new version; the thread of the old library stays, idle, until the
+-- server restarts.
 DROP FUNCTION IF EXISTS resq_notify;
 DROP FUNCTION IF EXISTS resq_ring;
 DROP FUNCTION IF EXISTS resq_stats;
--- MySQL may leave the row of a function behind that was dropped under load, and then refuses the function for good (1026).
+-- MySQL may keep the row of a function that was dropped under load, and then refuses to create the function (1026).
 DELETE FROM mysql.func WHERE name IN ('resq_notify', 'resq_ring', 'resq_stats');
 CREATE FUNCTION resq_notify RETURNS INTEGER SONAME 'libresq_udf.so';
 CREATE FUNCTION resq_ring RETURNS INTEGER SONAME 'libresq_udf.so';
 CREATE FUNCTION resq_stats RETURNS STRING SONAME 'libresq_udf.so';
--- MariaDB's open sessions remember that a function was missing; any new procedure makes them look again.
+-- Open sessions of MariaDB remember that a function was missing, until a procedure is created.
 /*M! CREATE OR REPLACE PROCEDURE mysql.resq_look_again() DO 1 */;
 /*M! DROP PROCEDURE mysql.resq_look_again */;

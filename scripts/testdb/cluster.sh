@@ -1,13 +1,13 @@
-# The nodes of a cluster, from what one node is. Sourced by testdb.sh. Clients use the ports base + 0..2; what the nodes
-# say to each other goes over the ports after those.
+# Builds clusters from single nodes. Sourced by testdb.sh. Clients use the ports base + 0..2, the nodes use the ports after
+# those among themselves.
 # shellcheck shell=bash disable=SC2034,SC2154
 
 galera_node() { # N OPTION...
   local n=$1 p=$((base + 4 * $1)) evs
-  # A killed node is out after 2 s, not 5; less, and a busy machine loses living ones.
+  # A killed node is expelled after 2 s instead of 5; with less, a busy machine loses running nodes.
   evs="evs.suspect_timeout=PT2S;evs.inactive_timeout=PT5S;evs.inactive_check_period=PT0.2S;evs.keepalive_period=PT0.2S"
   shift
-  mkdir -p "$dir/n$n/data" # a joining node's is filled by the others
+  mkdir -p "$dir/n$n/data" # the others fill the data folder of a joining node
   PATH=$usr/bin:$PATH start "$n" $(galera_position "$n") --wsrep-on=ON \
     --wsrep-provider="$usr/lib/galera/libgalera_smm.so" --wsrep-cluster-name=resq \
     --wsrep-cluster-address="gcomm://127.0.0.1:$((base + 4)),127.0.0.1:$((base + 8)),127.0.0.1:$((base + 12))" \
@@ -17,7 +17,7 @@ galera_node() { # N OPTION...
     --log-bin-trust-function-creators=1 --binlog-format=ROW --innodb-autoinc-lock-mode=2 --wsrep-slave-threads=2 "$@"
   wait_for 120 "node $n to be synced" galera_synced "$n"
 }
-# Where a killed node stood, so that it is sent what it missed and not everything, which would hold up who sends it.
+# The position of a killed node, so that it is sent only what it missed: a full transfer would block the sending node.
 galera_position() { # N
   [ -f "$dir/n$1/data/grastate.dat" ] || return 0
   "$server" "${options[@]}" --datadir="$dir/n$1/data" --tmpdir="$dir/n$1/tmp" --port=0 --socket="$dir/n$1/recover.sock" \
@@ -46,7 +46,7 @@ group_join() { # N [first]
   fi
   (wait_for 120 "node $1 to be online" group_try "$1") || { tail -n 3 "$dir/n$1/join.err" >&2; exit 1; }
 }
-# As long as the group still counts the node that was killed among its members, it does not let it in (3092).
+# The group refuses a killed node as long as it still lists it as a member (3092).
 group_try() {
   group_online "$1" && return
   sql "$1" "START GROUP_REPLICATION" 2>"$dir/n$1/join.err" || return
@@ -55,7 +55,7 @@ group_try() {
 group_online() {
   [ "$(sql "$1" "SELECT member_state FROM performance_schema.replication_group_members WHERE member_id = @@server_uuid")" = ONLINE ]
 }
-group_prepare() { # N: the account by which a joining node fetches what it missed
+group_prepare() { # N: creates the account with which a joining node fetches what it missed
   sql "$1" "SET sql_log_bin = 0;
     CREATE USER IF NOT EXISTS recovery@'%' IDENTIFIED BY 'recovery';
     GRANT REPLICATION SLAVE, CONNECTION_ADMIN, BACKUP_ADMIN, GROUP_REPLICATION_STREAM ON *.* TO recovery@'%';

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # fetch.sh KIND DIR: unpacks the server programs of one kind into DIR/root, from the distribution's packages.
 #
-# apt works in a folder of its own (lists, cache, status), so nothing is installed on the host and no right is
-# needed; signatures and hashes are checked as always. Every unpacked program becomes a wrapper that starts the real
-# one through the folder's own loader and libraries: a newer server runs on an older host, and DIR can be moved.
+# apt uses its own folder for lists, cache and status, so nothing is installed on the host and no privilege is needed;
+# signatures and hashes are checked as usual. Every unpacked program is replaced by a wrapper that starts the real one with
+# the folder's own loader and libraries, so that a newer server runs on an older host and DIR can be moved.
 set -euo pipefail
 
 kind=$1 dir=$2
@@ -11,11 +11,11 @@ bare=() host_libc=
 case $kind in
   mysql97)     suite=sid      packages=(mysql-server-core mysql-client-core) ;;
   mariadb1011) suite=bookworm packages=(mariadb-server-core mariadb-client-core) ;;
-  # On the host's newer C library, so that a function built on the host loads into it.
+  # Runs on the host's newer C library, so that it can load a function built on the host.
   mariadb105)  suite=bullseye packages=(mariadb-server-core-10.5 mariadb-client-core-10.5) host_libc=1 ;;
-  # Of the two bare packages only the replication plugin and the state transfer scripts are wanted.
+  # The two bare packages are for the replication plugin and the state transfer scripts, without their dependencies.
   galera)      suite=bookworm packages=(mariadb-server-core mariadb-client-core rsync lsof) bare=(galera-4 mariadb-server) ;;
-  # Not a database: the session bus for tests of desktop notifications.
+  # Not a database, but the session bus for the tests of desktop notifications.
   dbus)        suite=bookworm packages=(dbus-daemon) ;;
   *) echo "fetch.sh: unknown kind '$kind'" >&2; exit 2 ;;
 esac
@@ -25,7 +25,7 @@ exec 8>"$dir/lock"
 flock 8
 [ ! -f "$dir/.done" ] || exit 0
 command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || {
-  echo "fetch.sh: apt-get is needed to fetch $kind; without it use the kind 'local' and an installed server" >&2
+  echo "fetch.sh: fetching $kind needs apt-get; use the kind 'local' with an installed server instead" >&2
   exit 1
 }
 echo "fetching $kind into $dir (once)" >&2
@@ -33,10 +33,10 @@ rm -rf "$dir/apt" "$dir/root"
 apt=$dir/apt root=$dir/root arch=$(dpkg --print-architecture)
 mkdir -p "$apt"/{lists/partial,cache/archives/partial} "$root"
 
-# The host's own mirror, in either form of its sources.
+# The host's own mirror, from either format of apt's sources.
 mirror=$({ cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null || true; } |
   sed -En 's/#.*//; s!.*(https?://[^ ]*/debian)/?( .*)?$!\1!p' | head -1)
-[ -n "$mirror" ] || { echo "fetch.sh: no Debian mirror in /etc/apt; use the kind 'local'" >&2; exit 1; }
+[ -n "$mirror" ] || { echo "fetch.sh: /etc/apt names no Debian mirror; use the kind 'local' with an installed server instead" >&2; exit 1; }
 keys=/usr/share/keyrings/debian-archive-keyring.gpg
 echo "deb [arch=$arch signed-by=$keys] $mirror $suite main" >"$apt/sources.list"
 : >"$apt/status"
@@ -56,7 +56,7 @@ apt-get -qq -y --download-only install "${packages[@]}" >/dev/null
 for deb in "$apt"/cache/archives/*.deb; do dpkg-deb -x "$deb" "$root"; done
 rm -rf "$apt"
 
-# Older suites ship parts in /lib and /bin: fold them into /usr, where the newer ones have everything.
+# Older suites have parts in /lib and /bin: move them into /usr, where newer suites have everything.
 for part in lib lib64 bin sbin; do
   [ -d "$root/$part" ] && [ ! -L "$root/$part" ] || continue
   mkdir -p "$root/usr/$part"
@@ -65,11 +65,11 @@ for part in lib lib64 bin sbin; do
 done
 
 libs=$(cd "$root/usr/lib" && echo *-linux-gnu*)
-# Its own, else the host's; a folder that is not there is none of find's business.
+# The suite's own loader, else the host's. A missing folder is no error.
 loader=$({ find "$root/usr/lib" "$root/usr/lib64" -name 'ld-linux*.so.*' 2>/dev/null || true; } | head -1)
 [ -n "$loader" ] || loader=$({ find /lib64/ /lib/ -maxdepth 1 -name 'ld-linux*.so.*' 2>/dev/null || true; } | head -1)
 case $loader in "$root"/*) loader=../${loader#"$root/usr/"} ;; esac
-mkdir -p "$root/usr/ld" # the loader under each program's name, which is the name that ps and the scripts then see
+mkdir -p "$root/usr/ld" # links to the loader under each program's name, which is the name that ps and the scripts see
 for program in "$root"/usr/{bin,sbin}/*; do
   [ -f "$program" ] && [ ! -L "$program" ] && [ "$(head -c4 "$program" | tr -d '\0')" = $'\x7fELF' ] || continue
   name=${program##*/} folder=${program%/*}
@@ -79,7 +79,7 @@ for program in "$root"/usr/{bin,sbin}/*; do
     "$name" "$libs" "${folder##*/}" "$name" >"$program"
   chmod +x "$program"
 done
-# The state transfer's rsync drops to nobody otherwise, who may not write the data folder.
+# As root, the rsync of the state transfer would switch to the user nobody, which may not write the data folder.
 sst=$root/usr/bin/wsrep_sst_rsync
 [ ! -f "$sst" ] || [ "$(id -u)" != 0 ] || sed -i 's/^use chroot = no$/&\nuid = root\ngid = root/' "$sst"
 touch "$dir/.done"

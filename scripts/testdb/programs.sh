@@ -1,5 +1,5 @@
-# Which programs make up a server of $kind: unpacked into the cache, or the host's own. Sourced by testdb.sh; sets
-# $server, $client, $usr (the folder with their share/ and lib/) and $options, and never starts anything.
+# Finds the programs of a server of $kind, unpacked into the cache or the host's own. Sourced by testdb.sh; sets $server,
+# $client, $usr (the folder with their share/ and lib/) and $options. Never starts a server.
 # shellcheck shell=bash disable=SC2034,SC2154
 
 find_programs() {
@@ -10,7 +10,7 @@ find_programs() {
     mysql97 | mariadb1011 | mariadb105 | galera) ;;
     *) die "unknown kind '$kind' (mysql97, mariadb1011, mariadb105, galera, group, local)" ;;
   esac
-  case $cache in *[[:space:]]*) die "the servers' scripts take no path with spaces: set TESTDB_CACHE to another than '$cache'" ;; esac
+  case $cache in *[[:space:]]*) die "the servers' scripts accept no path with spaces; set TESTDB_CACHE to a folder other than '$cache'" ;; esac
   "$here/testdb/fetch.sh" "$suite" "$cache/$suite"
   usr=$cache/$suite/root/usr
   case $kind in
@@ -23,7 +23,7 @@ find_local() {
   export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
   local packages="mariadb-server-core mariadb-client-core"
   if ! server=$(command -v mariadbd || command -v mysqld); then
-    command -v apt-get >/dev/null || die "no mariadbd or mysqld in PATH: install MariaDB or MySQL"
+    command -v apt-get >/dev/null || die "no mariadbd or mysqld in PATH; install MariaDB or MySQL"
     [ "$(id -u)" = 0 ] || die "no mariadbd or mysqld in PATH; install one:  sudo apt-get install $packages"
     echo "installing $packages" >&2
     export DEBIAN_FRONTEND=noninteractive

@@ -1,2 +1,2 @@
--- One database for each resource. Without IF NOT EXISTS: a database that is there already is somebody else's.
+-- One database per resource. Without IF NOT EXISTS, since an existing database was not made by resq.
 CREATE DATABASE {{RES_DB_NAME}} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;

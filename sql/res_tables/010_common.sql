@@ -1,4 +1,4 @@
--- What every resource has. Runs in the resource's own database.
+-- Tables of every resource. Runs in the resource's database.
 CREATE TABLE reviews (
   review_id  BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
   author     VARCHAR(255) NOT NULL,

@@ -1,4 +1,4 @@
--- Further tables of the resources of type `blog`.
+-- Additional tables of resources of type `blog`.
 CREATE TABLE posts (
   post_id      BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
   title        VARCHAR(255) NOT NULL,

@@ -1,4 +1,4 @@
--- Further tables of the resources of type `shop`.
+-- Additional tables of resources of type `shop`.
 CREATE TABLE products (
   product_id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
   name       VARCHAR(255) NOT NULL,
