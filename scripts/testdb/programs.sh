@@ -10,7 +10,9 @@ find_programs() {
     mysql97 | mariadb1011 | mariadb105 | galera) ;;
     *) die "unknown kind '$kind' (mysql97, mariadb1011, mariadb105, galera, group, local)" ;;
   esac
-  case $cache in *[[:space:]]*) die "the servers' scripts accept no path with spaces; set TESTDB_CACHE to a folder other than '$cache'" ;; esac
+  case $cache in
+    *[[:space:]]*) die "the servers' scripts accept no path with spaces; set TESTDB_CACHE to a folder other than '$cache'" ;;
+  esac
   "$here/testdb/fetch.sh" "$suite" "$cache/$suite"
   usr=$cache/$suite/root/usr
   case $kind in
