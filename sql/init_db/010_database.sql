@@ -1,2 +1,2 @@
--- utf8mb4 said outright: a bare MariaDB defaults to latin1. This collation is one that every server knows.
+-- utf8mb4 is named because a bare MariaDB defaults to latin1; every server knows this collation.
 CREATE DATABASE IF NOT EXISTS {{GLOBAL_DB_NAME}} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;

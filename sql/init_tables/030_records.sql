@@ -1,16 +1,16 @@
--- The character set is said outright: an older installation's database may default to another.
--- Facts about this installation: schema_version, and `paused` while it is there.
+-- Character sets are named because the database of an older installation may default to another.
+-- Facts about this installation: schema_version, and `paused` while the queue is.
 CREATE TABLE IF NOT EXISTS res_meta (
   name  VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
   value VARCHAR(255) NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
--- The daemons and until when each keeps the jobs it holds.
+-- The daemons, and until when the lease on its jobs lasts for each.
 CREATE TABLE IF NOT EXISTS res_daemon (
   owner       VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL PRIMARY KEY,
   lease_until TIMESTAMP(6) NULL DEFAULT NULL,
   started_at  TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
--- What went wrong, attempt by attempt.
+-- Every failed attempt.
 CREATE TABLE IF NOT EXISTS res_error (
   id      BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
   res_id  BIGINT UNSIGNED NOT NULL,
@@ -19,8 +19,8 @@ CREATE TABLE IF NOT EXISTS res_error (
   message TEXT NOT NULL,
   KEY res_error_job (res_id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
--- Every database that resq made or is about to make: a row is committed before CREATE DATABASE, and only under a name
--- that was free then. What has no row here is never dropped.
+-- Every database that resq created or is about to create. The row is committed before CREATE DATABASE, and only for a
+-- name that is free at that moment. A database without a row here is never dropped.
 CREATE TABLE IF NOT EXISTS res_database (
   db_name          VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL PRIMARY KEY,
   res_id           BIGINT UNSIGNED NOT NULL,

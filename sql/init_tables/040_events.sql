@@ -1,13 +1,13 @@
--- The event log. Triggers and `publish` write to the outbox in the caller's transaction; a daemon moves what is
--- committed to res_event, where it gets its number: after the commit, so that numbers have no holes to wait for.
+-- The event log. Triggers and `publish` write to the outbox in the caller's transaction; a daemon moves committed rows to
+-- res_event, which gives them their numbers. Numbering after the commit leaves no gaps that a reader would wait for.
 CREATE TABLE IF NOT EXISTS res_outbox (
   id      BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
   state   VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   payload MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
   at      TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)
 ) ENGINE = InnoDB;
--- What numbering goes by: to measure a large payload itself it would have to be read from its pages.
-CALL res_add_column('res_outbox', 'bytes', 'INT UNSIGNED AS (LENGTH(payload)) STORED');
+-- Stored for numbering, which limits its transactions by size: measuring a large payload means reading all its pages.
+CALL res_add('res_outbox', 'COLUMN', 'bytes', 'INT UNSIGNED AS (LENGTH(payload)) STORED');
 CREATE TABLE IF NOT EXISTS res_event (
   seq     BIGINT UNSIGNED NOT NULL PRIMARY KEY,
   bytes   INT UNSIGNED NOT NULL,
@@ -15,26 +15,27 @@ CREATE TABLE IF NOT EXISTS res_event (
   payload MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
   at      TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)
 ) ENGINE = InnoDB;
--- One row: which log this is, the last number given, the first still kept. Its lock puts the movers in order.
+-- One row: the identity of this log, the last number given, the first one still kept. Its lock serialises the movers.
 CREATE TABLE IF NOT EXISTS res_log (
   id        TINYINT UNSIGNED NOT NULL PRIMARY KEY,
   log_id    BIGINT UNSIGNED NOT NULL,
   head_seq  BIGINT UNSIGNED NOT NULL DEFAULT 0,
   first_seq BIGINT UNSIGNED NOT NULL DEFAULT 1
 ) ENGINE = InnoDB;
--- Who numbered last, and when: see res_number.
-CALL res_add_column('res_log', 'mover', 'VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL');
-CALL res_add_column('res_log', 'moved_at', 'TIMESTAMP(6) NULL DEFAULT NULL');
+-- The session that numbered last, and when; see res_number.
+CALL res_add('res_log', 'COLUMN', 'mover', 'VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL');
+CALL res_add('res_log', 'COLUMN', 'moved_at', 'TIMESTAMP(6) NULL DEFAULT NULL');
 INSERT IGNORE INTO res_log (id, log_id) VALUES (1, CONV(LEFT(SHA2(CONCAT(UUID(), RAND(), NOW(6)), 256), 16), 16, 10));
 
--- Numbers up to p_limit committed events whose outbox id is above p_floor, and no more once 16 MiB are reached since
--- clusters bound a transaction, in one transaction of its own. Called by daemons; p_last is NULL where there was
--- nothing to do. It never waits for rows that other transactions have not committed yet, though they lie between: ids
--- are read without locks (as an IF's condition the same query would lock). Where they follow each other, a DELETE of
--- the range with its exact LIMIT ends before the next row; else rows are taken one by one by primary key, since a
--- DELETE by a list of ids may scan the table.
--- On a cluster a lock holds back the sessions of its own node alone, and the commits of two movers undo each other. So
--- who has numbered within the last 0.2 s goes on, and the others leave it to him; a clock that is wrong only ends that.
+-- Numbers up to p_limit committed events whose outbox id is above p_floor, in one transaction of its own, and stops at
+-- 16 MiB because clusters limit the size of a transaction. Called by daemons. p_last is the greatest outbox id that was
+-- numbered, or NULL if there was nothing to do.
+-- It never waits for uncommitted rows of other transactions, even if they lie between: the ids are read without locks
+-- (the same query as the condition of an IF would lock them). If the ids are consecutive, a DELETE of the range with its
+-- exact LIMIT ends before the next row; otherwise rows are deleted one by one by primary key, since a DELETE by a list of
+-- ids may scan the table.
+-- On a cluster a lock holds back only the sessions of its own node, and the commits of two movers conflict. So the session
+-- that numbered within the last 0.2 s keeps doing so and the others leave it to that one; a wrong clock only ends this.
 DROP PROCEDURE IF EXISTS res_number;
 CREATE PROCEDURE res_number(IN p_floor BIGINT UNSIGNED, IN p_limit INT UNSIGNED, OUT p_last BIGINT UNSIGNED)
 BEGIN
@@ -59,7 +60,7 @@ BEGIN
   END IF;
   IF v_count > 0 THEN
     START TRANSACTION;
-    -- Holds every other daemon back until the end.
+    -- Blocks every other daemon of this node until the end.
     UPDATE res_log SET head_seq = LAST_INSERT_ID(head_seq + v_count), mover = v_mover, moved_at = NOW(6) WHERE id = 1;
     SET v_head = LAST_INSERT_ID() - v_count, v_is_run = v_count = p_last - v_first + 1;
     IF v_is_run THEN
@@ -67,8 +68,8 @@ BEGIN
         SELECT v_head + 1 + (id - v_first), bytes, state, payload, at
         FROM res_outbox WHERE id BETWEEN v_first AND p_last;
     ELSE
-      -- What was committed since the count may lie before v_first: left out, it would come after its own transaction's
-      -- later events.
+      -- Rows committed since the count may lie before v_first. Left out, they would be numbered after later events of
+      -- their own transaction.
       CREATE TEMPORARY TABLE IF NOT EXISTS res_page
         (n INT UNSIGNED NOT NULL PRIMARY KEY, id BIGINT UNSIGNED NOT NULL) ENGINE = MEMORY;
       DELETE FROM res_page;

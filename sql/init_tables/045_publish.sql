@@ -1,5 +1,5 @@
--- Writes a durable event in the caller's transaction. Open to whoever has EXECUTE on it; DROP takes that from everybody,
--- so `init` leaves this file out where the procedure is there and as it should be.
+-- Writes a durable event in the caller's transaction. Applications have EXECUTE on it, and DROP would revoke that, so
+-- `init` skips this file if the procedure exists with exactly this body: comments in the body belong to it.
 DROP PROCEDURE IF EXISTS publish;
 CREATE PROCEDURE publish(IN p_state LONGTEXT CHARACTER SET utf8mb4, IN p_payload LONGTEXT CHARACTER SET utf8mb4)
 BEGIN

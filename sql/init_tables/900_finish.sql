@@ -1,2 +1,1 @@
-DROP PROCEDURE IF EXISTS res_add_column;
-DROP PROCEDURE IF EXISTS res_add_index;
+DROP PROCEDURE IF EXISTS res_add;

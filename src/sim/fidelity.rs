@@ -1,6 +1,6 @@
-//! Whether the server in memory is like a real one: the same calls on both, one after the other, have to return the same
-//! and leave the same rows. Both clocks stand still during a call. What this does not reach are calls that run into each
-//! other: of those only an application's open transaction is here.
+//! Whether the simulated server behaves like a real one: the same random calls on both, one after the other, must return
+//! the same and leave the same rows. Both clocks stand still during a call. This does not cover concurrent calls, except
+//! for those that meet an application's open transaction.
 
 mod calls;
 mod compare;
@@ -38,24 +38,26 @@ use crate::{
     schema::install,
 };
 
-/// How many daemons call.
+/// How many daemons make calls.
 const DAEMONS: usize = 2;
+/// How many calls a run makes.
 const CALLS: usize = 300;
-/// Statements in memory take their time; nothing becomes due so close to a call, in µs.
-const BLUR_US: u64 = 100_000;
-/// The real clock's zero, in seconds since 1970.
+/// How far apart the same time may be on both, in µs, since simulated statements take time. Nothing becomes due this close
+/// to a call.
+const TOLERANCE_US: u64 = 100_000;
+/// The simulation's time zero on the real server, in seconds since 1970.
 const BASE_S: f64 = 1_700_000_000.0;
 const DAY_US: u64 = 86_400_000_000;
-/// A real day in the days of the simulation, which are short.
+/// A real day, in the simulation's shorter days.
 const SHORT_DAYS: u32 = (DAY_US / super::log::DAY_US) as u32;
-/// Who only looks: no transaction has this number.
-const LOOK: Tx = Tx { number: 0, node: 0 };
+/// A reader outside of any transaction: none has this number.
+const READER: Tx = Tx { number: 0, node: 0 };
 
-/// A server that ends with this value.
+/// A real server, which stops when this is dropped.
 struct Real {
     script: Child,
     db: Db,
-    skips: bool,
+    skip_locked: bool,
     _dir: tempfile::TempDir,
 }
 
@@ -74,12 +76,12 @@ impl Real {
             .expect("bash runs scripts/testdb.sh");
         let mut line = String::new();
         BufReader::new(script.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
-        let port = line.split(' ').next().and_then(|port| port.parse().ok()).expect("its messages are above");
+        let port = line.split(' ').next().and_then(|port| port.parse().ok()).expect("a port; see the messages above");
         let config = Database { host: "127.0.0.1".into(), port, user: "root".into(), ..Database::default() };
         let db = Db::open(&config, 16).unwrap();
         let server = db::ServerInfo::ask(&mut db.any().unwrap()).unwrap();
         install::init(&db, &server, &Templates::load(None).unwrap()).unwrap();
-        Real { script, db, skips: server.skip_locked, _dir: dir }
+        Real { script, db, skip_locked: server.skip_locked, _dir: dir }
     }
 }
 
@@ -90,10 +92,10 @@ impl Drop for Real {
     }
 }
 
-/// The same thing twice: in memory, where an actor uses it, and on the server.
+/// The same store twice: on the simulated server, where an actor uses it, and on the real one.
 struct Pair<S, R>(Arc<Mutex<S>>, R);
 
-/// What has a connection whose clock can be stopped.
+/// A store whose connection's clock can be stopped.
 trait Clocked {
     fn link(&mut self) -> &mut Link;
 }
@@ -110,53 +112,54 @@ impl Clocked for SqlEventLog {
     }
 }
 
-/// An application's transaction that is open on both.
+/// An application's transaction, open on both servers.
 struct Open {
     tx: Tx,
     conn: db::Conn,
 }
 
-struct Likeness {
+/// Both servers, and what the calls so far led to.
+struct Fidelity {
     rng: fastrand::Rng,
     actors: Actors,
     now_us: u64,
     db: Db,
     conn: db::Conn,
-    tables: Vec<Pair<SimQueueStore, SqlQueueStore>>,
+    queues: Vec<Pair<SimQueueStore, SqlQueueStore>>,
     logs: Vec<Pair<SimEventLog, SqlEventLog>>,
-    skips: bool,
+    skip_locked: bool,
     open: Option<Open>,
-    /// The outbox ids in memory, by those of the server.
+    /// The simulated outbox ids, by those of the real server.
     ids: BTreeMap<u64, u64>,
-    /// Jobs that were claimed, whoever has them now.
+    /// Jobs that were claimed, even if another daemon holds them by now.
     held: Vec<Job>,
     cursor: Option<Cursor>,
     claims: u64,
 }
 
-/// Stops a connection's clock.
+/// Stops the clock of a real session at this time of the simulation.
 fn set_clock(conn: &mut Conn, now_us: u64) -> Result<(), Error> {
     Ok(conn.query_drop(format!("SET timestamp = {:.6}", BASE_S + now_us as f64 / 1e6))?)
 }
 
 fn same<T: PartialEq + Debug>(what: &str, memory: &T, server: &T) {
-    assert!(memory == server, "{what}\nin memory:     {memory:?}\non the server: {server:?}");
+    assert!(memory == server, "{what}\nsimulated: {memory:?}\nreal:      {server:?}");
 }
 
-/// Some µs from now, on both the same but for the blur.
+/// Compares two times in µs from now, which may differ by the tolerance.
 fn same_time(what: &str, memory: Option<i64>, server: Option<i64>) {
     let distance = memory.zip(server).map(|(a, b)| a.abs_diff(b));
-    assert!(memory.is_some() == server.is_some(), "{what}: {memory:?} in memory, {server:?} on the server");
-    assert!(distance.is_none_or(|us| us < BLUR_US), "{what}: {memory:?} in memory, {server:?} on the server");
+    assert!(memory.is_some() == server.is_some(), "{what}: simulated {memory:?}, real {server:?}");
+    assert!(distance.is_none_or(|us| us < TOLERANCE_US), "{what}: simulated {memory:?}, real {server:?}");
 }
 
-impl Likeness {
-    fn new(real: &Real, rng: fastrand::Rng, skips: bool) -> Likeness {
+impl Fidelity {
+    fn new(real: &Real, rng: fastrand::Rng, skip_locked: bool) -> Fidelity {
         let host = Host { nodes: 1 };
         let hooks: Arc<dyn TransactionHooks> = Arc::new(NoHooks);
         let store = |owner: u64| {
-            let claimer = Claimer { owner: owner.to_string(), skip_locked: skips };
-            let memory = SimQueueStore::new(&host, owner, skips);
+            let claimer = Claimer { owner: owner.to_string(), skip_locked };
+            let memory = SimQueueStore::new(&host, owner, skip_locked);
             Pair(Arc::new(Mutex::new(memory)), SqlQueueStore::new(&real.db, &claimer, &hooks))
         };
         let log = |_| Pair(Arc::new(Mutex::new(SimEventLog::new(&host))), SqlEventLog::new(&real.db));
@@ -168,15 +171,15 @@ impl Likeness {
              DELETE FROM res_meta WHERE name = 'paused'",
         )
         .unwrap();
-        Likeness {
+        Fidelity {
             rng,
             actors: Actors::default(),
             now_us: 0,
             db: real.db.clone(),
             conn,
-            tables: (1..=DAEMONS as u64).map(store).collect(),
+            queues: (1..=DAEMONS as u64).map(store).collect(),
             logs: (0..DAEMONS).map(log).collect(),
-            skips,
+            skip_locked,
             open: None,
             ids: BTreeMap::new(),
             held: Vec::new(),
@@ -185,7 +188,7 @@ impl Likeness {
         }
     }
 
-    /// Time passes, to a moment when nothing is about to become due.
+    /// Moves both clocks on, to a moment when nothing is about to become due.
     fn tick(&mut self) {
         let most = match self.rng.u8(0..40) {
             0 => 2 * DAY_US,
@@ -202,8 +205,8 @@ impl Likeness {
             let forgotten = world.server.leases.all_committed().map(|(_, until)| *until + DAY_US);
             jobs.chain(leases).chain(pruned).chain(turn).chain(forgotten).collect()
         });
-        while due.iter().any(|us| us.abs_diff(self.now_us) < BLUR_US) {
-            self.now_us += BLUR_US;
+        while due.iter().any(|us| us.abs_diff(self.now_us) < TOLERANCE_US) {
+            self.now_us += TOLERANCE_US;
         }
         with(|world| {
             (world.now_us, world.server.now_us) = (self.now_us, self.now_us);
@@ -211,15 +214,15 @@ impl Likeness {
         set_clock(&mut self.conn, self.now_us).unwrap();
     }
 
-    /// A call on both.
+    /// Makes a call on both servers; returns both answers.
     fn both<S: Send + 'static, R: Clocked, T: Send + 'static>(
         &mut self,
-        twin: impl FnOnce(&mut Likeness) -> &mut Pair<S, R>,
+        pair: impl FnOnce(&mut Fidelity) -> &mut Pair<S, R>,
         memory: impl FnOnce(&mut S) -> Result<T, Error> + Send + 'static,
         server: impl FnOnce(&mut R) -> Result<T, Error>,
     ) -> (T, T) {
         let now_us = self.now_us;
-        let Pair(shared, real) = twin(self);
+        let Pair(shared, real) = pair(self);
         let shared = shared.clone();
         real.link().run(|conn| set_clock(conn, now_us)).unwrap();
         let server = server(real).unwrap();
@@ -231,30 +234,30 @@ impl Likeness {
         (answers.recv().unwrap().unwrap(), server)
     }
 
-    fn on_table<T: Send + 'static>(
+    fn on_queue<T: Send + 'static>(
         &mut self,
         call: impl Fn(&mut dyn QueueStore) -> Result<T, Error> + Clone + Send + 'static,
     ) -> (T, T) {
         let (n, memory) = (self.rng.usize(..DAEMONS), call.clone());
-        self.both(|twins| &mut twins.tables[n], move |table| memory(table), |table| call(table))
+        self.both(|both| &mut both.queues[n], move |queue| memory(queue), |queue| call(queue))
     }
 
-    /// Ids of the outbox and days are not the same numbers on both.
+    /// Takes a call for each, since outbox ids and days are different numbers on the two servers.
     fn on_log<T: Send + 'static>(
         &mut self,
         memory: impl FnOnce(&mut SimEventLog) -> Result<T, Error> + Send + 'static,
         server: impl FnOnce(&mut SqlEventLog) -> Result<T, Error>,
     ) -> (T, T) {
         let n = self.rng.usize(..DAEMONS);
-        self.both(|twins| &mut twins.logs[n], memory, server)
+        self.both(|both| &mut both.logs[n], memory, server)
     }
 }
 
-/// One run with claims of one kind.
-fn run(real: &Real, seed: u64, skips: bool) {
+/// One run, with one way of claiming.
+fn run(real: &Real, seed: u64, skip_locked: bool) {
     world::begin(seed, 0, FaultSchedule::default());
     with(|world| world.server.oracle.is_causal = true);
-    let mut both = Likeness::new(real, fastrand::Rng::with_seed(seed), skips);
+    let mut both = Fidelity::new(real, fastrand::Rng::with_seed(seed), skip_locked);
     let mut calls: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for _ in 0..CALLS {
         both.tick();
@@ -266,17 +269,17 @@ fn run(real: &Real, seed: u64, skips: bool) {
     both.actors.kill_all();
     drop(both);
     world::end();
-    println!("with SKIP LOCKED: {skips}; calls that did something, of all: {calls:?}");
+    println!("with SKIP LOCKED: {skip_locked}; calls that did something, of all: {calls:?}");
 }
 
 #[test]
 #[ignore = "needs a server; scripts/test.sh has one"]
-fn the_server_in_memory_does_what_a_server_does() {
+fn simulated_server_behaves_like_a_real_one() {
     let seed = std::env::var("RESQ_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
     println!("RESQ_SEED={seed}");
     let real = Real::start();
     run(&real, seed, false);
-    if real.skips {
+    if real.skip_locked {
         run(&real, seed, true);
     }
 }

@@ -1,4 +1,4 @@
-//! The calls: what daemons, applications and operators do, each on both servers, and whether both answer the same.
+//! The calls of daemons, applications and operators, each made on both servers, whose answers must be the same.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{
         oracle::{ByHand, Kind},
         world::with,
     },
-    LOOK, Likeness, Open, SHORT_DAYS, same, same_time, set_clock,
+    Fidelity, Open, READER, SHORT_DAYS, same, same_time, set_clock,
 };
 use crate::{
     events::{log::EventLog, store::Found},
@@ -20,15 +20,15 @@ use crate::{
     },
 };
 
-impl Likeness {
-    /// What the daemons do; true if it came to something.
+impl Fidelity {
+    /// One call of a daemon: its name, and whether it had an effect.
     pub fn daemon_calls(&mut self) -> (&'static str, bool) {
         match self.rng.u8(0..12) {
             0 | 1 => {
                 self.claims += 1;
                 let (claim_id, limit) = (self.claims, self.rng.usize(1..5));
                 let after = self.cursor.take().filter(|_| self.rng.bool());
-                let (memory, server) = self.on_table(move |table| table.claim(claim_id, limit, after));
+                let (memory, server) = self.on_queue(move |queue| queue.claim(claim_id, limit, after));
                 same("claimed", &memory, &server);
                 self.cursor = server.cursor;
                 let is_new = !server.jobs.is_empty();
@@ -37,47 +37,47 @@ impl Likeness {
             }
             2 | 3 => {
                 let outcomes = self.outcomes();
-                let (memory, server) = self.on_table(move |table| table.finish(&outcomes));
+                let (memory, server) = self.on_queue(move |queue| queue.finish(&outcomes));
                 same("finished", &memory, &server);
                 ("finish", server > 0)
             }
             4 => {
-                self.let_go_of_locked();
+                self.drop_locked();
                 let Some(claim_id) = self.rng.choice(&self.held).map(|job| job.claim_id) else {
-                    return ("give back", false);
+                    return ("release", false);
                 };
                 let some = self.held.iter().filter(|job| job.claim_id == claim_id && self.rng.bool()).map(|job| job.id);
                 let ids = Some(some.collect::<Vec<_>>()).filter(|ids| !ids.is_empty());
-                self.on_table(move |table| table.release_claimed(claim_id, ids.as_deref()));
-                ("give back", true)
+                self.on_queue(move |queue| queue.release_claimed(claim_id, ids.as_deref()));
+                ("release", true)
             }
             5 => {
-                let (memory, server) = self.on_table(|table| table.reclaim_expired());
+                let (memory, server) = self.on_queue(|queue| queue.reclaim_expired());
                 same("reclaimed", &memory, &server);
-                ("reclaim_expired", server > 0)
+                ("reclaim", server > 0)
             }
             6 => {
-                let (memory, server) = self.on_table(|table| table.promote_delayed());
+                let (memory, server) = self.on_queue(|queue| queue.promote_delayed());
                 same("promoted", &memory, &server);
                 let us = |due: Option<Duration>| due.map(|due| due.as_micros() as i64);
-                let (memory, server) = self.on_table(|table| table.next_due());
+                let (memory, server) = self.on_queue(|queue| queue.next_due());
                 same_time("next due", us(memory), us(server));
-                ("promote_delayed", server.is_some())
+                ("promote", server.is_some())
             }
             7 => {
                 let lease_s = self.rng.u32(2..8);
-                self.on_table(move |table| table.renew_lease(lease_s));
+                self.on_queue(move |queue| queue.renew_lease(lease_s));
                 ("renew", true)
             }
             8 => {
                 match self.rng.u8(0..4) {
-                    0 => drop(self.on_table(|table| table.end_lease())),
+                    0 => drop(self.on_queue(|queue| queue.end_lease())),
                     _ => {
-                        let (memory, server) = self.on_table(|table| table.is_paused());
+                        let (memory, server) = self.on_queue(|queue| queue.is_paused());
                         same("paused", &memory, &server);
                     }
                 }
-                ("end or look", true)
+                ("end the lease or read the pause", true)
             }
             9 | 10 => {
                 let floor = self.floor();
@@ -101,10 +101,10 @@ impl Likeness {
         }
     }
 
-    /// Ends of some attempts, of which some have lost their job.
+    /// Outcomes of some attempts, some of which have lost their job.
     fn outcomes(&mut self) -> Vec<Outcome> {
         let mut outcomes: Vec<Outcome> = Vec::new();
-        self.let_go_of_locked();
+        self.drop_locked();
         for _ in 0..self.rng.usize(1..4).min(self.held.len()) {
             let n = self.rng.usize(..self.held.len());
             let job = if self.rng.u8(0..5) > 0 { self.held.swap_remove(n) } else { self.held[n].clone() };
@@ -129,13 +129,13 @@ impl Likeness {
         outcomes
     }
 
-    /// Forgets attempts whose jobs an application has locked since they were lost: a call for them would wait for it.
-    fn let_go_of_locked(&mut self) {
+    /// Forgets attempts whose jobs an application has locked since they were lost: a call for them would wait.
+    fn drop_locked(&mut self) {
         let free = self.free_jobs(|_| true);
         self.held.retain(|job| free.contains(&job.id));
     }
 
-    /// An outbox id below every event that has no number, in memory and on the server.
+    /// An outbox id below every event without a number, simulated and real.
     fn floor(&mut self) -> (u64, u64) {
         let (memory, server) = self.on_log(|log| log.oldest_unmoved(), |log| log.oldest_unmoved());
         same("the oldest without a number", &memory, &server.map(|id| self.ids[&id]));
@@ -143,7 +143,7 @@ impl Likeness {
         below.filter(|_| self.rng.bool()).map_or((0, 0), |(server, memory)| (*memory, *server))
     }
 
-    /// What applications and operators do; true if it came to something.
+    /// One call of an application or an operator: its name, and whether it had an effect.
     pub fn other_calls(&mut self) -> (&'static str, bool) {
         match self.rng.u8(0..10) {
             0..5 => {
@@ -173,9 +173,9 @@ impl Likeness {
         }
     }
 
-    /// A job or an event, in the open transaction or in one of its own.
+    /// Writes a job or an event, in the open transaction or in one of its own.
     fn write(&mut self) {
-        let Likeness { rng, open, conn, now_us, .. } = self;
+        let Fidelity { rng, open, conn, now_us, .. } = self;
         let open = open.as_mut().filter(|_| rng.bool());
         let own = open.is_none();
         let tx = open.as_ref().map_or_else(|| with(|world| world.server.begin(0)), |open| open.tx);
@@ -201,16 +201,17 @@ impl Likeness {
         }
     }
 
-    /// Committed jobs that nobody has locked.
+    /// Committed jobs that no transaction has locked.
     fn free_jobs(&self, is_wanted: impl Fn(Status) -> bool) -> Vec<u64> {
         with(|world| {
             let jobs = &world.server.jobs;
-            let free = jobs.all_committed().filter(|(id, row)| is_wanted(row.status) && jobs.is_free(LOOK, *id));
+            let free = jobs.all_committed().filter(|(id, row)| is_wanted(row.status) && jobs.is_free(READER, *id));
             free.map(|(id, _)| id).collect()
         })
     }
 
-    /// Begins a transaction that locks a job and stays open, or ends it. Without SKIP LOCKED a claim would wait for it.
+    /// Begins a transaction that locks a job and stays open, or ends it. Only with SKIP LOCKED: a claim would wait for it
+    /// otherwise.
     fn open_or_end(&mut self) -> bool {
         if let Some(Open { tx, mut conn }) = self.open.take() {
             let commits = self.rng.bool();
@@ -221,7 +222,7 @@ impl Likeness {
             conn.query_drop(if commits { "COMMIT" } else { "ROLLBACK" }).unwrap();
             return commits;
         }
-        if self.skips {
+        if self.skip_locked {
             let mut conn = self.db.global().unwrap();
             conn.query_drop("START TRANSACTION").unwrap();
             let tx = with(|world| world.server.begin(0));
@@ -233,6 +234,6 @@ impl Likeness {
             }
             self.open = Some(Open { tx, conn });
         }
-        self.skips
+        self.skip_locked
     }
 }

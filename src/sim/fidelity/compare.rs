@@ -1,4 +1,4 @@
-//! What the calls leave: everything that is in the tables of both.
+//! The comparison after each call: all rows of both servers.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use super::{
         server::{LogRow, ONE},
         world::with,
     },
-    DAEMONS, DAY_US, LOOK, Likeness, same, same_time, set_clock,
+    DAEMONS, DAY_US, Fidelity, READER, same, same_time, set_clock,
 };
 
-impl Likeness {
-    /// Everything that is in the tables.
+impl Fidelity {
+    /// Compares all rows.
     pub fn compare(&mut self) {
         type Columns = (u64, String, i64, u32, Option<u32>, u32, Option<String>, Option<u64>);
         const US: &str = "TIMESTAMPDIFF(MICROSECOND, NOW(6), ";
@@ -44,7 +44,7 @@ impl Likeness {
             same_time(&format!("run_at of {server:?}"), memory_due, server_due);
         }
 
-        // What is long over may be forgotten.
+        // Leases that ended long ago may have been deleted.
         let leases =
             format!("SELECT owner, {US} lease_until) FROM res_daemon WHERE lease_until >= NOW(6) - INTERVAL 1 DAY");
         let server: BTreeMap<u64, i64> = self.conn.query(leases).unwrap().into_iter().collect();
@@ -71,10 +71,10 @@ impl Likeness {
         });
         same("events", &memory, &server);
 
-        // First by their order, those not committed among them; that says which is which.
+        // With the uncommitted ones, whose order tells which simulated id is which real one.
         self.conn.query_drop("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED").unwrap();
         let server: Vec<u64> = self.conn.query("SELECT id FROM res_outbox ORDER BY id").unwrap();
-        let memory = with(|world| world.server.outbox.touched(LOOK, |_| true));
+        let memory = with(|world| world.server.outbox.touched(READER, |_| true));
         same("ids in the outbox", &memory.len(), &server.len());
         self.ids.extend(server.into_iter().zip(memory));
         let outbox = format!("SELECT id, state, {JOB} FROM res_outbox ORDER BY id");
