@@ -1,15 +1,15 @@
-//! Everybody else: applications that enqueue and publish in transactions of their own, operators that cancel, retry and
-//! pause, and what befalls machines and the server.
+//! The actors that are not daemons: applications that enqueue and publish in their own transactions, operators that
+//! cancel, retry and pause, and the one that injects faults into machines and the server.
 
 use std::ops::Range;
 
 use super::{
-    oracle::ByHand,
+    oracle::OperatorAction,
     process::{self, Plan},
     rows::Tx,
     server::{JobRow, ONE, Server, Stop},
     session::{Host, Session},
-    world::{pass, with},
+    simulation::{sleep_about, with},
 };
 use crate::{
     db::{Error, Source},
@@ -17,19 +17,19 @@ use crate::{
 };
 
 fn draw(range: Range<u64>) -> u64 {
-    with(|world| world.rng.u64(range))
+    with(|sim| sim.rng.u64(range))
 }
 
-/// One application, until `until_us`. What fails it does not try again.
+/// One application and operator, until `until_us`. It does not retry what fails.
 pub fn application(nodes: usize, until_us: u64) {
     let host = Host { nodes };
-    while with(|world| world.now_us < until_us) {
-        pass(600_000);
+    while with(|sim| sim.now_us < until_us) {
+        sleep_about(600_000);
         let Ok(mut session) = host.open() else { continue };
         let _ = match draw(0..10) {
             0..=5 => transaction(&mut session),
-            6 => by_hand(&mut session, ByHand::Cancel),
-            7 => by_hand(&mut session, ByHand::Retry),
+            6 => operate(&mut session, OperatorAction::Cancel),
+            7 => operate(&mut session, OperatorAction::Retry),
             8 => pause(&mut session, true),
             _ => pause(&mut session, false),
         };
@@ -37,7 +37,7 @@ pub fn application(nodes: usize, until_us: u64) {
     resume(&host);
 }
 
-/// Jobs and events in one transaction, which may stay open for long and may be rolled back.
+/// Jobs and events in one transaction, which may stay open for a long time and may be rolled back.
 fn transaction(session: &mut Session) -> Result<(), Error> {
     session.begin()?;
     for _ in 0..draw(1..4) {
@@ -45,21 +45,21 @@ fn transaction(session: &mut Session) -> Result<(), Error> {
             0 => publish(session)?,
             _ => enqueue(session)?,
         }
-        pass([0, 0, 10_000, 3_000_000][draw(0..4) as usize]);
+        sleep_about([0, 0, 10_000, 3_000_000][draw(0..4) as usize]);
     }
     if draw(0..4) == 0 { session.roll_back() } else { session.commit() }
 }
 
-/// Between an event's number and its row there is a moment.
+/// Draws an outbox id, and writes the row a moment later.
 fn publish(session: &mut Session) -> Result<(), Error> {
-    let moment_us = [0, 0, 10_000, 100_000][draw(0..4) as usize];
+    let delay_us = [0, 0, 10_000, 100_000][draw(0..4) as usize];
     let mut drawn = None;
     session.within(|server, tx| {
-        let (id, at_us) = *drawn.get_or_insert_with(|| (server.draw_id(), server.now_us + moment_us));
+        let (id, at_us) = *drawn.get_or_insert_with(|| (server.draw_id(), server.now_us + delay_us));
         if server.now_us < at_us {
             return Err(Stop::Blocked);
         }
-        server.write_event(tx, id, "Told", None);
+        server.write_event(tx, id, "Custom", None);
         Ok(())
     })
 }
@@ -71,7 +71,7 @@ fn enqueue(session: &mut Session) -> Result<(), Error> {
     session.within(|server, tx| insert(server, tx, delay_us, max_attempts, priority).map(drop))
 }
 
-/// INSERT INTO res_queue; the new row's id.
+/// `INSERT INTO res_queue`; returns the new row's id.
 pub fn insert(
     server: &mut Server,
     tx: Tx,
@@ -95,28 +95,28 @@ pub fn insert(
     Ok(id)
 }
 
-/// `resqctl cancel` and `retry`.
-fn by_hand(session: &mut Session, what: ByHand) -> Result<(), Error> {
-    let ids: Vec<u64> = with(|world| world.server.jobs.all_committed().map(|(id, _)| id).collect());
+/// `resqctl cancel` or `resqctl retry` of one job.
+fn operate(session: &mut Session, action: OperatorAction) -> Result<(), Error> {
+    let ids: Vec<u64> = with(|sim| sim.server.jobs.all_committed().map(|(id, _)| id).collect());
     if ids.is_empty() {
         return Ok(());
     }
     let id = ids[draw(0..ids.len() as u64) as usize];
-    session.alone(|server, tx| change(server, tx, id, what).map(drop))
+    session.alone(|server, tx| change(server, tx, id, action).map(drop))
 }
 
-/// How many jobs that changed.
-pub fn change(server: &mut Server, tx: Tx, id: u64, what: ByHand) -> Result<usize, Stop> {
-    let from = if what == ByHand::Cancel { Status::New } else { Status::Error };
+/// Applies `action` to a job; returns how many jobs changed.
+pub fn change(server: &mut Server, tx: Tx, id: u64, action: OperatorAction) -> Result<usize, Stop> {
+    let from = if action == OperatorAction::Cancel { Status::New } else { Status::Error };
     let is_from = |_, row: &JobRow| row.status == from;
-    let changed = server.update_jobs(tx, &[id], is_from, |_, row| match what {
-        ByHand::Cancel => row.status = Status::Error,
-        ByHand::Retry => {
+    let changed = server.update_jobs(tx, &[id], is_from, |_, row| match action {
+        OperatorAction::Cancel => row.status = Status::Error,
+        OperatorAction::Retry => {
             (row.status, row.run_at) = (Status::New, None);
             (row.attempts, row.interruptions) = (0, 0);
         }
     })?;
-    server.oracle.by_hand = Some(what);
+    server.oracle.operator_action = Some(action);
     Ok(changed)
 }
 
@@ -130,49 +130,50 @@ pub fn set_paused(server: &mut Server, tx: Tx, is_paused: bool) -> Result<(), St
     Ok(())
 }
 
-/// At the end nobody leaves the queue paused.
+/// The queue must not stay paused at the end.
 fn resume(host: &Host) {
     while host.open().and_then(|mut session| pause(&mut session, false)).is_err() {}
 }
 
-/// What befalls machines and the server, until `until_us`; then every machine runs a daemon again.
+/// Starts, kills, stops and freezes daemons and restarts the server until `until_us`. After that it injects no faults and
+/// keeps a daemon running on every machine.
 pub fn fault_actor(plan: &Plan, until_us: u64) {
-    let machines = with(|world| world.machines.len() as u64);
-    while with(|world| world.now_us < until_us) {
-        pass(800_000);
+    let machines = with(|sim| sim.machines.len() as u64);
+    while with(|sim| sim.now_us < until_us) {
+        sleep_about(800_000);
         let machine = draw(0..machines) as usize;
         let lease_us = u64::from(plan.lease_s) * 1_000_000;
         match draw(0..14) {
             0..=4 if !process::is_running(machine) => process::boot(machine, plan),
-            5 => with(|world| world.kill(machine)),
+            5 => with(|sim| sim.kill(machine)),
             6 => process::stop(machine),
-            7 | 8 => with(|world| {
-                let us = world.rng.u64(0..lease_us * 3);
-                let with_clock = world.rng.bool();
-                world.freeze(machine, us, with_clock);
+            7 | 8 => with(|sim| {
+                let us = sim.rng.u64(0..lease_us * 3);
+                let with_clock = sim.rng.bool();
+                sim.freeze(machine, us, with_clock);
             }),
-            9 => with(|world| {
-                let us = world.rng.u64(0..lease_us * 2);
-                world.jump(machine, us);
+            9 => with(|sim| {
+                let us = sim.rng.u64(0..lease_us * 2);
+                sim.jump(machine, us);
             }),
             10 => {
-                with(|world| {
-                    world.restart_server();
-                    world.faults.is_down = true;
+                with(|sim| {
+                    sim.restart_server();
+                    sim.faults.is_down = true;
                 });
-                pass(1_000_000);
-                with(|world| world.faults.is_down = false);
+                sleep_about(1_000_000);
+                with(|sim| sim.faults.is_down = false);
             }
             _ => {}
         }
     }
-    with(|world| world.faults = Default::default());
+    with(|sim| sim.faults = Default::default());
     loop {
         for machine in 0..machines as usize {
             if !process::is_running(machine) {
                 process::boot(machine, plan);
             }
         }
-        pass(1_000_000);
+        sleep_about(1_000_000);
     }
 }

@@ -1,6 +1,6 @@
-//! What goes wrong, and how often: everything is drawn from the run's seed, and nothing once the run calms down.
+//! Which faults a run injects, and how often. Each run draws its own mixture from its seed.
 
-use super::world::World;
+use super::simulation::Simulation;
 use crate::db::{
     Error,
     codes::{
@@ -9,55 +9,55 @@ use crate::db::{
     },
 };
 
-/// How likely each fault is, at each statement or wakeup.
+/// The probability of each fault at each statement or wakeup, from 0.0 to 1.0. The default injects none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FaultSchedule {
-    /// The server answers with an error that means to do the same again, and has undone what it must.
+    /// The server reports a lost race, after it has rolled back the statement or the transaction.
     pub race: f64,
     /// The connection breaks before the statement takes effect.
     pub lost: f64,
-    /// It breaks after that, so that the answer is lost.
+    /// The connection breaks after the statement has taken effect, so that its answer is lost.
     pub lost_reply: f64,
-    /// A COMMIT whose connection has broken takes effect later than anybody thinks.
+    /// The connection breaks during a COMMIT, which takes effect seconds later.
     pub late_commit: f64,
-    /// A statement takes very long.
+    /// A statement takes up to 20 s.
     pub slow: f64,
-    /// The server refuses an outcome for good.
+    /// The server refuses to store an outcome.
     pub refused: f64,
-    /// A wakeup is not heard.
+    /// A wakeup is lost.
     pub lost_wakeup: f64,
-    /// A wakeup is heard that nobody rang.
+    /// A wakeup arrives without a reason.
     pub false_wakeup: f64,
-    /// The daemon is killed at a statement, before it or after it.
+    /// The daemon is killed before or after a statement.
     pub killed: f64,
-    /// Nobody gets a connection.
+    /// The server accepts no connections.
     pub is_down: bool,
 }
 
 impl FaultSchedule {
-    /// A run's own mixture: some have none of one kind and many of another.
+    /// A mixture for one run: each fault is absent in half of the runs.
     pub fn draw(rng: &mut fastrand::Rng) -> FaultSchedule {
-        let mut one = |most: f64| if rng.bool() { 0.0 } else { rng.f64() * most };
+        let mut up_to = |most: f64| if rng.bool() { 0.0 } else { rng.f64() * most };
         FaultSchedule {
-            race: one(0.05),
-            lost: one(0.02),
-            lost_reply: one(0.02),
-            late_commit: one(0.02),
-            slow: one(0.01),
-            refused: one(0.02),
-            lost_wakeup: one(0.5),
-            false_wakeup: one(0.2),
-            killed: one(0.002),
+            race: up_to(0.05),
+            lost: up_to(0.02),
+            lost_reply: up_to(0.02),
+            late_commit: up_to(0.02),
+            slow: up_to(0.01),
+            refused: up_to(0.02),
+            lost_wakeup: up_to(0.5),
+            false_wakeup: up_to(0.2),
+            killed: up_to(0.002),
             is_down: false,
         }
     }
 }
 
-/// The codes of a lost race that roll the transaction back; 1205 undoes its statement alone.
+/// The error numbers of a lost race. They roll the transaction back, except 1205, which undoes its statement only.
 pub const RACES: [u16; 3] = [ER_LOCK_DEADLOCK, ER_CHECKREAD, ER_LOCK_WAIT_TIMEOUT];
-/// Those that come at a COMMIT only, or too.
+/// The error numbers of a race lost at COMMIT.
 pub const RACES_AT_COMMIT: [u16; 3] = [ER_LOCK_DEADLOCK, ER_TRANSACTION_ROLLBACK_DURING_COMMIT, ER_ERROR_DURING_COMMIT];
-/// A value that the server does not take.
+/// The error number of a value that the server refuses to store.
 pub const REFUSED: u16 = ER_TRUNCATED_WRONG_VALUE_FOR_FIELD;
 
 pub fn server_error(code: u16) -> Error {
@@ -68,7 +68,7 @@ pub fn lost() -> Error {
     Error::Unavailable("simulated".into())
 }
 
-/// How long a statement takes, each way, in µs.
-pub fn latency_us(world: &mut World) -> u64 {
-    if world.chance(world.faults.slow) { world.rng.u64(0..20_000_000) } else { world.rng.u64(20..800) }
+/// The latency of one direction of a statement, in µs.
+pub fn latency_us(sim: &mut Simulation) -> u64 {
+    if sim.chance(sim.faults.slow) { sim.rng.u64(0..20_000_000) } else { sim.rng.u64(20..800) }
 }

@@ -23,7 +23,7 @@ use super::{
     rows::Tx,
     session::Host,
     store::SimQueueStore,
-    world::{self, Actors, NOBODY, spawn_on, with},
+    simulation::{self, Actors, NO_MACHINE, spawn_on, with},
 };
 use crate::{
     config::Database,
@@ -196,20 +196,20 @@ impl Fidelity {
             10..20 => 250_000,
             _ => 3_000_000,
         };
-        self.now_us = self.now_us.max(with(|world| world.now_us)) + self.rng.u64(0..most);
-        let due: Vec<u64> = with(|world| {
-            let jobs = world.server.jobs.all_committed().filter_map(|(_, row)| row.run_at);
-            let leases = world.server.leases.all_committed().map(|(_, until)| *until);
-            let pruned = world.server.events.all_committed().map(|(_, entry)| entry.at + DAY_US);
-            let turn = world.server.log.all_committed().filter_map(|(_, log)| Some(log.moved?.1 + super::log::TURN_US));
-            let forgotten = world.server.leases.all_committed().map(|(_, until)| *until + DAY_US);
+        self.now_us = self.now_us.max(with(|sim| sim.now_us)) + self.rng.u64(0..most);
+        let due: Vec<u64> = with(|sim| {
+            let jobs = sim.server.jobs.all_committed().filter_map(|(_, row)| row.run_at);
+            let leases = sim.server.leases.all_committed().map(|(_, until)| *until);
+            let pruned = sim.server.events.all_committed().map(|(_, entry)| entry.at + DAY_US);
+            let turn = sim.server.log.all_committed().filter_map(|(_, log)| Some(log.moved?.1 + super::log::TURN_US));
+            let forgotten = sim.server.leases.all_committed().map(|(_, until)| *until + DAY_US);
             jobs.chain(leases).chain(pruned).chain(turn).chain(forgotten).collect()
         });
         while due.iter().any(|us| us.abs_diff(self.now_us) < TOLERANCE_US) {
             self.now_us += TOLERANCE_US;
         }
-        with(|world| {
-            (world.now_us, world.server.now_us) = (self.now_us, self.now_us);
+        with(|sim| {
+            (sim.now_us, sim.server.now_us) = (self.now_us, self.now_us);
         });
         set_clock(&mut self.conn, self.now_us).unwrap();
     }
@@ -227,9 +227,9 @@ impl Fidelity {
         real.link().run(|conn| set_clock(conn, now_us)).unwrap();
         let server = server(real).unwrap();
         let (answer, answers) = bounded(1);
-        spawn_on(NOBODY, move || answer.send(memory(&mut shared.lock().unwrap())).unwrap());
+        spawn_on(NO_MACHINE, move || answer.send(memory(&mut shared.lock().unwrap())).unwrap());
         while answers.is_empty() {
-            self.actors.take_turns();
+            self.actors.run_one_turn();
         }
         (answers.recv().unwrap().unwrap(), server)
     }
@@ -255,8 +255,8 @@ impl Fidelity {
 
 /// One run, with one way of claiming.
 fn run(real: &Real, seed: u64, skip_locked: bool) {
-    world::begin(seed, 0, FaultSchedule::default());
-    with(|world| world.server.oracle.is_causal = true);
+    simulation::begin(seed, 0, FaultSchedule::default());
+    with(|sim| sim.server.oracle.is_causal = true);
     let mut both = Fidelity::new(real, fastrand::Rng::with_seed(seed), skip_locked);
     let mut calls: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for _ in 0..CALLS {
@@ -268,7 +268,7 @@ fn run(real: &Real, seed: u64, skip_locked: bool) {
     }
     both.actors.kill_all();
     drop(both);
-    world::end();
+    simulation::end();
     println!("with SKIP LOCKED: {skip_locked}; calls that did something, of all: {calls:?}");
 }
 

@@ -1,6 +1,6 @@
-//! Daemons, applications and a server in one thread and in no time: the queue's and the journal's own rules, run on a
-//! server in memory while everything goes wrong that can. Whatever happens, every job ends once and every event is told
-//! once, in its order; a run is its seed and can be run again.
+//! The seeded simulation: the shipped rules of the queue and the event log run against a server in memory, on one thread
+//! and in virtual time, while faults are injected. Whatever happens, every job ends once, and every event is delivered
+//! once and in order. A seed determines a run completely, so that a failing one can be repeated.
 
 mod actors;
 mod fault_schedule;
@@ -11,10 +11,10 @@ mod process;
 mod rows;
 mod server;
 mod session;
+mod simulation;
 mod store;
 mod subscriber;
 mod work;
-mod world;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
@@ -24,15 +24,15 @@ use std::{
 use self::{
     fault_schedule::FaultSchedule,
     process::Plan,
-    world::{Actors, NOBODY, World, spawn_on, with},
+    simulation::{Actors, NO_MACHINE, Simulation, spawn_on, with},
 };
 use crate::queue::Status;
 
-/// How long everything goes wrong, and how long it may then take until all is done, in the world's µs.
-const STORM_US: u64 = 20_000_000;
+/// How long faults are injected, and how long it may then take until all work is done, in µs of virtual time.
+const FAULTY_US: u64 = 20_000_000;
 const CALM_US: u64 = 900_000_000;
 
-/// What a seed stands for.
+/// The number of machines, the daemons' settings and the faults that a seed stands for.
 fn draw(seed: u64, nodes: usize) -> (usize, Plan, FaultSchedule) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let plan = Plan {
@@ -47,54 +47,55 @@ fn draw(seed: u64, nodes: usize) -> (usize, Plan, FaultSchedule) {
     (rng.usize(1..4), plan, FaultSchedule::draw(&mut rng))
 }
 
-/// One run to its end, checked at every step.
-fn run(seed: u64, nodes: usize, is_loud: bool) -> World {
+/// One run to its end, checked by the oracle at every commit.
+fn run(seed: u64, nodes: usize, verbose: bool) -> Simulation {
     let (machines, plan, faults) = draw(seed, nodes);
-    if is_loud {
+    if verbose {
         println!("{machines} machines, {plan:?}, {faults:?}");
     }
-    world::begin(seed, machines, faults);
-    with(|world| {
-        world.server.oracle.is_causal = nodes == 1;
-        world.server.oracle.is_loud = is_loud;
+    simulation::begin(seed, machines, faults);
+    with(|sim| {
+        sim.server.oracle.is_causal = nodes == 1;
+        sim.server.oracle.verbose = verbose;
     });
     for _ in 0..2 {
-        spawn_on(NOBODY, move || actors::application(nodes, STORM_US));
+        spawn_on(NO_MACHINE, move || actors::application(nodes, FAULTY_US));
     }
-    spawn_on(NOBODY, move || actors::fault_actor(&plan, STORM_US));
+    spawn_on(NO_MACHINE, move || actors::fault_actor(&plan, FAULTY_US));
     let mut actors = Actors::default();
     while !is_over() {
-        actors.take_turns();
+        actors.run_one_turn();
     }
     actors.kill_all();
-    world::end()
+    simulation::end()
 }
 
-/// Whether all is done that there was to do.
+/// Whether every job has ended and every event is delivered.
 fn is_over() -> bool {
-    with(|world| {
-        if world.now_us < STORM_US {
+    with(|sim| {
+        if sim.now_us < FAULTY_US {
             return false;
         }
-        let server = &world.server;
+        let server = &sim.server;
         let is_final = |status| matches!(status, Status::Done | Status::Error);
         let waiting: Vec<_> = server.jobs.all_committed().filter(|(_, row)| !is_final(row.status)).collect();
         let head_seq = server.oracle.head_seq();
-        let all_told = world.machines.iter().all(|machine| machine.life != 0 && machine.subscriber_seq == head_seq);
+        let all_delivered =
+            sim.machines.iter().all(|machine| machine.daemon_id != 0 && machine.subscriber_seq == head_seq);
         assert!(
-            world.now_us < STORM_US + CALM_US,
-            "after {} s: jobs {waiting:?}, {} events without a number, told up to {:?} of {head_seq}, paused: {}, open: {:?}",
-            world.now_us / 1_000_000,
+            sim.now_us < FAULTY_US + CALM_US,
+            "after {} s: unfinished jobs {waiting:?}, {} events not numbered, delivered up to {:?} of {head_seq}, paused: {}, open transactions: {:?}",
+            sim.now_us / 1_000_000,
             server.oracle.unnumbered(),
-            world.machines.iter().map(|machine| machine.subscriber_seq).collect::<Vec<_>>(),
+            sim.machines.iter().map(|machine| machine.subscriber_seq).collect::<Vec<_>>(),
             server.paused.committed(server::ONE).is_some(),
             server.open,
         );
-        waiting.is_empty() && server.open.is_empty() && server.oracle.unnumbered() == 0 && all_told
+        waiting.is_empty() && server.open.is_empty() && server.oracle.unnumbered() == 0 && all_delivered
     })
 }
 
-/// Runs seeds one after the other; the first that fails says how to see it again.
+/// Runs `count` seeds one after the other. The first that fails prints how to repeat it.
 fn runs(nodes: usize, count: u64) {
     let given: Option<u64> = std::env::var("RESQ_SEED").ok().and_then(|seed| seed.parse().ok());
     let first = given.unwrap_or_else(|| u64::from(fastrand::Rng::new().u32(..)));
@@ -102,17 +103,17 @@ fn runs(nodes: usize, count: u64) {
     let (mut steps, mut jobs, mut events, mut recorded, mut lost) = (0, 0, 0, 0, 0);
     for seed in first..first + count {
         match catch_unwind(AssertUnwindSafe(|| run(seed, nodes, given.is_some()))) {
-            Ok(world) => {
-                let attempts = world.server.oracle.attempts();
-                steps += world.steps;
-                jobs += world.server.oracle.jobs();
-                events += world.server.oracle.head_seq();
+            Ok(sim) => {
+                let attempts = sim.server.oracle.attempts();
+                steps += sim.steps;
+                jobs += sim.server.oracle.jobs();
+                events += sim.server.oracle.head_seq();
                 recorded += attempts.0;
                 lost += attempts.1;
             }
             Err(panic) => {
                 eprintln!(
-                    "run {} failed, again by: RESQ_SEED={seed} cargo test --release --lib simulation",
+                    "run {} failed; repeat it with RESQ_SEED={seed} cargo test --release --lib sim::",
                     seed - first + 1
                 );
                 resume_unwind(panic);
@@ -125,11 +126,11 @@ fn runs(nodes: usize, count: u64) {
 }
 
 #[test]
-fn every_promise_on_one_server_whatever_goes_wrong() {
+fn every_promise_holds_on_one_server_under_faults() {
     runs(1, 1_000);
 }
 
 #[test]
-fn every_promise_on_a_cluster_whatever_goes_wrong() {
+fn every_promise_holds_on_a_cluster_under_faults() {
     runs(3, 1_000);
 }

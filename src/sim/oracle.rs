@@ -1,5 +1,5 @@
-//! Who watches every commit, every run and everything that is told, and holds the daemons to their promises. Knows the
-//! whole truth, and nothing of how the daemons came to what they did.
+//! The oracle: watches every commit, every run of a handler and every delivered event, and panics if a daemon breaks a
+//! promise. Knows the true state of everything, and nothing of how the daemons arrived at it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,69 +9,69 @@ use super::{
 };
 use crate::queue::{JobError, JobResult, Status, outcome::Next};
 
-/// How an attempt ended, in short.
+/// How an attempt ended, without its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ResultKind {
     Done,
     Failed,
     Permanent,
     Interrupted,
 }
 
-impl Kind {
-    pub fn of(result: &JobResult) -> Kind {
+impl ResultKind {
+    pub fn of(result: &JobResult) -> ResultKind {
         match result {
-            Ok(_) => Kind::Done,
-            Err(JobError::Failed(_)) => Kind::Failed,
-            Err(JobError::Permanent(_)) => Kind::Permanent,
-            Err(JobError::Interrupted(_)) => Kind::Interrupted,
+            Ok(_) => ResultKind::Done,
+            Err(JobError::Failed(_)) => ResultKind::Failed,
+            Err(JobError::Permanent(_)) => ResultKind::Permanent,
+            Err(JobError::Interrupted(_)) => ResultKind::Interrupted,
         }
     }
 }
 
-/// An attempt's end as a transaction writes it.
+/// An outcome that a transaction records.
 #[derive(Clone, Debug)]
 pub struct Record {
     pub job: u64,
     pub claim_id: u64,
-    pub kind: Kind,
+    pub kind: ResultKind,
     pub next: Next,
-    /// The server had refused the attempt's own end.
-    pub is_refused: bool,
+    /// It stands in for an outcome that the server refused.
+    pub is_substitute: bool,
 }
 
-/// Why a job is taken from whoever holds it without a record of its attempt.
+/// Why a job goes back to the queue without a record of its attempt.
 #[derive(Clone, Copy, Debug)]
-pub enum Taking {
-    /// Its daemon gives it back.
+pub enum Return {
+    /// Its daemon releases it.
     Released { claim_id: u64 },
     /// Its daemon had no lease at this time.
     Reclaimed { seen_us: u64 },
 }
 
-/// What is known of one job.
+/// What has happened to one job.
 #[derive(Debug, Default)]
-struct Story {
+struct History {
     claims: BTreeSet<u64>,
     recorded: BTreeSet<u64>,
-    /// Ends that count as attempts, since an operator's last retry.
+    /// Recorded attempts that count, since an operator's last retry.
     counted: u32,
-    last: Option<Kind>,
+    last: Option<ResultKind>,
 }
 
-/// A committed event.
+/// A committed event that has no number yet.
 #[derive(Debug)]
-struct Written {
+struct CommittedEvent {
     entry: Entry,
     /// Its transaction, by the count of commits.
     began: u64,
     committed: u64,
 }
 
-impl Written {
-    /// Whether it must be numbered after `other`: a transaction's events keep their order, and what was committed before
-    /// something else began comes before that.
-    fn comes_after(&self, other: &Written, is_causal: bool) -> bool {
+impl CommittedEvent {
+    /// Whether it must be numbered after `other`: the events of one transaction keep their order, and a transaction that
+    /// was committed before another began comes before it.
+    fn must_follow(&self, other: &CommittedEvent, is_causal: bool) -> bool {
         match self.committed == other.committed {
             true => other.entry.outbox_id < self.entry.outbox_id,
             false => is_causal && other.committed <= self.began,
@@ -79,31 +79,31 @@ impl Written {
     }
 }
 
-/// What the operators do by hand, which nobody else may.
+/// A change that only an operator may make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ByHand {
+pub enum OperatorAction {
     Cancel,
     Retry,
 }
 
 #[derive(Debug, Default)]
 pub struct Oracle {
-    jobs: BTreeMap<u64, Story>,
-    /// From when until when each owner had a lease, the last renewal last.
+    jobs: BTreeMap<u64, History>,
+    /// The renewals of each owner's lease: (from, until), the last one last.
     leases: BTreeMap<u64, Vec<(u64, u64)>>,
-    /// How the handler ended, by job and claim.
-    ran: BTreeMap<(u64, u64), Kind>,
-    /// The transaction that commits next is an operator's.
-    pub by_hand: Option<ByHand>,
+    /// What the handler returned, by job and claim.
+    ran: BTreeMap<(u64, u64), ResultKind>,
+    /// Set if the transaction that commits next is an operator's.
+    pub operator_action: Option<OperatorAction>,
     /// Committed and not numbered yet, by outbox id.
-    waiting: BTreeMap<u64, Written>,
-    /// The outbox ids of the events in the order of their numbers, from 1.
+    waiting: BTreeMap<u64, CommittedEvent>,
+    /// The events in the order of their numbers, from 1.
     numbered: Vec<Entry>,
     first_seq: u64,
-    /// On one server; a cluster promises causal order for each node by itself.
+    /// Whether events must be in causal order: on one server. A cluster promises it for each node by itself.
     pub is_causal: bool,
-    /// Rows that change between two looks at them, told in one word each: for actors who read a failing run.
-    pub is_loud: bool,
+    /// Print every change of a job: for reading a run that failed.
+    pub verbose: bool,
 }
 
 impl Oracle {
@@ -116,41 +116,45 @@ impl Oracle {
         renewals.iter().rfind(|(from_us, _)| *from_us <= at_us).is_some_and(|(_, until_us)| *until_us >= at_us)
     }
 
-    pub fn jobs_changed(&mut self, changes: &[Change<JobRow>], records: &[Record], taking: Option<Taking>) {
-        let by_hand = self.by_hand.take();
+    pub fn jobs_changed(&mut self, changes: &[Change<JobRow>], records: &[Record], returning: Option<Return>) {
+        let operator_action = self.operator_action.take();
         for change in changes {
-            if self.is_loud {
+            if self.verbose {
                 println!("    job {}: {:?} -> {:?}", change.id, change.old, change.new);
             }
             let Change { id, old, new: Some(new) } = change else { panic!("job {} was deleted", change.id) };
             let Some(old) = old else {
                 assert_eq!(new.status, Status::New);
-                self.jobs.insert(*id, Story::default());
+                self.jobs.insert(*id, History::default());
                 continue;
             };
             let record = records.iter().find(|record| record.job == *id);
             if old.status == Status::InProgress && record.is_none() {
-                match taking {
-                    Some(Taking::Released { claim_id }) => assert_eq!(old.claim_id, Some(claim_id), "job {id}"),
-                    Some(Taking::Reclaimed { seen_us }) => {
+                match returning {
+                    Some(Return::Released { claim_id }) => assert_eq!(old.claim_id, Some(claim_id), "job {id}"),
+                    Some(Return::Reclaimed { seen_us }) => {
                         let owner = old.owner.expect("an owner");
-                        assert!(!self.had_lease(owner, seen_us), "job {id} was taken from {owner}, who had a lease");
+                        assert!(
+                            !self.had_lease(owner, seen_us),
+                            "job {id} was reclaimed from {owner}, which had a lease"
+                        );
                     }
-                    None => panic!("job {id} was taken from {old:?}"),
+                    None => panic!("job {id} was neither released nor reclaimed: {old:?}"),
                 }
             }
-            let story = self.jobs.get_mut(id).expect("a committed job");
-            story.follow(*id, old, new, record, &self.ran, by_hand);
+            let history = self.jobs.get_mut(id).expect("a committed job");
+            history.check(*id, old, new, record, &self.ran, operator_action);
         }
     }
 
-    /// A handler begins with a job: no run of this claim may have ended before.
-    pub fn runs(&self, job: u64, claim_id: u64) {
-        assert!(!self.ran.contains_key(&(job, claim_id)), "job {job} is run a second time under one claim");
+    /// A handler starts with a job: this claim must be committed, and no run of it may have ended.
+    pub fn run_started(&self, job: u64, claim_id: u64) {
+        assert!(!self.ran.contains_key(&(job, claim_id)), "job {job} is run twice under one claim");
         assert!(self.jobs[&job].claims.contains(&claim_id), "job {job} is run under a claim that was never committed");
     }
 
-    pub fn ran(&mut self, job: u64, claim_id: u64, kind: Kind) {
+    /// The handler has ended.
+    pub fn run_ended(&mut self, job: u64, claim_id: u64, kind: ResultKind) {
         self.ran.insert((job, claim_id), kind);
     }
 
@@ -163,40 +167,40 @@ impl Oracle {
     ) {
         for Change { id, new, .. } in outbox {
             if let Some(entry) = new {
-                self.waiting.insert(*id, Written { entry: entry.clone(), began, committed });
+                self.waiting.insert(*id, CommittedEvent { entry: entry.clone(), began, committed });
             }
         }
         let mut batch = Vec::new();
         for Change { id: seq, old, new } in events {
             let Some(entry) = new else { continue };
-            assert!(old.is_none(), "event {seq} was written over");
-            assert_eq!(*seq, self.numbered.len() as u64 + 1, "the numbers have a hole or go back");
+            assert!(old.is_none(), "event {seq} was overwritten");
+            assert_eq!(*seq, self.numbered.len() as u64 + 1, "numbers are dense and ascending");
             let written = self.waiting.remove(&entry.outbox_id);
-            let written = written.unwrap_or_else(|| panic!("event {seq} was never committed, or has a number already"));
+            let written = written.unwrap_or_else(|| panic!("event {seq} was not committed, or is numbered twice"));
             assert_eq!(written.entry, *entry);
             self.numbered.push(entry.clone());
             batch.push(written);
         }
         for (i, event) in batch.iter().enumerate() {
             let mut later = self.waiting.values().chain(&batch[i + 1..]);
-            let overtaken = later.find(|other| event.comes_after(other, self.is_causal));
+            let overtaken = later.find(|other| event.must_follow(other, self.is_causal));
             assert!(overtaken.is_none(), "{event:?} was numbered before {overtaken:?}");
         }
         let gone: Vec<u64> = ids(outbox, false).collect();
         for id in gone {
-            assert!(!self.waiting.contains_key(&id), "event {id} left the outbox without a number");
+            assert!(!self.waiting.contains_key(&id), "event {id} was removed from the outbox without a number");
         }
         for Change { new, .. } in log {
-            let new = new.as_ref().expect("the log's row stays");
+            let new = new.as_ref().expect("the log's row is never deleted");
             assert_eq!(new.head_seq, self.numbered.len() as u64, "the head is not the last number");
             self.first_seq = self.first_seq.max(new.first_seq);
         }
         for seq in ids(events, false) {
-            assert!(seq < self.first_seq, "event {seq} was deleted and not pruned");
+            assert!(seq < self.first_seq, "event {seq} was deleted without being pruned");
         }
     }
 
-    /// The event with this number, as it must be told for ever.
+    /// The event with this number, which never changes.
     pub fn numbered(&self, seq: u64) -> &Entry {
         &self.numbered[seq as usize - 1]
     }
@@ -217,24 +221,24 @@ impl Oracle {
         self.jobs.len()
     }
 
-    /// How often an attempt was recorded, and how often one was lost.
+    /// How many attempts were recorded, and how many were lost.
     pub fn attempts(&self) -> (usize, usize) {
-        let recorded: usize = self.jobs.values().map(|story| story.recorded.len()).sum();
-        let claims: usize = self.jobs.values().map(|story| story.claims.len()).sum();
+        let recorded: usize = self.jobs.values().map(|history| history.recorded.len()).sum();
+        let claims: usize = self.jobs.values().map(|history| history.claims.len()).sum();
         (recorded, claims - recorded)
     }
 }
 
-impl Story {
-    /// One change of a row, by the rules of a job's life.
-    fn follow(
+impl History {
+    /// Checks one change of a row against the rules of a job's life.
+    fn check(
         &mut self,
         id: u64,
         old: &JobRow,
         new: &JobRow,
         record: Option<&Record>,
-        ran: &BTreeMap<(u64, u64), Kind>,
-        by_hand: Option<ByHand>,
+        ran: &BTreeMap<(u64, u64), ResultKind>,
+        operator_action: Option<OperatorAction>,
     ) {
         use Status::{Done, Error, InProgress, New};
         let what = || format!("job {id}: {old:?} -> {new:?} by {record:?}");
@@ -247,35 +251,46 @@ impl Story {
             }
             (InProgress, InProgress) => panic!("claimed twice: {}", what()),
             (InProgress, _) => self.end(id, old, new, record, ran),
-            (New, Error) => assert_eq!(by_hand, Some(ByHand::Cancel), "{}", what()),
+            (New, Error) => assert_eq!(operator_action, Some(OperatorAction::Cancel), "{}", what()),
             (Error, New) => {
-                assert_eq!(by_hand, Some(ByHand::Retry), "{}", what());
+                assert_eq!(operator_action, Some(OperatorAction::Retry), "{}", what());
                 self.counted = 0;
             }
             (Done | Error, _) | (New, Done) => panic!("{}", what()),
         }
         let running = u32::from(new.status == InProgress);
-        assert_eq!(new.attempts, self.counted + running, "attempts counted wrong, {}", what());
+        assert_eq!(new.attempts, self.counted + running, "attempts miscounted: {}", what());
         assert_eq!(new.claim_id.is_some(), new.status == InProgress, "{}", what());
     }
 
-    fn end(&mut self, id: u64, old: &JobRow, new: &JobRow, record: Option<&Record>, ran: &BTreeMap<(u64, u64), Kind>) {
+    fn end(
+        &mut self,
+        id: u64,
+        old: &JobRow,
+        new: &JobRow,
+        record: Option<&Record>,
+        ran: &BTreeMap<(u64, u64), ResultKind>,
+    ) {
         let what = || format!("job {id}: {old:?} -> {new:?} by {record:?}");
         let claim_id = old.claim_id.expect("a claim");
         let Some(record) = record else {
-            // Reclaimed or given back.
+            // Reclaimed or released.
             return assert_eq!(new.status, Status::New, "{}", what());
         };
-        assert_eq!(record.claim_id, claim_id, "another attempt's end: {}", what());
+        assert_eq!(record.claim_id, claim_id, "another attempt's outcome: {}", what());
         assert!(self.recorded.insert(claim_id), "recorded twice: {}", what());
         match ran.get(&(id, claim_id)) {
             Some(kind) => {
-                assert!(*kind == record.kind || record.is_refused, "the handler ended by {kind:?}: {}", what())
+                assert!(*kind == record.kind || record.is_substitute, "the handler returned {kind:?}: {}", what())
             }
-            // The lease ran out before it was begun, or it was given up.
-            None => assert!(matches!(record.kind, Kind::Interrupted | Kind::Permanent | Kind::Failed), "{}", what()),
+            // The lease expired before the handler started, or the job was abandoned.
+            None => assert!(
+                matches!(record.kind, ResultKind::Interrupted | ResultKind::Permanent | ResultKind::Failed),
+                "{}",
+                what()
+            ),
         }
-        self.counted += u32::from(record.kind != Kind::Interrupted);
+        self.counted += u32::from(record.kind != ResultKind::Interrupted);
         self.last = Some(record.kind);
         let expected = match record.next {
             Next::Done => Status::Done,
@@ -283,6 +298,6 @@ impl Story {
             Next::Error => Status::Error,
         };
         assert_eq!(new.status, expected, "{}", what());
-        assert_eq!(new.status == Status::Done, record.kind == Kind::Done, "{}", what());
+        assert_eq!(new.status == Status::Done, record.kind == ResultKind::Done, "{}", what());
     }
 }

@@ -12,10 +12,10 @@ use crossbeam_channel::{Receiver, TryRecvError, bounded, unbounded};
 use super::{
     log::SimEventLog,
     session::Host,
+    simulation::{sleep_about, spawn, spawn_on, wait, with, world_us},
     store::SimQueueStore,
     subscriber::Subscriber,
     work::Work,
-    world::{pass, spawn, spawn_on, wait, with, world_us},
 };
 use crate::{
     base::wakeup::wakeup,
@@ -48,10 +48,10 @@ pub struct Plan {
 }
 
 /// Starts a daemon on the machine whose turn it is, as its owner number `life`. Outputs where the server can't be had.
-fn start(plan: &Plan, life: u64) {
+fn start(plan: &Plan, daemon_id: u64) {
     let host = Host { nodes: plan.nodes };
     let Ok(head) = SimEventLog::new(&host).head() else { return };
-    let store = || Box::new(SimQueueStore::new(&host, life, plan.skip_locked));
+    let store = || Box::new(SimQueueStore::new(&host, daemon_id, plan.skip_locked));
     let Ok(renewer) = LeaseRenewer::acquire(store(), plan.lease_s) else { return };
     let lease = renewer.validity.clone();
 
@@ -73,7 +73,7 @@ fn start(plan: &Plan, life: u64) {
 
     for _ in 0..plan.workers {
         let worker = Worker {
-            handler: Arc::new(Work { life }),
+            handler: Arc::new(Work { daemon_id }),
             session: Session::new(nowhere(), &lease),
             finished: outcome_in.clone(),
             slots: slots.clone(),
@@ -97,9 +97,9 @@ fn start(plan: &Plan, life: u64) {
     let sequencer = Sequencer::new(Box::new(SimEventLog::new(&host)), settings, log_publisher, news.clone());
     let subscriber = Subscriber::new(head, told, ask);
     spawn(move || journal(sequencer, subscriber, &changed_ear, &reads, &queue_ended));
-    with(|world| {
-        let machine = &mut world.machines[world.current];
-        machine.bells = vec![news, changed];
+    with(|sim| {
+        let machine = &mut sim.machines[sim.current];
+        machine.wakeups = vec![news, changed];
         machine.stop = Some(stop);
     });
 }
@@ -133,11 +133,11 @@ fn is_over(ear: &Receiver<()>) -> bool {
 }
 
 fn heard(ear: &Receiver<()>) -> bool {
-    ear.try_recv().is_ok() && !with(|world| world.chance(world.faults.lost_wakeup))
+    ear.try_recv().is_ok() && !with(|sim| sim.chance(sim.faults.lost_wakeup))
 }
 
 fn misheard() -> bool {
-    with(|world| world.chance(world.faults.false_wakeup))
+    with(|sim| sim.chance(sim.faults.false_wakeup))
 }
 
 fn dispatch(mut dispatcher: Dispatcher, inputs: &Inputs) {
@@ -172,7 +172,7 @@ fn take<T: Send + 'static>(from: &Receiver<T>) -> Option<T> {
             Err(TryRecvError::Disconnected) => return None,
             Err(TryRecvError::Empty) => {
                 let waiting = from.clone();
-                let until_us = with(|world| world.now_us) + 500_000;
+                let until_us = with(|sim| sim.now_us) + 500_000;
                 wait(until_us, Some(Box::new(move || !waiting.is_empty())));
             }
         }
@@ -189,8 +189,8 @@ fn work(mut worker: Worker, jobs: &Receiver<Job>) {
 
 fn complete(mut completer: Completer, outcomes: &Receiver<FinishedAttempt>) {
     while let Some(first) = take(outcomes) {
-        pass(3_000);
-        let most = with(|world| world.rng.usize(0..8));
+        sleep_about(3_000);
+        let most = with(|sim| sim.rng.usize(0..8));
         let mut batch = vec![first];
         batch.extend(outcomes.try_iter().take(most));
         completer.record(batch);
@@ -201,7 +201,7 @@ fn complete(mut completer: Completer, outcomes: &Receiver<FinishedAttempt>) {
 fn keep(mut renewer: LeaseRenewer, ended: &Receiver<()>) {
     let mut pause = renewer.renew_interval();
     loop {
-        let until_us = with(|world| world.now_us) + pause.as_micros() as u64;
+        let until_us = with(|sim| sim.now_us) + pause.as_micros() as u64;
         listen(until_us, &[ended]);
         if is_over(ended) {
             return renewer.end();
@@ -237,32 +237,32 @@ fn journal(
     sequencer.end();
     subscriber.listen();
     // The process is over.
-    with(|world| world.kill(world.current));
+    with(|sim| sim.kill(sim.current));
 }
 
 /// Outputs the process in order.
 pub fn stop(machine: usize) {
-    with(|world| world.machines[machine].stop = None);
+    with(|sim| sim.machines[machine].stop = None);
 }
 
 pub fn is_running(machine: usize) -> bool {
-    with(|world| world.machines[machine].life != 0)
+    with(|sim| sim.machines[machine].daemon_id != 0)
 }
 
 /// Begins a daemon on `machine`, where none is running. A start that fails leaves none.
 pub fn boot(machine: usize, plan: &Plan) {
-    let life = with(|world| {
-        world.lives += 1;
-        world.machines[machine].life = world.lives;
-        world.lives
+    let daemon_id = with(|sim| {
+        sim.daemons_started += 1;
+        sim.machines[machine].daemon_id = sim.daemons_started;
+        sim.daemons_started
     });
     let plan = plan.clone();
-    spawn_on(machine, move || start_or_end(&plan, life));
+    spawn_on(machine, move || start_or_end(&plan, daemon_id));
 }
 
-fn start_or_end(plan: &Plan, life: u64) {
-    start(plan, life);
-    if with(|world| world.machines[world.current].bells.is_empty()) {
-        with(|world| world.kill(world.current));
+fn start_or_end(plan: &Plan, daemon_id: u64) {
+    start(plan, daemon_id);
+    if with(|sim| sim.machines[sim.current].wakeups.is_empty()) {
+        with(|sim| sim.kill(sim.current));
     }
 }

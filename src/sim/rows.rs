@@ -1,10 +1,10 @@
-//! One table of the simulated server, as transactions see it: rows that are committed, and what open transactions hold
-//! and have changed of them. READ COMMITTED; a row has one holder on each node, and between nodes the first commit wins,
-//! as on Galera and in a group.
+//! One table of the simulated server: committed rows, and the locks and changes of open transactions. READ COMMITTED; a
+//! row has at most one holder on each node, and between nodes the first commit wins, as in a Galera cluster or a MySQL
+//! group.
 
 use std::collections::BTreeMap;
 
-/// A transaction, and the node that it is on.
+/// A transaction and its node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tx {
     pub number: u64,
@@ -29,7 +29,7 @@ struct Row<T> {
 #[derive(Debug)]
 struct Holder<T> {
     tx: Tx,
-    /// None: the row is only locked. Some(None): it is deleted.
+    /// None: the row is locked and unchanged. Some(None): it is deleted.
     change: Option<Option<T>>,
 }
 
@@ -65,12 +65,12 @@ impl<T: Clone> Rows<T> {
 
     /// Inserts, changes or (None) deletes a row that `tx` has locked.
     pub fn set(&mut self, tx: Tx, id: u64, new: Option<T>) {
-        let row = self.rows.get_mut(&id).expect("a row that was locked before");
+        let row = self.rows.get_mut(&id).expect("a row that `tx` has locked");
         let own = row.holders.iter_mut().find(|holder| holder.tx == tx);
-        own.expect("a row that was locked before").change = Some(new);
+        own.expect("a row that `tx` has locked").change = Some(new);
     }
 
-    /// Whether a statement that locks meets the row, committed or not.
+    /// Whether a locking statement meets the row, committed or not.
     pub fn is_there(&self, tx: Tx, id: u64) -> bool {
         self.get(tx, id).is_some() || !self.is_free(tx, id)
     }
@@ -94,7 +94,7 @@ impl<T: Clone> Rows<T> {
         self.rows.iter().filter_map(|(id, row)| Some((*id, row.committed.as_ref()?)))
     }
 
-    /// The rows that `is_wanted`, as `tx` sees them or as another transaction on its node is about to leave them.
+    /// The ids of rows that are `is_wanted` as `tx` sees them, or as another transaction on its node has changed them.
     pub fn touched(&self, tx: Tx, is_wanted: impl Fn(&T) -> bool) -> Vec<u64> {
         let pending = |row: &Row<T>| {
             let here = row.holders.iter().filter(|holder| holder.tx.node == tx.node);
@@ -104,7 +104,7 @@ impl<T: Clone> Rows<T> {
         wanted.map(|(id, _)| *id).collect()
     }
 
-    /// READ UNCOMMITTED: the least id there is, committed or not yet, as `node` sees it.
+    /// READ UNCOMMITTED: the smallest id on `node`, committed or not.
     pub fn least_uncommitted(&self, node: usize) -> Option<u64> {
         let is_there = |row: &Row<T>| match row.holders.iter().find(|holder| holder.tx.node == node) {
             Some(Holder { change: Some(change), .. }) => change.is_some(),
@@ -113,8 +113,8 @@ impl<T: Clone> Rows<T> {
         self.rows.iter().find(|(_, row)| is_there(row)).map(|(id, _)| *id)
     }
 
-    /// Makes the changes of `tx` everybody's. `losers` are other nodes' transactions that had changed the same rows;
-    /// those that had only locked them don't even notice.
+    /// Commits the changes of `tx`. Adds to `losers` the transactions of other nodes that had changed the same rows;
+    /// those that had only locked them do not notice.
     pub fn commit(&mut self, tx: Tx, losers: &mut Vec<Tx>) -> Vec<Change<T>> {
         let mut changes = Vec::new();
         self.rows.retain(|id, row| {

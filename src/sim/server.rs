@@ -1,10 +1,10 @@
-//! The simulated server: the tables that the daemon's statements touch, transactions on them, the triggers, and what the
-//! server's own procedure does. What a statement does to rows is written here after the SQL of the store files.
+//! The simulated server: the tables that the daemons' statements touch, transactions on them, and the triggers. What a
+//! statement does to rows follows the SQL of the store files; the fidelity test compares both.
 
 use std::collections::BTreeMap;
 
 use super::{
-    oracle::{Oracle, Record, Taking},
+    oracle::{Oracle, Record, Return},
     rows::{Blocked, Change, Rows, Tx},
 };
 use crate::{db::codes::ER_LOCK_DEADLOCK, queue::Status};
@@ -28,12 +28,12 @@ impl JobRow {
     }
 }
 
-/// A row of `res_outbox`, and later of `res_event`: which one it is stands in its payload.
+/// A row of `res_outbox`, and later of `res_event`. Its payload identifies it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     pub outbox_id: u64,
     pub state: &'static str,
-    /// The job that changed its status.
+    /// The job whose status changed, if it is an event of the queue.
     pub job: Option<u64>,
     pub at: u64,
 }
@@ -43,19 +43,20 @@ pub struct Entry {
 pub struct LogRow {
     pub head_seq: u64,
     pub first_seq: u64,
-    /// The session that numbered last, and when.
+    /// The session that numbered events last, and when.
     pub moved: Option<(u64, u64)>,
 }
 
-/// The only row of `res_log`, and of `res_meta` if the queue is paused.
+/// The id of the only row of `res_log`, and of the pause flag.
 pub const ONE: u64 = 1;
 pub const LOG_ID: u64 = 7;
 
-/// Why a statement has no answer yet, or none at all.
+/// Why a statement has no result yet, or none at all.
 #[derive(Debug)]
 pub enum Stop {
+    /// It waits for a lock.
     Blocked,
-    /// The server rolled the transaction back.
+    /// The server rolled the transaction back, with this error number.
     RolledBack(u16),
 }
 
@@ -65,24 +66,24 @@ impl From<Blocked> for Stop {
     }
 }
 
-/// What belongs to an open transaction besides its rows.
+/// An open transaction, apart from its rows.
 #[derive(Debug, Default)]
 pub struct Open {
     /// When it began, by the count of commits.
     pub began: u64,
-    /// Another node's commit took rows that it had changed.
+    /// Another node has committed changes of rows that it had changed.
     pub lost: bool,
-    /// The attempts' ends that it writes.
+    /// The outcomes that it records.
     pub records: Vec<Record>,
-    /// Why it takes jobs from whoever holds them.
-    pub taking: Option<Taking>,
+    /// Why it puts jobs back without an outcome.
+    pub returning: Option<Return>,
 }
 
 pub struct Server {
     /// The server's clock, in µs.
     pub now_us: u64,
     pub jobs: Rows<JobRow>,
-    /// `res_daemon`: until when, by owner.
+    /// `res_daemon`: the end of each lease, by owner.
     pub leases: Rows<u64>,
     pub paused: Rows<()>,
     pub outbox: Rows<Entry>,
@@ -90,8 +91,8 @@ pub struct Server {
     pub log: Rows<LogRow>,
     pub open: BTreeMap<Tx, Open>,
     pub oracle: Oracle,
-    /// Somebody's trigger called `resq_ring()`.
-    pub rung: bool,
+    /// A trigger has called `resq_ring()`.
+    pub notified: bool,
     commits: u64,
     next_tx: u64,
     next_id: u64,
@@ -109,15 +110,15 @@ impl Server {
             log: Rows::new(),
             open: BTreeMap::new(),
             oracle: Oracle::default(),
-            rung: false,
+            notified: false,
             commits: 0,
             next_tx: 0,
             next_id: 0,
         };
         let tx = server.begin(0);
-        server.log.lock(tx, ONE).expect("nobody else is here yet");
+        server.log.lock(tx, ONE).expect("no other transaction is open yet");
         server.log.set(tx, ONE, Some(LogRow { head_seq: 0, first_seq: 1, moved: None }));
-        server.commit(tx).expect("nobody else is here yet");
+        server.commit(tx).expect("no other transaction is open yet");
         server
     }
 
@@ -159,12 +160,12 @@ impl Server {
                 open.lost = true;
             }
         }
-        self.oracle.jobs_changed(&jobs, &open.records, open.taking);
+        self.oracle.jobs_changed(&jobs, &open.records, open.returning);
         self.oracle.events_changed(&outbox, &events, &log, (open.began, self.commits));
         Ok(())
     }
 
-    /// Ends `tx` if another node's commit took its rows.
+    /// Rolls `tx` back if another node's commit changed its rows.
     pub fn check(&mut self, tx: Tx) -> Result<(), Stop> {
         if self.open.get(&tx).is_some_and(|open| open.lost) {
             self.roll_back(tx);
@@ -173,7 +174,7 @@ impl Server {
         Ok(())
     }
 
-    /// A statement outside of a transaction. A wait for locks begins it anew.
+    /// A statement outside a transaction. It starts over after waiting for a lock.
     pub fn alone<T>(
         &mut self,
         node: usize,
@@ -189,13 +190,13 @@ impl Server {
         }
     }
 
-    /// A number that AUTO_INCREMENT gives, whatever becomes of the row.
+    /// The next AUTO_INCREMENT number; used up even if the row is rolled back.
     pub fn draw_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
     }
 
-    /// An UPDATE of these jobs by primary key where `holds`: locks first, then changes; how many rows that were.
+    /// An UPDATE of these jobs by primary key where `holds`: locks all of them, then changes; returns how many changed.
     pub fn update_jobs(
         &mut self,
         tx: Tx,
@@ -218,7 +219,7 @@ impl Server {
         Ok(found.len())
     }
 
-    /// Writes a job's row, which is locked, and runs the triggers.
+    /// Writes a job's row, which `tx` has locked, and runs the triggers.
     pub fn set_job(&mut self, tx: Tx, id: u64, row: JobRow) {
         let old = self.jobs.get(tx, id).map(|old| old.status);
         let status = row.status;
@@ -234,36 +235,37 @@ impl Server {
         }
     }
 
-    /// What `publish` and the triggers do: the wakeup rings before the commit.
+    /// What `publish` and the triggers do: the wakeup is sent before the commit.
     pub fn publish(&mut self, tx: Tx, state: &'static str, job: Option<u64>) {
         let id = self.draw_id();
         self.write_event(tx, id, state, job);
     }
 
-    /// The same under a number that was drawn before.
+    /// As [`Server::publish`], with an id that was drawn before.
     pub fn write_event(&mut self, tx: Tx, id: u64, state: &'static str, job: Option<u64>) {
         let entry = Entry { outbox_id: id, state, job, at: self.now_us };
-        self.outbox.lock(tx, id).expect("a number that nobody else has");
+        self.outbox.lock(tx, id).expect("a new id");
         self.outbox.set(tx, id, Some(entry));
-        self.rung = true;
+        self.notified = true;
     }
 
-    /// For the oracle: what `tx` is about to do.
-    pub fn taking(&mut self, tx: Tx, taking: Taking) {
-        self.open.entry(tx).or_default().taking = Some(taking);
+    /// Tells the oracle why `tx` puts jobs back.
+    pub fn returning(&mut self, tx: Tx, returning: Return) {
+        self.open.entry(tx).or_default().returning = Some(returning);
     }
 
+    /// Tells the oracle which outcome `tx` records.
     pub fn recording(&mut self, tx: Tx, record: Record) {
         self.open.entry(tx).or_default().records.push(record);
     }
 
-    /// Whether `owner` may hold jobs, by the server's clock.
+    /// Whether `owner`'s lease is valid, by the server's clock.
     pub fn has_lease(&self, owner: u64) -> bool {
         self.leases.committed(owner).is_some_and(|until| *until >= self.now_us)
     }
 }
 
-/// The ids of rows that came into being or went.
+/// The ids of rows that exist after the change (`is_new`), or no longer exist.
 pub fn ids<T>(changes: &[Change<T>], is_new: bool) -> impl Iterator<Item = u64> {
     changes.iter().filter(move |change| change.new.is_some() == is_new).map(|change| change.id)
 }

@@ -1,14 +1,14 @@
-//! The queue's verbs on the simulated server, statement by statement as `queue::store` sends them.
+//! The queue's store on the simulated server, statement by statement as `queue::sql_store` sends them.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     fault_schedule::{REFUSED, server_error},
-    oracle::{Kind, Record, Taking},
+    oracle::{Record, ResultKind, Return},
     rows::Tx,
     server::{JobRow, ONE, Server, Stop},
     session::{Host, Session},
-    world::with,
+    simulation::with,
 };
 use crate::{
     db::{Error, Link},
@@ -31,43 +31,44 @@ impl SimQueueStore {
     }
 }
 
-fn job(id: u64, row: &JobRow, claim_id: u64, counting: u32) -> Job {
+/// `uncounted`: attempts that the row did not count yet when it was read.
+fn job(id: u64, row: &JobRow, claim_id: u64, uncounted: u32) -> Job {
     Job {
         id,
         name: format!("job-{id}"),
         res_type: "default".into(),
         url: None,
-        attempt: row.attempts + counting,
+        attempt: row.attempts + uncounted,
         max_attempts: row.max_attempts,
         interruptions: row.interruptions,
         claim_id,
     }
 }
 
-/// Ready rows in a claim's order, where the queue is not paused.
+/// Ready rows in the order of claims; none while the queue is paused.
 fn ready(server: &Server, tx: Tx, after: Option<Cursor>) -> Vec<u64> {
     if server.paused.get(tx, ONE).is_some() {
         return Vec::new();
     }
-    let place = |id: u64, row: &JobRow| (row.priority, id);
+    let position = |id: u64, row: &JobRow| (row.priority, id);
     let mut rows: Vec<(i64, u64)> = server
         .jobs
         .seen_by(tx)
         .filter(|(_, row)| row.is_ready())
-        .map(|(id, row)| place(id, row))
-        .filter(|place| after.is_none_or(|Cursor { priority, id }| *place > (priority, id)))
+        .map(|(id, row)| position(id, row))
+        .filter(|position| after.is_none_or(|Cursor { priority, id }| *position > (priority, id)))
         .collect();
     rows.sort_unstable();
     rows.into_iter().map(|(_, id)| id).collect()
 }
 
-fn claimed(row: &mut JobRow, owner: u64, claim_id: u64) {
+fn mark_claimed(row: &mut JobRow, owner: u64, claim_id: u64) {
     row.status = Status::InProgress;
     row.attempts += 1;
     (row.owner, row.claim_id) = (Some(owner), Some(claim_id));
 }
 
-fn returned(row: &mut JobRow) {
+fn mark_returned(row: &mut JobRow) {
     row.status = Status::New;
     row.attempts = row.attempts.max(1) - 1;
     (row.owner, row.claim_id) = (None, None);
@@ -96,7 +97,7 @@ fn claim(
     let is_ours = !rows.is_empty()
         && session.within(|server, tx| {
             let is_new = |_, row: &JobRow| row.status == Status::New;
-            server.update_jobs(tx, &ids, is_new, |_, row| claimed(row, owner, claim_id))
+            server.update_jobs(tx, &ids, is_new, |_, row| mark_claimed(row, owner, claim_id))
         })? == rows.len();
     if !is_ours {
         session.roll_back()?;
@@ -113,7 +114,7 @@ fn claim_by_token(session: &mut Session, owner: u64, claim_id: u64, limit: usize
     let count = session.within(|server, tx| {
         let mut ids = ready(server, tx, None);
         ids.truncate(limit);
-        server.update_jobs(tx, &ids, |_, row| row.is_ready(), |_, row| claimed(row, owner, claim_id))
+        server.update_jobs(tx, &ids, |_, row| row.is_ready(), |_, row| mark_claimed(row, owner, claim_id))
     })?;
     if count == 0 {
         session.roll_back()?;
@@ -129,36 +130,36 @@ fn claim_by_token(session: &mut Session, owner: u64, claim_id: u64, limit: usize
     Ok(Claim { jobs, cursor: None })
 }
 
-/// A job and the claim under which it was held.
+/// A job, and the claim under which it is in progress.
 type Held = (u64, Option<u64>);
 
-/// When this was seen, and the jobs in progress whose daemon has no lease.
-fn lost(session: &mut Session) -> Result<(u64, Vec<Held>), Error> {
+/// When they were read, and the jobs in progress whose daemon has no valid lease.
+fn expired(session: &mut Session) -> Result<(u64, Vec<Held>), Error> {
     session.alone(|server, tx| {
-        let is_lost = |row: &JobRow| {
+        let is_expired = |row: &JobRow| {
             let until = row.owner.and_then(|owner| server.leases.get(tx, owner));
             row.status == Status::InProgress && until.is_none_or(|until| *until < server.now_us)
         };
-        let mut lost: Vec<_> = server.jobs.seen_by(tx).filter(|(_, row)| is_lost(row)).collect();
-        lost.sort_by_key(|(_, row)| row.priority);
-        Ok((server.now_us, lost.into_iter().map(|(id, row)| (id, row.claim_id)).collect()))
+        let mut expired: Vec<_> = server.jobs.seen_by(tx).filter(|(_, row)| is_expired(row)).collect();
+        expired.sort_by_key(|(_, row)| row.priority);
+        Ok((server.now_us, expired.into_iter().map(|(id, row)| (id, row.claim_id)).collect()))
     })
 }
 
 fn reclaim_expired(session: &mut Session) -> Result<u64, Error> {
-    // The first is cheap, the second comes after a node has caught up with the others.
-    if lost(session)?.1.is_empty() {
+    // The first read is cheap; the second follows after the node has caught up with the others.
+    if expired(session)?.1.is_empty() {
         return Ok(0);
     }
-    let (seen_us, lost) = lost(session)?;
+    let (seen_us, expired) = expired(session)?;
     let mut reclaimed = 0;
-    for (id, claim_id) in lost {
+    for (id, claim_id) in expired {
         reclaimed += session.alone(|server, tx| {
             let now_us = server.now_us;
-            server.taking(tx, Taking::Reclaimed { seen_us });
+            server.returning(tx, Return::Reclaimed { seen_us });
             let is_still = |_, row: &JobRow| row.status == Status::InProgress && row.claim_id == claim_id;
             server.update_jobs(tx, &[id], is_still, |_, row| {
-                returned(row);
+                mark_returned(row);
                 row.interruptions += 1;
                 // MariaDB and MySQL evaluate assignments from left to right: the count is the new one.
                 row.run_at = (row.interruptions > 1).then(|| now_us + (1_000_000 << (row.interruptions - 1).min(6)));
@@ -186,7 +187,7 @@ fn finish(session: &mut Session, outcomes: &[Outcome]) -> Result<usize, Error> {
         _ => (1, 0),
     });
     for outcome in &held {
-        if !outcome.is_substitute && with(|world| world.chance(world.faults.refused)) {
+        if !outcome.is_substitute && with(|sim| sim.chance(sim.faults.refused)) {
             return Err(server_error(REFUSED));
         }
         if session.within(|server, tx| write(server, tx, outcome))? != 1 {
@@ -212,9 +213,9 @@ fn write(server: &mut Server, tx: Tx, outcome: &Outcome) -> Result<usize, Stop> 
         row.interruptions += interrupted;
         (row.owner, row.claim_id) = (None, None);
     })?;
-    let kind = Kind::of(&outcome.attempt.result);
+    let kind = ResultKind::of(&outcome.attempt.result);
     let record =
-        Record { job: job.id, claim_id: job.claim_id, kind, next: outcome.next, is_refused: outcome.is_substitute };
+        Record { job: job.id, claim_id: job.claim_id, kind, next: outcome.next, is_substitute: outcome.is_substitute };
     server.recording(tx, record);
     Ok(written)
 }
@@ -275,11 +276,11 @@ impl QueueStore for SimQueueStore {
         self.link.run(|session| {
             session.begin()?;
             session.within(|server, tx| {
-                server.taking(tx, Taking::Released { claim_id });
-                // In the order of the index that is gone by.
+                server.returning(tx, Return::Released { claim_id });
+                // In the order of the index that the UPDATE uses.
                 let ids = match ids {
                     Some(ids) => BTreeSet::from_iter(ids.iter().copied()).into_iter().collect(),
-                    // The claim's index has what other transactions have changed and not committed: those are waited for.
+                    // The claim's index contains other transactions' uncommitted changes, and the UPDATE waits for those.
                     None => {
                         let mut ids = server.jobs.touched(tx, |row| row.claim_id == Some(claim_id));
                         ids.sort_by_key(|id| server.jobs.get(tx, *id).map(|row| row.priority));
@@ -287,7 +288,7 @@ impl QueueStore for SimQueueStore {
                     }
                 };
                 let is_held = |_, row: &JobRow| row.status == Status::InProgress && row.claim_id == Some(claim_id);
-                server.update_jobs(tx, &ids, is_held, |_, row| returned(row))
+                server.update_jobs(tx, &ids, is_held, |_, row| mark_returned(row))
             })?;
             session.commit()
         })

@@ -3,7 +3,7 @@
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::{log::outbox_id, world::with};
+use super::{log::outbox_id, simulation::with};
 use crate::events::event::{Event, LogHead, LogUpdate, PageRequest};
 
 pub struct Subscriber {
@@ -35,7 +35,7 @@ impl Subscriber {
                 LogUpdate::Page { after_seq, events, first_seq } => {
                     assert!(self.is_asking && after_seq == place(), "a page that nobody asked for");
                     self.is_asking = false;
-                    let pruned = with(|world| world.server.oracle.first_seq());
+                    let pruned = with(|sim| sim.server.oracle.first_seq());
                     assert!(first_seq <= pruned.max(1), "events were said to be pruned that are there");
                     if first_seq > after_seq + 1 {
                         set_place(first_seq - 1);
@@ -48,7 +48,7 @@ impl Subscriber {
                     }
                 }
                 LogUpdate::Pruned { first_seq } => {
-                    let pruned = with(|world| world.server.oracle.first_seq());
+                    let pruned = with(|sim| sim.server.oracle.first_seq());
                     assert!(first_seq <= pruned.max(1), "events were said to be pruned that are there");
                 }
             }
@@ -60,17 +60,17 @@ impl Subscriber {
 }
 
 fn place() -> u64 {
-    with(|world| world.machines[world.current].subscriber_seq)
+    with(|sim| sim.machines[sim.current].subscriber_seq)
 }
 
 fn set_place(seq: u64) {
-    with(|world| world.machines[world.current].subscriber_seq = seq);
+    with(|sim| sim.machines[sim.current].subscriber_seq = seq);
 }
 
 /// The event is the one that has its number for ever.
 fn take(event: &Event) {
-    with(|world| {
-        let entry = world.server.oracle.numbered(event.seq);
+    with(|sim| {
+        let entry = sim.server.oracle.numbered(event.seq);
         assert_eq!((entry.outbox_id, entry.state), (outbox_id(event), &*event.state), "event {} is another", event.seq);
     });
     set_place(event.seq);

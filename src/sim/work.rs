@@ -1,54 +1,58 @@
-//! What the simulated jobs do: take their time, and end in every way that there is.
+//! The handler of the simulated jobs: each takes a while and ends in one of all possible ways.
 
 use std::panic::resume_unwind;
 
 use super::{
-    oracle::Kind,
-    world::{pass, with},
+    oracle::ResultKind,
+    simulation::{sleep_about, with},
 };
 use crate::queue::{Handler, Job, JobError, JobResult, Session};
 
 pub struct Work {
     /// The daemon, as an owner of jobs.
-    pub life: u64,
+    pub daemon_id: u64,
 }
 
 impl Handler for Work {
     fn run(&self, job: &Job, session: &mut Session) -> JobResult {
-        with(|world| {
-            world.server.oracle.runs(job.id, job.claim_id);
-            let is_honest = !world.machines[world.current].clock_stood;
-            assert!(!is_honest || world.server.has_lease(self.life), "job {} was begun without a lease", job.id);
+        with(|sim| {
+            sim.server.oracle.run_started(job.id, job.claim_id);
+            let is_clock_right = !sim.machines[sim.current].clock_stopped;
+            assert!(
+                !is_clock_right || sim.server.has_lease(self.daemon_id),
+                "job {} was started without a lease",
+                job.id
+            );
         });
-        for _ in 0..with(|world| world.rng.u8(0..4)) {
-            let us = with(|world| [100, 20_000, 500_000, 2_000_000][world.rng.usize(..4)]);
-            pass(us);
+        for _ in 0..with(|sim| sim.rng.u8(0..4)) {
+            let us = with(|sim| [100, 20_000, 500_000, 2_000_000][sim.rng.usize(..4)]);
+            sleep_about(us);
             if !session.is_lease_valid() {
-                return self.ends(job, Kind::Interrupted, Err(JobError::Interrupted("the lease ran out".into())));
+                return self.end(job, ResultKind::Interrupted, Err(JobError::Interrupted("the lease expired".into())));
             }
         }
-        match with(|world| world.rng.u8(0..20)) {
-            0..=12 => self.ends(job, Kind::Done, Ok(Some(format!("res_{}", job.id)))),
-            13..=15 => self.ends(job, Kind::Failed, Err(JobError::Failed("no luck".into()))),
-            16 => self.ends(job, Kind::Permanent, Err(JobError::Permanent("no hope".into()))),
-            17 => self.ends(job, Kind::Interrupted, Err(JobError::Interrupted("the server was lost".into()))),
+        match with(|sim| sim.rng.u8(0..20)) {
+            0..=12 => self.end(job, ResultKind::Done, Ok(Some(format!("res_{}", job.id)))),
+            13..=15 => self.end(job, ResultKind::Failed, Err(JobError::Failed("failed".into()))),
+            16 => self.end(job, ResultKind::Permanent, Err(JobError::Permanent("failed for good".into()))),
+            17 => self.end(job, ResultKind::Interrupted, Err(JobError::Interrupted("the server was lost".into()))),
             _ => {
-                with(|world| world.server.oracle.ran(job.id, job.claim_id, Kind::Failed));
-                // Without a word on standard error.
+                with(|sim| sim.server.oracle.run_ended(job.id, job.claim_id, ResultKind::Failed));
+                // Without a message on standard error.
                 resume_unwind(Box::new("a handler's panic"));
             }
         }
     }
 
     fn abandon(&self, _job: &Job, _session: &mut Session) -> Result<(), JobError> {
-        pass(1_000);
+        sleep_about(1_000);
         Ok(())
     }
 }
 
 impl Work {
-    fn ends(&self, job: &Job, kind: Kind, result: JobResult) -> JobResult {
-        with(|world| world.server.oracle.ran(job.id, job.claim_id, kind));
+    fn end(&self, job: &Job, kind: ResultKind, result: JobResult) -> JobResult {
+        with(|sim| sim.server.oracle.run_ended(job.id, job.claim_id, kind));
         result
     }
 }

@@ -7,8 +7,8 @@ use mysql::prelude::Queryable;
 use super::{
     super::{
         actors,
-        oracle::{ByHand, Kind},
-        world::with,
+        oracle::{OperatorAction, ResultKind},
+        simulation::with,
     },
     Fidelity, Open, READER, SHORT_DAYS, same, same_time, set_clock,
 };
@@ -81,7 +81,7 @@ impl Fidelity {
             }
             9 | 10 => {
                 let floor = self.floor();
-                let head = with(|world| world.server.oracle.head_seq());
+                let head = with(|sim| sim.server.oracle.head_seq());
                 let (after_seq, limit) = (self.rng.u64(0..=head), self.rng.usize(1..20));
                 let seen = |found: Found| (found.moved, found.events.iter().map(|event| event.seq).collect::<Vec<_>>());
                 let (memory, mut server) = self.on_log(
@@ -118,8 +118,8 @@ impl Fidelity {
             let attempt = FinishedAttempt { job, result };
             let next = next(&attempt, 3, self.rng.f64());
             if outcomes.iter().all(|outcome| outcome.attempt.job.id != attempt.job.id) {
-                let (job, kind) = (&attempt.job, Kind::of(&attempt.result));
-                with(|world| world.server.oracle.ran(job.id, job.claim_id, kind));
+                let (job, kind) = (&attempt.job, ResultKind::of(&attempt.result));
+                with(|sim| sim.server.oracle.run_ended(job.id, job.claim_id, kind));
                 outcomes.push(Outcome::new(attempt, next));
             }
             if self.held.is_empty() {
@@ -151,20 +151,20 @@ impl Fidelity {
                 ("write", true)
             }
             5 => {
-                let what = if self.rng.bool() { ByHand::Cancel } else { ByHand::Retry };
+                let what = if self.rng.bool() { OperatorAction::Cancel } else { OperatorAction::Retry };
                 let ids: Vec<u64> = self.free_jobs(|_| true);
                 let Some(&id) = self.rng.choice(&ids) else { return ("by hand", false) };
                 let memory =
-                    with(|world| world.server.alone(0, |server, tx| actors::change(server, tx, id, what))).unwrap();
+                    with(|sim| sim.server.alone(0, |server, tx| actors::change(server, tx, id, what))).unwrap();
                 let mut queue = Queue::on(&self.db);
                 queue.link.run(|conn| set_clock(conn, self.now_us)).unwrap();
-                let server = if what == ByHand::Cancel { queue.cancel(&[id]) } else { queue.retry(&[id]) };
+                let server = if what == OperatorAction::Cancel { queue.cancel(&[id]) } else { queue.retry(&[id]) };
                 same("changed by hand", &(memory as u64), &server.unwrap());
                 ("by hand", memory > 0)
             }
             6 => {
                 let is_paused = self.rng.u8(0..3) == 0;
-                with(|world| world.server.alone(0, |server, tx| actors::set_paused(server, tx, is_paused))).unwrap();
+                with(|sim| sim.server.alone(0, |server, tx| actors::set_paused(server, tx, is_paused))).unwrap();
                 let mut queue = Queue::on(&self.db);
                 if is_paused { queue.pause() } else { queue.resume() }.unwrap();
                 ("pause", is_paused)
@@ -178,17 +178,17 @@ impl Fidelity {
         let Fidelity { rng, open, conn, now_us, .. } = self;
         let open = open.as_mut().filter(|_| rng.bool());
         let own = open.is_none();
-        let tx = open.as_ref().map_or_else(|| with(|world| world.server.begin(0)), |open| open.tx);
+        let tx = open.as_ref().map_or_else(|| with(|sim| sim.server.begin(0)), |open| open.tx);
         let conn = open.map_or(conn, |open| &mut open.conn);
         set_clock(conn, *now_us).unwrap();
         if rng.u8(0..3) == 0 {
-            with(|world| world.server.publish(tx, "Told", None));
-            conn.query_drop("CALL publish('Told', '1')").unwrap();
+            with(|sim| sim.server.publish(tx, "Custom", None));
+            conn.query_drop("CALL publish('Custom', '1')").unwrap();
         } else {
             let delay_us = Some(rng.u64(0..4_000_000)).filter(|_| rng.u8(0..4) == 0);
             let max_attempts = *rng.choice(&[None, Some(1), Some(3)]).expect("one of them");
             let priority = rng.i64(0..3);
-            let id = with(|world| actors::insert(&mut world.server, tx, delay_us, max_attempts, priority)).unwrap();
+            let id = with(|sim| actors::insert(&mut sim.server, tx, delay_us, max_attempts, priority)).unwrap();
             conn.exec_drop(
                 "INSERT INTO res_queue (res_id, res_name, priority, run_at, max_attempts) \
                  VALUES (?, ?, ?, NOW(6) + INTERVAL ? MICROSECOND, ?)",
@@ -197,14 +197,14 @@ impl Fidelity {
             .unwrap();
         }
         if own {
-            with(|world| world.server.commit(tx)).unwrap();
+            with(|sim| sim.server.commit(tx)).unwrap();
         }
     }
 
     /// Committed jobs that no transaction has locked.
     fn free_jobs(&self, is_wanted: impl Fn(Status) -> bool) -> Vec<u64> {
-        with(|world| {
-            let jobs = &world.server.jobs;
+        with(|sim| {
+            let jobs = &sim.server.jobs;
             let free = jobs.all_committed().filter(|(id, row)| is_wanted(row.status) && jobs.is_free(READER, *id));
             free.map(|(id, _)| id).collect()
         })
@@ -215,9 +215,9 @@ impl Fidelity {
     fn open_or_end(&mut self) -> bool {
         if let Some(Open { tx, mut conn }) = self.open.take() {
             let commits = self.rng.bool();
-            with(|world| match commits {
-                true => world.server.commit(tx).unwrap(),
-                false => world.server.roll_back(tx),
+            with(|sim| match commits {
+                true => sim.server.commit(tx).unwrap(),
+                false => sim.server.roll_back(tx),
             });
             conn.query_drop(if commits { "COMMIT" } else { "ROLLBACK" }).unwrap();
             return commits;
@@ -225,10 +225,10 @@ impl Fidelity {
         if self.skip_locked {
             let mut conn = self.db.global().unwrap();
             conn.query_drop("START TRANSACTION").unwrap();
-            let tx = with(|world| world.server.begin(0));
+            let tx = with(|sim| sim.server.begin(0));
             let ids = self.free_jobs(|status| status == Status::New);
             if let Some(&id) = self.rng.choice(&ids) {
-                with(|world| world.server.jobs.lock(tx, id)).unwrap();
+                with(|sim| sim.server.jobs.lock(tx, id)).unwrap();
                 let lock = "SELECT res_id FROM res_queue FORCE INDEX (PRIMARY) WHERE res_id = ? FOR UPDATE";
                 conn.exec_drop(lock, (id,)).unwrap();
             }

@@ -7,7 +7,7 @@ use mysql::prelude::Queryable;
 use super::{
     super::{
         server::{LogRow, ONE},
-        world::with,
+        simulation::with,
     },
     DAEMONS, DAY_US, Fidelity, READER, same, same_time, set_clock,
 };
@@ -29,8 +29,8 @@ impl Fidelity {
                 |(a, b, c, d, e, f, g, h, due)| ((a, b, c, d, e, f, g, h), due),
             )
             .unwrap();
-        let memory: Vec<(Columns, Option<i64>)> = with(|world| {
-            let jobs = world.server.jobs.all_committed().map(|(id, row)| {
+        let memory: Vec<(Columns, Option<i64>)> = with(|sim| {
+            let jobs = sim.server.jobs.all_committed().map(|(id, row)| {
                 let owner = row.owner.map(|owner| owner.to_string());
                 let (status, counted) = (row.status.as_str().to_string(), (row.attempts, row.max_attempts));
                 let columns = (id, status, row.priority, counted.0, counted.1, row.interruptions, owner, row.claim_id);
@@ -48,8 +48,8 @@ impl Fidelity {
         let leases =
             format!("SELECT owner, {US} lease_until) FROM res_daemon WHERE lease_until >= NOW(6) - INTERVAL 1 DAY");
         let server: BTreeMap<u64, i64> = self.conn.query(leases).unwrap().into_iter().collect();
-        let memory: BTreeMap<u64, i64> = with(|world| {
-            let leases = world.server.leases.all_committed().map(|(owner, until)| (owner, from_now(*until)));
+        let memory: BTreeMap<u64, i64> = with(|sim| {
+            let leases = sim.server.leases.all_committed().map(|(owner, until)| (owner, from_now(*until)));
             leases.filter(|(_, until)| *until >= -(DAY_US as i64)).collect()
         });
         for owner in 1..=DAEMONS as u64 {
@@ -57,16 +57,16 @@ impl Fidelity {
         }
 
         let server: (u64, u64) = self.conn.query_first("SELECT head_seq, first_seq FROM res_log").unwrap().unwrap();
-        let memory = with(|world| {
-            let LogRow { head_seq, first_seq, .. } = world.server.log.committed(ONE).expect("the only row").clone();
+        let memory = with(|sim| {
+            let LogRow { head_seq, first_seq, .. } = sim.server.log.committed(ONE).expect("the only row").clone();
             (head_seq, first_seq)
         });
         same("the log", &memory, &server);
         const JOB: &str = "CAST(JSON_VALUE(payload, '$.res_id') AS UNSIGNED)";
         let events = format!("SELECT seq, state, {JOB} FROM res_event ORDER BY seq");
         let server: Vec<(u64, String, Option<u64>)> = self.conn.query(events).unwrap();
-        let memory: Vec<(u64, String, Option<u64>)> = with(|world| {
-            let events = world.server.events.all_committed();
+        let memory: Vec<(u64, String, Option<u64>)> = with(|sim| {
+            let events = sim.server.events.all_committed();
             events.map(|(seq, entry)| (seq, entry.state.to_string(), entry.job)).collect()
         });
         same("events", &memory, &server);
@@ -74,14 +74,14 @@ impl Fidelity {
         // With the uncommitted ones, whose order tells which simulated id is which real one.
         self.conn.query_drop("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED").unwrap();
         let server: Vec<u64> = self.conn.query("SELECT id FROM res_outbox ORDER BY id").unwrap();
-        let memory = with(|world| world.server.outbox.touched(READER, |_| true));
+        let memory = with(|sim| sim.server.outbox.touched(READER, |_| true));
         same("ids in the outbox", &memory.len(), &server.len());
         self.ids.extend(server.into_iter().zip(memory));
         let outbox = format!("SELECT id, state, {JOB} FROM res_outbox ORDER BY id");
         let server: Vec<(u64, String, Option<u64>)> = self.conn.query(outbox).unwrap();
         let server: Vec<_> = server.into_iter().map(|(id, state, job)| (self.ids[&id], state, job)).collect();
-        let memory: Vec<_> = with(|world| {
-            let outbox = world.server.outbox.all_committed();
+        let memory: Vec<_> = with(|sim| {
+            let outbox = sim.server.outbox.all_committed();
             outbox.map(|(id, entry)| (id, entry.state.to_string(), entry.job)).collect()
         });
         same("the outbox", &memory, &server);
