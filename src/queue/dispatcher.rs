@@ -29,6 +29,12 @@ const DUE_GRANULARITY: Duration = Duration::from_millis(10);
 /// node, and longer than a broken connection stays unnoticed.
 const UNCONFIRMED_FOR: Duration = Duration::from_secs(60);
 
+/// The time between two polls, of the setting and the lease: each poll reclaims the jobs of expired leases, so there are at
+/// least two in a lease.
+pub fn poll_interval(poll: Duration, lease: Duration) -> Duration {
+    poll.min(lease / 2)
+}
+
 /// What the thread waits for between two turns.
 pub struct Inputs {
     /// There may be new jobs.

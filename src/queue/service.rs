@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, bounded, never};
 
 use super::{
     completer::Completer,
-    dispatcher::{Dispatcher, Inputs, Outputs},
+    dispatcher::{self, Dispatcher, Inputs, Outputs},
     handler::Handler,
     hooks::{NoHooks, TransactionHooks},
     lease::LeaseThread,
@@ -134,7 +134,8 @@ impl Service {
 
         let Wakeups { to_dispatcher, to_sequencer } = wakeups;
         let outputs = Outputs { jobs, unstarted: claimed.clone(), to_sequencer: to_sequencer.clone() };
-        let dispatcher = Dispatcher::new(store(), &lease.validity, outputs, config.workers, poll_interval(config));
+        let poll = dispatcher::poll_interval(config.poll, config.lease);
+        let dispatcher = Dispatcher::new(store(), &lease.validity, outputs, config.workers, poll);
         let run = |stop| dispatcher.run(Inputs { new_jobs: to_dispatcher, slots, retried, stop });
         let dispatcher = Thread::spawn_stoppable("dispatcher", alarm, run).map_err(cannot_start)?;
         let mut threads = Vec::new();
@@ -171,11 +172,6 @@ impl Service {
         self.lease.stop(END_LEASE_TIMEOUT);
         drained
     }
-}
-
-/// Each poll reclaims the jobs of expired leases, so it comes at least twice in a lease.
-fn poll_interval(config: &config::Queue) -> Duration {
-    config.poll.min(config.lease / 2)
 }
 
 /// Identifies this process among all that ever served the queue: host, process number, and a random part, since both

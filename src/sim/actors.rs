@@ -7,9 +7,10 @@ use super::{
     oracle::OperatorAction,
     process::{self, Plan},
     rows::Tx,
-    server::{JobRow, ONE, Server, Stop},
+    server::{Server, Stop},
     session::{Host, Session},
     simulation::{sleep_about, with},
+    tables::{JobRow, ONE},
 };
 use crate::{
     db::{Error, Source},

@@ -1,6 +1,5 @@
 //! Which faults a run injects, and how often. Each run draws its own mixture from its seed.
 
-use super::simulation::Simulation;
 use crate::db::{
     Error,
     codes::{
@@ -66,9 +65,4 @@ pub fn server_error(code: u16) -> Error {
 
 pub fn lost() -> Error {
     Error::Unavailable("simulated".into())
-}
-
-/// The latency of one direction of a statement, in µs.
-pub fn latency_us(sim: &mut Simulation) -> u64 {
-    if sim.chance(sim.faults.slow) { sim.rng.u64(0..20_000_000) } else { sim.rng.u64(20..800) }
 }

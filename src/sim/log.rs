@@ -1,12 +1,13 @@
-//! The event log's verbs on the simulated server, statement by statement as `journal::store` sends them and as the
-//! procedure `res_number` goes on inside the server.
+//! The event log on the simulated server, statement by statement as `events::store` sends them and as the procedure
+//! `res_number` works inside the server.
 
 use std::sync::Arc;
 
 use super::{
     rows::Tx,
-    server::{Entry, LOG_ID, LogRow, ONE, Server},
+    server::Server,
     session::{Host, Session},
+    tables::{Entry, LOG_ID, LogRow, ONE},
 };
 use crate::{
     db::{Error, Link},
@@ -14,9 +15,9 @@ use crate::{
     events::{log::EventLog, store::Found},
 };
 
-/// Days are short here.
+/// A day, in µs: shortened, so that pruning happens within a run.
 pub const DAY_US: u64 = 120_000_000;
-/// Who has numbered goes on for this time, and the others leave it to him.
+/// After numbering events, a session keeps doing so for this long, in µs; the others leave it to that one.
 pub const TURN_US: u64 = 200_000;
 
 pub struct SimEventLog {
@@ -39,13 +40,13 @@ fn page(server: &Server, tx: Tx, after_seq: u64, limit: usize) -> Vec<Arc<Event>
     events.take(limit).map(|(seq, entry)| event(seq, entry)).collect()
 }
 
-/// The committed events whose outbox ids lie in `ids`, in their order.
+/// The committed events with outbox ids in `ids`, in their order.
 fn committed(server: &Server, tx: Tx, ids: std::ops::RangeInclusive<u64>, limit: usize) -> Vec<(u64, Entry)> {
     let entries = server.outbox.seen_by(tx).filter(|(id, _)| ids.contains(id));
     entries.take(limit).map(|(id, entry)| (id, entry.clone())).collect()
 }
 
-/// `res_number`: the greatest outbox id that it numbered.
+/// `res_number`: returns the greatest outbox id that it numbered.
 fn number(session: &mut Session, floor: u64, limit: usize) -> Result<Option<u64>, Error> {
     let me = session.number;
     let seen = session.alone(|server, tx| {
@@ -59,7 +60,7 @@ fn number(session: &mut Session, floor: u64, limit: usize) -> Result<Option<u64>
     session.begin()?;
     let head = session.within(|server, tx| {
         server.log.lock(tx, ONE)?;
-        let log = server.log.get(tx, ONE).expect("made at the start").clone();
+        let log = server.log.get(tx, ONE).expect("the only row").clone();
         let head_seq = log.head_seq;
         server.log.set(tx, ONE, Some(LogRow { head_seq: head_seq + count, moved: Some((me, server.now_us)), ..log }));
         Ok(head_seq)
@@ -67,7 +68,7 @@ fn number(session: &mut Session, floor: u64, limit: usize) -> Result<Option<u64>
     let copied = session.within(|server, tx| {
         let entries = match is_run {
             true => committed(server, tx, first..=last, usize::MAX),
-            // What was committed since the count may lie before the first.
+            // An event committed after the count may precede the first.
             false => committed(server, tx, floor + 1..=last, count as usize),
         };
         for (n, (id, entry)) in entries.iter().enumerate() {
@@ -78,7 +79,7 @@ fn number(session: &mut Session, floor: u64, limit: usize) -> Result<Option<u64>
         Ok(entries.into_iter().map(|(id, _)| id).collect::<Vec<_>>())
     })?;
     if copied.len() as u64 != count {
-        // Another daemon was faster.
+        // Another daemon has numbered some of them.
         session.roll_back()?;
         return Ok(None);
     }
@@ -98,7 +99,7 @@ impl EventLog for SimEventLog {
     fn head(&mut self) -> Result<LogHead, Error> {
         self.link.run(|session| {
             session.alone(|server, tx| {
-                let LogRow { head_seq, first_seq, .. } = server.log.get(tx, ONE).expect("made at the start").clone();
+                let LogRow { head_seq, first_seq, .. } = server.log.get(tx, ONE).expect("the only row").clone();
                 Ok(LogHead { log_id: LOG_ID, first_seq, head_seq })
             })
         })
@@ -141,7 +142,7 @@ impl EventLog for SimEventLog {
             })?;
             session.within(|server, tx| {
                 server.log.lock(tx, ONE)?;
-                let log = server.log.get(tx, ONE).expect("made at the start").clone();
+                let log = server.log.get(tx, ONE).expect("the only row").clone();
                 server.log.set(tx, ONE, Some(LogRow { first_seq: log.first_seq.max(last + 1), ..log }));
                 Ok(())
             })?;
@@ -151,7 +152,7 @@ impl EventLog for SimEventLog {
     }
 }
 
-/// Which committed event it is that was told.
+/// Identifies a delivered event.
 pub fn outbox_id(event: &Event) -> u64 {
     use crate::wire::{MAX_FRAME, ServerMessage, split};
     let (frame, _) = split(&event.frame, MAX_FRAME).expect("a frame").expect("a whole one");

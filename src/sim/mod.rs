@@ -14,6 +14,7 @@ mod session;
 mod simulation;
 mod store;
 mod subscriber;
+mod tables;
 mod work;
 
 use std::{
@@ -88,7 +89,7 @@ fn is_over() -> bool {
             sim.now_us / 1_000_000,
             server.oracle.unnumbered(),
             sim.machines.iter().map(|machine| machine.subscriber_seq).collect::<Vec<_>>(),
-            server.paused.committed(server::ONE).is_some(),
+            server.paused.committed(tables::ONE).is_some(),
             server.open,
         );
         waiting.is_empty() && server.open.is_empty() && server.oracle.unnumbered() == 0 && all_delivered

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    rows::Change,
-    server::{Entry, JobRow, LogRow, ids},
+    rows::{Change, ids},
+    tables::{Entry, JobRow, LogRow},
 };
 use crate::queue::{JobError, JobResult, Status, outcome::Next};
 

@@ -1,6 +1,6 @@
-//! One life of a daemon: the real dispatcher, workers, completer, lease and journal, each an actor instead of a thread,
-//! wired as `Service` and `SequencerThread` wire them. What is left out are the threads' loops: here an actor waits for what its
-//! thread would wait for.
+//! One daemon: the shipped dispatcher, workers, completer, lease renewer and sequencer, each an actor instead of a
+//! thread, wired as `Service` and `SequencerThread` wire them. Only the threads' loops are replaced: an actor waits for
+//! what its thread would wait for.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -26,7 +26,7 @@ use crate::{
     queue::{
         Session,
         completer::Completer,
-        dispatcher::{Dispatcher, Inputs, Outputs, Wait},
+        dispatcher::{self, Dispatcher, Inputs, Outputs, Wait},
         job::Job,
         lease::LeaseRenewer,
         outcome::FinishedAttempt,
@@ -35,7 +35,7 @@ use crate::{
     },
 };
 
-/// What all daemons of a run go by.
+/// The settings of all daemons of a run.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub nodes: usize,
@@ -47,7 +47,7 @@ pub struct Plan {
     pub retention_days: u32,
 }
 
-/// Starts a daemon on the machine whose turn it is, as its owner number `life`. Outputs where the server can't be had.
+/// Starts the actors of a daemon on the current machine. Does nothing if the server can't be reached.
 fn start(plan: &Plan, daemon_id: u64) {
     let host = Host { nodes: plan.nodes };
     let Ok(head) = SimEventLog::new(&host).head() else { return };
@@ -67,8 +67,8 @@ fn start(plan: &Plan, daemon_id: u64) {
 
     let outputs = Outputs { jobs: job_in, unstarted: job_out.clone(), to_sequencer: changed.clone() };
     let inputs = Inputs { new_jobs: news_ear, slots: slots_ear, retried: retried_ear, stop: stopped.clone() };
-    let tick = plan.poll.min(Duration::from_millis(u64::from(plan.lease_s) * 500));
-    let dispatcher = Dispatcher::new(store(), &lease, outputs, plan.workers, tick);
+    let poll = dispatcher::poll_interval(plan.poll, Duration::from_secs(plan.lease_s.into()));
+    let dispatcher = Dispatcher::new(store(), &lease, outputs, plan.workers, poll);
     spawn(move || dispatch(dispatcher, &inputs));
 
     for _ in 0..plan.workers {
@@ -89,14 +89,14 @@ fn start(plan: &Plan, daemon_id: u64) {
     });
     spawn({
         let queue_ended = queue_ended.clone();
-        move || keep(renewer, &queue_ended)
+        move || renew(renewer, &queue_ended)
     });
 
     let settings = Settings { poll: plan.poll, retention_days: plan.retention_days, is_cluster: plan.nodes > 1, head };
     let log_publisher = LogPublisher::overheard_by(tell, waker());
     let sequencer = Sequencer::new(Box::new(SimEventLog::new(&host)), settings, log_publisher, news.clone());
     let subscriber = Subscriber::new(head, told, ask);
-    spawn(move || journal(sequencer, subscriber, &changed_ear, &reads, &queue_ended));
+    spawn(move || sequence(sequencer, subscriber, &changed_ear, &reads, &queue_ended));
     with(|sim| {
         let machine = &mut sim.machines[sim.current];
         machine.wakeups = vec![news, changed];
@@ -104,7 +104,7 @@ fn start(plan: &Plan, daemon_id: u64) {
     });
 }
 
-/// Nobody connects anywhere here.
+/// A pool that is never used: the simulated handler needs no connection.
 fn nowhere() -> &'static Db {
     static NOWHERE: OnceLock<Db> = OnceLock::new();
     NOWHERE.get_or_init(|| Db::open_lazily(&Database::default(), 1))
@@ -122,21 +122,22 @@ fn waker() -> &'static Arc<mio::Waker> {
 }
 
 /// Waits like a `select!` on channels that only wake.
-fn listen(until_us: u64, inputs: &[&Receiver<()>]) {
-    let inputs: Vec<Receiver<()>> = inputs.iter().map(|ear| (*ear).clone()).collect();
-    wait(until_us, Some(Box::new(move || inputs.iter().any(|ear| !ear.is_empty() || is_over(ear)))));
+fn wait_for_any(until_us: u64, inputs: &[&Receiver<()>]) {
+    let inputs: Vec<Receiver<()>> = inputs.iter().map(|&input| input.clone()).collect();
+    wait(until_us, Some(Box::new(move || inputs.iter().any(|input| !input.is_empty() || is_disconnected(input)))));
 }
 
-/// Whether the other end of a channel is gone that never carries anything.
-fn is_over(ear: &Receiver<()>) -> bool {
-    ear.is_empty() && ear.capacity() == Some(0) && ear.try_recv() == Err(TryRecvError::Disconnected)
+/// Whether the sender of a stop channel, which never carries a message, is gone.
+fn is_disconnected(stop: &Receiver<()>) -> bool {
+    stop.is_empty() && stop.capacity() == Some(0) && stop.try_recv() == Err(TryRecvError::Disconnected)
 }
 
-fn heard(ear: &Receiver<()>) -> bool {
-    ear.try_recv().is_ok() && !with(|sim| sim.chance(sim.faults.lost_wakeup))
+/// Receives a wakeup, unless it is lost.
+fn woken(wakeups: &Receiver<()>) -> bool {
+    wakeups.try_recv().is_ok() && !with(|sim| sim.chance(sim.faults.lost_wakeup))
 }
 
-fn misheard() -> bool {
+fn woken_without_reason() -> bool {
     with(|sim| sim.chance(sim.faults.false_wakeup))
 }
 
@@ -145,14 +146,14 @@ fn dispatch(mut dispatcher: Dispatcher, inputs: &Inputs) {
         let Wait { until, ignore_wakeups } = dispatcher.turn();
         let until_us = world_us(until);
         match ignore_wakeups {
-            true => listen(until_us, &[&inputs.stop]),
-            false => listen(until_us, &[&inputs.stop, &inputs.new_jobs, &inputs.retried, &inputs.slots]),
+            true => wait_for_any(until_us, &[&inputs.stop]),
+            false => wait_for_any(until_us, &[&inputs.stop, &inputs.new_jobs, &inputs.retried, &inputs.slots]),
         }
-        if is_over(&inputs.stop) {
+        if is_disconnected(&inputs.stop) {
             break;
         }
         if !ignore_wakeups {
-            if heard(&inputs.new_jobs) || misheard() {
+            if woken(&inputs.new_jobs) || woken_without_reason() {
                 dispatcher.notified();
             }
             if inputs.retried.try_recv().is_ok() {
@@ -164,8 +165,8 @@ fn dispatch(mut dispatcher: Dispatcher, inputs: &Inputs) {
     dispatcher.release_unstarted();
 }
 
-/// Takes what comes through a channel until its other outputs are gone.
-fn take<T: Send + 'static>(from: &Receiver<T>) -> Option<T> {
+/// Receives from a channel; None: it is empty and its senders are gone.
+fn receive<T: Send + 'static>(from: &Receiver<T>) -> Option<T> {
     loop {
         match from.try_recv() {
             Ok(value) => return Some(value),
@@ -180,7 +181,7 @@ fn take<T: Send + 'static>(from: &Receiver<T>) -> Option<T> {
 }
 
 fn work(mut worker: Worker, jobs: &Receiver<Job>) {
-    while let Some(job) = take(jobs) {
+    while let Some(job) = receive(jobs) {
         if !worker.run_job(job) {
             return;
         }
@@ -188,7 +189,7 @@ fn work(mut worker: Worker, jobs: &Receiver<Job>) {
 }
 
 fn complete(mut completer: Completer, outcomes: &Receiver<FinishedAttempt>) {
-    while let Some(first) = take(outcomes) {
+    while let Some(first) = receive(outcomes) {
         sleep_about(3_000);
         let most = with(|sim| sim.rng.usize(0..8));
         let mut batch = vec![first];
@@ -197,37 +198,37 @@ fn complete(mut completer: Completer, outcomes: &Receiver<FinishedAttempt>) {
     }
 }
 
-/// Renews until the queue's other roles have ended.
-fn keep(mut renewer: LeaseRenewer, ended: &Receiver<()>) {
+/// Renews the lease until the queue's other roles have ended.
+fn renew(mut renewer: LeaseRenewer, ended: &Receiver<()>) {
     let mut pause = renewer.renew_interval();
     loop {
         let until_us = with(|sim| sim.now_us) + pause.as_micros() as u64;
-        listen(until_us, &[ended]);
-        if is_over(ended) {
+        wait_for_any(until_us, &[ended]);
+        if is_disconnected(ended) {
             return renewer.end();
         }
         pause = renewer.turn();
     }
 }
 
-fn journal(
+fn sequence(
     mut sequencer: Sequencer,
     mut subscriber: Subscriber,
-    ear: &Receiver<()>,
+    wakeups: &Receiver<()>,
     reads: &Receiver<PageRequest>,
     ended: &Receiver<()>,
 ) {
     loop {
         let wake = sequencer.turn();
-        subscriber.listen();
+        subscriber.receive();
         let until_us = world_us(wake);
-        let (wakeup, asked, over) = (ear.clone(), reads.clone(), ended.clone());
-        let ready = move || !wakeup.is_empty() || !asked.is_empty() || is_over(&over);
+        let (wakeup, requests, stop) = (wakeups.clone(), reads.clone(), ended.clone());
+        let ready = move || !wakeup.is_empty() || !requests.is_empty() || is_disconnected(&stop);
         wait(until_us, Some(Box::new(ready)));
-        if is_over(ended) {
+        if is_disconnected(ended) {
             break;
         }
-        if heard(ear) || misheard() {
+        if woken(wakeups) || woken_without_reason() {
             sequencer.notified();
         }
         if let Ok(read) = reads.try_recv() {
@@ -235,12 +236,12 @@ fn journal(
         }
     }
     sequencer.end();
-    subscriber.listen();
-    // The process is over.
+    subscriber.receive();
+    // The process ends.
     with(|sim| sim.kill(sim.current));
 }
 
-/// Outputs the process in order.
+/// Stops the daemon in order.
 pub fn stop(machine: usize) {
     with(|sim| sim.machines[machine].stop = None);
 }
@@ -249,7 +250,7 @@ pub fn is_running(machine: usize) -> bool {
     with(|sim| sim.machines[machine].daemon_id != 0)
 }
 
-/// Begins a daemon on `machine`, where none is running. A start that fails leaves none.
+/// Starts a daemon on `machine`, where none is running. If the start fails, none is running afterwards.
 pub fn boot(machine: usize, plan: &Plan) {
     let daemon_id = with(|sim| {
         sim.daemons_started += 1;

@@ -147,3 +147,8 @@ impl<T> Row<T> {
         }
     }
 }
+
+/// The ids of rows that exist after the change (`is_new`), or no longer exist.
+pub fn ids<T>(changes: &[Change<T>], is_new: bool) -> impl Iterator<Item = u64> {
+    changes.iter().filter(move |change| change.new.is_some() == is_new).map(|change| change.id)
+}

@@ -5,51 +5,10 @@ use std::collections::BTreeMap;
 
 use super::{
     oracle::{Oracle, Record, Return},
-    rows::{Blocked, Change, Rows, Tx},
+    rows::{Blocked, Rows, Tx},
+    tables::{Entry, JobRow, LogRow, ONE},
 };
 use crate::{db::codes::ER_LOCK_DEADLOCK, queue::Status};
-
-/// A row of `res_queue`. Times are the server's, in µs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct JobRow {
-    pub status: Status,
-    pub priority: i64,
-    pub run_at: Option<u64>,
-    pub attempts: u32,
-    pub max_attempts: Option<u32>,
-    pub interruptions: u32,
-    pub owner: Option<u64>,
-    pub claim_id: Option<u64>,
-}
-
-impl JobRow {
-    pub fn is_ready(&self) -> bool {
-        self.status == Status::New && self.run_at.is_none()
-    }
-}
-
-/// A row of `res_outbox`, and later of `res_event`. Its payload identifies it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
-    pub outbox_id: u64,
-    pub state: &'static str,
-    /// The job whose status changed, if it is an event of the queue.
-    pub job: Option<u64>,
-    pub at: u64,
-}
-
-/// The row of `res_log`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LogRow {
-    pub head_seq: u64,
-    pub first_seq: u64,
-    /// The session that numbered events last, and when.
-    pub moved: Option<(u64, u64)>,
-}
-
-/// The id of the only row of `res_log`, and of the pause flag.
-pub const ONE: u64 = 1;
-pub const LOG_ID: u64 = 7;
 
 /// Why a statement has no result yet, or none at all.
 #[derive(Debug)]
@@ -263,9 +222,4 @@ impl Server {
     pub fn has_lease(&self, owner: u64) -> bool {
         self.leases.committed(owner).is_some_and(|until| *until >= self.now_us)
     }
-}
-
-/// The ids of rows that exist after the change (`is_new`), or no longer exist.
-pub fn ids<T>(changes: &[Change<T>], is_new: bool) -> impl Iterator<Item = u64> {
-    changes.iter().filter(move |change| change.new.is_some() == is_new).map(|change| change.id)
 }

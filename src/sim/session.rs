@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use super::{
-    fault_schedule::{RACES, RACES_AT_COMMIT, latency_us, lost, server_error},
+    fault_schedule::{RACES, RACES_AT_COMMIT, lost, server_error},
     rows::Tx,
     server::{Server, Stop},
-    simulation::{NO_MACHINE, is_dying, sleep, sleep_about, spawn_on, wait, with},
+    simulation::{NO_MACHINE, Simulation, is_dying, sleep, sleep_about, spawn_on, wait, with},
 };
 use crate::db::{Error, Source, codes::ER_LOCK_WAIT_TIMEOUT};
 /// How long a statement waits for locks, in µs.
@@ -211,4 +211,9 @@ pub fn ring() {
             }
         }
     });
+}
+
+/// The latency of one direction of a statement, in µs.
+fn latency_us(sim: &mut Simulation) -> u64 {
+    if sim.chance(sim.faults.slow) { sim.rng.u64(0..20_000_000) } else { sim.rng.u64(20..800) }
 }

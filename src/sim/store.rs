@@ -6,9 +6,10 @@ use super::{
     fault_schedule::{REFUSED, server_error},
     oracle::{Record, ResultKind, Return},
     rows::Tx,
-    server::{JobRow, ONE, Server, Stop},
+    server::{Server, Stop},
     session::{Host, Session},
     simulation::with,
+    tables::{JobRow, ONE},
 };
 use crate::{
     db::{Error, Link},

@@ -6,8 +6,8 @@ use mysql::prelude::Queryable;
 
 use super::{
     super::{
-        server::{LogRow, ONE},
         simulation::with,
+        tables::{LogRow, ONE},
     },
     DAEMONS, DAY_US, Fidelity, READER, same, same_time, set_clock,
 };
