@@ -1,7 +1,7 @@
 //! The queue as applications and operators use it: enqueue, inspect, wait, retry, cancel, pause. Every call is one short
 //! statement or transaction; claiming and finishing jobs belong to the daemon.
 
-use mysql::{Conn, Params, Value, prelude::Queryable};
+use mysql::{Params, Value, prelude::Queryable};
 use serde_json::{Value as Json, json};
 
 use super::{job::Status, sql_store};
@@ -357,14 +357,6 @@ impl Queue {
     /// Those of the database.
     pub fn is_paused(&mut self) -> Result<bool, Error> {
         self.link.run(sql_store::is_paused)
-    }
-
-    /// Runs the caller's own statements in the global database.
-    ///
-    /// # Errors
-    /// Those of `op`.
-    pub fn with<T>(&mut self, op: impl FnMut(&mut Conn) -> Result<T, Error>) -> Result<T, Error> {
-        self.link.run(op)
     }
 }
 

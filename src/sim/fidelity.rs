@@ -22,8 +22,8 @@ use super::{
     log::SimEventLog,
     rows::Tx,
     session::Host,
-    store::SimQueueStore,
     simulation::{self, Actors, NO_MACHINE, spawn_on, with},
+    store::SimQueueStore,
 };
 use crate::{
     config::Database,

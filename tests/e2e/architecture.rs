@@ -21,9 +21,7 @@ const LEVELS: &[&[&str]] = &[
 const BESIDE: &[(&str, &str)] = &[("cli", "db"), ("fanout", "events"), ("schema", "resources"), ("fanout", "net")];
 
 /// Files that still use each other in a circle.
-const KNOWN_CIRCLES: &[&[&str]] = &[
-    &["events/mod.rs", "events/sequencer.rs"],
-];
+const KNOWN_CIRCLES: &[&[&str]] = &[&["events/mod.rs", "events/sequencer.rs"]];
 
 fn level(module: &str) -> usize {
     let found = LEVELS.iter().position(|modules| modules.contains(&module));
