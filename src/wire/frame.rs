@@ -1,31 +1,35 @@
-//! Where a frame begins and ends: `u32 length`, then that many bytes, the first of them the type. Nothing here looks
-//! inside a body, and nothing is allocated for bytes that have not come.
+//! Where a frame begins and ends: `u32 length`, then that many bytes, the first of them the type. Never looks inside a
+//! body, and allocates nothing for bytes that have not arrived.
 
 use super::Error;
 
-/// The greatest length that a frame may announce.
+/// The greatest length in bytes that a frame may announce.
 pub const MAX_FRAME: usize = 1_048_576;
 
-/// The same before WELCOME, when nobody knows yet who is talking.
+/// The same before WELCOME, while the peer is unknown.
 pub const MAX_FRAME_BEFORE_WELCOME: usize = 4_096;
 
 const HEADER: usize = 4;
 
-/// One frame, borrowed from the bytes that it came in.
+/// One frame, borrowed from the bytes that it arrived in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
+    /// The type of the message.
     pub kind: u8,
+    /// The bytes behind the type.
     pub body: &'a [u8],
 }
 
-/// The first frame of `bytes` and how many bytes it took; None if it is not complete. An announced length of zero or
-/// over `limit` is an error as soon as the four bytes are there.
+/// The first frame of `bytes` and how many bytes it takes with its length; None if it is not complete.
+///
+/// # Errors
+/// The announced length is zero or exceeds `limit`, reported as soon as its four bytes have arrived.
 pub fn split(bytes: &[u8], limit: usize) -> Result<Option<(Frame<'_>, usize)>, Error> {
     let Some(end) = end_of_frame(bytes, limit)? else { return Ok(None) };
     Ok(bytes.get(HEADER..end).map(|frame| (Frame { kind: frame[0], body: &frame[1..] }, end)))
 }
 
-/// The length of the first frame of `bytes` with its header, once that has come; at least 5.
+/// The length of the first frame of `bytes` with its header, once that has arrived; at least 5.
 fn end_of_frame(bytes: &[u8], limit: usize) -> Result<Option<usize>, Error> {
     let Some(&header) = bytes.first_chunk::<HEADER>() else { return Ok(None) };
     match u32::from_be_bytes(header) as usize {
@@ -35,18 +39,21 @@ fn end_of_frame(bytes: &[u8], limit: usize) -> Result<Option<usize>, Error> {
     }
 }
 
-/// Splits a stream that comes in arbitrary pieces. Frames that lie whole in a piece are borrowed from it; only the
-/// rest of a piece is kept, so that an idle peer costs no buffer.
+/// Splits a stream that arrives in arbitrary pieces. Frames that lie whole in a piece are borrowed from it; only the rest
+/// of a piece is kept, so that an idle peer costs no buffer.
 #[derive(Debug, Default)]
 pub struct Splitter {
     partial: Vec<u8>,
-    /// The frame in `partial` was handed out: it goes at the next call, when nobody borrows it any more.
+    /// The frame in `partial` was handed out. It is dropped at the next call, when it is no longer borrowed.
     spent: bool,
 }
 
 impl Splitter {
-    /// The next frame of the stream whose newest piece is `input`; what is used of the piece is cut off its front.
-    /// None: the piece is used up, call again with another one. An error ends the stream.
+    /// The next frame of the stream whose newest piece is `input`; what is used of the piece is cut off its front. None:
+    /// the piece is used up, call again with the next one.
+    ///
+    /// # Errors
+    /// Those of [`split`]; the stream cannot be continued after one.
     ///
     /// ```
     /// use resq::wire::{MAX_FRAME, Splitter};
@@ -76,7 +83,7 @@ impl Splitter {
         Ok(frame.map(|(frame, _)| frame))
     }
 
-    /// How many bytes of an unfinished frame are kept.
+    /// How many bytes of an incomplete frame are kept.
     pub fn pending(&self) -> usize {
         if self.spent { 0 } else { self.partial.len() }
     }
@@ -94,7 +101,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn lengths_at_the_limits() {
+    fn length_is_checked_at_its_limits() {
         for limit in [MAX_FRAME_BEFORE_WELCOME, MAX_FRAME] {
             let header = |length: usize| (length as u32).to_be_bytes();
             assert_eq!(split(&header(0), limit), Err(Error::Malformed("a frame without a type")));
@@ -112,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn an_announced_frame_costs_only_what_came_of_it() {
+    fn announced_frame_costs_only_what_arrived_of_it() {
         let mut splitter = Splitter::default();
         let mut input: &[u8] = &[0, 0x10, 0, 0, 3];
         assert_eq!(splitter.next(&mut input, MAX_FRAME), Ok(None));
@@ -121,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spent_frame_leaves_no_buffer() {
+    fn spent_frame_leaves_no_buffer() {
         let mut splitter = Splitter::default();
         let frame = [&[0, 0, 0x10, 0][..], &[9; 4096]].concat();
         for mut piece in frame.chunks(1000) {

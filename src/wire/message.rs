@@ -1,8 +1,9 @@
-//! What frames say: one enum for what clients send, one for what servers send, each read from borrowed bytes and
-//! written into a `Vec`. A server reads strictly, a client leniently, so that a newer server can say more.
+//! What frames mean: one enum for what clients send, one for what servers send, each decoded from borrowed bytes and
+//! encoded into a `Vec`. A server decodes strictly, a client leniently, so that a newer server can send more.
 
 use super::{Error, Frame, Pattern, State, reader::Reader};
 
+/// The version in HELLO and WELCOME.
 pub const VERSION: u8 = 1;
 
 /// The largest payload, in bytes.
@@ -14,93 +15,133 @@ pub const MAX_NAME_CHARS: usize = 64;
 /// The most states in one SUBSCRIBE.
 pub const MAX_STATES: usize = 1_024;
 
-/// What a peer came for.
+/// What a client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
+    /// PUBLISH and RING.
     Publisher = 1,
+    /// SUBSCRIBE.
     Subscriber = 2,
+    /// All of them.
     Both = 3,
 }
 
 impl Role {
+    /// Whether PUBLISH and RING are allowed.
     pub fn publishes(self) -> bool {
         self != Role::Subscriber
     }
 
+    /// Whether SUBSCRIBE is allowed.
     pub fn subscribes(self) -> bool {
         self != Role::Publisher
     }
 }
 
+/// What a client sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientMessage<'a> {
+    /// The first frame of every connection.
     Hello {
+        /// What the client is going to send.
         role: Role,
+        /// Its name in the server's log: at most 64 printable characters.
         name: &'a str,
+        /// The shared secret; empty if there is none.
         token: &'a str,
     },
-    /// `resume_after`: from just after this number; None: from now on.
+    /// The connection's one subscription.
     Subscribe {
+        /// Deliver from just after this number; None: from now on.
         resume_after: Option<u64>,
+        /// Leave out ephemeral events.
         durable_only: bool,
+        /// 1 to 1,024 states or prefixes.
         patterns: Vec<Pattern<'a>>,
     },
+    /// An ephemeral event for those that are connected.
     Publish {
+        /// Its state.
         state: State<'a>,
+        /// At most 1,000,000 bytes.
         payload: &'a [u8],
     },
+    /// There may be new rows in the database.
     Ring,
+    /// To be answered by a PONG with the same number.
     Ping(u64),
+    /// The answer to a PING.
     Pong(u64),
 }
 
+/// What a server sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerMessage<'a> {
+    /// The answer to HELLO.
     Welcome {
+        /// The server's version of the protocol.
         version: u8,
+        /// The greatest number in the event log.
         head_seq: u64,
+        /// The greatest length in bytes that a frame may announce.
         max_frame: u32,
+        /// How often the server sends PING, in milliseconds.
         ping_interval_ms: u32,
+        /// Identifies the event log: numbers of another log mean nothing here.
         log_id: u64,
     },
+    /// The subscription stands.
     Subscribed {
+        /// Durable events after this number follow.
         seq: u64,
     },
-    /// `seq` 0: ephemeral.
+    /// An event that the subscription matches.
     Event {
+        /// Its number in the event log; 0: ephemeral.
         seq: u64,
+        /// When it was written, in microseconds since 1970.
         unix_time_us: u64,
+        /// Its state.
         state: &'a str,
+        /// Its payload, by convention JSON.
         payload: &'a [u8],
     },
+    /// What the subscriber did not get.
     Gap(Gap),
-    /// `code` is a number here, since a newer server may know more of them than [`super::Code`].
+    /// The last frame of a connection that the server ends.
     Error {
+        /// A [`super::Code`], as a number, since a newer server may know more of them.
         code: u16,
+        /// For people.
         message: &'a str,
     },
+    /// To be answered by a PONG. Every matching durable event up to this number was sent.
     Ping(u64),
+    /// The answer to a PING, with the same number.
     Pong(u64),
 }
 
 /// What a subscriber did not get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gap {
-    /// All durable events below this number are gone from the log.
+    /// All durable events below this number are deleted from the log.
     Pruned(u64),
-    /// So many ephemeral events were dropped.
+    /// This many ephemeral events were dropped.
     Dropped(u64),
-    /// The number asked for lies beyond the log's head, which is this; delivery goes on from there.
+    /// The number to resume after lies beyond the log's head, which is this number; delivery continues there.
     BeyondHead(u64),
 }
 
 impl<'a> ClientMessage<'a> {
-    /// Reads strictly, as a server does: every byte of the body has a meaning, or the frame is malformed.
+    /// Decodes strictly, as a server does: every byte of the body has a meaning, or the frame is malformed.
+    ///
+    /// # Errors
+    /// See [`Error`].
     pub fn decode(frame: Frame<'a>) -> Result<ClientMessage<'a>, Error> {
         let mut body = Reader::new(frame.body);
         let message = match frame.kind {
             0x01 => {
-                // The version stands first, since another version may have another body.
+                // The version is checked first, since another version may have another body.
                 match body.u8()? {
                     VERSION => {}
                     other => return Err(Error::Version(other)),
@@ -176,8 +217,11 @@ impl<'a> ClientMessage<'a> {
 }
 
 impl<'a> ServerMessage<'a> {
-    /// Reads leniently, as a client does: None for a type of frame or a kind of gap that it does not know, and no
-    /// care for further bytes. Too short is an error all the same.
+    /// Decodes leniently, as a client does: None for an unknown type of frame or kind of gap, and further bytes are
+    /// ignored.
+    ///
+    /// # Errors
+    /// The frame is too short, or a string is not UTF-8.
     pub fn decode(frame: Frame<'a>) -> Result<Option<ServerMessage<'a>>, Error> {
         let mut body = Reader::new(frame.body);
         Ok(Some(match frame.kind {

@@ -1,6 +1,8 @@
-//! RSQ/1 as bytes: where a frame ends ([`frame`]), what it says ([`message`]) and what a state may be called
-//! ([`state`]). Values in, values out: this module knows no socket and no clock, and depends on nothing, because the
-//! function that the database server loads links it too.
+//! RSQ/1 as bytes: where a frame ends ([`split`], [`Splitter`]), what it means ([`ClientMessage`], [`ServerMessage`]) and
+//! what a state may be called ([`State`], [`Pattern`]). Values in, values out: knows no socket and no clock, and depends
+//! on nothing, because the loadable function links it into the database server.
+//!
+//! All integers are big-endian. A string is a `u16` length in bytes and that much UTF-8.
 
 mod frame;
 mod message;
@@ -13,33 +15,52 @@ pub use state::{MAX_STATE, Pattern, State};
 
 use std::fmt;
 
-/// What an ERROR frame says in its code.
+/// The codes of ERROR frames: why a server ends a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Code {
+    /// The bytes are not RSQ/1, or a frame is not allowed at this point.
     Malformed = 1,
+    /// The version in HELLO is not supported.
     Version = 2,
+    /// The token in HELLO is wrong.
     Token = 3,
+    /// The peer's role does not allow this frame.
     Role = 4,
+    /// A frame or a payload exceeds its limit.
     TooLarge = 5,
+    /// A state or pattern is invalid, or not one of the states that the server allows.
     State = 6,
+    /// The peer has read nothing for too long.
     Slow = 7,
+    /// The server is stopping.
     ShuttingDown = 8,
+    /// The server has no room for another connection.
     TooManyConnections = 9,
+    /// HELLO, or any byte after a PING, did not arrive in time.
     TimedOut = 10,
 }
 
 /// Why bytes are not RSQ/1: the sender's fault, and the end of its connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
+    /// Not a frame or a message; what is wrong with it.
     Malformed(&'static str),
+    /// HELLO with this version.
     Version(u8),
-    TooLarge { bytes: usize, limit: usize },
+    /// A frame or a payload that exceeds its limit.
+    TooLarge {
+        /// Its size in bytes.
+        bytes: usize,
+        /// The greatest size allowed, in bytes.
+        limit: usize,
+    },
+    /// A text that is no state or pattern; its first 64 characters.
     State(String),
 }
 
 impl Error {
-    /// The code under which a server tells its peer.
+    /// The code of the ERROR frame for it.
     pub fn code(&self) -> Code {
         match self {
             Error::Malformed(_) => Code::Malformed,
@@ -54,7 +75,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Malformed(what) => write!(f, "malformed: {what}"),
-            Error::Version(version) => write!(f, "version {version} is not spoken here, only {VERSION}"),
+            Error::Version(version) => write!(f, "version {version} is not supported, only {VERSION}"),
             Error::TooLarge { bytes, limit } => write!(f, "too large: {bytes} bytes, at most {limit}"),
             Error::State(state) => write!(
                 f,

@@ -1,5 +1,5 @@
-//! Reads the fields of one frame's body, from its front to its end. Never beyond it, and never without an error
-//! when it is too short.
+//! Reads the fields of one frame's body, from its front to its end. Never reads beyond it: a body that is too short is
+//! an error.
 
 use super::Error;
 

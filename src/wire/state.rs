@@ -1,5 +1,5 @@
-//! What an event's state may be called, and what a subscription may ask for. Both are checked once, where bytes or
-//! text come in; whoever holds a [`State`] or a [`Pattern`] need not look again.
+//! What an event's state may be called, and what a subscription may ask for. Both are checked once, where bytes or text
+//! enter; a [`State`] or a [`Pattern`] is always valid.
 
 use super::Error;
 use std::fmt;
@@ -7,11 +7,15 @@ use std::fmt;
 /// The longest state or pattern, in bytes.
 pub const MAX_STATE: usize = 64;
 
-/// 1 to 64 of `A-Z a-z 0-9 _ . : -`.
+/// The state of an event: 1 to 64 of `A-Z a-z 0-9 _ . : -`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct State<'a>(&'a str);
 
 impl<'a> State<'a> {
+    /// Checks a state.
+    ///
+    /// # Errors
+    /// [`Error::State`]: the text is too long, empty, or has other characters.
     pub fn new(text: &'a str) -> Result<State<'a>, Error> {
         match (1..=MAX_STATE).contains(&text.len()) && plain(text) {
             true => Ok(State(text)),
@@ -19,6 +23,7 @@ impl<'a> State<'a> {
         }
     }
 
+    /// Its text.
     pub fn as_str(self) -> &'a str {
         self.0
     }
@@ -30,14 +35,20 @@ impl fmt::Display for State<'_> {
     }
 }
 
-/// One wish of a subscriber: a state by its name, or all that begin with a prefix (`*` alone: the empty one).
+/// What one subscription asks for: a state by its name, or all that begin with a prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Pattern<'a> {
+    /// The state with this name.
     Exact(&'a str),
+    /// All states that begin with this; written with a `*` behind it.
     Prefix(&'a str),
 }
 
 impl<'a> Pattern<'a> {
+    /// Checks a pattern: a state, or a prefix of one followed by `*`, at most 64 characters together.
+    ///
+    /// # Errors
+    /// [`Error::State`]: the text is neither.
     pub fn new(text: &'a str) -> Result<Pattern<'a>, Error> {
         match text.strip_suffix('*') {
             Some(prefix) if text.len() <= MAX_STATE && plain(prefix) => Ok(Pattern::Prefix(prefix)),
@@ -46,6 +57,7 @@ impl<'a> Pattern<'a> {
         }
     }
 
+    /// Whether it asks for this state.
     pub fn matches(self, state: &str) -> bool {
         match self {
             Pattern::Exact(name) => name == state,
@@ -67,7 +79,7 @@ fn plain(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte))
 }
 
-/// The error quotes no more of a stranger's text than a state could have had.
+/// The error quotes no more of an untrusted text than a state can have.
 fn refused(text: &str) -> Error {
     Error::State(text.chars().take(MAX_STATE).collect())
 }
