@@ -20,10 +20,10 @@ use crate::{
     base::wakeup::{Wakeup, wakeup},
     config::Config,
     db::{Db, ServerInfo},
-    events::event::{LogHead, LogPublisher, PageRequest},
-    events::{self, SequencerThread},
+    events::updates::{LogHead, LogPublisher, PageRequest},
+    events::{self, SequencerThread, StateWatch},
     net::{Broker, StartError},
-    queue::{FIXED_CONNECTIONS, Service, Wakeups},
+    queue::{FIXED_CONNECTIONS, QUEUE_STATE_NEW, Service, Wakeups},
     resources::{DatabaseBuilder, Templates, name::Naming},
     schema::install,
 };
@@ -103,15 +103,17 @@ fn start(config: &Config, options: Options, db: &Db, templates: Templates, alarm
     let wakeups = Wakeups { to_dispatcher: dispatcher_wakeups, to_sequencer: wake_sequencer.clone() };
     // A RING means that anything may have changed.
     let on_ring = vec![wake_dispatcher.clone(), wake_sequencer];
-    let (broker, log_publisher, reads) = start_broker(config, options, head, on_ring, alarm)?;
+    let (broker, log_publisher, page_requests) = start_broker(config, options, head, on_ring, alarm)?;
     let settings = events::Settings {
         poll: config.queue.poll,
         retention_days: config.events.retention_days,
+        batch: events::BATCH,
         is_cluster: server.is_cluster,
         head,
     };
+    let watches = vec![StateWatch { state: QUEUE_STATE_NEW, wakeup: wake_dispatcher }];
     let sequencer =
-        SequencerThread::start(db, settings, sequencer_wakeups, reads, log_publisher, wake_dispatcher, alarm)
+        SequencerThread::start(db, settings, sequencer_wakeups, page_requests, log_publisher, watches, alarm)
             .map_err(|e| failed("cannot start the sequencer", e))?;
     let queue = Service::start_with_hooks(db, &server, &config.queue, builder.clone(), builder, wakeups, alarm)?;
     log::info!(

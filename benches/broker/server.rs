@@ -1,7 +1,7 @@
 //! The three servers as processes of their own, each on a free port, ended with the benchmark.
 
 use crate::dialect::Dialect;
-use resq::{base::threads::alarm, config, events::event::LogHead, net::Broker};
+use resq::{base::threads::alarm, config, events::updates::LogHead, net::Broker};
 use resq_test_support::MemoryLog;
 use std::{
     fs,

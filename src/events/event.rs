@@ -1,95 +1,64 @@
-//! The seam between the broker and the event log: what the journal tells the broker (numbered events, pages, pruning)
-//! and what the broker asks the journal for. Both ways are bounded; the journal may wait for the broker, the broker
-//! never waits for the journal and never touches the database.
+//! An event as all parts of the daemon share it: neutral, immutable, without any wire format. Caches what a transport
+//! makes of it, so that each protocol encodes an event once however many subscribers get it; never encodes by itself.
 
-use crate::wire::{Error, MAX_PAYLOAD, ServerMessage, State};
-use crossbeam_channel::Sender;
-use mio::Waker;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-/// A durable event, written into its EVENT frame once, which all its subscribers share.
-#[derive(Debug, PartialEq, Eq)]
+/// One announced change of state. A durable event is shared as `Arc<Event>`.
+#[derive(Debug)]
 pub struct Event {
+    /// Its number in the event log, from 1 and without holes; 0: ephemeral, in no log.
     pub seq: u64,
+    /// When it was written, in microseconds since 1970, by the clock of the server that wrote it.
+    pub unix_time_us: u64,
+    /// Its state; what subscriptions match.
     pub state: Box<str>,
-    pub frame: Arc<[u8]>,
+    /// Its payload, by convention JSON; not interpreted.
+    pub payload: Box<[u8]>,
+    encodings: [OnceLock<Arc<[u8]>>; CacheSlot::COUNT],
+}
+
+/// A place for one protocol's encoding of an event. Which protocol uses which is the transport's decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheSlot {
+    /// The first place.
+    First,
+    /// The second place.
+    Second,
+}
+
+impl CacheSlot {
+    const COUNT: usize = 2;
 }
 
 impl Event {
-    /// `unix_time_us`: when it was written. An error where no frame can carry it.
-    pub fn new(seq: u64, unix_time_us: u64, state: &str, payload: &[u8]) -> Result<Event, Error> {
-        State::new(state)?;
-        if payload.len() > MAX_PAYLOAD {
-            return Err(Error::TooLarge { bytes: payload.len(), limit: MAX_PAYLOAD });
-        }
-        let mut frame = Vec::with_capacity(payload.len() + state.len() + 32);
-        ServerMessage::Event { seq, unix_time_us, state, payload }.encode(&mut frame);
-        Ok(Event { seq, state: state.into(), frame: frame.into() })
+    /// Any values: whether a frame can carry them is checked where events enter, by the event log's store and by the
+    /// protocol's decoder.
+    pub fn new(seq: u64, unix_time_us: u64, state: impl Into<Box<str>>, payload: impl Into<Box<[u8]>>) -> Event {
+        Event { seq, unix_time_us, state: state.into(), payload: payload.into(), encodings: Default::default() }
+    }
+
+    /// The bytes that `encode` makes of this event, made at the first call with this `slot` and shared by all others.
+    pub fn encoded(&self, slot: CacheSlot, encode: impl FnOnce(&Event) -> Arc<[u8]>) -> &Arc<[u8]> {
+        self.encodings[slot as usize].get_or_init(|| encode(self))
+    }
+
+    /// Bytes of state and payload together: its size before any encoding.
+    pub fn bytes(&self) -> usize {
+        self.state.len() + self.payload.len()
     }
 }
 
-/// Where the log begins and ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogHead {
-    pub log_id: u64,
-    /// The smallest number still kept; `head_seq + 1` if there is none.
-    pub first_seq: u64,
-    /// The greatest number ever given; 0 before the first event.
-    pub head_seq: u64,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// A question of the broker: the events after this number, as many as make a page. The answer is
-/// [`LogPublisher::page`] with the same `after_seq`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PageRequest {
-    pub after_seq: u64,
-}
-
-#[derive(Debug)]
-pub enum LogUpdate {
-    Live(Vec<Arc<Event>>),
-    Page { after_seq: u64, events: Vec<Arc<Event>>, first_seq: u64 },
-    Pruned { first_seq: u64 },
-}
-
-/// The journal's end: tells the broker what is new in the log. Waits where the broker is behind; does nothing when
-/// the broker has gone.
-#[derive(Clone)]
-pub struct LogPublisher {
-    pub(crate) news: Sender<LogUpdate>,
-    pub(crate) waker: Arc<Waker>,
-}
-
-impl LogPublisher {
-    /// Events just numbered: in the order of their numbers, the first one right after the last one told.
-    pub fn live(&self, events: Vec<Arc<Event>>) {
-        if !events.is_empty() {
-            self.tell(LogUpdate::Live(events));
-        }
-    }
-
-    /// The answer to a [`Read`]: the first events after `after_seq`, in order and without a hole, and the smallest
-    /// number that the log still keeps. No events: there is nothing after `after_seq`.
-    pub fn page(&self, after_seq: u64, events: Vec<Arc<Event>>, first_seq: u64) {
-        self.tell(LogUpdate::Page { after_seq, events, first_seq });
-    }
-
-    /// Events below `first_seq` are gone.
-    pub fn pruned(&self, first_seq: u64) {
-        self.tell(LogUpdate::Pruned { first_seq });
-    }
-
-    /// One that nobody but `news` hears.
-    #[cfg(test)]
-    pub(crate) fn overheard_by(news: Sender<LogUpdate>, waker: &Arc<Waker>) -> LogPublisher {
-        LogPublisher { news, waker: waker.clone() }
-    }
-
-    fn tell(&self, news: LogUpdate) {
-        if self.news.send(news).is_ok()
-            && let Err(error) = self.waker.wake()
-        {
-            log::error!("cannot wake the broker: {error}");
-        }
+    #[test]
+    fn each_slot_is_encoded_once() {
+        let event = Event::new(7, 0, "A", &b"payload"[..]);
+        let first = event.encoded(CacheSlot::First, |event| event.payload.to_vec().into()).clone();
+        let again = event.encoded(CacheSlot::First, |_| panic!("encoded twice"));
+        assert!(Arc::ptr_eq(&first, again));
+        let second = event.encoded(CacheSlot::Second, |event| event.state.as_bytes().into());
+        assert_eq!((&first[..], &second[..], event.bytes()), (&b"payload"[..], &b"A"[..], 8));
     }
 }

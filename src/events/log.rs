@@ -1,47 +1,46 @@
-//! What the reader asks of the database: the seam between its rules and the SQL, behind which a simulation may stand in
-//! place of a server.
+//! What the sequencer asks of the database: the seam between its rules and the SQL, where the simulation puts a server
+//! in memory. Decides nothing.
 
 use std::sync::Arc;
 
-use super::store::{self, Found};
+use super::store::{self, Polled};
 use crate::{
     db::{Db, Error, Link},
-    events::event::{Event, LogHead},
+    events::{event::Event, updates::LogHead},
 };
 
-/// A way to the event log. An error leaves nothing half done. One that means a lost race for locks was tried again
-/// already; after one that means a lost server nobody knows whether the call took effect.
+/// Access to the event log.
+///
+/// # Errors
+/// An error leaves nothing half done. A call that lost a race for locks was repeated already; after a lost connection
+/// it is unknown whether the call took effect.
 pub trait EventLog: Send {
     /// Where the log begins and ends.
     fn head(&mut self) -> Result<LogHead, Error>;
 
-    /// Numbers up to `limit` committed events whose outbox id is above `floor`, then reads on after `after_seq`.
-    fn look(&mut self, floor: u64, after_seq: u64, limit: usize) -> Result<Found, Error>;
+    /// Numbers up to `limit` committed events whose outbox id is above `floor`, then reads the page after `after_seq`.
+    fn poll(&mut self, floor: u64, after_seq: u64, limit: usize) -> Result<Polled, Error>;
 
     /// The least id in the outbox, committed or not.
     fn oldest_unmoved(&mut self) -> Result<Option<u64>, Error>;
 
-    /// The first events after `after_seq`, a page of at most `limit`.
+    /// The first events after `after_seq`, at most `limit`, and no more bytes than make a page.
     fn read(&mut self, after_seq: u64, limit: usize) -> Result<Vec<Arc<Event>>, Error>;
 
-    /// Deletes at most `limit` of the oldest events if they were written more than `days` days ago; the new first
-    /// number if that changed it.
+    /// Deletes at most `limit` of the oldest events, those written more than `days` days ago. Returns the new first
+    /// number if any was deleted.
     fn prune(&mut self, days: u32, limit: usize) -> Result<Option<u64>, Error>;
 }
 
-/// The log of a server.
+/// The event log in a server's global database.
 pub struct SqlEventLog {
-    link: Link,
+    pub(crate) link: Link,
 }
 
 impl SqlEventLog {
+    /// Connects at the first call.
     pub fn new(db: &Db) -> SqlEventLog {
         SqlEventLog { link: Link::new(db) }
-    }
-
-    #[cfg(test)]
-    pub fn link_for_tests(&mut self) -> &mut Link {
-        &mut self.link
     }
 }
 
@@ -50,8 +49,8 @@ impl EventLog for SqlEventLog {
         self.link.run(store::head)
     }
 
-    fn look(&mut self, floor: u64, after_seq: u64, limit: usize) -> Result<Found, Error> {
-        self.link.run(|conn| store::look(conn, floor, after_seq, limit))
+    fn poll(&mut self, floor: u64, after_seq: u64, limit: usize) -> Result<Polled, Error> {
+        self.link.run(|conn| store::poll(conn, floor, after_seq, limit))
     }
 
     fn oldest_unmoved(&mut self) -> Result<Option<u64>, Error> {

@@ -1,12 +1,15 @@
-//! The event log: numbers what the database has committed and hands it to the broker, answers the broker's questions
-//! for older pages, and prunes what is past its time. `log` is what it asks of the database and `store` the SQL of that,
-//! `sequencer` the thread's work; it never touches a socket.
+//! The event log: numbers what the database has committed, publishes it to the broker, answers requests for older pages,
+//! and prunes what is past its retention. Never touches a socket and knows no protocol.
+//!
+//! [`event`] and [`updates`] are what it shares with the fan-out; `log` is what the sequencer asks of the database and
+//! [`store`] the SQL of that; `sequencer` is the role and [`SequencerThread`] its thread.
 
 pub mod event;
 pub(crate) mod log;
 pub(crate) mod sequencer;
 pub mod store;
 mod trace;
+pub mod updates;
 
 use std::{io, time::Duration};
 
@@ -14,53 +17,45 @@ use crossbeam_channel::Receiver;
 
 use crate::{
     base::threads::{Alarm, Thread},
-    base::wakeup::Wakeup,
     db::Db,
-    events::event::{LogHead, LogPublisher, PageRequest},
 };
 use log::SqlEventLog;
 use sequencer::Sequencer;
+use updates::{LogPublisher, PageRequest};
 
-/// Connections that a journal needs of the pool.
+pub use sequencer::{BATCH, Settings, StateWatch};
+
+/// Connections that the sequencer needs of the pool.
 pub const CONNECTIONS: u32 = 1;
 
-/// How long the last look may take.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long delivering the last events may take when the daemon stops: a server that hangs must not hold it up.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a journal goes by.
-pub struct Settings {
-    /// How long between two looks without a wakeup.
-    pub poll: Duration,
-    /// Events written longer ago are deleted.
-    pub retention_days: u32,
-    /// Other nodes' open transactions are not to be seen here.
-    pub is_cluster: bool,
-    /// Where the log stood when the broker was started.
-    pub head: LogHead,
-}
-
-/// A running journal.
+/// The running sequencer.
 pub struct SequencerThread(Thread);
 
 impl SequencerThread {
-    /// Starts the thread. `ear` hears that there may be news; `reads` are the broker's questions; `new_jobs` rings when
-    /// a job was committed.
+    /// Starts the thread. It polls after each of the `wakeups`, answers `page_requests` and publishes through
+    /// `log_publisher`.
+    ///
+    /// # Errors
+    /// The system cannot start another thread.
     pub fn start(
         db: &Db,
         settings: Settings,
-        ear: Receiver<()>,
-        reads: Receiver<PageRequest>,
+        wakeups: Receiver<()>,
+        page_requests: Receiver<PageRequest>,
         log_publisher: LogPublisher,
-        new_jobs: Wakeup,
+        watches: Vec<StateWatch>,
         alarm: &Alarm,
     ) -> io::Result<SequencerThread> {
-        let sequencer = Sequencer::new(Box::new(SqlEventLog::new(db)), settings, log_publisher, new_jobs);
-        let run = move |stopped| sequencer.run(&ear, &reads, &stopped);
+        let sequencer = Sequencer::new(Box::new(SqlEventLog::new(db)), settings, log_publisher, watches);
+        let run = move |stopped| sequencer.run(&wakeups, &page_requests, &stopped);
         Thread::spawn_stoppable("sequencer", alarm, run).map(SequencerThread)
     }
 
-    /// Tells what is committed by now and ends; a server that hangs does not hold up the stop.
+    /// Delivers what is committed by now and ends the thread, within 5 seconds.
     pub fn stop(self) {
-        self.0.stop(LAST_WORDS);
+        self.0.stop(STOP_TIMEOUT);
     }
 }

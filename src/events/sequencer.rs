@@ -1,5 +1,5 @@
-//! The journal's thread: looks when it is rung, numbers, tells. Owns the place up to which this daemon's subscribers
-//! have been told. The thread only waits: all that is decided is decided in a turn.
+//! The role that numbers committed events and delivers them to the broker, answers page requests, and prunes. Owns the
+//! number up to which this daemon has delivered. Never waits: its thread does, between one turn and the next.
 
 use std::{
     sync::Arc,
@@ -9,9 +9,8 @@ use std::{
 use crossbeam_channel::{Receiver, at, select};
 
 use super::{
-    Settings,
     log::EventLog,
-    store::{Found, is_full},
+    store::{Polled, is_full},
     trace::EventTrace,
 };
 use crate::{
@@ -20,38 +19,66 @@ use crate::{
     base::poll_schedule::PollSchedule,
     base::wakeup::Wakeup,
     db::{BACKOFF, Error, ThrottledWarning},
-    events::event::{Event, LogPublisher, PageRequest},
+    events::{
+        event::Event,
+        updates::{LogHead, LogPublisher, PageRequest},
+    },
 };
 
-/// Events numbered in one transaction, or read in one page; in a simulation a few fill one.
-const BATCH: usize = if cfg!(test) { 7 } else { 2000 };
-/// Finding where the outbox begins may take at most this part of the time. In between, looks start at a floor: deleted
+/// Events numbered in one transaction, or read in one page.
+pub const BATCH: usize = 2000;
+/// Finding where the outbox begins takes at most 1/20 of the time. Polls in between start at a floor, because deleted
 /// entries stay in the index until no snapshot needs them.
-const FULL_LOOK_SHARE: u32 = 20;
-/// The state of a job that waits to be claimed.
-const NEW: &str = "New";
-/// How long between two looks while a transaction that wrote events stays open, when its wakeup has long gone.
+const FULL_POLL_SHARE: u32 = 20;
+/// Between two polls while a transaction that wrote events stays open; its wakeup was sent long before its commit.
 const OPEN_WRITERS_PAUSE: Duration = Duration::from_millis(250);
-/// Between two full looks at least; longer than any transaction takes from drawing an id to writing its row.
+/// The least time between two full polls; longer than any transaction takes from drawing an id to writing its row.
 const FLOOR_LAG: Duration = Duration::from_millis(200);
+/// Between two rounds of pruning.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
+/// Events deleted in one transaction.
 const PRUNE_BATCH: usize = 1000;
 
+/// How the sequencer works.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Between two polls when no wakeup arrives.
+    pub poll: Duration,
+    /// Events written more days ago are deleted.
+    pub retention_days: u32,
+    /// Events numbered in one transaction or read in one page; [`BATCH`] in a daemon.
+    pub batch: usize,
+    /// The server is a node of a cluster, so that transactions open on other nodes cannot be seen.
+    pub is_cluster: bool,
+    /// Where the log stood when the broker was started; delivery begins after it.
+    pub head: LogHead,
+}
+
+/// Notifies `wakeup` of each event with this state once it is numbered.
+#[derive(Clone, Debug)]
+pub struct StateWatch {
+    /// The state, in full.
+    pub state: &'static str,
+    /// Wakes the role that acts on such events.
+    pub wakeup: Wakeup,
+}
+
+/// Numbers, delivers, answers and prunes, one turn at a time.
 pub struct Sequencer {
     log: Box<dyn EventLog>,
     log_publisher: LogPublisher,
-    new_jobs: Wakeup,
+    watches: Vec<StateWatch>,
     settings: Settings,
-    /// Up to here everything is told.
+    /// Everything up to here is delivered.
     last_seq: u64,
     floor: Floor,
-    next_full_look: Instant,
-    /// The last page was full.
+    next_full_poll: Instant,
+    /// The last page was full, so that more may follow.
     more: bool,
     next_poll: Instant,
     next_prune: Instant,
     schedule: PollSchedule,
-    /// A question that met a lost server is asked again when it is back.
+    /// Kept until answered, also while the server is lost.
     unanswered: Vec<PageRequest>,
     backoff: Backoff,
     warning: ThrottledWarning,
@@ -59,15 +86,21 @@ pub struct Sequencer {
 }
 
 impl Sequencer {
-    pub fn new(log: Box<dyn EventLog>, settings: Settings, log_publisher: LogPublisher, new_jobs: Wakeup) -> Sequencer {
+    /// Begins after the head in `settings`. `watches` are notified of events with their states.
+    pub fn new(
+        log: Box<dyn EventLog>,
+        settings: Settings,
+        log_publisher: LogPublisher,
+        watches: Vec<StateWatch>,
+    ) -> Sequencer {
         let now = now();
         Sequencer {
             log,
             log_publisher,
-            new_jobs,
+            watches,
             last_seq: settings.head.head_seq,
             floor: Floor::default(),
-            next_full_look: now,
+            next_full_poll: now,
             more: false,
             next_poll: now,
             next_prune: now,
@@ -80,15 +113,17 @@ impl Sequencer {
         }
     }
 
-    pub fn run(mut self, ear: &Receiver<()>, reads: &Receiver<PageRequest>, stopped: &Receiver<()>) {
+    /// The thread: a turn after each wakeup, page request or due time, until `stopped` or `page_requests` is
+    /// disconnected.
+    pub fn run(mut self, wakeups: &Receiver<()>, page_requests: &Receiver<PageRequest>, stopped: &Receiver<()>) {
         loop {
             let wake = self.turn();
             select! {
                 recv(stopped) -> _ => break,
-                recv(ear) -> _ => self.notified(),
-                recv(reads) -> read => match read {
-                    Ok(read) => self.asked(read),
-                    // The broker has ended: nobody is left to tell.
+                recv(wakeups) -> _ => self.notified(),
+                recv(page_requests) -> request => match request {
+                    Ok(request) => self.page_requested(request),
+                    // The broker has ended.
                     Err(_) => break,
                 },
                 recv(at(wake)) -> _ => {}
@@ -97,17 +132,17 @@ impl Sequencer {
         self.end();
     }
 
-    /// There may be news.
+    /// A wakeup arrived: there may be events to number.
     pub fn notified(&mut self) {
         self.schedule.notified(now());
     }
 
-    /// The broker wants a page.
-    pub fn asked(&mut self, read: PageRequest) {
-        self.unanswered.push(read);
+    /// The broker asks for a page; the next turn answers.
+    pub fn page_requested(&mut self, request: PageRequest) {
+        self.unanswered.push(request);
     }
 
-    /// Does what is due; returns when to come again if nothing rings before.
+    /// Does what is due. Returns when the next turn is due unless a wakeup or a page request arrives first.
     pub fn turn(&mut self) -> Instant {
         match self.do_what_is_due() {
             Ok(wake) => {
@@ -115,37 +150,42 @@ impl Sequencer {
                 wake
             }
             Err(error) => {
-                self.warning.warn("events can't be numbered or read", &error);
+                self.warning.warn("event log: cannot number or read events", &error);
                 now() + self.backoff.next(fastrand::f64())
             }
         }
     }
 
-    /// What was committed before the stop is told before the broker ends.
+    /// Delivers what was committed before the stop.
     pub fn end(mut self) {
-        self.next_full_look = now();
+        self.next_full_poll = now();
         loop {
-            match self.look() {
+            match self.poll() {
                 Ok(true) => {}
                 Ok(false) => return,
-                Err(error) => return log::warn!("the last events are told after the next start: {error}"),
+                Err(error) => {
+                    return log::warn!(
+                        "event log: could not deliver the last events before stopping, {error}; they will be delivered after \
+                         the next start"
+                    );
+                }
             }
         }
     }
 
     fn do_what_is_due(&mut self) -> Result<Instant, Error> {
-        while let Some(read) = self.unanswered.first() {
-            self.answer(*read)?;
+        while let Some(request) = self.unanswered.first() {
+            self.answer(*request)?;
             self.unanswered.remove(0);
         }
         let due = now();
         if due >= self.next_poll || self.schedule.is_due(due) || self.more {
             if due >= self.next_poll {
-                self.next_full_look = due;
+                self.next_full_poll = due;
             }
-            self.more = self.look()?;
+            self.more = self.poll()?;
             self.next_poll = now() + self.settings.poll;
-            // The wakeup is for a commit that may be far off yet.
+            // The wakeup announced a commit that may still be far off.
             if !self.more && self.schedule.next().is_none() && self.log.oldest_unmoved()?.is_some() {
                 self.schedule.poll_again_at(now() + OPEN_WRITERS_PAUSE);
             }
@@ -154,67 +194,69 @@ impl Sequencer {
             self.prune()?;
         }
         if self.more {
-            // Questions and the end have their turn in between.
+            // Due at once, but page requests and the stop have their turn first.
             return Ok(due);
         }
         let wake = self.next_poll.min(self.next_prune);
         Ok(self.schedule.next().map_or(wake, |schedule| wake.min(schedule)))
     }
 
-    /// Numbers a batch of what is committed and tells a page of what is new, whoever numbered it. True: there may be
-    /// more.
-    fn look(&mut self) -> Result<bool, Error> {
+    /// Numbers a batch of committed events and delivers the next page of the log. True: more may follow.
+    fn poll(&mut self) -> Result<bool, Error> {
         let started = now();
-        let full = started >= self.next_full_look;
-        // A transaction open on another node may have begun below any floor.
+        let full = started >= self.next_full_poll;
+        // A transaction that is open on another node may have begun below any floor.
         let floor = if full || self.settings.is_cluster { 0 } else { self.floor.id };
         let after_seq = self.last_seq;
-        let Found { moved, events } = self.log.look(floor, after_seq, BATCH)?;
-        self.floor.moved(moved);
-        let looked = now();
-        self.schedule.polled(looked);
+        let Polled { numbered_up_to, events } = self.log.poll(floor, after_seq, self.settings.batch)?;
+        self.floor.numbered(numbered_up_to);
+        let polled = now();
+        self.schedule.polled(polled);
         if full {
             let oldest = self.log.oldest_unmoved()?;
             self.floor.raise(oldest);
-            self.next_full_look = looked + FLOOR_LAG.max((now() - looked) * FULL_LOOK_SHARE);
+            self.next_full_poll = polled + FLOOR_LAG.max((now() - polled) * FULL_POLL_SHARE);
         }
-        let more = is_full(&events, BATCH);
-        self.tell(events);
+        let more = is_full(&events, self.settings.batch);
+        self.deliver(events);
         Ok(more)
     }
 
-    fn tell(&mut self, events: Vec<Arc<Event>>) {
+    fn deliver(&mut self, events: Vec<Arc<Event>>) {
         let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
-        // Numbers are dense, so only a log that was emptied or replaced under us can jump; a new start finds its feet.
+        // Numbers are dense, so a hole means that the log was emptied or replaced while we ran: only a restart, which
+        // reads the head afresh, is safe.
         assert_eq!(first.seq, self.last_seq + 1, "the event log has a hole before {}", first.seq);
         self.last_seq = last.seq;
         self.schedule.found_work();
-        // Its own wakeup rang before the commit, and where that was long ago nobody looks any more.
-        if events.iter().any(|event| &*event.state == NEW) {
-            self.new_jobs.notify();
+        // The writer's own wakeup was sent before its commit; after a long transaction it has no effect any more.
+        for watch in &self.watches {
+            if events.iter().any(|event| &*event.state == watch.state) {
+                watch.wakeup.notify();
+            }
         }
         if log::log_enabled!(log::Level::Info) {
-            self.trace.print(&events);
+            self.trace.log(&events);
         }
         self.log_publisher.live(events);
     }
 
-    fn answer(&mut self, read: PageRequest) -> Result<(), Error> {
+    fn answer(&mut self, PageRequest { after_seq }: PageRequest) -> Result<(), Error> {
         let head = self.log.head()?;
-        let events = self.log.read(read.after_seq, BATCH)?;
-        // Pruned between the two: the page says so itself.
+        let events = self.log.read(after_seq, self.settings.batch)?;
+        // Events pruned between the two queries are missing from the page.
         let first_seq = events.first().map_or(head.first_seq, |first| match first.seq {
-            seq if seq > read.after_seq + 1 => seq.max(head.first_seq),
-            _ => head.first_seq.min(read.after_seq + 1),
+            seq if seq > after_seq + 1 => seq.max(head.first_seq),
+            _ => head.first_seq.min(after_seq + 1),
         });
-        self.log_publisher.page(read.after_seq, events, first_seq);
+        self.log_publisher.page(after_seq, events, first_seq);
         Ok(())
     }
 
-    /// One small piece; comes again at once while there is more.
+    /// Deletes one batch; due again at once while there may be more.
     fn prune(&mut self) -> Result<(), Error> {
         let head = self.log.head()?;
-        assert_eq!(head.log_id, self.settings.head.log_id, "the event log was replaced by another");
+        assert_eq!(head.log_id, self.settings.head.log_id, "the event log was replaced while resqd ran");
         let days = self.settings.retention_days;
         match self.log.prune(days, PRUNE_BATCH)? {
             Some(first_seq) => self.log_publisher.pruned(first_seq),
@@ -228,24 +270,24 @@ impl Sequencer {
     }
 }
 
-/// Where looks that are not full ones start: below every event of a transaction that is open, so that what commits late
-/// is not overtaken by what it caused.
+/// The outbox id at which polls start that are not full: below every event of an open transaction, so that an event
+/// which commits late is not overtaken by one that it caused.
 #[derive(Default)]
 struct Floor {
     id: u64,
-    /// The floor as of the last full look. A transaction may have drawn its id then and not written it yet.
+    /// The floor after the next full poll: a transaction may have drawn its id by now and not written its row yet.
     next: u64,
-    greatest_moved: u64,
+    greatest_numbered: u64,
 }
 
 impl Floor {
-    fn moved(&mut self, id: Option<u64>) {
-        self.greatest_moved = self.greatest_moved.max(id.unwrap_or(0));
+    fn numbered(&mut self, id: Option<u64>) {
+        self.greatest_numbered = self.greatest_numbered.max(id.unwrap_or(0));
     }
 
-    /// `oldest`: the least id that is there, of an open transaction or not.
+    /// `oldest`: the least id in the outbox, of an open transaction or not.
     fn raise(&mut self, oldest: Option<u64>) {
-        let now = oldest.map_or(self.greatest_moved, |id| id - 1);
+        let now = oldest.map_or(self.greatest_numbered, |id| id - 1);
         self.id = self.next.min(now);
         self.next = now;
     }

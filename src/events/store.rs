@@ -1,5 +1,5 @@
-//! The event log's SQL: numbering what is committed, reading on, pruning. Every statement expects the global database
-//! as the current one.
+//! The event log's SQL: numbering committed events, reading pages, pruning. Expects the global database as the current
+//! one. The only place where stored events are checked against what a frame can carry.
 
 use std::sync::Arc;
 
@@ -8,14 +8,18 @@ use mysql::{Conn, Row, prelude::Queryable};
 use crate::{
     base::text::printable,
     db::Error,
-    events::event::{Event, LogHead},
-    wire::Pattern,
+    events::{event::Event, updates::LogHead},
+    wire::{self, MAX_PAYLOAD, Pattern, State},
 };
 
-/// A page ends with the event that fills it; a single one may be larger. As much as one subscriber's queue takes.
+/// Payload bytes that fill a page. It ends with the event that exceeds them, so that an event of any size fits. As
+/// much as one subscriber's send queue takes.
 const PAGE_BYTES: usize = 1 << 20;
 
 /// Where the log begins and ends.
+///
+/// # Errors
+/// The server's; [`Error::Corrupt`] if the log has no head.
 pub fn head(conn: &mut Conn) -> Result<LogHead, Error> {
     let row: Option<(u64, u64, u64)> =
         conn.query_first("SELECT log_id, first_seq, head_seq FROM res_log WHERE id = 1")?;
@@ -23,34 +27,40 @@ pub fn head(conn: &mut Conn) -> Result<LogHead, Error> {
     Ok(LogHead { log_id, first_seq, head_seq })
 }
 
-/// What a look at the log found.
-pub struct Found {
+/// What a poll of the log returned.
+pub struct Polled {
     /// The greatest outbox id that was numbered; None: there was nothing to number.
-    pub moved: Option<u64>,
-    /// The next page of the log.
+    pub numbered_up_to: Option<u64>,
+    /// The next page of the log, whichever daemon numbered it.
     pub events: Vec<Arc<Event>>,
 }
 
-/// Numbers up to `limit` committed events whose outbox id is above `floor`, then reads on after `after_seq`, whoever
-/// numbered what is there. One round trip; the commit is the server's.
-pub fn look(conn: &mut Conn, floor: u64, after_seq: u64, limit: usize) -> Result<Found, Error> {
+/// Numbers up to `limit` committed events whose outbox id is above `floor`, then reads the page after `after_seq`. One
+/// round trip: the procedure commits by itself.
+///
+/// # Errors
+/// The server's.
+pub fn poll(conn: &mut Conn, floor: u64, after_seq: u64, limit: usize) -> Result<Polled, Error> {
     let page = page(after_seq, limit);
     let mut results =
         conn.query_iter(format!("CALL res_number({floor}, {limit}, @res_last); SELECT @res_last; {page}"))?;
-    let mut found = Found { moved: None, events: Vec::new() };
+    let mut polled = Polled { numbered_up_to: None, events: Vec::new() };
     while let Some(rows) = results.iter() {
         for row in rows {
             let mut row = row?;
             match row.len() {
-                1 => found.moved = row.take::<Option<u64>, _>(0).flatten(),
-                _ => found.events.push(event(row)?),
+                1 => polled.numbered_up_to = row.take::<Option<u64>, _>(0).flatten(),
+                _ => polled.events.push(event(row)?),
             }
         }
     }
-    Ok(found)
+    Ok(polled)
 }
 
-/// The first events after `after_seq`, at most `limit` and about [`PAGE_BYTES`], in order.
+/// The first events after `after_seq`, in order: at most `limit`, and about 1 MiB of payload.
+///
+/// # Errors
+/// The server's.
 pub fn read(conn: &mut Conn, after_seq: u64, limit: usize) -> Result<Vec<Arc<Event>>, Error> {
     let rows: Vec<Row> = conn.query(page(after_seq, limit))?;
     rows.into_iter().map(event).collect()
@@ -66,34 +76,54 @@ fn page(after_seq: u64, limit: usize) -> String {
     )
 }
 
-/// The least id in the outbox, committed or not: of a transaction on this node that wrote events and has not ended yet,
-/// if all that is committed was moved.
+/// The least id in the outbox, committed or not. Once all committed events are numbered, it belongs to a transaction of
+/// this node that wrote events and is still open.
+///
+/// # Errors
+/// The server's.
 pub fn oldest_unmoved(conn: &mut Conn) -> Result<Option<u64>, Error> {
     conn.query_drop("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")?;
     Ok(conn.query_first("SELECT MIN(id) FROM res_outbox")?.flatten())
 }
 
-/// Whether a page of at most `limit` ended for want of room, so that there may be more.
+/// Whether a page of at most `limit` events was ended by a limit, so that more may follow.
 pub fn is_full(page: &[Arc<Event>], limit: usize) -> bool {
-    page.len() == limit || page.iter().map(|event| event.frame.len()).sum::<usize>() >= PAGE_BYTES
+    page.len() == limit || page.iter().map(|event| event.bytes()).sum::<usize>() >= PAGE_BYTES
 }
 
 fn event(row: Row) -> Result<Arc<Event>, Error> {
-    let (seq, at, state, payload): (u64, u64, String, Vec<u8>) = mysql::from_row_opt(row)?;
-    // Whoever writes to the outbox past `publish` may write what no frame can carry. Its number stays taken, so it is
-    // describe as what it is instead of stopping the log for everybody.
-    let event = Event::new(seq, at, &state, &payload).or_else(|error| {
-        log::error!("event {seq} can't be delivered as it is ({error}), state `{}`", printable(&state));
-        Event::new(seq, at, "resq.unreadable", b"null")
-    });
-    event.map(Arc::new).map_err(|_| Error::Corrupt("an event of res_event cannot be encoded"))
+    let (seq, at, state, payload): Stored = mysql::from_row_opt(row)?;
+    // A client that writes to the outbox without `publish` may write what no frame can carry. The number stays taken,
+    // so a substitute is delivered instead of stopping the log.
+    Ok(Arc::new(match check(&state, &payload) {
+        Ok(()) => Event::new(seq, at, state, payload),
+        Err(error) => {
+            log::error!(
+                "event log: event {seq} cannot be delivered, {error}; delivering resq.unreadable instead state=`{}`",
+                printable(&state)
+            );
+            Event::new(seq, at, "resq.unreadable", &b"null"[..])
+        }
+    }))
 }
 
-/// An event as it is stored: seq, µs since 1970, state, payload.
+/// What every frame can carry.
+fn check(state: &str, payload: &[u8]) -> Result<(), wire::Error> {
+    State::new(state)?;
+    match payload.len() {
+        ..=MAX_PAYLOAD => Ok(()),
+        bytes => Err(wire::Error::TooLarge { bytes, limit: MAX_PAYLOAD }),
+    }
+}
+
+/// An event as it is stored: number, microseconds since 1970, state, payload.
 pub type Stored = (u64, u64, String, Vec<u8>);
 
-/// Hands events on in their order, as they come from the server, until `take` wants no more: the first `limit` that
-/// match after `since`, without it the newest.
+/// Passes events to `take` in their order, as they arrive from the server, until it returns false: the first `limit`
+/// after `since` that match, or the newest `limit` if `since` is None.
+///
+/// # Errors
+/// The server's.
 pub fn each(
     conn: &mut Conn,
     since: Option<u64>,
@@ -124,13 +154,19 @@ pub fn each(
     Ok(())
 }
 
-/// Committed events that have no number yet.
+/// How many committed events have no number yet.
+///
+/// # Errors
+/// The server's.
 pub fn waiting(conn: &mut Conn) -> Result<u64, Error> {
     Ok(conn.query_first("SELECT COUNT(*) FROM res_outbox")?.unwrap_or(0))
 }
 
-/// Deletes at most `limit` of the oldest events if they were written more than `days` days ago; the new first number
-/// if that changed it.
+/// Deletes at most `limit` of the oldest events, those written more than `days` days ago. Returns the new first number
+/// if any was deleted.
+///
+/// # Errors
+/// The server's.
 pub fn prune(conn: &mut Conn, days: u32, limit: usize) -> Result<Option<u64>, Error> {
     let old: Vec<(u64, bool)> =
         conn.query(format!("SELECT seq, at < NOW(6) - INTERVAL {days} DAY FROM res_event ORDER BY seq LIMIT {limit}"))?;

@@ -1,14 +1,9 @@
-//! Events in the log for people, a bounded number a second.
+//! Writes events to the daemon's log for people to read, a bounded number per second. Never delivers anything.
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{
-    base::clock::now,
-    base::text::printable,
-    base::throttle::Throttle,
-    events::event::Event,
-    wire::{MAX_FRAME, ServerMessage, split},
-};
+use super::event::Event;
+use crate::base::{clock::now, text::printable, throttle::Throttle};
 
 /// Events traced per second; the rest are counted.
 const PER_SECOND: u32 = 50;
@@ -23,20 +18,15 @@ impl Default for EventTrace {
 }
 
 impl EventTrace {
-    pub fn print(&mut self, events: &[Arc<Event>]) {
+    /// Logs one line per event, at level INFO.
+    pub fn log(&mut self, events: &[Arc<Event>]) {
         for event in events {
             let Some(suppressed) = self.0.admit(now()) else { continue };
             if suppressed > 0 {
-                log::info!("and {suppressed} more events");
+                log::info!("events: {suppressed} more");
             }
-            if let Some(ServerMessage::Event { state, payload, .. }) = decode(&event.frame) {
-                log::info!("{state} #{} {}", event.seq, printable(&String::from_utf8_lossy(payload)));
-            }
+            let payload = String::from_utf8_lossy(&event.payload);
+            log::info!("{} #{} {}", event.state, event.seq, printable(&payload));
         }
     }
-}
-
-fn decode(frame: &[u8]) -> Option<ServerMessage<'_>> {
-    let (frame, _) = split(frame, MAX_FRAME).ok()??;
-    ServerMessage::decode(frame).ok()?
 }

@@ -1,36 +1,42 @@
-//! Where one subscriber stands in the stream of events: live, or behind in the log; and what it missed. Decides what
-//! goes into its send_queue. Pure.
+//! Where delivery to one subscriber stands: at the head of the event log, or behind it; and what it missed. Decides
+//! what goes into its sink. Pure.
 
-use crate::events::event::Event;
-use crate::fanout::filter::Filter;
-use crate::net::send_queue::SendQueue;
-use crate::wire::{Gap, ServerMessage};
+use super::{
+    filter::Filter,
+    sink::{Message, Sink},
+};
+use crate::{events::event::Event, wire::Gap};
 use std::sync::Arc;
 
+/// One subscription and how far it is served.
 pub struct Cursor {
+    /// Which states it wants.
     pub filter: Filter,
+    /// It wants no ephemeral events.
     pub durable_only: bool,
     position: Position,
-    /// Ephemeral events dropped since it was last told.
+    /// Ephemeral events dropped since the last report of their number.
     dropped: u64,
 }
 
-/// Every matching durable event up to the position is in the send_queue or beyond.
+/// Every matching durable event up to the position was pushed to the sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Position {
-    /// At the head: gets each event as it comes.
+    /// At the head: gets each event as it arrives.
     Live,
-    /// Reads on after this number. `asked`: a page of the log is on its way.
-    Behind { after: u64, asked: bool },
+    /// Continues after this number. `requested`: a page of the log is on its way.
+    Behind { after: u64, requested: bool },
 }
 
 impl Cursor {
+    /// At the head of the log.
     pub fn live(filter: Filter, durable_only: bool) -> Cursor {
         Cursor { filter, durable_only, position: Position::Live, dropped: 0 }
     }
 
+    /// Behind the head: complete up to `after`.
     pub fn behind(filter: Filter, durable_only: bool, after: u64) -> Cursor {
-        Cursor { position: Position::Behind { after, asked: false }, ..Cursor::live(filter, durable_only) }
+        Cursor { position: Position::Behind { after, requested: false }, ..Cursor::live(filter, durable_only) }
     }
 
     /// The number up to which delivery is complete.
@@ -41,102 +47,92 @@ impl Cursor {
         }
     }
 
-    /// After which number it wants to read, if it is behind and no page is on its way.
-    pub fn wants(&self) -> Option<u64> {
+    /// The number after which it needs events, if it is behind and no page is on its way.
+    pub fn needs_after(&self) -> Option<u64> {
         match self.position {
-            Position::Behind { after, asked: false } => Some(after),
+            Position::Behind { after, requested: false } => Some(after),
             _ => None,
         }
     }
 
-    /// After which number the page begins that is on its way.
-    pub fn waits_for(&self) -> Option<u64> {
+    /// The number after which the page begins that is on its way.
+    pub fn requested_after(&self) -> Option<u64> {
         match self.position {
-            Position::Behind { after, asked: true } => Some(after),
+            Position::Behind { after, requested: true } => Some(after),
             _ => None,
         }
     }
 
-    pub fn answered(&mut self) {
-        if let Position::Behind { asked, .. } = &mut self.position {
-            *asked = false;
+    /// Whether a page is on its way.
+    pub fn set_requested(&mut self, is_requested: bool) {
+        if let Position::Behind { requested, .. } = &mut self.position {
+            *requested = is_requested;
         }
     }
 
-    pub fn asked(&mut self) {
-        if let Position::Behind { asked, .. } = &mut self.position {
-            *asked = true;
-        }
-    }
-
-    /// The log keeps nothing below `first_seq`: says so if that concerns this subscriber, and goes on from there.
-    pub fn pruned(&mut self, first_seq: u64, head_seq: u64, send_queue: &mut SendQueue) {
+    /// The log keeps nothing below `first_seq`: reports the gap if that concerns this subscriber, and continues there.
+    pub fn pruned(&mut self, first_seq: u64, head_seq: u64, sink: &mut impl Sink) {
         if let Position::Behind { after, .. } = self.position
             && after.saturating_add(1) < first_seq
         {
-            send_queue.push_message(&ServerMessage::Gap(Gap::Pruned(first_seq)));
+            sink.push(Message::Gap(Gap::Pruned(first_seq)));
             self.advance_to(first_seq - 1, head_seq);
         }
     }
 
-    /// A new event that matches. Falls behind where there is no room for it.
-    pub fn durable(&mut self, event: &Event, send_queue: &mut SendQueue, limit: usize) {
+    /// A new event that matches. Without room for it the subscriber falls behind.
+    pub fn durable(&mut self, event: &Event, sink: &mut impl Sink) {
         if self.position != Position::Live {
             return;
         }
-        match send_queue.has_room(event.frame.len(), limit) {
-            true => send_queue.push(event.frame.clone(), ()),
-            false => self.position = Position::Behind { after: event.seq - 1, asked: false },
+        match sink.make_room(event) {
+            true => sink.push(Message::Event(event)),
+            false => self.position = Position::Behind { after: event.seq - 1, requested: false },
         }
     }
 
-    /// An ephemeral event that matches. Where there is no room for it, it is counted and gone.
-    pub fn ephemeral(&mut self, frame: &Arc<[u8]>, send_queue: &mut SendQueue, limit: usize) {
-        if !send_queue.has_room(frame.len(), limit) {
+    /// An ephemeral event that matches. Without room for it it is counted and dropped.
+    pub fn ephemeral(&mut self, event: &Event, sink: &mut impl Sink) {
+        if !sink.make_room(event) {
             self.dropped += 1;
             return;
         }
-        self.tell_dropped(send_queue);
-        send_queue.push(frame.clone(), ());
+        self.report_dropped(sink);
+        sink.push(Message::Event(event));
     }
 
-    /// Says how many ephemeral events were dropped, if any were.
-    pub fn tell_dropped(&mut self, send_queue: &mut SendQueue) {
+    /// Reports how many ephemeral events were dropped, if any were.
+    pub fn report_dropped(&mut self, sink: &mut impl Sink) {
         if self.dropped > 0 {
-            send_queue.push_message(&ServerMessage::Gap(Gap::Dropped(self.dropped)));
+            sink.push(Message::Gap(Gap::Dropped(self.dropped)));
             self.dropped = 0;
         }
     }
 
-    /// Reads on: the next events of the log in order, matching or not; those it stands behind are passed over. Stops
-    /// where there is no room. At the head it is live again.
-    pub fn catch_up<'a>(
-        &mut self,
-        events: impl Iterator<Item = &'a Arc<Event>>,
-        head_seq: u64,
-        send_queue: &mut SendQueue,
-        limit: usize,
-    ) {
+    /// Continues with the next events of the log in order, matching or not; those before the position are passed over.
+    /// Ends without room, or at the head, where the subscriber is live again.
+    pub fn catch_up<'a>(&mut self, events: impl Iterator<Item = &'a Arc<Event>>, head_seq: u64, sink: &mut impl Sink) {
         for event in events {
             let Position::Behind { after, .. } = self.position else { return };
             if event.seq <= after {
                 continue;
             }
             if self.filter.matches(&event.state) {
-                if !send_queue.has_room(event.frame.len(), limit) {
+                // Without a flush: the other subscribers have their turn before this one is written to again.
+                if !sink.has_room(event) {
                     return;
                 }
-                send_queue.push(event.frame.clone(), ());
+                sink.push(Message::Event(event));
             }
             self.advance_to(event.seq, head_seq);
         }
     }
 
-    /// Nothing that matters lies between here and `seq`.
+    /// No event up to `seq` is missing.
     pub fn advance_to(&mut self, seq: u64, head_seq: u64) {
-        if let Position::Behind { asked, .. } = self.position {
+        if let Position::Behind { requested, .. } = self.position {
             self.position = match seq < head_seq {
-                true => Position::Behind { after: seq, asked },
+                true => Position::Behind { after: seq, requested },
                 false => Position::Live,
             };
         }

@@ -1,134 +1,130 @@
-//! From an event to the outboxes of its subscribers, and from the log to those that are behind. Owns the topics and
-//! the head of the log; touches no peer that an event does not concern.
+//! From an event to the sinks of its subscribers, and from the event log to those that are behind. Owns the topics, the
+//! cursors and the head of the log; touches no subscriber that an event does not concern.
 
-use crate::events::event::{Event, LogHead, LogUpdate, PageRequest};
-use crate::fanout::cursor::Cursor;
-use crate::fanout::filter::Filter;
-use crate::fanout::limits::{Limits, SCAN_BUDGET};
-use crate::fanout::page_requests::PageRequests;
-use crate::fanout::recent_window::RecentWindow;
-use crate::fanout::topics::Topics;
-use crate::net::connection::{Connection, Socket};
-use crate::wire::{Gap, Pattern, ServerMessage, State};
+use super::{
+    cursor::Cursor,
+    filter::Filter,
+    limits::{Limits, SCAN_BUDGET},
+    page_requests::PageRequests,
+    recent_window::RecentWindow,
+    sink::{Message, Sink, Sinks},
+    topics::Topics,
+};
+use crate::{
+    events::{
+        event::Event,
+        updates::{LogHead, LogUpdate, PageRequest},
+    },
+    wire::{Gap, Pattern, State},
+};
 use crossbeam_channel::Sender;
-use slab::Slab;
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
-pub struct Delivery {
+/// All subscriptions. A subscriber is a small number, free to be used again once it is unsubscribed.
+pub struct Fanout {
     topics: Topics,
+    /// By the subscriber's number.
+    cursors: Vec<Option<Box<Cursor>>>,
     head: LogHead,
     recent: RecentWindow,
     page_requests: PageRequests,
-    queue_bytes: usize,
-    /// Peers with something new to be written, each once.
-    pub dirty: Vec<usize>,
 }
 
-impl Delivery {
-    pub fn new(head: LogHead, reads: Sender<PageRequest>, limits: &Limits) -> Delivery {
-        Delivery {
+impl Fanout {
+    /// Begins at `head`. Pages are asked for through `page_requests`, which may be bounded: it is never waited for.
+    pub fn new(head: LogHead, page_requests: Sender<PageRequest>, limits: &Limits) -> Fanout {
+        Fanout {
             topics: Topics::default(),
+            cursors: Vec::new(),
             head,
             recent: RecentWindow::new(limits),
-            page_requests: PageRequests::new(reads),
-            queue_bytes: limits.queue_bytes,
-            dirty: Vec::new(),
+            page_requests: PageRequests::new(page_requests),
         }
     }
 
+    /// Where the event log stands, as far as it was delivered.
     pub fn head(&self) -> LogHead {
         self.head
     }
 
-    /// See [`mark_dirty`].
-    pub fn mark_dirty<S>(&mut self, key: usize, conn: &mut Connection<S>) {
-        mark_dirty(&mut self.dirty, key, conn);
+    /// The number up to which this subscriber has every event that it asked for; None without a subscription.
+    pub fn complete_up_to(&self, subscriber: usize) -> Option<u64> {
+        let cursor = self.cursors.get(subscriber)?.as_ref()?;
+        Some(cursor.complete_up_to(self.head.head_seq))
     }
 
-    pub fn subscribe<S: Socket>(
+    /// Subscribes to `patterns`, from just after `resume_after` or, if that is None, from now on. The subscriber has
+    /// no subscription yet.
+    pub fn subscribe(
         &mut self,
-        key: usize,
-        conn: &mut Connection<S>,
+        subscriber: usize,
         resume_after: Option<u64>,
         durable_only: bool,
         patterns: &[Pattern<'_>],
+        sink: &mut impl Sink,
     ) {
         let LogHead { head_seq, first_seq, .. } = self.head;
         let filter = Filter::new(patterns);
-        self.topics.subscribe(key, &filter);
-        conn.send_queue.push_message(&ServerMessage::Subscribed { seq: resume_after.unwrap_or(head_seq) });
+        self.topics.subscribe(subscriber, &filter);
+        sink.push(Message::Subscribed { seq: resume_after.unwrap_or(head_seq) });
         let cursor = match resume_after {
             Some(after) if after < head_seq => {
                 let mut cursor = Cursor::behind(filter, durable_only, after);
-                cursor.pruned(first_seq, head_seq, &mut conn.send_queue);
+                cursor.pruned(first_seq, head_seq, sink);
                 cursor
             }
             Some(after) if after > head_seq => {
-                conn.send_queue.push_message(&ServerMessage::Gap(Gap::BeyondHead(head_seq)));
+                sink.push(Message::Gap(Gap::BeyondHead(head_seq)));
                 Cursor::live(filter, durable_only)
             }
             _ => Cursor::live(filter, durable_only),
         };
-        conn.cursor = Some(Box::new(cursor));
-        self.mark_dirty(key, conn);
+        if self.cursors.len() <= subscriber {
+            self.cursors.resize_with(subscriber + 1, || None);
+        }
+        self.cursors[subscriber] = Some(Box::new(cursor));
     }
 
-    pub fn unsubscribe<S>(&mut self, key: usize, conn: &mut Connection<S>) {
-        let Some(cursor) = conn.cursor.take() else { return };
-        self.topics.unsubscribe(key);
-        if let Some(after_seq) = cursor.waits_for() {
-            self.page_requests.withdraw(after_seq, key);
+    /// Ends the subscription, if there is one.
+    pub fn unsubscribe(&mut self, subscriber: usize) {
+        let Some(cursor) = self.cursors.get_mut(subscriber).and_then(Option::take) else { return };
+        self.topics.unsubscribe(subscriber);
+        if let Some(after_seq) = cursor.requested_after() {
+            self.page_requests.withdraw(after_seq, subscriber);
         }
     }
 
-    /// An ephemeral event: written once, if anybody wants it.
-    pub fn publish<S: Socket>(
-        &mut self,
-        (state, payload): (State<'_>, &[u8]),
-        unix_time_us: u64,
-        conns: &mut Slab<Connection<S>>,
-        now: Instant,
-    ) {
-        let state = state.as_str();
-        let mut frame: Option<Arc<[u8]>> = None;
-        for key in self.topics.subscribers(state) {
-            let Some(conn) = conns.get_mut(key) else { continue };
-            if conn.cursor.as_ref().is_none_or(|cursor| cursor.durable_only) {
+    /// Delivers an ephemeral event to those that are connected. `unix_time_us`: microseconds since 1970.
+    pub fn publish(&mut self, state: State<'_>, payload: &[u8], unix_time_us: u64, sinks: &mut impl Sinks) {
+        let mut event = None;
+        for subscriber in self.topics.subscribers(state.as_str()) {
+            let Some(cursor) = cursor(&mut self.cursors, subscriber).filter(|cursor| !cursor.durable_only) else {
                 continue;
-            }
-            let frame = frame.get_or_insert_with(|| {
-                let mut bytes = Vec::with_capacity(payload.len() + state.len() + 32);
-                ServerMessage::Event { seq: 0, unix_time_us, state, payload }.encode(&mut bytes);
-                bytes.into()
-            });
-            conn.make_room(frame.len(), self.queue_bytes, now);
-            if let Some(cursor) = &mut conn.cursor {
-                cursor.ephemeral(frame, &mut conn.send_queue, self.queue_bytes);
-            }
-            mark_dirty(&mut self.dirty, key, conn);
+            };
+            let Some(mut sink) = sinks.sink(subscriber) else { continue };
+            let event = event.get_or_insert_with(|| Event::new(0, unix_time_us, state.as_str(), payload));
+            cursor.ephemeral(event, &mut sink);
         }
     }
 
-    pub fn news<S: Socket>(&mut self, news: LogUpdate, conns: &mut Slab<Connection<S>>, now: Instant) {
-        match news {
-            LogUpdate::Live(events) => events.into_iter().for_each(|event| self.live(event, conns, now)),
-            LogUpdate::Page { after_seq, events, first_seq } => self.page(after_seq, &events, first_seq, conns),
+    /// Takes over what the event log published.
+    pub fn update(&mut self, update: LogUpdate, sinks: &mut impl Sinks) {
+        match update {
+            LogUpdate::Live(events) => events.into_iter().for_each(|event| self.live(event, sinks)),
+            LogUpdate::Page { after_seq, events, first_seq } => self.page(after_seq, &events, first_seq, sinks),
             LogUpdate::Pruned { first_seq } => self.pruned(first_seq),
         }
     }
 
-    fn live<S: Socket>(&mut self, event: Arc<Event>, conns: &mut Slab<Connection<S>>, now: Instant) {
+    fn live(&mut self, event: Arc<Event>, sinks: &mut impl Sinks) {
         if event.seq <= self.head.head_seq {
             return;
         }
         self.head.head_seq = event.seq;
-        for key in self.topics.subscribers(&event.state) {
-            let Some(conn) = conns.get_mut(key) else { continue };
-            conn.make_room(event.frame.len(), self.queue_bytes, now);
-            if let Some(cursor) = &mut conn.cursor {
-                cursor.durable(&event, &mut conn.send_queue, self.queue_bytes);
-            }
-            mark_dirty(&mut self.dirty, key, conn);
+        for subscriber in self.topics.subscribers(&event.state) {
+            let Some(cursor) = cursor(&mut self.cursors, subscriber) else { continue };
+            let Some(mut sink) = sinks.sink(subscriber) else { continue };
+            cursor.durable(&event, &mut sink);
         }
         self.recent.push(event);
     }
@@ -137,60 +133,52 @@ impl Delivery {
         self.head.first_seq = self.head.first_seq.max(first_seq.min(self.head.head_seq + 1));
     }
 
-    /// Numbers beyond the head are left out: they come as live ones.
-    fn page<S: Socket>(
-        &mut self,
-        after_seq: u64,
-        events: &[Arc<Event>],
-        first_seq: u64,
-        conns: &mut Slab<Connection<S>>,
-    ) {
+    /// Events beyond the head are left out: they arrive as live ones.
+    fn page(&mut self, after_seq: u64, events: &[Arc<Event>], first_seq: u64, sinks: &mut impl Sinks) {
         self.pruned(first_seq);
         let LogHead { head_seq, first_seq, .. } = self.head;
         let events = &events[..events.partition_point(|event| event.seq <= head_seq)];
-        for key in self.page_requests.answered(after_seq) {
-            let Some(conn) = conns.get_mut(key) else { continue };
-            let Some(cursor) = conn.cursor.as_mut().filter(|cursor| cursor.waits_for() == Some(after_seq)) else {
-                continue;
-            };
-            cursor.answered();
-            cursor.pruned(first_seq, head_seq, &mut conn.send_queue);
+        for subscriber in self.page_requests.answered(after_seq) {
+            let waiting =
+                cursor(&mut self.cursors, subscriber).filter(|cursor| cursor.requested_after() == Some(after_seq));
+            let Some(cursor) = waiting else { continue };
+            let Some(mut sink) = sinks.sink(subscriber) else { continue };
+            cursor.set_requested(false);
+            cursor.pruned(first_seq, head_seq, &mut sink);
             match events {
                 [] => cursor.advance_to(head_seq, head_seq),
-                _ => cursor.catch_up(events.iter(), head_seq, &mut conn.send_queue, self.queue_bytes),
+                _ => cursor.catch_up(events.iter(), head_seq, &mut sink),
             }
-            mark_dirty(&mut self.dirty, key, conn);
+            if cursor.needs_after().is_some() {
+                // The page may have held nothing that it wants.
+                sink.request_turn();
+            }
         }
     }
 
-    /// All that was queued for a subscriber is written: it is told what it missed, and if it is behind it gets what
-    /// follows, from memory or by a question to the log.
-    pub fn refill<S: Socket>(&mut self, key: usize, conn: &mut Connection<S>) {
+    /// All that was queued for this subscriber is written: reports what was dropped, and if it is behind pushes what
+    /// follows, from memory or by a request to the log.
+    pub fn drained(&mut self, subscriber: usize, sink: &mut impl Sink) {
         let LogHead { head_seq, first_seq, .. } = self.head;
-        let Some(cursor) = &mut conn.cursor else { return };
-        cursor.tell_dropped(&mut conn.send_queue);
-        if let Some(after) = cursor.wants() {
+        let Some(cursor) = cursor(&mut self.cursors, subscriber) else { return };
+        cursor.report_dropped(sink);
+        if let Some(after) = cursor.needs_after() {
             if let Some(events) = self.recent.after(after) {
-                cursor.catch_up(events.take(SCAN_BUDGET), head_seq, &mut conn.send_queue, self.queue_bytes);
+                cursor.catch_up(events.take(SCAN_BUDGET), head_seq, sink);
             } else {
-                cursor.pruned(first_seq, head_seq, &mut conn.send_queue);
-                if let Some(after) = cursor.wants() {
-                    cursor.asked();
-                    self.page_requests.ask(after, key);
+                cursor.pruned(first_seq, head_seq, sink);
+                if let Some(after) = cursor.needs_after() {
+                    cursor.set_requested(true);
+                    self.page_requests.ask(after, subscriber);
                 }
             }
         }
-        let reads_on = conn.cursor.as_ref().is_some_and(|cursor| cursor.wants().is_some());
-        if reads_on || !conn.send_queue.is_empty() {
-            mark_dirty(&mut self.dirty, key, conn);
+        if cursor.needs_after().is_some() {
+            sink.request_turn();
         }
     }
 }
 
-/// Something may be written to this peer, or read on for it: it gets its turn once.
-fn mark_dirty<S>(dirty: &mut Vec<usize>, key: usize, conn: &mut Connection<S>) {
-    if !conn.in_dirty && conn.writable {
-        conn.in_dirty = true;
-        dirty.push(key);
-    }
+fn cursor(cursors: &mut [Option<Box<Cursor>>], subscriber: usize) -> Option<&mut Cursor> {
+    cursors.get_mut(subscriber)?.as_deref_mut()
 }

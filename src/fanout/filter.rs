@@ -1,4 +1,4 @@
-//! What one subscriber asked for, reduced until no state matches two of its patterns: so an event reaches it once.
+//! What one subscriber asked for, reduced until no state matches two of its patterns, so that an event reaches it once.
 //! Pure.
 
 use crate::wire::Pattern;
@@ -11,6 +11,7 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// The same states with fewer patterns.
     pub fn new(patterns: &[Pattern<'_>]) -> Filter {
         let (mut names, mut prefixes) = (Vec::new(), Vec::new());
         for pattern in patterns {
@@ -20,7 +21,7 @@ impl Filter {
             }
         }
         prefixes.sort_unstable();
-        // What begins with a prefix follows it in the order, so the last one kept is the only candidate.
+        // Texts that begin with a prefix follow it in the order, so the last one kept is the only candidate.
         prefixes.dedup_by(|later, kept| later.starts_with(*kept));
         names.sort_unstable();
         names.dedup();
@@ -29,17 +30,19 @@ impl Filter {
         Filter { names: boxed(names), prefixes: boxed(prefixes) }
     }
 
+    /// Whether the subscriber wants events of this state.
     pub fn matches(&self, state: &str) -> bool {
         begins_with_one_of(&self.prefixes, state) || self.names.binary_search_by(|name| (**name).cmp(state)).is_ok()
     }
 
+    /// The patterns that are left.
     pub fn patterns(&self) -> impl Iterator<Item = Pattern<'_>> {
         let names = self.names.iter().map(|name| Pattern::Exact(name));
         names.chain(self.prefixes.iter().map(|prefix| Pattern::Prefix(prefix)))
     }
 }
 
-/// Among disjoint prefixes only the greatest one that is not after `state` can be its beginning.
+/// Among disjoint prefixes only the greatest one that is not greater than `state` can be its beginning.
 fn begins_with_one_of(prefixes: &[impl AsRef<str>], state: &str) -> bool {
     let after = prefixes.partition_point(|prefix| prefix.as_ref() <= state);
     after > 0 && state.starts_with(prefixes[after - 1].as_ref())

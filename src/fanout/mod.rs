@@ -1,12 +1,18 @@
-//! From an event to the subscribers that asked for it: who wants which states, where each stands, what is read again
-//! from the log. Knows no socket and no protocol.
+//! From an event to the subscribers that asked for it: which states each wants, where its delivery stands, and what it
+//! reads again from the event log. Pure: knows no socket, no protocol and no clock, and never waits.
+//!
+//! A subscriber is a small number that the transport chooses. [`Fanout`] decides what each gets and hands it to the
+//! subscriber's [`Sink`], which the transport provides and which turns a [`Message`] into bytes.
 
-pub mod cursor;
-pub mod delivery;
-pub mod filter;
-pub mod limits;
-pub mod page_requests;
-pub mod recent_window;
-pub mod topics;
+mod cursor;
+mod delivery;
+mod filter;
+mod limits;
+mod page_requests;
+mod recent_window;
+mod sink;
+mod topics;
 
+pub use delivery::Fanout;
 pub use limits::Limits;
+pub use sink::{Message, Sink, Sinks};

@@ -1,10 +1,11 @@
 //! The newest durable events, for subscribers that fell behind only a little: bounded by count and bytes, oldest out
-//! first. Owns no position of anybody.
+//! first. Knows no subscriber.
 
+use super::limits::Limits;
 use crate::events::event::Event;
-use crate::fanout::limits::Limits;
 use std::{collections::VecDeque, sync::Arc};
 
+/// Consecutive events up to the head of the log.
 pub struct RecentWindow {
     events: VecDeque<Arc<Event>>,
     bytes: usize,
@@ -13,6 +14,7 @@ pub struct RecentWindow {
 }
 
 impl RecentWindow {
+    /// Empty.
     pub fn new(limits: &Limits) -> RecentWindow {
         RecentWindow {
             events: VecDeque::new(),
@@ -22,16 +24,17 @@ impl RecentWindow {
         }
     }
 
+    /// Adds the next event, and drops the oldest ones beyond the limits.
     pub fn push(&mut self, event: Arc<Event>) {
-        self.bytes += event.frame.len();
+        self.bytes += event.bytes();
         self.events.push_back(event);
         while self.bytes > self.max_bytes || self.events.len() > self.max_events {
             let Some(oldest) = self.events.pop_front() else { return };
-            self.bytes -= oldest.frame.len();
+            self.bytes -= oldest.bytes();
         }
     }
 
-    /// All events after this number; None where some of them are no longer here.
+    /// All events after this number; None if some of them are no longer here.
     pub fn after(&self, seq: u64) -> Option<impl Iterator<Item = &Arc<Event>>> {
         let first = self.events.front()?.seq;
         let start = self.events.partition_point(|event| event.seq <= seq);
@@ -53,7 +56,7 @@ mod tests {
         let mut recent = RecentWindow::new(&limits);
         assert_eq!(kept_after(&recent, 0), None);
         for seq in 5..10 {
-            recent.push(Arc::new(Event::new(seq, 0, "A", b"").unwrap()));
+            recent.push(Arc::new(Event::new(seq, 0, "A", [])));
         }
         assert_eq!(kept_after(&recent, 5), None);
         assert_eq!(kept_after(&recent, 6), Some(vec![7, 8, 9]));
@@ -63,12 +66,12 @@ mod tests {
 
     #[test]
     fn is_bounded_in_bytes() {
-        let mut recent = RecentWindow::new(&Limits { recent_bytes: 100, ..Limits::default() });
+        let mut recent = RecentWindow::new(&Limits { recent_bytes: 50, ..Limits::default() });
         for seq in 1..10 {
-            recent.push(Arc::new(Event::new(seq, 0, "A", &[0; 20]).unwrap()));
+            recent.push(Arc::new(Event::new(seq, 0, "A", [0; 20])));
         }
         assert_eq!(kept_after(&recent, 7), Some(vec![8, 9]));
-        recent.push(Arc::new(Event::new(10, 0, "A", &[0; 200]).unwrap()));
+        recent.push(Arc::new(Event::new(10, 0, "A", [0; 200])));
         assert_eq!(kept_after(&recent, 9), None);
         assert_eq!(recent.bytes, 0);
     }

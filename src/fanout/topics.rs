@@ -1,11 +1,12 @@
-//! Who asked for which states: from a state to its subscribers, without touching any other. Adding and removing a
-//! subscriber costs the same however many others share its patterns. Pure; a subscriber is a number.
+//! From a state to the subscribers that asked for it, without touching any other. Adding and removing a subscriber
+//! costs the same however many others share its patterns. Pure.
 
-use crate::fanout::filter::Filter;
+use super::filter::Filter;
 use crate::wire::Pattern;
 use slab::Slab;
 use std::collections::{BTreeMap, HashMap, btree_map::Entry};
 
+/// An index of all subscriptions by their patterns.
 #[derive(Default)]
 pub struct Topics {
     names: HashMap<Box<str>, usize>,
@@ -13,7 +14,7 @@ pub struct Topics {
     /// How many prefixes there are of each length, so that an event looks up no others.
     prefix_lengths: BTreeMap<usize, usize>,
     topics: Slab<Topic>,
-    /// For each subscriber, where it stands in the topics' lists.
+    /// For each subscriber, its places in the topics' lists.
     places: HashMap<usize, Box<[Place]>>,
 }
 
@@ -23,7 +24,7 @@ struct Topic {
     members: Vec<Member>,
 }
 
-/// One entry in a topic's list, and which of its own places it is for the subscriber.
+/// An entry in a topic's list. `slot`: which of the subscriber's places it is.
 #[derive(Clone, Copy)]
 struct Member {
     subscriber: usize,
@@ -37,7 +38,7 @@ struct Place {
 }
 
 impl Topics {
-    /// `subscriber` has no subscription yet.
+    /// Adds a subscriber that has no subscription yet.
     pub fn subscribe(&mut self, subscriber: usize, filter: &Filter) {
         let places = filter.patterns().enumerate().map(|(slot, pattern)| {
             let topic = self.topic(pattern);
@@ -47,9 +48,10 @@ impl Topics {
         });
         let places: Box<[Place]> = places.collect();
         let before = self.places.insert(subscriber, places);
-        debug_assert!(before.is_none(), "one subscription a subscriber");
+        debug_assert!(before.is_none(), "one subscription per subscriber");
     }
 
+    /// Removes a subscriber, if it is there.
     pub fn unsubscribe(&mut self, subscriber: usize) {
         for place in self.places.remove(&subscriber).unwrap_or_default() {
             let topic = &mut self.topics[place.topic];

@@ -1,10 +1,13 @@
-//! The loop: waits for sockets, news and timers in one poll, and gives the hub its turns. The only place of the
-//! broker that knows the clock and the poll; it sleeps while nothing happens.
+//! The broker's loop: waits for sockets, updates of the event log and timers in one poll, and gives the hub its turns.
+//! The only place of the broker that knows the clock and the poll; sleeps while nothing happens.
 
-use crate::base::throttle::Throttle;
-use crate::events::event::LogUpdate;
-use crate::net::hub::Hub;
-use crate::net::listener::{Accepted, Acceptor, Listener, Stream, say_too_many};
+use super::{
+    acceptor::{Accepted, Acceptor, refuse_too_many},
+    hub::Hub,
+    listener::Listener,
+    stream::Stream,
+};
+use crate::{base::throttle::Throttle, events::updates::LogUpdate};
 use crossbeam_channel::Receiver;
 use mio::{Events, Poll, Token};
 use std::{
@@ -16,37 +19,44 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+/// The poll's token of the waker.
 pub const WAKER: Token = Token(usize::MAX);
 
-/// Readiness taken from the kernel at once.
+/// Readiness reports taken from the kernel at once.
 const EVENTS: usize = 1_024;
 
-/// Peers accepted before those that are in have their turn.
+/// Peers accepted before the connected ones have their turn.
 const ACCEPT_BUDGET: usize = 256;
 
-/// When the system has no room for another peer it is asked again after this, and the log told at most so often.
+/// Before accepting again when the system has no room for another peer.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-const WARN_PAUSE: Duration = Duration::from_secs(10);
 
+/// Between two warnings about peers that could not be accepted.
+const WARN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What the broker's thread owns.
 pub struct EventLoop {
-    pub poll: Poll,
-    pub listeners: Vec<Listener>,
-    pub hub: Hub<Stream>,
-    pub news: Receiver<LogUpdate>,
-    pub stop: Arc<AtomicBool>,
+    poll: Poll,
+    listeners: Vec<Listener>,
+    hub: Hub<Stream>,
+    log_updates: Receiver<LogUpdate>,
+    stop: Arc<AtomicBool>,
     acceptor: Acceptor,
-    /// A listener may have somebody waiting; not before this time.
+    /// A peer may be waiting at a listener; not to be accepted before this time.
     accept_at: Option<Instant>,
     warnings: Throttle,
 }
 
 impl EventLoop {
-    /// The tokens of the poll: peers have their key, listeners come down from the top, below the waker.
+    /// Registers the listeners. The poll's token of a peer is its key; those of the listeners count down from the waker's.
+    ///
+    /// # Errors
+    /// The system's.
     pub fn new(
         poll: Poll,
         mut listeners: Vec<Listener>,
         hub: Hub<Stream>,
-        news: Receiver<LogUpdate>,
+        log_updates: Receiver<LogUpdate>,
         stop: Arc<AtomicBool>,
     ) -> io::Result<EventLoop> {
         for (listener, index) in listeners.iter_mut().zip(1..) {
@@ -57,19 +67,22 @@ impl EventLoop {
             poll,
             listeners,
             hub,
-            news,
+            log_updates,
             stop,
             acceptor,
             accept_at: None,
-            warnings: Throttle::new(1, WARN_PAUSE),
+            warnings: Throttle::new(1, WARN_INTERVAL),
         })
     }
 
-    /// Serves until `stop` is set and every peer has gone. An error is the poll's own.
+    /// Serves until `stop` is set and every peer has gone.
+    ///
+    /// # Errors
+    /// The poll's.
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         let mut stopping = false;
-        while !(stopping && self.hub.connections() == 0) {
+        while !(stopping && self.hub.len() == 0) {
             self.wait(&mut events)?;
             let now = Instant::now();
             for event in &events {
@@ -77,13 +90,14 @@ impl EventLoop {
                     WAKER => {}
                     Token(key) if key >= WAKER.0 - self.listeners.len() => self.accept_at = Some(now),
                     Token(key) => {
-                        self.hub.wake(key, event.is_readable(), event.is_writable(), event.is_read_closed());
+                        self.hub.socket_ready(key, event.is_readable(), event.is_writable(), event.is_read_closed());
                     }
                 }
             }
-            // Looked at before the news are, so that what was told before the stop is still delivered.
+            // Read before the updates, so that those sent before the stop are still delivered.
             let stop = self.stop.load(Ordering::Acquire);
-            self.news.try_iter().take(self.news.len()).for_each(|news| self.hub.news(news, now));
+            let waiting = self.log_updates.len();
+            self.log_updates.try_iter().take(waiting).for_each(|update| self.hub.update(update, now));
             if self.accept_at.is_some_and(|at| at <= now) {
                 self.accept(now);
             }
@@ -101,7 +115,7 @@ impl EventLoop {
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let now = Instant::now();
         let next = self.hub.next_turn(now).into_iter().chain(self.accept_at).min();
-        let timeout = match self.news.is_empty() {
+        let timeout = match self.log_updates.is_empty() {
             true => next.map(|at| at.saturating_duration_since(now)),
             false => Some(Duration::ZERO),
         };
@@ -124,22 +138,22 @@ impl EventLoop {
                 }
                 match self.acceptor.accept(&self.listeners[index]) {
                     Accepted::Peer(stream) if self.hub.is_full() => {
-                        self.warn(now, "too many connections (broker.max_connections): a peer was turned away");
-                        say_too_many(stream);
+                        self.warn(now, "broker: too many connections; turned a peer away (broker.max_connections)");
+                        refuse_too_many(stream);
                     }
                     Accepted::Peer(mut stream) => {
                         match stream.register(self.poll.registry(), Token(self.hub.next_key())) {
                             Ok(()) => self.hub.insert(stream, now),
-                            Err(error) => log::debug!("a new peer: {error}"),
+                            Err(error) => log::debug!("lost a peer just accepted: {error}"),
                         }
                     }
                     Accepted::TurnedAway => {
-                        self.warn(now, "out of file descriptors (ulimit -n): a peer was turned away")
+                        self.warn(now, "broker: out of file descriptors; turned a peer away (ulimit -n)")
                     }
-                    Accepted::Nobody => {}
+                    Accepted::Gone => {}
                     Accepted::Empty => break,
                     Accepted::Exhausted(error) => {
-                        self.warn(now, &format!("cannot accept peers: {error}"));
+                        self.warn(now, &format!("broker: cannot accept peers, {error}; trying again"));
                         self.accept_at = Some(now + ACCEPT_PAUSE);
                         break;
                     }

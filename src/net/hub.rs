@@ -1,103 +1,106 @@
-//! All peers and what passes between them: whose turn it is to be read, written or looked after, and what their
-//! frames do. Knows sockets only as [`Socket`] and time only as an argument, so that a test can be all three.
+//! All peers: whose turn it is to be read, written or timed out, and what their frames do. Knows sockets only as
+//! [`Socket`] and time only as an argument, so that a simulation can be all three. Never blocks.
 
-use crate::events::event::{LogHead, LogUpdate, PageRequest};
-use crate::fanout::delivery::Delivery;
-use crate::fanout::limits::READ_BUDGET;
-use crate::net::connection::{Connection, Socket};
-use crate::net::rsq::session::{Action, Due, Refusal, Rules};
-use crate::net::send_queue::Flow;
+use super::{
+    connection::{Connection, Socket},
+    connections::Connections,
+    limits::READ_BUDGET,
+    rsq::{
+        encode,
+        session::{Action, Due, Refusal, Rules},
+    },
+};
 use crate::{
+    base::send_queue::Flow,
     base::wakeup::Wakeup,
+    events::updates::{LogHead, LogUpdate, PageRequest},
+    fanout::{Fanout, Sinks},
     wire::{Code, MAX_FRAME, ServerMessage, VERSION},
 };
 use crossbeam_channel::Sender;
-use slab::Slab;
 use std::{collections::BTreeSet, mem, time::Instant};
 
+/// The peers and their subscriptions.
 pub struct Hub<S> {
-    conns: Slab<Connection<S>>,
-    delivery: Delivery,
+    pub(crate) connections: Connections<S>,
+    fanout: Fanout,
     rules: Rules,
-    bells: Vec<Wakeup>,
-    /// When which peer is next to be looked after. No peer is touched before its time.
+    /// Notified at each RING.
+    on_ring: Vec<Wakeup>,
+    /// When each peer is next to be timed: a PING, or the end of its patience. No peer is touched before.
     timers: BTreeSet<(Instant, usize)>,
-    /// Peers that may have something to be read, each once.
-    ready: Vec<usize>,
+    /// Bytes just read; shared by all peers.
     buffer: Box<[u8]>,
 }
 
 impl<S: Socket> Hub<S> {
-    pub fn new(rules: Rules, head: LogHead, reads: Sender<PageRequest>, bells: Vec<Wakeup>) -> Hub<S> {
+    /// Without peers. Delivery begins at `head`; pages of the event log are asked for through `page_requests`.
+    pub fn new(rules: Rules, head: LogHead, page_requests: Sender<PageRequest>, on_ring: Vec<Wakeup>) -> Hub<S> {
         Hub {
-            conns: Slab::new(),
-            delivery: Delivery::new(head, reads, &rules.limits),
+            connections: Connections::new(rules.limits.queue_bytes),
+            fanout: Fanout::new(head, page_requests, &rules.limits.fanout),
             rules,
-            bells,
+            on_ring,
             timers: BTreeSet::new(),
-            ready: Vec::new(),
             buffer: vec![0; READ_BUDGET].into(),
         }
     }
 
-    pub fn connections(&self) -> usize {
-        self.conns.len()
+    /// How many peers are connected.
+    pub fn len(&self) -> usize {
+        self.connections.len()
     }
 
+    /// Whether the next peer is one too many.
     pub fn is_full(&self) -> bool {
-        self.conns.len() >= self.rules.limits.max_connections
+        self.len() >= self.rules.limits.max_connections
     }
 
     /// The key that the next peer will have.
     pub fn next_key(&self) -> usize {
-        self.conns.vacant_key()
+        self.connections.next_key()
     }
 
+    /// Adds a peer just accepted.
     pub fn insert(&mut self, socket: S, now: Instant) {
-        let key = self.conns.insert(Connection::new(socket, now, &self.rules));
-        self.queue_read(key);
+        let key = self.connections.insert(Connection::new(socket, now, &self.rules));
         self.set_timer(key);
     }
 
-    /// The poll says that this peer's socket may be read, or written, and whether the peer has hung up.
-    pub fn wake(&mut self, key: usize, readable: bool, writable: bool, hung_up: bool) {
-        let Some(conn) = self.conns.get_mut(key) else { return };
+    /// The poll reports that this peer's socket may be read, or written, and whether the peer has hung up.
+    pub fn socket_ready(&mut self, key: usize, readable: bool, writable: bool, hung_up: bool) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.writable |= writable;
+        connection.readable |= readable;
+        connection.hung_up |= readable && hung_up;
         if writable {
-            conn.writable = true;
-            self.delivery.mark_dirty(key, conn);
+            self.connections.queue_write(key);
         }
         if readable {
-            conn.readable = true;
-            conn.hung_up |= hung_up;
-            self.queue_read(key);
+            self.connections.queue_read(key);
         }
     }
 
-    pub fn news(&mut self, news: LogUpdate, now: Instant) {
-        self.delivery.news(news, &mut self.conns, now);
+    /// Delivers what the event log published.
+    pub fn update(&mut self, update: LogUpdate, now: Instant) {
+        self.fanout.update(update, &mut self.connections.sinks(now));
     }
 
     /// One turn for every peer that has something to be read or written, and for every timer that is due.
     pub fn turn(&mut self, now: Instant, unix_time_us: u64) {
-        for key in mem::take(&mut self.ready) {
-            if let Some(conn) = self.conns.get_mut(key) {
-                conn.in_ready = false;
-                self.read(key, now, unix_time_us);
-            }
+        for key in self.connections.take_to_read() {
+            self.read(key, now, unix_time_us);
         }
-        for key in mem::take(&mut self.delivery.dirty) {
-            if let Some(conn) = self.conns.get_mut(key) {
-                conn.in_dirty = false;
-                self.write(key, now);
-            }
+        for key in self.connections.take_to_write() {
+            self.write(key, now);
         }
         while let Some(&(at, key)) = self.timers.first()
             && at <= now
         {
-            // Looked at afresh: a pause of this process is not to be taken for silence of its peers.
-            if let Some(conn) = self.conns.get_mut(key) {
-                conn.readable = true;
-                conn.writable = true;
+            // Both are tried first, so that a pause of this process is not taken for silence of its peers.
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.readable = true;
+                connection.writable = true;
             }
             self.read(key, now, unix_time_us);
             self.write(key, now);
@@ -105,19 +108,18 @@ impl<S: Socket> Hub<S> {
         }
     }
 
-    /// When [`Self::turn`] is next needed though no socket and no news asks for it; a time in the past: at once.
+    /// When the next turn is due if no socket becomes ready and no update arrives before; None: not at all.
     pub fn next_turn(&self, now: Instant) -> Option<Instant> {
-        match self.ready.is_empty() && self.delivery.dirty.is_empty() {
+        match self.connections.is_idle() {
             true => self.timers.first().map(|&(at, _)| at),
             false => Some(now),
         }
     }
 
-    /// Sends every peer away behind what is queued for it.
+    /// Disconnects every peer, behind what is queued for it.
     pub fn close_all(&mut self, now: Instant) {
         let refusal = Refusal::new(Code::ShuttingDown, "the server is shutting down");
-        let keys: Vec<usize> = self.conns.iter().map(|(key, _)| key).collect();
-        for key in keys {
+        for key in self.connections.keys() {
             self.refuse(key, &refusal, false, now);
             self.write(key, now);
         }
@@ -125,28 +127,28 @@ impl<S: Socket> Hub<S> {
 
     fn read(&mut self, key: usize, now: Instant, unix_time_us: u64) {
         let mut budget = READ_BUDGET;
-        while let Some(conn) = self.conns.get_mut(key)
-            && conn.readable
-            // Who does not read the answers is not asked for more page_requests; writing puts it back among the ready.
-            && conn.send_queue.bytes() <= self.rules.limits.queue_bytes
+        while let Some(connection) = self.connections.get_mut(key)
+            && connection.readable
+            // A peer that does not read its answers is not read either; writing to it queues the read again.
+            && connection.send_queue.bytes() <= self.rules.limits.queue_bytes
         {
             if budget == 0 {
-                return self.queue_read(key);
+                return self.connections.queue_read(key);
             }
             let mut buffer = mem::take(&mut self.buffer);
-            match conn.read(&mut buffer[..budget]) {
+            match connection.read(&mut buffer[..budget]) {
                 Ok(None) => {}
                 Ok(Some(bytes)) if bytes > 0 => {
                     budget -= bytes;
                     self.process_frames(key, &buffer[..bytes], now, unix_time_us);
                 }
                 Ok(Some(_)) => {
-                    // The peer has finished; it may still be waiting for an answer.
-                    let _ = conn.write(now);
+                    // The peer sends no more; it may still be waiting for an answer.
+                    let _ = connection.write(now);
                     self.remove(key);
                 }
                 Err(error) => {
-                    log::debug!("{} is lost: {error}", conn.socket.peer());
+                    log::debug!("connection to {} lost: {error}", connection.socket.peer());
                     self.remove(key);
                 }
             }
@@ -156,16 +158,18 @@ impl<S: Socket> Hub<S> {
 
     /// Acts on the frames that these bytes complete.
     fn process_frames(&mut self, key: usize, mut bytes: &[u8], now: Instant, unix_time_us: u64) {
-        let mut splitter = mem::take(&mut self.conns[key].splitter);
-        while let Some(conn) = self.conns.get_mut(key)
-            && !conn.session.is_closing()
+        // Taken out while a frame borrows its bytes; a connection that closes gets a new one.
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let mut splitter = mem::take(&mut connection.splitter);
+        while let Some(connection) = self.connections.get_mut(key)
+            && !connection.session.is_closing()
         {
-            let action = match splitter.next(&mut bytes, conn.session.frame_limit()) {
+            let action = match splitter.next(&mut bytes, connection.session.frame_limit()) {
                 Ok(None) => {
-                    conn.splitter = splitter;
+                    connection.splitter = splitter;
                     return;
                 }
-                Ok(Some(frame)) => conn.session.frame(frame, &self.rules, now),
+                Ok(Some(frame)) => connection.session.frame(frame, &self.rules, now),
                 Err(error) => Err(error.into()),
             };
             match action {
@@ -176,74 +180,89 @@ impl<S: Socket> Hub<S> {
     }
 
     fn apply(&mut self, key: usize, action: Action<'_>, now: Instant, unix_time_us: u64) {
-        let conn = &mut self.conns[key];
         match action {
             Action::Welcome { name, role } => {
-                log::debug!("{} is {name:?}, {role:?}", conn.socket.peer());
-                let head = self.delivery.head();
-                conn.send_queue.push_message(&ServerMessage::Welcome {
+                if let Some(connection) = self.connections.get_mut(key) {
+                    log::debug!("{} is {name:?}, {role:?}", connection.socket.peer());
+                }
+                let head = self.fanout.head();
+                let welcome = ServerMessage::Welcome {
                     version: VERSION,
                     head_seq: head.head_seq,
                     max_frame: MAX_FRAME as u32,
                     ping_interval_ms: self.rules.limits.ping_interval.as_millis() as u32,
                     log_id: head.log_id,
-                });
-                self.delivery.mark_dirty(key, conn);
+                };
+                self.send(key, &welcome);
                 self.set_timer(key);
             }
             Action::Subscribe { resume_after, durable_only, patterns } => {
-                self.delivery.subscribe(key, conn, resume_after, durable_only, &patterns);
+                if let Some(mut sink) = self.connections.sinks(now).sink(key) {
+                    self.fanout.subscribe(key, resume_after, durable_only, &patterns, &mut sink);
+                }
             }
             Action::Publish { state, payload } => {
-                self.delivery.publish((state, payload), unix_time_us, &mut self.conns, now);
+                self.fanout.publish(state, payload, unix_time_us, &mut self.connections.sinks(now));
             }
-            Action::Ring => self.bells.iter().for_each(Wakeup::notify),
-            Action::Pong(number) => {
-                conn.send_queue.push_message(&ServerMessage::Pong(number));
-                self.delivery.mark_dirty(key, conn);
-            }
+            Action::Ring => self.on_ring.iter().for_each(Wakeup::notify),
+            Action::Pong(number) => self.send(key, &ServerMessage::Pong(number)),
             Action::Nothing => {}
         }
     }
 
+    fn send(&mut self, key: usize, message: &ServerMessage<'_>) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.send_queue.push(encode::frame(message), ());
+        self.connections.queue_write(key);
+    }
+
     fn write(&mut self, key: usize, now: Instant) {
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        if !conn.writable {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if !connection.writable {
             return;
         }
-        let flow = conn.write(now);
+        let flow = connection.write(now);
         let shutdown = match &flow {
-            Ok(Flow::Empty) if conn.session.is_closing() => conn.socket.shutdown_write(),
+            Ok(Flow::Empty) if connection.session.is_closing() => connection.socket.shutdown_write(),
             _ => Ok(()),
         };
         match flow.and_then(|flow| shutdown.map(|()| flow)) {
-            Ok(Flow::Empty) => self.delivery.refill(key, conn),
-            Ok(Flow::Paused) => self.delivery.mark_dirty(key, conn),
+            Ok(Flow::Empty) => self.refill(key, now),
+            Ok(Flow::Paused) => self.connections.queue_write(key),
             Ok(Flow::Blocked) => {}
             Err(error) => {
-                log::debug!("{} is lost: {error}", conn.socket.peer());
+                log::debug!("connection to {} lost: {error}", connection.socket.peer());
                 return self.remove(key);
             }
         }
-        if conn.readable && conn.send_queue.bytes() <= self.rules.limits.queue_bytes {
-            self.queue_read(key);
+        if let Some(connection) = self.connections.get_mut(key)
+            && connection.readable
+            && connection.send_queue.bytes() <= self.rules.limits.queue_bytes
+        {
+            self.connections.queue_read(key);
         }
         self.set_timer(key);
     }
 
+    /// Everything queued for this peer is written: the fan-out may have more.
+    fn refill(&mut self, key: usize, now: Instant) {
+        if let Some(mut sink) = self.connections.sinks(now).sink(key) {
+            self.fanout.drained(key, &mut sink);
+        }
+    }
+
     fn tick(&mut self, key: usize, now: Instant) {
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        // Whatever comes of it, it is not due at this time again.
-        if let Some(at) = conn.due.take() {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        // Whatever follows, it is not due at this time again.
+        if let Some(at) = connection.due.take() {
             self.timers.remove(&(at, key));
         }
-        match conn.session.tick(&self.rules, now) {
+        match connection.session.tick(&self.rules, now) {
             Due::Nothing => {}
             Due::Ping => {
-                let head_seq = self.delivery.head().head_seq;
-                let complete = conn.cursor.as_ref().map_or(0, |cursor| cursor.complete_up_to(head_seq));
-                conn.send_queue.push_message(&ServerMessage::Ping(complete));
-                conn.session.ping_queued(conn.send_queue.end());
+                let complete_up_to = self.fanout.complete_up_to(key).unwrap_or(0);
+                connection.send_queue.push(encode::frame(&ServerMessage::Ping(complete_up_to)), ());
+                connection.session.ping_queued(connection.send_queue.end());
                 self.write(key, now);
             }
             Due::Refuse(refusal) => {
@@ -257,40 +276,33 @@ impl<S: Socket> Hub<S> {
     }
 
     fn refuse(&mut self, key: usize, refusal: &Refusal, at_once: bool, now: Instant) {
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        if conn.session.is_closing() {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.session.is_closing() {
             return;
         }
-        log::info!("{} is sent away: {:?}: {}", conn.socket.peer(), refusal.code, refusal.message.escape_debug());
-        self.delivery.unsubscribe(key, conn);
-        conn.refuse(refusal, at_once, now, &self.rules);
-        self.delivery.mark_dirty(key, conn);
+        let message = refusal.message.escape_debug();
+        log::info!("disconnected {}: {:?}: {message}", connection.socket.peer(), refusal.code);
+        connection.refuse(refusal, at_once, now, &self.rules);
+        self.fanout.unsubscribe(key);
+        self.connections.queue_write(key);
         self.set_timer(key);
     }
 
     fn remove(&mut self, key: usize) {
-        let Some(mut conn) = self.conns.try_remove(key) else { return };
-        self.delivery.unsubscribe(key, &mut conn);
-        if let Some(at) = conn.due {
+        let Some(connection) = self.connections.remove(key) else { return };
+        self.fanout.unsubscribe(key);
+        if let Some(at) = connection.due {
             self.timers.remove(&(at, key));
         }
     }
 
-    fn queue_read(&mut self, key: usize) {
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        if !conn.in_ready {
-            conn.in_ready = true;
-            self.ready.push(key);
-        }
-    }
-
     fn set_timer(&mut self, key: usize) {
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        let due = conn.session.due(&self.rules);
-        if due == conn.due {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let due = connection.session.due(&self.rules);
+        if due == connection.due {
             return;
         }
-        if let Some(at) = mem::replace(&mut conn.due, due) {
+        if let Some(at) = mem::replace(&mut connection.due, due) {
             self.timers.remove(&(at, key));
         }
         if let Some(at) = due {
@@ -298,6 +310,3 @@ impl<S: Socket> Hub<S> {
         }
     }
 }
-
-#[cfg(test)]
-mod simulation;

@@ -1,33 +1,38 @@
-//! Where peers come in: TCP and Unix sockets, who may reach them, and what happens when this process has no file
-//! descriptors left. Hands over sockets; knows nothing of what is said on them.
+//! The sockets that peers connect to: TCP and Unix, and who may reach them. Hands over connected sockets; knows nothing
+//! of what is sent on them.
 
-use crate::net::connection::Socket;
-use crate::net::rsq::session::Refusal;
-use crate::{
-    config,
-    wire::{Code, ServerMessage},
-};
+use super::stream::Stream;
+use crate::config;
 use mio::{
     Interest, Registry, Token,
     event::Source,
-    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    net::{TcpListener, UnixListener},
 };
-use nix::{errno::Errno, unistd::Group};
+use nix::unistd::Group;
 use std::{
     fmt,
-    fs::{self, File, Permissions},
-    io::{self, Read, Write},
-    net::{Shutdown, SocketAddr},
+    fs::{self, Permissions},
+    io,
+    net::SocketAddr,
     os::unix::fs::{FileTypeExt, PermissionsExt, chown},
     path::{Path, PathBuf},
 };
 
-/// Why the broker does not start: a setting that has to change.
+/// Why the broker does not start.
 #[derive(Debug)]
 pub enum StartError {
+    /// Other machines can reach this address, and no token protects it.
     Exposed(SocketAddr),
-    Listen { at: String, source: io::Error },
+    /// The address or path cannot be listened on.
+    Listen {
+        /// The address or path.
+        at: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The group that is to own the socket does not exist.
     NoGroup(String),
+    /// The system refused something else that every broker needs.
     System(io::Error),
 }
 
@@ -37,10 +42,10 @@ impl fmt::Display for StartError {
             StartError::Exposed(address) => write!(
                 f,
                 "broker.listen {address} can be reached from other machines and broker.token is not set: set a token, \
-                 listen on 127.0.0.1 or a socket, or say --insecure"
+                 listen on 127.0.0.1 or a socket, or pass --insecure"
             ),
             StartError::Listen { at, source } => write!(f, "cannot listen on {at}: {source}"),
-            StartError::NoGroup(group) => write!(f, "broker.socket_group: there is no group {group:?}"),
+            StartError::NoGroup(group) => write!(f, "broker.socket_group: group {group:?} does not exist"),
             StartError::System(error) => write!(f, "cannot start the broker: {error}"),
         }
     }
@@ -54,23 +59,28 @@ impl From<io::Error> for StartError {
     }
 }
 
+/// A listening socket. Dropping it removes a Unix socket's file.
 pub enum Listener {
+    /// A TCP port.
     Tcp(TcpListener),
+    /// A Unix socket and its path.
     Unix(UnixListener, PathBuf),
 }
 
-pub enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-/// Binds all of the settings' addresses, or none.
+/// Binds all addresses of the settings, or none. `insecure`: an exposed address needs no token.
+///
+/// # Errors
+/// See [`StartError`].
 pub fn bind(config: &config::Broker, insecure: bool) -> Result<Vec<Listener>, StartError> {
     let has_token = config.token.as_ref().is_some_and(|token| !token.0.is_empty());
     for address in config.listen.iter().filter(|address| !address.ip().is_loopback()) {
         match (has_token, insecure) {
-            (true, _) => log::warn!("{address} can be reached from other machines: RSQ/1 and its token are clear text"),
-            (false, true) => log::warn!("{address} is open to everybody who can reach it"),
+            (true, _) => log::warn!(
+                "broker: {address} can be reached from other machines; RSQ/1 and its token are sent in clear text"
+            ),
+            (false, true) => log::warn!(
+                "broker: {address} can be reached from other machines; accepting peers without a token (--insecure)"
+            ),
             (false, false) => return Err(StartError::Exposed(*address)),
         }
     }
@@ -95,8 +105,8 @@ fn group_id(name: &str) -> Result<u32, StartError> {
     }
 }
 
-/// A socket left behind by a process that is gone makes room; one that somebody listens on does not, nor any other
-/// file (connecting to which is refused just the same).
+/// Replaces a socket that a process left behind; not one that a process listens on, nor any other kind of file
+/// (connecting to which is refused just the same).
 fn bind_unix(path: &Path, group: Option<u32>) -> io::Result<UnixListener> {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
@@ -104,13 +114,14 @@ fn bind_unix(path: &Path, group: Option<u32>) -> io::Result<UnixListener> {
         fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
-    // The group first: until then nobody but the owner may connect.
+    // The group first: until then only the owner may connect.
     chown(path, None, group)?;
     fs::set_permissions(path, Permissions::from_mode(0o660))?;
     Ok(listener)
 }
 
 impl Listener {
+    /// The TCP address with its port; None for a Unix socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match self {
             Listener::Tcp(listener) => listener.local_addr().ok(),
@@ -118,6 +129,10 @@ impl Listener {
         }
     }
 
+    /// Makes the poll report waiting peers under `token`.
+    ///
+    /// # Errors
+    /// The system's.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {
             Listener::Tcp(listener) => listener.register(registry, token, Interest::READABLE),
@@ -125,7 +140,11 @@ impl Listener {
         }
     }
 
-    fn accept_once(&self) -> io::Result<Stream> {
+    /// Accepts one peer.
+    ///
+    /// # Errors
+    /// The system's; `WouldBlock` if no peer is waiting.
+    pub fn accept_once(&self) -> io::Result<Stream> {
         match self {
             Listener::Tcp(listener) => listener.accept().map(|(stream, _)| Stream::Tcp(stream)),
             Listener::Unix(listener, _) => listener.accept().map(|(stream, _)| Stream::Unix(stream)),
@@ -136,131 +155,8 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Listener::Unix(_, path) = self {
-            // Gone already is as good.
+            // It may be gone already.
             let _ = fs::remove_file(path);
-        }
-    }
-}
-
-/// Accepts peers, and keeps one file descriptor in reserve: when the process has no other left, it serves to accept a
-/// peer only to tell it so, instead of leaving it waiting.
-pub struct Acceptor {
-    reserve: Option<File>,
-}
-
-/// What came of one attempt.
-pub enum Accepted {
-    Peer(Stream),
-    /// Came and went: there may be another one.
-    Nobody,
-    /// Was told that there is no file descriptor left.
-    TurnedAway,
-    /// Nobody else is waiting.
-    Empty,
-    /// The system can't give us another peer now: try again a little later.
-    Exhausted(io::Error),
-}
-
-impl Acceptor {
-    pub fn new() -> io::Result<Acceptor> {
-        Ok(Acceptor { reserve: Some(spare()?) })
-    }
-
-    pub fn accept(&mut self, listener: &Listener) -> Accepted {
-        match listener.accept_once() {
-            Ok(stream) => Accepted::Peer(stream),
-            Err(error) => match error.raw_os_error().map(Errno::from_raw) {
-                _ if error.kind() == io::ErrorKind::WouldBlock => Accepted::Empty,
-                Some(Errno::EMFILE | Errno::ENFILE) => self.turn_away(listener, error),
-                // The peer's own trouble: it has gone again.
-                Some(Errno::ECONNABORTED | Errno::EINTR | Errno::EPROTO) => Accepted::Nobody,
-                _ => Accepted::Exhausted(error),
-            },
-        }
-    }
-
-    fn turn_away(&mut self, listener: &Listener, error: io::Error) -> Accepted {
-        if self.reserve.take().is_some()
-            && let Ok(stream) = listener.accept_once()
-        {
-            say_too_many(stream);
-        }
-        self.reserve = spare().ok();
-        match self.reserve {
-            Some(_) => Accepted::TurnedAway,
-            None => Accepted::Exhausted(error),
-        }
-    }
-}
-
-fn spare() -> io::Result<File> {
-    File::open("/dev/null")
-}
-
-/// ERROR 9 and good-bye. A socket just accepted has room for it.
-pub fn say_too_many(mut stream: Stream) {
-    let refusal = Refusal::new(Code::TooManyConnections, "too many connections");
-    let mut frame = Vec::new();
-    ServerMessage::Error { code: refusal.code as u16, message: &refusal.message }.encode(&mut frame);
-    let _ = stream.write_all(&frame);
-    let _ = stream.shutdown_write();
-}
-
-impl Stream {
-    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        match self {
-            Stream::Tcp(stream) => {
-                // Frames are gathered before they are written: holding them back gains nothing.
-                stream.set_nodelay(true)?;
-                stream.register(registry, token, interest)
-            }
-            Stream::Unix(stream) => stream.register(registry, token, interest),
-        }
-    }
-}
-
-impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.read(buffer),
-            Stream::Unix(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.write(bytes),
-            Stream::Unix(stream) => stream.write(bytes),
-        }
-    }
-
-    fn write_vectored(&mut self, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.write_vectored(pieces),
-            Stream::Unix(stream) => stream.write_vectored(pieces),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Socket for Stream {
-    fn peer(&self) -> String {
-        match self {
-            Stream::Tcp(stream) => stream.peer_addr().map_or("a peer gone".into(), |address| address.to_string()),
-            Stream::Unix(_) => "a local peer".into(),
-        }
-    }
-
-    fn shutdown_write(&self) -> io::Result<()> {
-        match self {
-            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
-            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
         }
     }
 }

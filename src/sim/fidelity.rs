@@ -108,7 +108,7 @@ impl Clocked for SqlQueueStore {
 
 impl Clocked for SqlEventLog {
     fn link(&mut self) -> &mut Link {
-        self.link_for_tests()
+        &mut self.link
     }
 }
 

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     db::{Error, Link},
-    events::event::{Event, LogHead},
-    events::{log::EventLog, store::Found},
+    events::event::Event,
+    events::{log::EventLog, store::Polled, updates::LogHead},
 };
 
 /// A day, in µs: shortened, so that pruning happens within a run.
@@ -32,7 +32,7 @@ impl SimEventLog {
 
 fn event(seq: u64, entry: &Entry) -> Arc<Event> {
     let payload = entry.outbox_id.to_string();
-    Arc::new(Event::new(seq, entry.at, entry.state, payload.as_bytes()).expect("what a frame can carry"))
+    Arc::new(Event::new(seq, entry.at, entry.state, payload.into_bytes()))
 }
 
 fn page(server: &Server, tx: Tx, after_seq: u64, limit: usize) -> Vec<Arc<Event>> {
@@ -105,11 +105,11 @@ impl EventLog for SimEventLog {
         })
     }
 
-    fn look(&mut self, floor: u64, after_seq: u64, limit: usize) -> Result<Found, Error> {
+    fn poll(&mut self, floor: u64, after_seq: u64, limit: usize) -> Result<Polled, Error> {
         self.link.run(|session| {
-            let moved = number(session, floor, limit)?;
+            let numbered_up_to = number(session, floor, limit)?;
             let events = session.alone(|server, tx| Ok(page(server, tx, after_seq, limit)))?;
-            Ok(Found { moved, events })
+            Ok(Polled { numbered_up_to, events })
         })
     }
 
@@ -154,12 +154,5 @@ impl EventLog for SimEventLog {
 
 /// Identifies a delivered event.
 pub fn outbox_id(event: &Event) -> u64 {
-    use crate::wire::{MAX_FRAME, ServerMessage, split};
-    let (frame, _) = split(&event.frame, MAX_FRAME).expect("a frame").expect("a whole one");
-    match ServerMessage::decode(frame) {
-        Ok(Some(ServerMessage::Event { seq, payload, .. })) if seq == event.seq => {
-            String::from_utf8_lossy(payload).parse().expect("a number")
-        }
-        other => panic!("not this event's frame: {other:?}"),
-    }
+    String::from_utf8_lossy(&event.payload).parse().expect("a number")
 }

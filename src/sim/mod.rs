@@ -3,6 +3,7 @@
 //! once and in order. A seed determines a run completely, so that a failing one can be repeated.
 
 mod actors;
+mod broker;
 mod fault_schedule;
 mod fidelity;
 mod log;

@@ -21,10 +21,10 @@ use crate::{
     base::wakeup::wakeup,
     config::Database,
     db::Db,
-    events::event::{LogPublisher, PageRequest},
-    events::{Settings, log::EventLog, sequencer::Sequencer},
+    events::updates::{LogPublisher, PageRequest},
+    events::{Settings, StateWatch, log::EventLog, sequencer::Sequencer},
     queue::{
-        Session,
+        QUEUE_STATE_NEW, Session,
         completer::Completer,
         dispatcher::{self, Dispatcher, Inputs, Outputs, Wait},
         job::Job,
@@ -34,6 +34,9 @@ use crate::{
         worker::Worker,
     },
 };
+
+/// Events in a batch: few, so that pages and batches are often full.
+const SMALL_BATCH: usize = 7;
 
 /// The settings of all daemons of a run.
 #[derive(Clone, Debug)]
@@ -92,9 +95,16 @@ fn start(plan: &Plan, daemon_id: u64) {
         move || renew(renewer, &queue_ended)
     });
 
-    let settings = Settings { poll: plan.poll, retention_days: plan.retention_days, is_cluster: plan.nodes > 1, head };
-    let log_publisher = LogPublisher::overheard_by(tell, waker());
-    let sequencer = Sequencer::new(Box::new(SimEventLog::new(&host)), settings, log_publisher, news.clone());
+    let settings = Settings {
+        poll: plan.poll,
+        retention_days: plan.retention_days,
+        batch: SMALL_BATCH,
+        is_cluster: plan.nodes > 1,
+        head,
+    };
+    let watches = vec![StateWatch { state: QUEUE_STATE_NEW, wakeup: news.clone() }];
+    let log_publisher = LogPublisher::new(tell, || {});
+    let sequencer = Sequencer::new(Box::new(SimEventLog::new(&host)), settings, log_publisher, watches);
     let subscriber = Subscriber::new(head, told, ask);
     spawn(move || sequence(sequencer, subscriber, &changed_ear, &reads, &queue_ended));
     with(|sim| {
@@ -108,17 +118,6 @@ fn start(plan: &Plan, daemon_id: u64) {
 fn nowhere() -> &'static Db {
     static NOWHERE: OnceLock<Db> = OnceLock::new();
     NOWHERE.get_or_init(|| Db::open_lazily(&Database::default(), 1))
-}
-
-/// Who is woken by it has no poll to wait in.
-fn waker() -> &'static Arc<mio::Waker> {
-    static WAKER: OnceLock<(mio::Poll, Arc<mio::Waker>)> = OnceLock::new();
-    let new = || {
-        let poll = mio::Poll::new().expect("a poll");
-        let waker = mio::Waker::new(poll.registry(), mio::Token(0)).expect("a waker");
-        (poll, Arc::new(waker))
-    };
-    &WAKER.get_or_init(new).1
 }
 
 /// Waits like a `select!` on channels that only wake.
@@ -232,7 +231,7 @@ fn sequence(
             sequencer.notified();
         }
         if let Ok(read) = reads.try_recv() {
-            sequencer.asked(read);
+            sequencer.page_requested(read);
         }
     }
     sequencer.end();

@@ -4,7 +4,10 @@
 use crossbeam_channel::{Receiver, Sender};
 
 use super::{log::outbox_id, simulation::with};
-use crate::events::event::{Event, LogHead, LogUpdate, PageRequest};
+use crate::events::{
+    event::Event,
+    updates::{LogHead, LogUpdate, PageRequest},
+};
 
 pub struct Subscriber {
     updates: Receiver<LogUpdate>,

@@ -1,3 +1,4 @@
-//! RSQ/1 on the server: the rules of one session.
+//! RSQ/1 at the server: the rules of one session, and the fan-out's messages as frames. Knows no socket.
 
+pub mod encode;
 pub mod session;

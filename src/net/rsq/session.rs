@@ -1,52 +1,66 @@
-//! The rules of one connection: who may say what, and when silence or a full socket ends it. Frames and `now` in,
-//! actions out; knows no socket, no other peer and no event.
+//! The rules of one connection: which frames a peer may send when, and when silence or a full socket ends it. Frames and
+//! `now` in, actions out; knows no socket, no other peer and no event.
 
 use crate::config::Secret;
-use crate::fanout::limits::Limits;
+use crate::net::limits::Limits;
 use crate::wire::{ClientMessage, Code, Error, Frame, MAX_FRAME, MAX_FRAME_BEFORE_WELCOME, Pattern, Role, State};
 use std::{fmt, time::Instant};
+use subtle::ConstantTimeEq;
 
 /// What all sessions share.
 pub struct Rules {
+    /// The broker's limits.
     pub limits: Limits,
-    /// None: every token will do.
+    /// The token that every HELLO must carry; None: any.
     pub token: Option<Secret>,
-    /// The only states there are; None: any.
+    /// The only states that may be published or subscribed to; None: any.
     pub states: Option<Vec<String>>,
 }
 
-/// What a frame asks for, once it is known to be allowed.
+/// What a frame asks of the broker, once it is known to be allowed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action<'a> {
+    /// Answer HELLO.
     Welcome { name: &'a str, role: Role },
+    /// Begin the subscription; see [`ClientMessage::Subscribe`].
     Subscribe { resume_after: Option<u64>, durable_only: bool, patterns: Vec<Pattern<'a>> },
+    /// Deliver an ephemeral event.
     Publish { state: State<'a>, payload: &'a [u8] },
+    /// Wake the roles that poll the database.
     Ring,
+    /// Answer a PING.
     Pong(u64),
+    /// Nothing.
     Nothing,
 }
 
-/// What the time asks for.
+/// What is due by the time.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Due {
+    /// Nothing.
     Nothing,
+    /// Send a PING.
     Ping,
+    /// End the connection with an ERROR.
     Refuse(Refusal),
-    /// The farewell took long enough.
+    /// The time for the farewell is over: close the socket.
     Close,
 }
 
-/// Why a connection ends, as its peer is told.
+/// Why a connection ends, as sent to its peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
+    /// For programs.
     pub code: Code,
+    /// For people.
     pub message: String,
 }
 
+/// The state of one connection.
 pub struct Session {
     phase: Phase,
     ping: Ping,
-    /// Since when the socket has taken nothing although something is queued.
+    /// Since when the socket has taken no byte although some are queued.
     stuck_since: Option<Instant>,
 }
 
@@ -60,11 +74,11 @@ enum Ping {
     Next {
         at: Instant,
     },
-    /// It ends at this byte of what we write.
+    /// Its last byte is this one of all that is written.
     Queued {
         end: u64,
     },
-    /// It went out, and whether anything has come since.
+    /// It was written; `heard`: the peer has sent something since.
     Out {
         since: Instant,
         heard: bool,
@@ -72,6 +86,7 @@ enum Ping {
 }
 
 impl Session {
+    /// A connection that waits for HELLO.
     pub fn new(now: Instant, rules: &Rules) -> Session {
         Session {
             phase: Phase::Greeting { until: now + rules.limits.hello_timeout },
@@ -80,7 +95,7 @@ impl Session {
         }
     }
 
-    /// The longest frame to be accepted now.
+    /// The greatest length that a frame may announce now.
     pub fn frame_limit(&self) -> usize {
         match self.phase {
             Phase::Greeting { .. } => MAX_FRAME_BEFORE_WELCOME,
@@ -88,17 +103,21 @@ impl Session {
         }
     }
 
+    /// Whether the connection is ending: nothing more is accepted.
     pub fn is_closing(&self) -> bool {
         matches!(self.phase, Phase::Closing { .. })
     }
 
-    /// The next frame of the peer. Not asked any more once the session is closing.
+    /// Handles the peer's next frame.
+    ///
+    /// # Errors
+    /// The frame breaks a rule: the connection is to end with this refusal.
     pub fn frame<'a>(&mut self, frame: Frame<'a>, rules: &Rules, now: Instant) -> Result<Action<'a>, Refusal> {
         let message = ClientMessage::decode(frame)?;
         let (role, subscribed) = match (&mut self.phase, &message) {
             (Phase::Open { role, subscribed }, _) => (*role, subscribed),
             (Phase::Greeting { .. }, &ClientMessage::Hello { role, name, token }) => {
-                if rules.token.as_ref().is_some_and(|expected| !same(expected.0.as_bytes(), token.as_bytes())) {
+                if rules.token.as_ref().is_some_and(|expected| !is_token(&expected.0, token)) {
                     return Err(Refusal::new(Code::Token, "wrong token"));
                 }
                 self.phase = Phase::Open { role, subscribed: false };
@@ -136,14 +155,14 @@ impl Session {
         }
     }
 
-    /// Bytes came from the peer.
+    /// Bytes arrived from the peer.
     pub fn heard(&mut self) {
         if let Ping::Out { heard, .. } = &mut self.ping {
             *heard = true;
         }
     }
 
-    /// A PING was queued; its last byte is this one of all that we write.
+    /// A PING was queued; its last byte is number `end` of all that is written.
     pub fn ping_queued(&mut self, end: u64) {
         self.ping = Ping::Queued { end };
     }
@@ -163,14 +182,14 @@ impl Session {
         }
     }
 
-    /// The end has come: what is queued may still go out for a while, nothing is taken any more.
+    /// The connection ends: what is queued is still written for a while, nothing more is accepted.
     pub fn close(&mut self, now: Instant, rules: &Rules) {
         if !self.is_closing() {
             self.phase = Phase::Closing { until: now + rules.limits.farewell };
         }
     }
 
-    /// When [`Self::tick`] next has something to say; None: not before something is written.
+    /// When [`Self::tick`] is next due; None: not before something is written.
     pub fn due(&self, rules: &Rules) -> Option<Instant> {
         let ping = match (&self.phase, &self.ping) {
             (Phase::Greeting { until } | Phase::Closing { until }, _) => return Some(*until),
@@ -182,8 +201,8 @@ impl Session {
         ping.into_iter().chain(stuck).min()
     }
 
-    /// What the time asks for. To be asked after the socket was read and written, so that a pause of this process is
-    /// not taken for silence of its peers.
+    /// What is due by now. The caller reads and writes the socket first, so that a pause of this process is not taken for
+    /// silence of its peers.
     pub fn tick(&self, rules: &Rules, now: Instant) -> Due {
         let limits = &rules.limits;
         match (&self.phase, &self.ping) {
@@ -212,7 +231,7 @@ impl Rules {
     fn known(&self, asked: impl fmt::Display, matches: impl Fn(&str) -> bool) -> Result<(), Refusal> {
         match &self.states {
             Some(states) if !states.iter().any(|state| matches(state)) => {
-                Err(Refusal::new(Code::State, format!("no state is called {asked}; there are: {}", states.join(", "))))
+                Err(Refusal::new(Code::State, format!("unknown state {asked}; allowed are: {}", states.join(", "))))
             }
             _ => Ok(()),
         }
@@ -220,6 +239,7 @@ impl Rules {
 }
 
 impl Refusal {
+    /// A refusal with this code and message.
     pub fn new(code: Code, message: impl Into<String>) -> Refusal {
         Refusal { code, message: message.into() }
     }
@@ -231,13 +251,9 @@ impl From<Error> for Refusal {
     }
 }
 
-/// Compares in a time that depends on what was offered alone, so that it does not tell how much of it was right.
-fn same(expected: &[u8], offered: &[u8]) -> bool {
-    let differences = offered.iter().enumerate().fold(0u8, |differences, (i, byte)| {
-        let other = expected.get(i % expected.len().max(1)).copied().unwrap_or(0);
-        std::hint::black_box(differences | (byte ^ other))
-    });
-    differences == 0 && expected.len() == offered.len()
+/// Takes the same time for any token of the right length, so that a peer cannot measure how much of it is right.
+fn is_token(expected: &str, offered: &str) -> bool {
+    expected.as_bytes().ct_eq(offered.as_bytes()).into()
 }
 
 #[cfg(test)]

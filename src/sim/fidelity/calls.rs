@@ -13,7 +13,7 @@ use super::{
     Fidelity, Open, READER, SHORT_DAYS, same, same_time, set_clock,
 };
 use crate::{
-    events::{log::EventLog, store::Found},
+    events::{log::EventLog, store::Polled},
     queue::{
         JobError, Outcome, Queue, Status,
         outcome::{FinishedAttempt, next},
@@ -83,10 +83,12 @@ impl Fidelity {
                 let floor = self.floor();
                 let head = with(|sim| sim.server.oracle.head_seq());
                 let (after_seq, limit) = (self.rng.u64(0..=head), self.rng.usize(1..20));
-                let seen = |found: Found| (found.moved, found.events.iter().map(|event| event.seq).collect::<Vec<_>>());
+                let seen = |polled: Polled| {
+                    (polled.numbered_up_to, polled.events.iter().map(|event| event.seq).collect::<Vec<_>>())
+                };
                 let (memory, mut server) = self.on_log(
-                    move |log| log.look(floor.0, after_seq, limit).map(seen),
-                    |log| log.look(floor.1, after_seq, limit).map(seen),
+                    move |log| log.poll(floor.0, after_seq, limit).map(seen),
+                    |log| log.poll(floor.1, after_seq, limit).map(seen),
                 );
                 server.0 = server.0.map(|id| self.ids[&id]);
                 same("numbered and read", &memory, &server);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use resq::{
-    config, config::Secret, events::event::Event, events::event::LogHead, fanout::Limits, net::Broker,
+    config, config::Secret, events::event::Event, events::updates::LogHead, net::Broker, net::Limits,
     wire::ClientMessage, wire::Role,
 };
 use resq_test_support::{DEADLINE, MemoryLog, Program, Running, binary, own_port, wait_or_report};
@@ -75,7 +75,7 @@ impl TestBroker {
     pub fn append(&mut self, state: &str, payload: &str) {
         self.events.push((state.into(), payload.into()));
         if let Some((_, log)) = &self.running {
-            log.append(TIME_US, &[(state, payload.as_bytes())]).unwrap();
+            log.append(TIME_US, &[(state, payload.as_bytes())]);
         }
     }
 
@@ -98,7 +98,7 @@ impl TestBroker {
     pub fn start_again(&mut self) {
         let numbered = self.events.iter().zip(self.first_seq..);
         let events: Vec<_> =
-            numbered.map(|((s, p), seq)| Arc::new(Event::new(seq, TIME_US, s, p.as_bytes()).unwrap())).collect();
+            numbered.map(|((s, p), seq)| Arc::new(Event::new(seq, TIME_US, &**s, p.as_bytes()))).collect();
         let head_seq = self.first_seq + events.len() as u64 - 1;
         let head = LogHead { log_id: self.log_id, first_seq: self.first_seq, head_seq };
         let mut started = None;

@@ -7,9 +7,8 @@ use super::{
 use resq::{
     base::threads::alarm,
     config,
-    events::event::{LogHead, LogPublisher, PageRequest},
-    fanout::Limits,
-    net::{Broker, StartError},
+    events::updates::{LogHead, LogPublisher, PageRequest},
+    net::{Broker, Limits, StartError},
 };
 use std::{os::unix::fs::PermissionsExt, path::Path};
 

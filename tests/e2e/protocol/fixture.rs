@@ -5,8 +5,8 @@ use resq_test_support::MemoryLog;
 use super::peer::Address;
 use crossbeam_channel::Receiver;
 use resq::{
-    base::threads::alarm, base::wakeup::wakeup, config, events::event::Event, events::event::LogHead, fanout::Limits,
-    net::Broker,
+    base::threads::alarm, base::wakeup::wakeup, config, events::event::Event, events::updates::LogHead, net::Broker,
+    net::Limits,
 };
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -44,7 +44,7 @@ impl Fixture {
             ..config::Broker::default()
         };
         let head = LogHead { log_id: LOG_ID, first_seq: 1, head_seq: settings.old_events };
-        let old = (1..=settings.old_events).map(|seq| Arc::new(Event::new(seq, seq, "Old", b"{}").unwrap())).collect();
+        let old = (1..=settings.old_events).map(|seq| Arc::new(Event::new(seq, seq, "Old", *b"{}"))).collect();
         let (wakeup_sender, wakeups) = wakeup();
         let (broker, log_publisher, reads) =
             Broker::start_with(&config, settings.limits, false, head, vec![wakeup_sender], &alarm().0).unwrap();
@@ -58,7 +58,7 @@ impl Fixture {
     }
 
     pub fn append(&self, state: &str, payload: &str) {
-        self.log.append(1_700_000_000_000_000, &[(state, payload.as_bytes())]).unwrap();
+        self.log.append(1_700_000_000_000_000, &[(state, payload.as_bytes())]);
     }
 }
 

@@ -4,7 +4,7 @@ use super::{
     fixture::{Fixture, Settings},
     peer::{self, Peer, Received},
 };
-use resq::fanout::Limits;
+use resq::{fanout, net::Limits};
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -27,7 +27,8 @@ fn while_publishing(fixture: &Fixture, visit: impl FnOnce()) {
 
 /// So little memory that nearly all events are read from the log.
 fn forgetful() -> Settings {
-    let limits = Limits { queue_bytes: 4_096, recent_events: 16, reads: 2, ..Limits::default() };
+    let fanout = fanout::Limits { recent_events: 16, page_requests: 2, ..fanout::Limits::default() };
+    let limits = Limits { queue_bytes: 4_096, fanout, ..Limits::default() };
     Settings { limits, old_events: 3_000, ..Settings::default() }
 }
 
@@ -93,8 +94,9 @@ fn slow_subscriber_gets_every_durable_event_in_the_end() {
 
 #[test]
 fn pruning_that_overtakes_a_slow_subscriber_is_a_gap() {
-    let fixture =
-        Fixture::start(Settings { limits: Limits { recent_events: 1, ..Limits::default() }, ..Settings::default() });
+    let fanout = fanout::Limits { recent_events: 1, ..fanout::Limits::default() };
+    let limits = Limits { fanout, ..Limits::default() };
+    let fixture = Fixture::start(Settings { limits, ..Settings::default() });
     let mut slow = Peer::subscribed(&fixture.tcp, &["Big"]);
     let payload = "x".repeat(100_000);
     (0..300).for_each(|_| fixture.append("Big", &payload));

@@ -2,7 +2,10 @@
 //! the test appends and prunes.
 
 use crossbeam_channel::Receiver;
-use resq::events::event::{Event, LogHead, LogPublisher, PageRequest};
+use resq::events::{
+    event::Event,
+    updates::{LogHead, LogPublisher, PageRequest},
+};
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -40,17 +43,17 @@ impl MemoryLog {
     }
 
     /// Numbers these events (state, payload) and publishes them; returns the number of the last one.
-    pub fn append(&self, unix_time_us: u64, events: &[(&str, &[u8])]) -> Result<u64, resq::wire::Error> {
+    pub fn append(&self, unix_time_us: u64, events: &[(&str, &[u8])]) -> u64 {
         let mut kept = self.lock();
         let mut fresh = Vec::new();
         for (state, payload) in events {
-            fresh.push(Arc::new(Event::new(kept.next_seq + fresh.len() as u64, unix_time_us, state, payload)?));
+            fresh.push(Arc::new(Event::new(kept.next_seq + fresh.len() as u64, unix_time_us, *state, *payload)));
         }
         kept.next_seq += fresh.len() as u64;
         kept.events.extend(fresh.iter().cloned());
         // Published while the lock is held, so that events are published in the order of their numbers.
         self.log_publisher.live(fresh);
-        Ok(kept.next_seq - 1)
+        kept.next_seq - 1
     }
 
     /// Drops all events below this number.

@@ -1,4 +1,4 @@
-//! The clock's rules with a clock of our own, and any frames in any order.
+//! The rules of time with a clock of our own, and any frames in any order.
 
 use super::*;
 use crate::wire::{MAX_FRAME, split};
@@ -37,7 +37,7 @@ fn code(due: Due) -> Option<Code> {
 }
 
 #[test]
-fn hello_has_five_seconds() {
+fn hello_is_due_within_five_seconds() {
     let (rules, start) = (rules(), Instant::now());
     let session = Session::new(start, &rules);
     assert_eq!(session.due(&rules), Some(start + 5 * SECOND));
@@ -47,7 +47,7 @@ fn hello_has_five_seconds() {
 }
 
 #[test]
-fn one_ping_an_interval_while_the_peer_answers() {
+fn one_ping_per_interval_while_the_peer_answers() {
     let (rules, start) = (rules(), Instant::now());
     let mut session = open(Role::Subscriber, start);
     assert_eq!(session.tick(&rules, start + 29 * SECOND), Due::Nothing);
@@ -62,13 +62,13 @@ fn one_ping_an_interval_while_the_peer_answers() {
 }
 
 #[test]
-fn silence_is_counted_from_the_pings_last_byte() {
+fn silence_counts_from_the_last_byte_of_the_ping() {
     let (rules, start) = (rules(), Instant::now());
     let mut session = open(Role::Subscriber, start);
     session.heard();
     let pinged = start + 30 * SECOND;
     session.ping_queued(113);
-    // 112 bytes of 113 have gone: the peer can't know yet.
+    // 112 bytes of 113 are written: the peer cannot have seen it.
     session.wrote(true, 112, true, pinged);
     assert_eq!(session.tick(&rules, pinged + 59 * SECOND), Due::Nothing);
     let out = pinged + 50 * SECOND;
@@ -81,7 +81,7 @@ fn silence_is_counted_from_the_pings_last_byte() {
 }
 
 #[test]
-fn a_socket_that_takes_nothing_for_sixty_seconds_is_slow() {
+fn socket_that_takes_nothing_for_sixty_seconds_is_slow() {
     let (rules, start) = (rules(), Instant::now());
     let mut session = open(Role::Subscriber, start);
     session.ping_queued(1_000);
@@ -99,7 +99,7 @@ fn a_socket_that_takes_nothing_for_sixty_seconds_is_slow() {
 }
 
 #[test]
-fn a_farewell_ends() {
+fn farewell_ends_after_two_seconds() {
     let (rules, start) = (rules(), Instant::now());
     let mut session = open(Role::Subscriber, start);
     session.close(start, &rules);
@@ -110,7 +110,7 @@ fn a_farewell_ends() {
 }
 
 #[test]
-fn tokens_are_equal_or_not() {
+fn only_the_exact_token_is_accepted() {
     for (expected, offered, equal) in [
         ("secret", "secret", true),
         ("secret", "secreT", false),
@@ -121,7 +121,7 @@ fn tokens_are_equal_or_not() {
         ("", "", true),
         ("", "a", false),
     ] {
-        assert_eq!(same(expected.as_bytes(), offered.as_bytes()), equal, "{expected:?} {offered:?}");
+        assert_eq!(is_token(expected, offered), equal, "{expected:?} {offered:?}");
     }
 }
 
@@ -141,9 +141,9 @@ fn any_message() -> impl Strategy<Value = ClientMessage<'static>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2048))]
 
-    /// The rules said once more, as plainly as possible, against any order of messages.
+    /// The rules written again as plainly as possible, against any order of messages.
     #[test]
-    fn any_order_of_messages(messages in prop::collection::vec(any_message(), 1..12)) {
+    fn any_order_of_messages_obeys_the_rules(messages in prop::collection::vec(any_message(), 1..12)) {
         let now = Instant::now();
         let mut session = Session::new(now, &rules());
         let (mut role, mut subscribed) = (None::<Role>, false);
@@ -173,9 +173,9 @@ proptest! {
         }
     }
 
-    /// Whatever a stranger sends, the answer is an action or a refusal.
+    /// Whatever an untrusted peer sends, the answer is an action or a refusal.
     #[test]
-    fn any_bytes(frames in prop::collection::vec((0u8..8, prop::collection::vec(any::<u8>(), 0..40)), 1..10)) {
+    fn any_frame_is_answered_or_refused(frames in prop::collection::vec((0u8..8, prop::collection::vec(any::<u8>(), 0..40)), 1..10)) {
         let now = Instant::now();
         let mut session = open(Role::Both, now);
         for (kind, body) in &frames {

@@ -1,19 +1,27 @@
-//! The whole broker without a socket and without a clock: pipes that take as much as the test lets them, a log that
-//! answers when the test lets it, and any order of what may happen. What every subscriber was told is then checked
-//! against what it was promised.
+//! The broker without a socket and without a clock: pipes that take as many bytes as the test lets them, an event log
+//! that answers when the test lets it, and any order of steps. What each subscriber received is checked against what it
+//! was promised.
 
 mod pipe;
 
-use super::*;
 use crate::{
-    events::event::Event,
-    fanout::limits::Limits,
-    wire::{ClientMessage, Gap, Pattern, Role, State, split},
+    events::{
+        event::Event,
+        updates::{LogHead, LogUpdate, PageRequest},
+    },
+    fanout,
+    net::{Limits, hub::Hub, rsq::session::Rules},
+    wire::{ClientMessage, Code, Gap, MAX_FRAME, Pattern, Role, ServerMessage, State, split},
 };
 use crossbeam_channel::{Receiver, bounded};
-use pipe::{Fake, Pipe};
+use pipe::{Pipe, PipeEnd};
 use proptest::prelude::*;
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 const STATES: [&str; 4] = ["A", "AB", "B", "BA"];
 const FILTERS: [&[&str]; 5] = [&["A"], &["A*"], &["*"], &["B", "A", "A*"], &["Quiet"]];
@@ -27,7 +35,7 @@ enum Step {
     Append { state: usize, events: usize },
     Prune { to: u8 },
     Answer,
-    PageRequest { peer: usize, bytes: usize },
+    Read { peer: usize, bytes: usize },
     Pass { ms: u64 },
 }
 
@@ -40,7 +48,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (state, 1usize..6).prop_map(|(state, events)| Step::Append { state, events }),
         1 => any::<u8>().prop_map(|to| Step::Prune { to }),
         4 => Just(Step::Answer),
-        8 => (peer, 1usize..400).prop_map(|(peer, bytes)| Step::PageRequest { peer, bytes }),
+        8 => (peer, 1usize..400).prop_map(|(peer, bytes)| Step::Read { peer, bytes }),
         2 => (1u64..600).prop_map(|ms| Step::Pass { ms }),
     ]
 }
@@ -52,20 +60,20 @@ struct Peer {
     unread: Vec<u8>,
     filter: &'static [&'static str],
     durable_only: bool,
-    /// What it was told, decoded and checked as it came.
+    /// What it received, checked as it arrived.
     complete_up_to: u64,
     subscribed: bool,
     last_ephemeral: u64,
     ephemeral_received: u64,
     ephemeral_dropped: u64,
     ephemeral_expected: u64,
-    /// The code of the ERROR that it got.
+    /// The code of the ERROR that it received.
     dismissed: Option<u16>,
 }
 
 struct World {
-    hub: Hub<Fake>,
-    reads: Receiver<PageRequest>,
+    hub: Hub<PipeEnd>,
+    page_requests: Receiver<PageRequest>,
     log: Vec<Arc<Event>>,
     head_seq: u64,
     now: Instant,
@@ -75,17 +83,16 @@ struct World {
 
 impl World {
     fn new() -> World {
-        let limits = Limits {
-            ping_interval: Duration::from_secs(1),
-            queue_bytes: QUEUE_BYTES,
-            recent_events: 4,
-            reads: 1,
-            ..Limits::default()
-        };
-        let (ask, reads) = bounded(limits.reads);
+        World::with_pings(Duration::from_secs(1))
+    }
+
+    fn with_pings(ping_interval: Duration) -> World {
+        let fanout = fanout::Limits { recent_events: 4, page_requests: 1, ..fanout::Limits::default() };
+        let limits = Limits { ping_interval, queue_bytes: QUEUE_BYTES, fanout, ..Limits::default() };
+        let (sender, page_requests) = bounded(limits.fanout.page_requests);
         let head = LogHead { log_id: 1, first_seq: 1, head_seq: 0 };
-        let hub = Hub::new(Rules { limits, token: None, states: None }, head, ask, Vec::new());
-        World { hub, reads, log: Vec::new(), head_seq: 0, now: Instant::now(), peers: Vec::new(), published: 0 }
+        let hub = Hub::new(Rules { limits, token: None, states: None }, head, sender, Vec::new());
+        World { hub, page_requests, log: Vec::new(), head_seq: 0, now: Instant::now(), peers: Vec::new(), published: 0 }
     }
 
     fn run(&mut self) {
@@ -105,10 +112,10 @@ impl World {
                 let first_seq = u64::from(to) % (self.head_seq + 1) + 1;
                 self.log.retain(|event| event.seq >= first_seq);
                 let first_seq = self.first_seq();
-                self.hub.news(LogUpdate::Pruned { first_seq }, self.now);
+                self.hub.update(LogUpdate::Pruned { first_seq }, self.now);
             }
             Step::Answer => self.answer(),
-            Step::PageRequest { peer, bytes } if peer < self.peers.len() => self.read(peer, bytes),
+            Step::Read { peer, bytes } if peer < self.peers.len() => self.read(peer, bytes),
             Step::Pass { ms } => self.now += Duration::from_millis(ms),
             _ => {}
         }
@@ -118,7 +125,7 @@ impl World {
     fn connect(&mut self, filter: &'static [&'static str], durable_only: bool, resume_after: Option<u64>) {
         let pipe = Rc::new(RefCell::new(Pipe::default()));
         let key = self.hub.next_key();
-        self.hub.insert(Fake(pipe.clone()), self.now);
+        self.hub.insert(PipeEnd(pipe.clone()), self.now);
         self.peers.push(Peer {
             key,
             pipe,
@@ -135,11 +142,11 @@ impl World {
         });
         let patterns = filter.iter().map(|text| Pattern::new(text).unwrap()).collect();
         let peer = self.peers.len() - 1;
-        self.say(peer, &ClientMessage::Hello { role: Role::Both, name: "", token: "" });
-        self.say(peer, &ClientMessage::Subscribe { resume_after, durable_only, patterns });
+        self.send(peer, &ClientMessage::Hello { role: Role::Both, name: "", token: "" });
+        self.send(peer, &ClientMessage::Subscribe { resume_after, durable_only, patterns });
     }
 
-    fn say(&mut self, peer: usize, message: &ClientMessage<'_>) {
+    fn send(&mut self, peer: usize, message: &ClientMessage<'_>) {
         let Peer { key, pipe, .. } = &self.peers[peer];
         if pipe.borrow().closed {
             return;
@@ -147,15 +154,16 @@ impl World {
         let mut bytes = Vec::new();
         message.encode(&mut bytes);
         pipe.borrow_mut().to_broker.extend(bytes);
-        self.hub.wake(*key, true, false, false);
+        self.hub.socket_ready(*key, true, false, false);
         self.run();
     }
 
     fn publish(&mut self, peer: usize, state: &'static str) {
-        // Not where the broker reads no more, for a while or for ever: then nobody can say when it will be taken.
-        let conn = self.hub.conns.get(self.peers[peer].key);
-        let is_over = self.peers[peer].is_over();
-        if is_over || conn.is_none_or(|conn| conn.session.is_closing() || conn.send_queue.bytes() > QUEUE_BYTES) {
+        // Not where the broker does not read, for a while or for ever: then it is unknown when it will be delivered.
+        let connection = self.hub.connections.get(self.peers[peer].key);
+        let is_unread = connection
+            .is_none_or(|connection| connection.session.is_closing() || connection.send_queue.bytes() > QUEUE_BYTES);
+        if self.peers[peer].is_over() || is_unread {
             return;
         }
         self.published += 1;
@@ -163,16 +171,15 @@ impl World {
         for peer in &mut self.peers {
             peer.ephemeral_expected += u64::from(!peer.durable_only && peer.wants(state));
         }
-        self.say(peer, &ClientMessage::Publish { state: State::new(state).unwrap(), payload: number.as_bytes() });
+        self.send(peer, &ClientMessage::Publish { state: State::new(state).unwrap(), payload: number.as_bytes() });
     }
 
     fn append(&mut self, state: &str, events: usize) {
-        let fresh: Vec<Arc<Event>> = (1..=events as u64)
-            .map(|i| Arc::new(Event::new(self.head_seq + i, 0, state, &[b'x'; 40]).unwrap()))
-            .collect();
+        let fresh: Vec<Arc<Event>> =
+            (1..=events as u64).map(|i| Arc::new(Event::new(self.head_seq + i, 0, state, [b'x'; 40]))).collect();
         self.head_seq += events as u64;
         self.log.extend(fresh.iter().cloned());
-        self.hub.news(LogUpdate::Live(fresh), self.now);
+        self.hub.update(LogUpdate::Live(fresh), self.now);
     }
 
     fn first_seq(&self) -> u64 {
@@ -180,14 +187,14 @@ impl World {
     }
 
     fn answer(&mut self) {
-        if let Ok(PageRequest { after_seq }) = self.reads.try_recv() {
+        if let Ok(PageRequest { after_seq }) = self.page_requests.try_recv() {
             let events = self.log.iter().filter(|event| event.seq > after_seq).take(PAGE).cloned().collect();
             let first_seq = self.first_seq();
-            self.hub.news(LogUpdate::Page { after_seq, events, first_seq }, self.now);
+            self.hub.update(LogUpdate::Page { after_seq, events, first_seq }, self.now);
         }
     }
 
-    /// The peer takes so many bytes; whole frames are checked, PINGs answered.
+    /// The peer reads up to so many bytes; whole frames are checked, and PINGs answered.
     fn read(&mut self, peer: usize, bytes: usize) {
         let Peer { key, pipe, unread, .. } = &mut self.peers[peer];
         let was_blocked = {
@@ -196,7 +203,7 @@ impl World {
             std::mem::take(&mut pipe.blocked)
         };
         if was_blocked {
-            self.hub.wake(*key, false, true, false);
+            self.hub.socket_ready(*key, false, true, false);
         }
         unread.extend(pipe.borrow_mut().to_peer.drain(..));
         self.run();
@@ -208,16 +215,16 @@ impl World {
             rest = &rest[used..];
             let message = ServerMessage::decode(frame).unwrap().expect("a known message");
             if let ServerMessage::Ping(number) = message {
-                self.say(peer, &ClientMessage::Pong(number));
+                self.send(peer, &ClientMessage::Pong(number));
             }
             self.peers[peer].check(&message, &self.log);
         }
         self.peers[peer].unread = rest.to_vec();
     }
 
-    /// Everybody reads all, the log answers everything; then nothing may be missing.
+    /// Every peer reads everything, and the log answers everything; then nothing may be missing.
     fn finish(&mut self) {
-        // At worst each peer reads the whole log alone, an event a page.
+        // At worst each peer reads the whole log alone, one event per page.
         for _ in 0..self.peers.len() * (2 + self.head_seq as usize) {
             (0..self.peers.len()).for_each(|peer| self.read(peer, 100_000));
             self.answer();
@@ -225,14 +232,13 @@ impl World {
         }
         for peer in self.peers.iter().filter(|peer| !peer.is_over()) {
             peer.expect_no_more(&self.log);
-            let told = peer.ephemeral_received + peer.ephemeral_dropped;
-            assert_eq!(told, peer.ephemeral_expected, "ephemeral events received or counted as dropped");
+            let accounted_for = peer.ephemeral_received + peer.ephemeral_dropped;
+            assert_eq!(accounted_for, peer.ephemeral_expected, "ephemeral events received or counted as dropped");
         }
         self.hub.close_all(self.now);
         self.now += Duration::from_secs(3);
         self.run();
-        assert_eq!(self.hub.connections(), 0);
-        assert!(self.hub.timers.is_empty() && self.hub.ready.is_empty() && self.hub.delivery.dirty.is_empty());
+        assert_eq!((self.hub.len(), self.hub.next_turn(self.now)), (0, None), "no timer, nothing to read or write");
     }
 }
 
@@ -245,7 +251,7 @@ impl Peer {
         self.filter.iter().any(|text| Pattern::new(text).unwrap().matches(state))
     }
 
-    /// Between what it has and `up_to` the log keeps nothing that it wants.
+    /// Between what it has and `up_to` the log keeps nothing that it subscribed to.
     fn expect_nothing_before(&self, up_to: u64, log: &[Arc<Event>]) {
         let missed =
             log.iter().find(|event| event.seq > self.complete_up_to && event.seq < up_to && self.wants(&event.state));
@@ -296,7 +302,7 @@ impl Peer {
                 self.complete_up_to = self.complete_up_to.max(number);
             }
             ServerMessage::Error { code, .. } => {
-                assert!([Code::Slow as u16, Code::TimedOut as u16].contains(&code), "nobody said anything wrong");
+                assert!([Code::Slow as u16, Code::TimedOut as u16].contains(&code), "no peer broke a rule");
                 self.dismissed = Some(code);
             }
         }
@@ -307,38 +313,37 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
 
     #[test]
-    fn every_promise_in_any_order_of_events(steps in prop::collection::vec(step(), 1..150)) {
+    fn subscribers_get_what_was_promised_in_any_order_of_steps(steps in prop::collection::vec(step(), 1..150)) {
         let mut world = World::new();
         steps.into_iter().for_each(|step| world.step(step));
         world.finish();
     }
 }
 
-/// A publisher that never reads its answers is not read any more, instead of being answered without end.
+/// A publisher that never reads its answers is no longer read, instead of being answered without end.
 #[test]
-fn a_flood_of_pings_unread_is_stopped() {
+fn peer_that_reads_no_answers_is_not_read() {
     let mut world = World::new();
     world.connect(&["A"], false, None);
     for number in 0..10_000 {
-        world.say(0, &ClientMessage::Ping(number));
+        world.send(0, &ClientMessage::Ping(number));
     }
-    assert!(world.hub.conns[world.peers[0].key].send_queue.bytes() < QUEUE_BYTES + 100);
+    assert!(world.hub.connections.get(world.peers[0].key).unwrap().send_queue.bytes() < QUEUE_BYTES + 100);
     let waiting = world.peers[0].pipe.borrow().to_broker.len();
     assert!(waiting > 100_000);
     world.read(0, 1_000_000);
-    assert_eq!(world.peers[0].pipe.borrow().to_broker.len(), 0, "read on when the answers were taken");
+    assert_eq!(world.peers[0].pipe.borrow().to_broker.len(), 0, "read again once the answers were read");
 }
 
 #[test]
-fn a_subscriber_that_takes_nothing_is_dismissed_and_the_others_notice_nothing() {
-    let mut world = World::new();
-    world.hub.rules.limits.ping_interval = Duration::from_secs(600);
+fn stuck_subscriber_is_disconnected_without_effect_on_others() {
+    let mut world = World::with_pings(Duration::from_secs(600));
     world.connect(&["*"], false, None);
     world.connect(&["*"], false, None);
     for _ in 0..70 {
         world.step(Step::Append { state: 0, events: 1 });
         world.step(Step::Publish { peer: 1, state: 1 });
-        world.step(Step::PageRequest { peer: 1, bytes: 1_000 });
+        world.step(Step::Read { peer: 1, bytes: 1_000 });
         world.step(Step::Answer);
         world.step(Step::Pass { ms: 1_000 });
     }
@@ -349,9 +354,8 @@ fn a_subscriber_that_takes_nothing_is_dismissed_and_the_others_notice_nothing() 
 }
 
 #[test]
-fn a_stuck_subscriber_is_told_so_behind_the_frame_that_is_half_written() {
-    let mut world = World::new();
-    world.hub.rules.limits.ping_interval = Duration::from_secs(600);
+fn stuck_subscriber_gets_its_error_after_the_half_written_frame() {
+    let mut world = World::with_pings(Duration::from_secs(600));
     world.connect(&["*"], false, None);
     world.step(Step::Append { state: 0, events: 3 });
     // WELCOME and SUBSCRIBED are 43 bytes: the first event is cut.
@@ -362,12 +366,12 @@ fn a_stuck_subscriber_is_told_so_behind_the_frame_that_is_half_written() {
 }
 
 #[test]
-fn subscribers_at_the_same_place_share_a_page() {
+fn subscribers_at_the_same_number_share_a_page() {
     let mut world = World::new();
     world.step(Step::Append { state: 0, events: 10 });
     for _ in 0..4 {
         world.step(Step::Connect { filter: 2, durable_only: true, resume: Some(2) });
     }
     (0..4).for_each(|peer| world.read(peer, 100_000));
-    assert_eq!(world.reads.try_iter().collect::<Vec<_>>(), [PageRequest { after_seq: 2 }]);
+    assert_eq!(world.page_requests.try_iter().collect::<Vec<_>>(), [PageRequest { after_seq: 2 }]);
 }

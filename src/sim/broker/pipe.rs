@@ -1,4 +1,4 @@
-//! A connection without a socket: it takes as many bytes as it is told to, and blocks like one.
+//! A connection without a socket: it takes as many bytes as the test allows, and blocks like one.
 
 use crate::net::connection::Socket;
 use std::{
@@ -15,15 +15,15 @@ pub struct Pipe {
     pub to_peer: VecDeque<u8>,
     /// How many more bytes the broker may write.
     pub room: usize,
-    /// It was told that there is no room, and waits to hear of some.
+    /// A write found no room: the broker waits to be woken.
     pub blocked: bool,
     pub closed: bool,
 }
 
 /// The broker's end.
-pub struct Fake(pub Rc<RefCell<Pipe>>);
+pub struct PipeEnd(pub Rc<RefCell<Pipe>>);
 
-impl io::Read for Fake {
+impl io::Read for PipeEnd {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut pipe = self.0.borrow_mut();
         if pipe.to_broker.is_empty() {
@@ -33,7 +33,7 @@ impl io::Read for Fake {
     }
 }
 
-impl io::Write for Fake {
+impl io::Write for PipeEnd {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut pipe = self.0.borrow_mut();
         if pipe.room == 0 {
@@ -51,7 +51,7 @@ impl io::Write for Fake {
     }
 }
 
-impl Socket for Fake {
+impl Socket for PipeEnd {
     fn peer(&self) -> String {
         "a pipe".into()
     }
@@ -61,7 +61,7 @@ impl Socket for Fake {
     }
 }
 
-impl Drop for Fake {
+impl Drop for PipeEnd {
     fn drop(&mut self) {
         self.0.borrow_mut().closed = true;
     }

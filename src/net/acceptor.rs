@@ -1,0 +1,82 @@
+//! Accepts peers, also when this process has no file descriptors left: one is kept in reserve, to accept a peer only to
+//! refuse it, instead of leaving it waiting.
+
+use super::{
+    connection::Socket,
+    listener::Listener,
+    rsq::{encode, session::Refusal},
+    stream::Stream,
+};
+use crate::wire::Code;
+use nix::errno::Errno;
+use std::{
+    fs::File,
+    io::{self, Write},
+};
+
+/// Holds the reserve.
+pub struct Acceptor {
+    reserve: Option<File>,
+}
+
+/// The result of one attempt.
+pub enum Accepted {
+    /// A new peer.
+    Peer(Stream),
+    /// The peer was gone again; another one may be waiting.
+    Gone,
+    /// The peer was refused, because no file descriptor is left.
+    TurnedAway,
+    /// No peer is waiting.
+    Empty,
+    /// The system cannot accept a peer now: try again a little later.
+    Exhausted(io::Error),
+}
+
+impl Acceptor {
+    /// Takes the reserve.
+    ///
+    /// # Errors
+    /// The process has no file descriptor left already.
+    pub fn new() -> io::Result<Acceptor> {
+        Ok(Acceptor { reserve: Some(spare()?) })
+    }
+
+    /// Accepts one peer, without blocking.
+    pub fn accept(&mut self, listener: &Listener) -> Accepted {
+        match listener.accept_once() {
+            Ok(stream) => Accepted::Peer(stream),
+            Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+                _ if error.kind() == io::ErrorKind::WouldBlock => Accepted::Empty,
+                Some(Errno::EMFILE | Errno::ENFILE) => self.turn_away(listener, error),
+                // These concern the one peer, which has gone again.
+                Some(Errno::ECONNABORTED | Errno::EINTR | Errno::EPROTO) => Accepted::Gone,
+                _ => Accepted::Exhausted(error),
+            },
+        }
+    }
+
+    fn turn_away(&mut self, listener: &Listener, error: io::Error) -> Accepted {
+        if self.reserve.take().is_some()
+            && let Ok(stream) = listener.accept_once()
+        {
+            refuse_too_many(stream);
+        }
+        self.reserve = spare().ok();
+        match self.reserve {
+            Some(_) => Accepted::TurnedAway,
+            None => Accepted::Exhausted(error),
+        }
+    }
+}
+
+fn spare() -> io::Result<File> {
+    File::open("/dev/null")
+}
+
+/// Sends ERROR 9 and closes. A socket just accepted has room for it.
+pub fn refuse_too_many(mut stream: Stream) {
+    let refusal = Refusal::new(Code::TooManyConnections, "too many connections");
+    let _ = stream.write_all(&encode::refusal(&refusal));
+    let _ = stream.shutdown_write();
+}

@@ -1,0 +1,147 @@
+//! The broker's thread: starts it, and stops it.
+
+use super::{
+    event_loop::{EventLoop, WAKER},
+    hub::Hub,
+    limits::Limits,
+    listener::{self, StartError},
+    rsq::session::Rules,
+};
+use crate::{
+    base::threads::{Alarm, Thread},
+    base::wakeup::Wakeup,
+    config,
+    events::updates::{LogHead, LogPublisher, PageRequest},
+};
+use crossbeam_channel::{Receiver, bounded};
+use mio::{Poll, Waker};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+/// File descriptors left to the rest of the daemon: the pool of connections, the log file, templates.
+const OTHER_FILES: u64 = 128;
+
+/// A running broker.
+pub struct Broker {
+    addresses: Vec<SocketAddr>,
+    stop: Arc<AtomicBool>,
+    waker: Arc<Waker>,
+    thread: Thread,
+}
+
+impl Broker {
+    /// Binds all listeners and starts the thread. `head` is where the event log stands now: every later event is to be
+    /// published by the [`LogPublisher`], and every [`PageRequest`] to be answered by it. Each RING notifies `on_ring`.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(
+        config: &config::Broker,
+        insecure: bool,
+        head: LogHead,
+        on_ring: Vec<Wakeup>,
+        alarm: &Alarm,
+    ) -> Result<(Broker, LogPublisher, Receiver<PageRequest>), StartError> {
+        let limits = Limits {
+            ping_interval: config.ping.max(Duration::from_secs(1)),
+            max_connections: config.max_connections.min(room_for_connections(config.max_connections)),
+            ..Limits::default()
+        };
+        Broker::start_with(config, limits, insecure, head, on_ring, alarm)
+    }
+
+    /// The same with other limits, which take precedence over those in `config`.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start_with(
+        config: &config::Broker,
+        limits: Limits,
+        insecure: bool,
+        head: LogHead,
+        on_ring: Vec<Wakeup>,
+        alarm: &Alarm,
+    ) -> Result<(Broker, LogPublisher, Receiver<PageRequest>), StartError> {
+        let listeners = listener::bind(config, insecure)?;
+        let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr()).collect();
+        addresses.iter().for_each(|address| log::info!("broker: listening on {address}"));
+        if let Some(path) = &config.socket {
+            log::info!("broker: listening on {}", path.display());
+        }
+
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let (page_request_sender, page_requests) = bounded(limits.fanout.page_requests);
+        let (updates, log_updates) = bounded(limits.log_updates);
+        let token = config.token.clone().filter(|token| !token.0.is_empty());
+        let rules = Rules { limits, token, states: config.states.clone() };
+        let stop = Arc::new(AtomicBool::new(false));
+        let hub = Hub::new(rules, head, page_request_sender, on_ring);
+        let event_loop = EventLoop::new(poll, listeners, hub, log_updates, stop.clone())?;
+        let serve = || {
+            if let Err(error) = event_loop.run() {
+                // Without its poll there is no broker: the daemon ends as at any other thread's panic.
+                panic!("the broker cannot wait for its sockets: {error}");
+            }
+        };
+        let thread = Thread::spawn("broker", alarm, serve)?;
+        let log_publisher = LogPublisher::new(updates, {
+            let waker = waker.clone();
+            move || wake(&waker)
+        });
+        Ok((Broker { addresses, stop, waker, thread }, log_publisher, page_requests))
+    }
+
+    /// The TCP addresses in the order of the settings, with the port chosen for port 0.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Asks the broker to end: peers get what is queued and ERROR 8, for 2 seconds. May be called again.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        wake(&self.waker);
+    }
+
+    /// Waits for the thread's end, after [`Self::stop`]. False if it panicked, which the alarm has reported.
+    pub fn join(self) -> bool {
+        self.thread.join()
+    }
+}
+
+fn wake(waker: &Waker) {
+    if let Err(error) = waker.wake() {
+        log::error!("broker: cannot be woken, {error}; events are delivered late");
+    }
+}
+
+/// Raises the soft limit of open files towards the hard one, as far as `wanted` connections need it. Returns how many
+/// there is room for.
+fn room_for_connections(wanted: usize) -> usize {
+    let wanted = wanted as u64;
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        let target = (wanted + OTHER_FILES).clamp(soft.min(hard), hard);
+        setrlimit(Resource::RLIMIT_NOFILE, target, hard).map(|()| target)
+    });
+    match raised {
+        Ok(files) if files >= wanted + OTHER_FILES => wanted as usize,
+        Ok(files) => {
+            let room = files.saturating_sub(OTHER_FILES).max(1);
+            log::warn!(
+                "broker: max_connections limited to {room} by the open-file limit of {files}; raise it (ulimit -Hn)"
+            );
+            room as usize
+        }
+        Err(error) => {
+            log::warn!("broker: cannot raise the limit of open files, {error}; going on with it as it is");
+            wanted as usize
+        }
+    }
+}

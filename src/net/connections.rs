@@ -1,0 +1,166 @@
+//! All connections by their keys, and which of them are to be read or written next. The fan-out's way out: a
+//! subscriber's number is its connection's key. Decides nothing about what is read or written.
+
+use super::{
+    connection::{Connection, Socket},
+    rsq,
+};
+use crate::{
+    events::event::Event,
+    fanout::{Message, Sink, Sinks},
+};
+use slab::Slab;
+use std::{mem, time::Instant};
+
+/// The connections and their two lists.
+pub struct Connections<S> {
+    slab: Slab<Connection<S>>,
+    /// Keys of connections that may have something to be read, each once.
+    to_read: Vec<usize>,
+    /// Keys of connections that may have something to be written, each once.
+    to_write: Vec<usize>,
+    /// Bytes queued for one peer, beyond which there is no room for an event.
+    queue_bytes: usize,
+}
+
+impl<S: Socket> Connections<S> {
+    /// None yet.
+    pub fn new(queue_bytes: usize) -> Connections<S> {
+        Connections { slab: Slab::new(), to_read: Vec::new(), to_write: Vec::new(), queue_bytes }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// The keys of all.
+    pub fn keys(&self) -> Vec<usize> {
+        self.slab.iter().map(|(key, _)| key).collect()
+    }
+
+    /// The key that the next connection will have.
+    pub fn next_key(&self) -> usize {
+        self.slab.vacant_key()
+    }
+
+    /// Adds a connection, which is read at the next turn.
+    pub fn insert(&mut self, connection: Connection<S>) -> usize {
+        let key = self.slab.insert(connection);
+        self.queue_read(key);
+        key
+    }
+
+    /// Removes the connection, if it is there, and so closes its socket once it is dropped.
+    pub fn remove(&mut self, key: usize) -> Option<Connection<S>> {
+        self.slab.try_remove(key)
+    }
+
+    /// The connection, if it is there.
+    #[cfg(test)]
+    pub fn get(&self, key: usize) -> Option<&Connection<S>> {
+        self.slab.get(key)
+    }
+
+    /// The connection, if it is there.
+    pub fn get_mut(&mut self, key: usize) -> Option<&mut Connection<S>> {
+        self.slab.get_mut(key)
+    }
+
+    /// The connection is read at the next turn.
+    pub fn queue_read(&mut self, key: usize) {
+        let Some(connection) = self.slab.get_mut(key) else { return };
+        if !mem::replace(&mut connection.in_read_list, true) {
+            self.to_read.push(key);
+        }
+    }
+
+    /// The connection is written to at the next turn, unless its socket would block.
+    pub fn queue_write(&mut self, key: usize) {
+        let Some(connection) = self.slab.get_mut(key) else { return };
+        queue_write(&mut self.to_write, key, connection);
+    }
+
+    /// Takes the keys of the connections to be read, each of which may be gone by now.
+    pub fn take_to_read(&mut self) -> Vec<usize> {
+        let keys = mem::take(&mut self.to_read);
+        keys.iter().for_each(|key| {
+            if let Some(connection) = self.slab.get_mut(*key) {
+                connection.in_read_list = false;
+            }
+        });
+        keys
+    }
+
+    /// Takes the keys of the connections to be written to, each of which may be gone by now.
+    pub fn take_to_write(&mut self) -> Vec<usize> {
+        let keys = mem::take(&mut self.to_write);
+        keys.iter().for_each(|key| {
+            if let Some(connection) = self.slab.get_mut(*key) {
+                connection.in_write_list = false;
+            }
+        });
+        keys
+    }
+
+    /// Whether there is nothing to be read or written.
+    pub fn is_idle(&self) -> bool {
+        self.to_read.is_empty() && self.to_write.is_empty()
+    }
+
+    /// The fan-out's view of the connections, at this time.
+    pub fn sinks(&mut self, now: Instant) -> ConnectionSinks<'_, S> {
+        ConnectionSinks { connections: self, now }
+    }
+}
+
+fn queue_write<S>(to_write: &mut Vec<usize>, key: usize, connection: &mut Connection<S>) {
+    if connection.writable && !mem::replace(&mut connection.in_write_list, true) {
+        to_write.push(key);
+    }
+}
+
+/// See [`Connections::sinks`].
+pub struct ConnectionSinks<'a, S> {
+    connections: &'a mut Connections<S>,
+    now: Instant,
+}
+
+impl<S: Socket> Sinks for ConnectionSinks<'_, S> {
+    fn sink(&mut self, key: usize) -> Option<impl Sink> {
+        let Connections { slab, to_write, queue_bytes, .. } = &mut *self.connections;
+        let connection = slab.get_mut(key)?;
+        Some(ConnectionSink { key, connection, to_write, queue_bytes: *queue_bytes, now: self.now })
+    }
+}
+
+/// One connection's send queue, in its protocol.
+struct ConnectionSink<'a, S> {
+    key: usize,
+    connection: &'a mut Connection<S>,
+    to_write: &'a mut Vec<usize>,
+    queue_bytes: usize,
+    now: Instant,
+}
+
+impl<S: Socket> Sink for ConnectionSink<'_, S> {
+    fn has_room(&self, event: &Event) -> bool {
+        self.connection.send_queue.has_room(rsq::encode::event(event).len(), self.queue_bytes)
+    }
+
+    fn flush(&mut self) {
+        if self.connection.writable {
+            // A broken socket fails again at its turn.
+            let _ = self.connection.write(self.now);
+        }
+    }
+
+    fn push(&mut self, message: Message<'_>) {
+        self.connection.send_queue.push(rsq::encode::message(message), ());
+        self.request_turn();
+    }
+
+    fn request_turn(&mut self) {
+        queue_write(self.to_write, self.key, self.connection);
+    }
+}

@@ -1,0 +1,47 @@
+//! Every limit of the broker that is not a setting, in one place, each with what happens there.
+
+use crate::fanout;
+use std::time::Duration;
+
+/// Limits that tests and simulations change.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// A peer that has not sent its whole HELLO by then gets ERROR 10.
+    pub hello_timeout: Duration,
+    /// Every peer is sent a PING this often; one that sends no byte for as long after it gets ERROR 10.
+    pub ping_interval: Duration,
+    /// A peer whose socket takes no byte for this long while some are queued gets ERROR 7.
+    pub stuck_timeout: Duration,
+    /// How long a peer that is being disconnected has to read its ERROR; also how long the broker takes to stop.
+    pub farewell: Duration,
+    /// Further peers get ERROR 9.
+    pub max_connections: usize,
+    /// Bytes queued for one peer. Beyond, durable events wait in the event log, ephemeral ones are dropped and counted,
+    /// and the peer's own frames are not read.
+    pub queue_bytes: usize,
+    /// Updates from the event log that wait for the broker. Beyond, the sequencer waits.
+    pub log_updates: usize,
+    /// What the fan-out keeps in memory and asks of the event log.
+    pub fanout: fanout::Limits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            hello_timeout: Duration::from_secs(5),
+            ping_interval: Duration::from_secs(30),
+            stuck_timeout: Duration::from_secs(60),
+            farewell: Duration::from_secs(2),
+            max_connections: 16_384,
+            queue_bytes: 1 << 20,
+            log_updates: 64,
+            fanout: fanout::Limits::default(),
+        }
+    }
+}
+
+/// Bytes read from one peer before the others have their turn; also the size of the one buffer for reading.
+pub const READ_BUDGET: usize = 64 << 10;
+
+/// Bytes written to one peer before the others have their turn.
+pub const WRITE_BUDGET: usize = 256 << 10;
