@@ -23,7 +23,7 @@ use crate::{
     events::updates::{LogHead, LogPublisher, PageRequest},
     events::{self, SequencerThread, StateWatch},
     net::{Broker, StartError},
-    queue::{FIXED_CONNECTIONS, QUEUE_STATE_NEW, Service, Wakeups},
+    queue::{FIXED_CONNECTIONS, QUEUE_STATE_NEW, Servers, Service, Wakeups},
     resources::{DatabaseBuilder, Templates, name::Naming},
     schema::install,
 };
@@ -53,10 +53,12 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
     let templates = Templates::load(config.sql_dir.as_deref())?;
     let connections = config.queue.workers as u32 + FIXED_CONNECTIONS + events::CONNECTIONS;
     let db = Db::open(&config.database, connections)?;
+    // The same server, and so the same pool.
+    let resources = db.clone();
     install::check_done(&db)?;
     let (alarm, panicked) = alarm();
     let signals = signals().map_err(|e| failed("cannot listen for signals", e))?;
-    let running = start(config, options, &db, templates, &alarm)?;
+    let running = start(config, options, &db, &resources, templates, &alarm)?;
     let supervisor = Supervisor::from_env();
     supervisor.notify(State::Ready(running.broker.local_addrs()));
 
@@ -89,7 +91,15 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
     }
 }
 
-fn start(config: &Config, options: Options, db: &Db, templates: Templates, alarm: &Alarm) -> Result<Running, Failure> {
+/// `db` is the control server, `resources` that of the resource databases.
+fn start(
+    config: &Config,
+    options: Options,
+    db: &Db,
+    resources: &Db,
+    templates: Templates,
+    alarm: &Alarm,
+) -> Result<Running, Failure> {
     let mut conn = db.global()?;
     let server = ServerInfo::ask(&mut conn)?;
     install::check_server(&server)?;
@@ -115,7 +125,8 @@ fn start(config: &Config, options: Options, db: &Db, templates: Templates, alarm
     let sequencer =
         SequencerThread::start(db, settings, sequencer_wakeups, page_requests, log_publisher, watches, alarm)
             .map_err(|e| failed("cannot start the sequencer", e))?;
-    let queue = Service::start_with_hooks(db, &server, &config.queue, builder.clone(), builder, wakeups, alarm)?;
+    let servers = Servers { control: db, sessions: resources };
+    let queue = Service::start_with_hooks(servers, &server, &config.queue, builder.clone(), builder, wakeups, alarm)?;
     log::info!(
         "daemon: serving; jobs are claimed {} database={} workers={} server={}",
         if server.skip_locked { "with SKIP LOCKED" } else { "by token, since this server has no SKIP LOCKED" },

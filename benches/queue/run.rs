@@ -16,7 +16,7 @@ use resq::{
     base::wakeup::{Wakeup, wakeup},
     config,
     db::Error,
-    queue::{Handler, Job, Outcome, Service, TransactionHooks, Wakeups},
+    queue::{Handler, Job, Outcome, Servers, Service, TransactionHooks, Wakeups},
 };
 
 use resq_test_support::{TestDatabase, assert_done_by_one_attempt_each};
@@ -48,7 +48,7 @@ impl<'a> Run<'a> {
         let (wake_dispatcher, to_dispatcher) = wakeup();
         let wakeups = Wakeups { to_dispatcher, ..Wakeups::default() };
         let service = Service::start_with_hooks(
-            &database.db,
+            Servers { control: &database.db, sessions: &database.db },
             &database.info,
             &queue,
             handler,

@@ -28,7 +28,7 @@ pub use handler::Handler;
 pub use hooks::{NoHooks, TransactionHooks};
 pub use job::{Job, Status};
 pub use outcome::{JobError, JobResult, Outcome};
-pub use service::{FIXED_CONNECTIONS, Service, Wakeups};
+pub use service::{FIXED_CONNECTIONS, Servers, Service, Wakeups};
 pub use session::Session;
 
 /// The state of the event that the triggers of `res_queue` write when a job becomes `new`: it was inserted, is retried,

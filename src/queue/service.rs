@@ -47,6 +47,15 @@ impl Default for Wakeups {
 /// How long ending the lease may take: a server that hangs must not hold up the stop.
 const END_LEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The databases that a [`Service`] works on, which are two things even where they are one server.
+#[derive(Clone, Copy)]
+pub struct Servers<'a> {
+    /// Where the queue's tables are.
+    pub control: &'a Db,
+    /// Where the handlers' sessions connect to.
+    pub sessions: &'a Db,
+}
+
 /// A running queue. With a handler of one's own:
 ///
 /// ```no_run
@@ -108,7 +117,8 @@ impl Service {
         wakeups: Wakeups,
         alarm: &Alarm,
     ) -> Result<Service, Failure> {
-        Service::start_with_hooks(db, server, config, handler, Arc::new(NoHooks), wakeups, alarm)
+        let servers = Servers { control: db, sessions: db };
+        Service::start_with_hooks(servers, server, config, handler, Arc::new(NoHooks), wakeups, alarm)
     }
 
     /// As [`Service::start`], with `hooks` taking part in the queue's transactions.
@@ -116,7 +126,7 @@ impl Service {
     /// # Errors
     /// As for [`Service::start`].
     pub fn start_with_hooks(
-        db: &Db,
+        servers: Servers<'_>,
         server: &ServerInfo,
         config: &config::Queue,
         handler: Arc<dyn Handler>,
@@ -125,7 +135,7 @@ impl Service {
         alarm: &Alarm,
     ) -> Result<Service, Failure> {
         let claimer = Claimer { owner: owner(), skip_locked: server.skip_locked };
-        let store = || Box::new(SqlQueueStore::new(db, &claimer, &hooks));
+        let store = || Box::new(SqlQueueStore::new(servers.control, &claimer, &hooks));
         let lease = LeaseThread::start(store(), config.lease.as_secs() as u32, alarm)?;
         let (jobs, claimed) = bounded(Prefetch::capacity(config.workers));
         let (finished, outcomes) = bounded(Prefetch::LARGEST);
@@ -143,7 +153,7 @@ impl Service {
         for number in 1..=config.workers {
             let worker = Worker {
                 handler: handler.clone(),
-                session: Session::new(db, &lease.validity),
+                session: Session::new(servers.sessions, &lease.validity),
                 finished: finished.clone(),
                 slots: wake_for_slot.clone(),
             };
