@@ -239,7 +239,10 @@ impl Queue {
     /// Those of the database.
     pub fn depth(&mut self) -> Result<Depth, Error> {
         let rows: Vec<(Option<String>, bool, u64)> = self.link.run(|conn| {
-            Ok(conn.query("SELECT status, COALESCE(run_at > NOW(6), FALSE) AS waiting, COUNT(*) FROM res_queue GROUP BY status, waiting")?)
+            Ok(conn.query(
+                "SELECT status, COALESCE(run_at > NOW(6), FALSE) AS waiting, COUNT(*) \
+                 FROM res_queue GROUP BY status, waiting",
+            )?)
         })?;
         let mut depth = Depth::default();
         for (status, delayed, count) in rows {
@@ -277,7 +280,10 @@ impl Queue {
     /// Those of the database.
     pub fn oldest_waiting_s(&mut self) -> Result<Option<u64>, Error> {
         let age: Option<Option<i64>> = self.link.run(|conn| {
-            Ok(conn.query_first("SELECT TIMESTAMPDIFF(SECOND, MIN(created_at), NOW()) FROM res_queue WHERE status = 'new' AND (run_at IS NULL OR run_at <= NOW(6))")?)
+            Ok(conn.query_first(
+                "SELECT TIMESTAMPDIFF(SECOND, MIN(created_at), NOW()) FROM res_queue \
+                 WHERE status = 'new' AND (run_at IS NULL OR run_at <= NOW(6))",
+            )?)
         })?;
         Ok(age.flatten().map(|age| age.max(0).unsigned_abs()))
     }
@@ -290,7 +296,8 @@ impl Queue {
         self.link.run(|conn| {
             Ok(conn.query_map(
                 "SELECT q.res_id, q.res_name, q.owner, TIMESTAMPDIFF(MICROSECOND, NOW(6), d.lease_until) / 1000000 \
-                 FROM res_queue q LEFT JOIN res_daemon d ON d.owner = q.owner WHERE q.status = 'in_progress' ORDER BY q.res_id LIMIT 1000",
+                 FROM res_queue q LEFT JOIN res_daemon d ON d.owner = q.owner \
+                 WHERE q.status = 'in_progress' ORDER BY q.res_id LIMIT 1000",
                 |(id, name, owner, lease_s)| Running { id, name, owner, lease_s },
             )?)
         })

@@ -86,7 +86,8 @@ fn is_over() -> bool {
             sim.machines.iter().all(|machine| machine.daemon_id != 0 && machine.subscriber_seq == head_seq);
         assert!(
             sim.now_us < FAULTY_US + CALM_US,
-            "after {} s: unfinished jobs {waiting:?}, {} events not numbered, delivered up to {:?} of {head_seq}, paused: {}, open transactions: {:?}",
+            "after {} s: unfinished jobs {waiting:?}, {} events not numbered, \
+             delivered up to {:?} of {head_seq}, paused: {}, open transactions: {:?}",
             sim.now_us / 1_000_000,
             server.oracle.unnumbered(),
             sim.machines.iter().map(|machine| machine.subscriber_seq).collect::<Vec<_>>(),

@@ -30,8 +30,6 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("cfg!(test)", "src/events/sequencer.rs"),
     // A user of the system.
     ("dialect", "scripts/testdb/fetch.sh"),
-    ("wide line", "src/queue/admin.rs"),
-    ("wide line", "src/queue/sql_store/outcomes.rs"),
     ("wide line", "src/resources/registry.rs"),
     ("wide line", "src/resources/template.rs"),
     ("wide line", "src/schema/doctor/privileges.rs"),

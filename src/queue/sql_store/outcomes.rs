@@ -80,7 +80,8 @@ fn record_failed(conn: &mut Conn, outcome: &Outcome, error: &JobError) -> Result
     };
     conn.exec_drop(
         "UPDATE res_queue FORCE INDEX (PRIMARY) SET status = ?, run_at = NOW(6) + INTERVAL ? MICROSECOND, \
-         last_error = ?, attempts = GREATEST(attempts, ?) - ?, interruptions = LEAST(interruptions, 1000) + ?, owner = NULL, claim_id = NULL \
+         last_error = ?, attempts = GREATEST(attempts, ?) - ?, interruptions = LEAST(interruptions, 1000) + ?, \
+         owner = NULL, claim_id = NULL \
          WHERE res_id = ? AND status = 'in_progress' AND claim_id = ?",
         (status.as_str(), pause_us, message, interrupted, interrupted, interrupted, job.id, job.claim_id),
     )?;
