@@ -8,7 +8,8 @@ CREATE TABLE IF NOT EXISTS res_queue (
   created_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
   updated_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
-CALL res_add('res_queue', 'COLUMN', 'res_type', 'VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci NOT NULL DEFAULT ''default''');
+CALL res_add('res_queue', 'COLUMN', 'res_type',
+  'VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci NOT NULL DEFAULT ''default''');
 CALL res_add('res_queue', 'COLUMN', 'priority', 'SMALLINT NOT NULL DEFAULT 0');
 -- NULL means ready. The dispatcher sets rows to NULL when they are due, so that all conditions of a claim are equalities.
 CALL res_add('res_queue', 'COLUMN', 'run_at', 'TIMESTAMP(6) NULL DEFAULT NULL');

@@ -29,7 +29,7 @@ impl Supervisor {
         Supervisor(std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()))
     }
 
-    /// Sends `state`, where somebody waits for it. A supervisor that cannot be reached is a warning.
+    /// Sends `state`, if a supervisor waits for it. A supervisor that cannot be reached is a warning.
     pub fn notify(&self, state: State<'_>) {
         let Some(socket) = &self.0 else { return };
         let message = match state {

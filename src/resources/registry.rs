@@ -82,7 +82,8 @@ pub fn reserve(conn: &mut Conn, reservations: &[Reservation<'_>]) -> Result<(), 
         .map(|Reservation { db_name, job, version }| {
             let name = literal(db_name);
             format!(
-                "SELECT {name} AS n, {} AS i, {} AS t, {} AS v, {} AS c FROM (SELECT 1) one WHERE NOT EXISTS (SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {name})",
+                "SELECT {name} AS n, {} AS i, {} AS t, {} AS v, {} AS c FROM (SELECT 1) one \
+                 WHERE NOT EXISTS (SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {name})",
                 job.id,
                 literal(&job.res_type),
                 literal(version),

@@ -315,7 +315,8 @@ mod tests {
         /// the value opens and closes its own quotes, and what follows it is code again.
         #[test]
         fn no_value_leaves_its_place(name in "\\PC*|[`'\"\\\\;\n\0#/*-]{0,20}") {
-            let template = parse("f.sql", "SELECT {{RES_NAME}} ; USE {{RES_DB_NAME}} ; {{RES_ID}}", Variable::OF_RESOURCE).unwrap().unwrap();
+            let text = "SELECT {{RES_NAME}} ; USE {{RES_DB_NAME}} ; {{RES_ID}}";
+            let template = parse("f.sql", text, Variable::OF_RESOURCE).unwrap().unwrap();
             let script = template.render(&Values { res_name: &name, res_db: &name, ..Values::default() });
             let (mut place, mut i, mut statements) = (Place::Code, 0, 1);
             while i < script.len() {

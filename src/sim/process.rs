@@ -66,7 +66,7 @@ fn start(plan: &Plan, daemon_id: u64) {
     let (job_in, job_out) = bounded(Prefetch::capacity(plan.workers));
     let (outcome_in, outcome_out) = bounded::<FinishedAttempt>(Prefetch::LARGEST);
     let (ask, reads) = bounded(64);
-    let (tell, told) = unbounded();
+    let (tell, updates) = unbounded();
 
     let outputs = Outputs { jobs: job_in, unstarted: job_out.clone(), to_sequencer: changed.clone() };
     let inputs = Inputs { new_jobs: news_ear, slots: slots_ear, retried: retried_ear, stop: stopped.clone() };
@@ -105,7 +105,7 @@ fn start(plan: &Plan, daemon_id: u64) {
     let watches = vec![StateWatch { state: QUEUE_STATE_NEW, wakeup: news.clone() }];
     let log_publisher = LogPublisher::new(tell, || {});
     let sequencer = Sequencer::new(Box::new(SimEventLog::new(&host)), settings, log_publisher, watches);
-    let subscriber = Subscriber::new(head, told, ask);
+    let subscriber = Subscriber::new(head, updates, ask);
     spawn(move || sequence(sequencer, subscriber, &changed_ear, &reads, &queue_ended));
     with(|sim| {
         let machine = &mut sim.machines[sim.current];

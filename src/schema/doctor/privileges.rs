@@ -167,7 +167,8 @@ pub fn access(conn: &mut Conn, global_db: &str, user: &str) -> Verdict {
         ("INSERT", "INSERT INTO res_error (res_id, attempt, message) SELECT 0, 0, '' FROM (SELECT 1) one WHERE 1 = 0"),
         (
             "INSERT",
-            "INSERT INTO res_database (db_name, res_id, res_type, template_version, claim_id) SELECT '', 0, '', '', 0 FROM (SELECT 1) one WHERE 1 = 0",
+            "INSERT INTO res_database (db_name, res_id, res_type, template_version, claim_id) \
+             SELECT '', 0, '', '', 0 FROM (SELECT 1) one WHERE 1 = 0",
         ),
         ("UPDATE", "UPDATE res_queue SET status = 'new' WHERE 1 = 0"),
         ("UPDATE", "UPDATE res_meta SET value = '' WHERE 1 = 0"),
