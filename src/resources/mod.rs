@@ -8,6 +8,7 @@ pub mod drop;
 pub mod name;
 pub mod registry;
 mod resource_server;
+pub mod scanner;
 pub mod template;
 pub mod template_files;
 
