@@ -103,6 +103,7 @@ fn start(
     let mut conn = db.global()?;
     let server = ServerInfo::ask(&mut conn)?;
     install::check_server(&server)?;
+    templates.check_sizes(server.max_packet_bytes)?;
     let naming = Naming::new(&config.queue.db_prefix, db.global_db(), &server);
     let builder = Arc::new(DatabaseBuilder::new(templates, naming));
     let head = events::store::head(&mut conn)?;

@@ -29,7 +29,7 @@ pub use quote::{id_list, ident, literal};
 pub use ready::catch_up;
 pub use script::{ScriptError, run_script};
 pub use server_info::ServerInfo;
-pub(crate) use session::{SQL_MODE, session};
+pub(crate) use session::session;
 pub use throttled_warning::ThrottledWarning;
 
 /// How long a command waits for the answer to one short statement: longer than the session's waits for a lock.

@@ -5,9 +5,16 @@ pub fn ident(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
-/// `text` as an SQL string literal under the session's `sql_mode`.
+/// `text` as an SQL string literal that is the same literal in every `sql_mode` and character set, and that cannot end
+/// whatever it is put into by mistake: nothing but letters, digits and a few marks between quotes, everything else in
+/// hexadecimal. A server that reads quotes by other rules (`NO_BACKSLASH_ESCAPES`, gbk) reads these all the same.
 pub fn literal(text: &str) -> String {
-    mysql::Value::from(text).as_sql(false)
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '_' | '.' | ':' | '@' | '-');
+    if text.chars().all(is_plain) {
+        return format!("'{text}'");
+    }
+    let digits: String = text.bytes().map(|byte| format!("{byte:02X}")).collect();
+    format!("_utf8mb4 X'{digits}'")
 }
 
 /// `1,2,3`, for an IN list of numbers.

@@ -22,6 +22,8 @@ pub struct ServerInfo {
     /// They are, with `binlog_format=STATEMENT`: there READ COMMITTED fails every INSERT
     /// (1665, ER_BINLOG_STMT_MODE_AND_ROW_ENGINE).
     pub statement_log: bool,
+    /// `max_allowed_packet`, in bytes: no statement, and no file sent whole, may be larger.
+    pub max_packet_bytes: usize,
 }
 
 impl ServerInfo {
@@ -31,8 +33,11 @@ impl ServerInfo {
     ///
     /// The connection broke, or this is neither MySQL nor MariaDB.
     pub fn ask(conn: &mut Conn) -> Result<ServerInfo, Error> {
-        let (version, host, folds, binary_log): (String, String, u8, bool) = conn
-            .query_first("SELECT VERSION(), CONCAT(@@hostname, ':', @@port), @@lower_case_table_names, @@log_bin")?
+        let (version, host, folds, binary_log, max_packet_bytes): (String, String, u8, bool, usize) = conn
+            .query_first(
+                "SELECT VERSION(), CONCAT(@@hostname, ':', @@port), @@lower_case_table_names, @@log_bin, \
+                 @@global.max_allowed_packet",
+            )?
             .unwrap_or_default();
         // MySQL 9 has no binlog_format any more: it writes rows only.
         let format: Option<(String, String)> = conn.query_first("SHOW VARIABLES LIKE 'binlog_format'")?;
@@ -45,6 +50,7 @@ impl ServerInfo {
             host,
             is_cluster: replication.iter().any(|(_, value)| !matches!(value.as_str(), "" | "OFF")),
             folds_case: folds != 0,
+            max_packet_bytes,
             binary_log,
             statement_log: binary_log && format.is_some_and(|(_, f)| f.eq_ignore_ascii_case("STATEMENT")),
             version,

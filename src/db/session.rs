@@ -1,7 +1,7 @@
 //! What every connection's session is set to.
 
 /// A known `sql_mode`, because it decides how literals are read.
-pub const SQL_MODE: &str = "sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'";
+const SQL_MODE: &str = "sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'";
 
 /// The statements that set up a session. READ COMMITTED because under REPEATABLE READ a claim that asks for more rows
 /// than exist blocks the producers' INSERTs. The waits for a lock are in seconds.

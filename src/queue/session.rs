@@ -56,6 +56,18 @@ impl Session {
         self.lease.is_valid()
     }
 
+    /// Gives the job a fresh session on the same connection: locks, variables, settings, temporary tables and the current
+    /// database are gone, and what was not committed is rolled back.
+    ///
+    /// # Errors
+    /// [`JobError::Interrupted`] if the server is lost.
+    pub fn renew(&mut self) -> Result<(), JobError> {
+        make_fresh(self.conn()?).map_err(|error| {
+            self.conn = None;
+            JobError::Interrupted(error.to_string())
+        })
+    }
+
     /// Ends the job's session: its locks, variables and current database are gone. A connection that can't be reset is
     /// not used again.
     pub(super) fn reset(&mut self) {

@@ -2,7 +2,7 @@
 //! attempt left, run the templates, undo on failure. Knows two servers: the control server, which holds the queue and
 //! the registry, and the resource server, which holds the resource's database. Both are one server today.
 
-use mysql::Conn;
+use mysql::{Conn, prelude::Queryable};
 
 use super::{
     name::Naming,
@@ -12,7 +12,7 @@ use super::{
     template_files::Templates,
 };
 use crate::{
-    db::{self, Error, ErrorClass, SQL_MODE, codes::*},
+    db::{self, Error, ErrorClass, codes::*},
     queue::{Handler, Job, JobError, JobResult, Outcome, Session, TransactionHooks},
 };
 
@@ -85,14 +85,35 @@ impl DatabaseBuilder {
             res_url: job.url.as_deref().unwrap_or_default(),
             res_id: job.id,
         };
-        for template in &self.templates.res_db {
+        let in_none = self.templates.res_db.iter().map(|template| (template, false));
+        let in_its_own = self.templates.res_tables.iter().chain(of_type).map(|template| (template, true));
+        let mut is_selected = false;
+        let mut files = in_none.chain(in_its_own).peekable();
+        while let Some((template, in_database)) = files.next() {
+            if in_database && !is_selected {
+                resource(session)?.select_db(db_name).map_err(JobError::from)?;
+                is_selected = true;
+            }
             run(template, &values, session)?;
-        }
-        resource(session)?.select_db(db_name).map_err(JobError::from)?;
-        for template in self.templates.res_tables.iter().chain(of_type) {
-            run(template, &values, session)?;
+            if template.leaves_trace {
+                commit(template, session)?;
+                if files.peek().is_some() {
+                    self.renew(job, db_name, session)?;
+                    is_selected = false;
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Gives the next file a fresh session. That releases the lock for a moment, in which nothing of this attempt runs:
+    /// where another attempt took it, this one has lost the job.
+    fn renew(&self, job: &Job, db_name: &str, session: &mut Session) -> Result<(), JobError> {
+        session.renew()?;
+        if !resource_server::lock(resource(session)?, db_name, 0).map_err(not_seen)?.held {
+            return Err(JobError::Interrupted("another attempt has the job".into()));
+        }
+        check_claim(self.entry(db_name, job, session)?, job)
     }
 
     /// Drops what this job half made, then removes its row: if the first fails, the registry still knows the database.
@@ -145,11 +166,8 @@ fn run(template: &Template, values: &Values, session: &mut Session) -> Result<()
     if !session.is_lease_valid() {
         return Err(JobError::Interrupted("this daemon's lease ran out".into()).into());
     }
-    // A previous file may have changed how literals are read.
-    let script = format!("SET SESSION {SQL_MODE}, NAMES utf8mb4; {}", template.render(values));
-    db::run_script(resource(session)?, &script).map_err(|db::ScriptError { statement, error }| {
-        // The statement before the file's own is the SET above.
-        let text = format!("{}, statement {}: {error}", template.name, statement.max(2) - 1);
+    db::run_script(resource(session)?, &template.render(values)).map_err(|db::ScriptError { statement, error }| {
+        let text = format!("{}, statement {statement}: {error}", template.name);
         if error.code() == Some(ER_DB_CREATE_EXISTS) && text.contains(&format!("'{}'", values.res_db)) {
             return Broken::NotOurs(text);
         }
@@ -160,6 +178,16 @@ fn run(template: &Template, values: &Values, session: &mut Session) -> Result<()
             ErrorClass::Permanent => JobError::Failed(text),
             ErrorClass::Retry | ErrorClass::ConnectionLost => JobError::Interrupted(text),
         })
+    })
+}
+
+/// Commits what the file left open: exports begin with `SET autocommit = 0`.
+fn commit(template: &Template, session: &mut Session) -> Result<(), JobError> {
+    resource(session)?.query_drop("COMMIT").map_err(|error| match JobError::from(Error::from(error)) {
+        JobError::Interrupted(why) => JobError::Interrupted(why),
+        JobError::Failed(why) | JobError::Permanent(why) => {
+            JobError::Failed(format!("{}, COMMIT after the last statement: {why}", template.name))
+        }
     })
 }
 
@@ -183,13 +211,16 @@ impl Handler for DatabaseBuilder {
             }
             // The next attempt drops what is there; this one has lost its connection or its right to do so.
             Err(Broken::Failed(error @ JobError::Interrupted(_))) => Err(error),
-            Err(Broken::Failed(error)) => Err(match self.undo(job, &db_name, session) {
-                Ok(()) => error,
-                Err(undo @ JobError::Interrupted(_)) => undo,
-                Err(JobError::Failed(why) | JobError::Permanent(why)) => {
-                    error.and_also(&format!("and the half-made database could not be dropped: {why}"))
-                }
-            }),
+            // The file that failed may have locked tables.
+            Err(Broken::Failed(error)) => {
+                Err(match self.renew(job, &db_name, session).and_then(|()| self.undo(job, &db_name, session)) {
+                    Ok(()) => error,
+                    Err(undo @ JobError::Interrupted(_)) => undo,
+                    Err(JobError::Failed(why) | JobError::Permanent(why)) => {
+                        error.and_also(&format!("and the half-made database could not be dropped: {why}"))
+                    }
+                })
+            }
         }
     }
 

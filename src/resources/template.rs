@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use super::scanner::{Passed, Place, Scanner};
 use crate::db::{ident, literal};
 
 /// A placeholder. Its name decides how its value is written.
@@ -83,6 +84,9 @@ impl Values<'_> {
 pub struct Template {
     /// The file's path below the folder of templates, for messages: `res_tables/010_common.sql`.
     pub name: String,
+    /// The file may leave something in the session that runs it: a setting, a lock, a user variable, an open transaction,
+    /// another current database. A session that ran it is not to run another file before it is reset.
+    pub leaves_trace: bool,
     pieces: Vec<Piece>,
 }
 
@@ -126,6 +130,12 @@ pub enum Mistake {
     Endless(&'static str),
     /// A DELIMITER line of the command-line client.
     Delimiter,
+    /// A statement without text: `;;`.
+    Empty,
+    /// A carriage return inside a line comment, without a line feed, and text behind it.
+    CarriageReturn,
+    /// A NUL character.
+    Nul,
 }
 
 impl fmt::Display for TemplateError {
@@ -135,12 +145,21 @@ impl fmt::Display for TemplateError {
             Mistake::Unclosed => f.write_str("`{{` without `}}`"),
             Mistake::Unknown { name, allowed } => {
                 let known: Vec<_> = allowed.iter().map(|variable| format!("{{{{{}}}}}", variable.name())).collect();
-                write!(f, "unknown variable {{{{{name}}}}}; this file may use {}", known.join(", "))
+                write!(
+                    f,
+                    "unknown variable {{{{{name}}}}}; this file may use {}; to write {{{{ itself, write {ESCAPE}",
+                    known.join(", ")
+                )
             }
             Mistake::Misplaced { variable, inside } => {
                 write!(f, "{{{{{}}}}} inside {inside}; write it bare, its value is quoted as needed", variable.name())
             }
             Mistake::Endless(place) => write!(f, "{place} opened here and never closed"),
+            Mistake::Empty => f.write_str("a statement without text, which a server refuses (error 1065); remove the `;`"),
+            Mistake::CarriageReturn => f.write_str(
+                "the server ends a comment at a line feed only and would skip what follows; save the file with line feeds",
+            ),
+            Mistake::Nul => f.write_str("a NUL character; save the file as UTF-8 text"),
             Mistake::Delimiter => f.write_str(
                 "DELIMITER is a command of the command-line client; remove it, the server recognises the end of a stored program",
             ),
@@ -150,26 +169,8 @@ impl fmt::Display for TemplateError {
 
 impl std::error::Error for TemplateError {}
 
-/// Where the scanner is. Only in `Code` is text read as tokens.
-#[derive(Clone, Copy, PartialEq)]
-enum Place {
-    Code,
-    /// Up to this quote; inside `'` and `"` a backslash escapes the next character.
-    Quoted(u8),
-    LineComment,
-    BlockComment,
-}
-
-impl Place {
-    fn name(self) -> &'static str {
-        match self {
-            Place::Code => "code",
-            Place::Quoted(b'`') => "back-quotes",
-            Place::Quoted(_) => "quotes",
-            Place::LineComment | Place::BlockComment => "a comment",
-        }
-    }
-}
+/// What stands for `{{` where no placeholder is meant.
+const ESCAPE: &str = "{{'{{'}}";
 
 /// Parses the text of the file `name`, which may use the variables `allowed`. None: the file holds only space and
 /// comments, which a server would refuse as an empty query.
@@ -177,6 +178,7 @@ impl Place {
 /// # Errors
 /// The first mistake, with its line.
 pub fn parse(name: &str, text: &str, allowed: &'static [Variable]) -> Result<Option<Template>, TemplateError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let bytes = text.as_bytes();
     let error = |at: usize, mistake: Mistake| TemplateError {
         file: name.to_string(),
@@ -184,72 +186,93 @@ pub fn parse(name: &str, text: &str, allowed: &'static [Variable]) -> Result<Opt
         mistake,
     };
     let mut pieces = Vec::new();
-    let (mut place, mut opened, mut i) = (Place::Code, 0, 0);
+    let (mut scanner, mut opened, mut i) = (Scanner::default(), 0, 0);
     // Text is copied up to `end`, the end of the last token, so that a comment after the last statement is left out.
     let (mut start, mut end) = (0, 0);
     while i < bytes.len() {
+        if bytes[i..].starts_with(ESCAPE.as_bytes()) {
+            pieces.push(Piece::Text(format!("{}{{{{", &text[start..i])));
+            if scanner.place == Place::Code {
+                scanner.value();
+            }
+            i += ESCAPE.len();
+            (start, end) = (i, i);
+            continue;
+        }
         if bytes[i..].starts_with(b"{{") {
             let close = text[i..].find("}}").ok_or_else(|| error(i, Mistake::Unclosed))? + i;
             let name = text[i + 2..close].trim();
             let Some(variable) = allowed.iter().copied().find(|variable| variable.name() == name) else {
                 return Err(error(i, Mistake::Unknown { name: name.into(), allowed }));
             };
-            if place != Place::Code {
-                return Err(error(i, Mistake::Misplaced { variable, inside: place.name() }));
+            if scanner.place != Place::Code {
+                return Err(error(i, Mistake::Misplaced { variable, inside: scanner.place.name() }));
             }
+            scanner.value();
             pieces.extend([Piece::Text(text[start..i].to_string()), Piece::Variable(variable)]);
             i = close + 2;
             (start, end) = (i, i);
             continue;
         }
-        let (next, width) = step(place, &bytes[i..]);
-        match (place, next) {
-            (Place::Code, Place::Code) if starts_line(&bytes[..i]) && has_word(&bytes[i..], b"DELIMITER") => {
-                return Err(error(i, Mistake::Delimiter));
-            }
-            (Place::Code, Place::Code) if !bytes[i].is_ascii_whitespace() => end = i + width,
-            (Place::Code, _) => opened = i,
-            (Place::Quoted(_), _) => end = i + width,
-            _ => {}
+        let before = scanner.place;
+        if before == Place::Code && starts_line(&bytes[..i]) && has_word(&bytes[i..], b"DELIMITER") {
+            return Err(error(i, Mistake::Delimiter));
         }
-        (place, i) = (next, i + width);
+        if before == Place::LineComment && bytes[i] == b'\r' && !ends_line(&bytes[i + 1..]) {
+            return Err(error(i, Mistake::CarriageReturn));
+        }
+        if bytes[i] == 0 {
+            return Err(error(i, Mistake::Nul));
+        }
+        let (passed, width) = scanner.step(&bytes[i..]);
+        match passed {
+            Passed::EmptyEnd => return Err(error(i, Mistake::Empty)),
+            Passed::Token | Passed::End => end = i + width,
+            Passed::Space | Passed::Comment => {}
+        }
+        if before == Place::Code && scanner.place != before {
+            opened = i;
+        }
+        i += width;
     }
-    if matches!(place, Place::Quoted(_) | Place::BlockComment) {
-        return Err(error(opened, Mistake::Endless(place.name())));
+    if matches!(scanner.place, Place::Quoted(_) | Place::BlockComment) {
+        return Err(error(opened, Mistake::Endless(scanner.place.name())));
+    }
+    if scanner.in_executable() {
+        return Err(error(bytes.len(), Mistake::Endless("an executable comment")));
     }
     pieces.push(Piece::Text(text[start..end.max(start)].to_string()));
     let empty = pieces.iter().all(|piece| matches!(piece, Piece::Text(text) if text.trim().is_empty()));
-    Ok((!empty).then(|| Template { name: name.to_string(), pieces }))
-}
-
-/// One step of the scanner: the place after the first bytes of `rest`, and how many bytes those are.
-fn step(place: Place, rest: &[u8]) -> (Place, usize) {
-    match (place, rest[0]) {
-        (Place::Code, quote @ (b'\'' | b'"' | b'`')) => (Place::Quoted(quote), 1),
-        (Place::Code, b'#') => (Place::LineComment, 1),
-        // Two dashes begin a comment only before a space or the end: `5--2` is an expression.
-        (Place::Code, b'-') if rest.get(1) == Some(&b'-') && rest.get(2).is_none_or(|b| *b <= b' ') => {
-            (Place::LineComment, 2)
-        }
-        (Place::Code, b'/') if rest.get(1) == Some(&b'*') => (Place::BlockComment, 2),
-        (Place::Quoted(b'\'' | b'"'), b'\\') => (place, rest.len().min(2)),
-        // A doubled quote is read as closing and opening again, with the same effect.
-        (Place::Quoted(quote), b) if b == quote => (Place::Code, 1),
-        (Place::LineComment, b'\n') => (Place::Code, 1),
-        (Place::BlockComment, b'*') if rest.get(1) == Some(&b'/') => (Place::Code, 2),
-        _ => (place, 1),
-    }
+    let leaves_trace = scanner.leaves_trace;
+    Ok((!empty).then(|| Template { name: name.to_string(), leaves_trace, pieces }))
 }
 
 fn starts_line(before: &[u8]) -> bool {
-    before.iter().rev().take_while(|b| **b != b'\n').all(u8::is_ascii_whitespace)
+    before.iter().rev().take_while(|b| !matches!(b, b'\n' | b'\r')).all(u8::is_ascii_whitespace)
+}
+
+/// Whether `rest`, which follows a carriage return, is the end of its line or nothing but further space.
+fn ends_line(rest: &[u8]) -> bool {
+    rest.first() == Some(&b'\n') || rest.iter().all(u8::is_ascii_whitespace)
 }
 
 fn has_word(rest: &[u8], word: &[u8]) -> bool {
     rest.len() > word.len() && rest[..word.len()].eq_ignore_ascii_case(word) && rest[word.len()].is_ascii_whitespace()
 }
 
+/// More than any value takes: the 500 characters of `res_url` in UTF-8 and hexadecimal.
+const LONGEST_VALUE: usize = 4_096;
+
 impl Template {
+    /// The bytes of the largest script that this template can become.
+    pub fn max_bytes(&self) -> usize {
+        let bytes = self.pieces.iter().map(|piece| match piece {
+            Piece::Text(text) => text.len(),
+            Piece::Variable(_) => LONGEST_VALUE,
+        });
+        bytes.sum()
+    }
+
     /// The whole script to send.
     pub fn render(&self, values: &Values) -> String {
         self.pieces
@@ -282,7 +305,7 @@ mod tests {
     #[test]
     fn placeholders_are_rendered_by_kind_and_mistakes_are_found_with_their_line() {
         check("CREATE DATABASE {{RES_DB_NAME}};", Ok(Some("CREATE DATABASE `res_a``b`;")));
-        check("SELECT {{RES_NAME}}, {{ RES_ID }},{{RES_URL}}", Ok(Some(r"SELECT 'it\'s\\', 7,''")));
+        check("SELECT {{RES_NAME}}, {{ RES_ID }},{{RES_URL}}", Ok(Some("SELECT _utf8mb4 X'697427735C', 7,''")));
         check("", Ok(None));
         check(" -- nothing\n/* at all */ # here\n", Ok(None));
         check("SELECT 1;\n-- done\n", Ok(Some("SELECT 1;")));
@@ -295,7 +318,22 @@ mod tests {
         check("SELECT \"\\\"{{RES_NAME}}\"", Err((1, "inside quotes")));
         check("USE `x{{RES_DB_NAME}}`", Err((1, "inside back-quotes")));
         check("-- {{RES_ID}}", Err((1, "inside a comment")));
-        check("/*! {{RES_ID}} */", Err((1, "inside a comment")));
+        check("/*! {{RES_ID}} */", Ok(Some("/*! 7 */")));
+        check(
+            "CREATE TABLE t (a INT)\n/*!50100 PARTITION BY HASH (a) */\n",
+            Ok(Some("CREATE TABLE t (a INT)\n/*!50100 PARTITION BY HASH (a) */")),
+        );
+        check("/*!50003 CREATE TABLE c (a INT) */", Ok(Some("/*!50003 CREATE TABLE c (a INT) */")));
+        check("/*!50003 CREATE TABLE c (a INT)", Err((1, "never closed")));
+        check("\u{feff}SELECT 1", Ok(Some("SELECT 1")));
+        check("SELECT 'Dear {{'{{'}}first_name}}'", Ok(Some("SELECT 'Dear {{first_name}}'")));
+        check("SELECT 'Dear {{first_name}}'", Err((1, "{{'{{'}}")));
+        check("SELECT 1; -- {{'{{'}}x}}\nSELECT 2", Ok(Some("SELECT 1; -- {{x}}\nSELECT 2")));
+        check("SELECT 1;\n;", Err((2, "1065")));
+        check("-- a\rSELECT 1", Err((1, "line feed")));
+        check("-- a\r\nSELECT 1\r\n", Ok(Some("-- a\r\nSELECT 1")));
+        check("SELECT 1,\r'a\rb'\r", Ok(Some("SELECT 1,\r'a\rb'")));
+        check("SELECT 1;\nSELECT \0", Err((2, "NUL")));
         check("SELECT {{RES_ID", Err((1, "without `}}`")));
         check("SELECT\n'abc", Err((2, "never closed")));
         check("SELECT 1 /* abc", Err((1, "never closed")));
@@ -318,13 +356,13 @@ mod tests {
             let text = "SELECT {{RES_NAME}} ; USE {{RES_DB_NAME}} ; {{RES_ID}}";
             let template = parse("f.sql", text, Variable::OF_RESOURCE).unwrap().unwrap();
             let script = template.render(&Values { res_name: &name, res_db: &name, ..Values::default() });
-            let (mut place, mut i, mut statements) = (Place::Code, 0, 1);
+            let (mut scanner, mut i, mut statements) = (Scanner::default(), 0, 1);
             while i < script.len() {
-                let (next, width) = step(place, &script.as_bytes()[i..]);
-                statements += usize::from(place == Place::Code && script.as_bytes()[i] == b';');
-                (place, i) = (next, i + width);
+                let (passed, width) = scanner.step(&script.as_bytes()[i..]);
+                statements += usize::from(passed == Passed::End);
+                i += width;
             }
-            prop_assert!(place == Place::Code && statements == 3, "{script:?}");
+            prop_assert!(scanner.place == Place::Code && statements == 3, "{script:?}");
         }
 
         #[test]

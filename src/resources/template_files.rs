@@ -53,6 +53,15 @@ pub enum LoadError {
     NothingCreates(PathBuf),
     /// A folder where only files are read.
     TooDeep(PathBuf),
+    /// A file is larger than the server takes in one piece.
+    TooLarge {
+        /// The file, as in [`Template::name`].
+        file: String,
+        /// Its size with the longest values that it may be given.
+        bytes: usize,
+        /// The server's `max_allowed_packet`, in bytes.
+        max_bytes: usize,
+    },
 }
 
 impl fmt::Display for LoadError {
@@ -71,6 +80,11 @@ impl fmt::Display for LoadError {
             LoadError::TooDeep(path) => {
                 write!(f, "{}: unexpected folder; templates are in res_tables/<res_type> at most", path.display())
             }
+            LoadError::TooLarge { file, bytes, max_bytes } => write!(
+                f,
+                "{file}: {bytes} bytes are more than the server takes at once ({max_bytes}); raise max_allowed_packet on \
+                 the server, or split the file"
+            ),
         }
     }
 }
@@ -131,6 +145,22 @@ impl Templates {
         Ok(())
     }
 
+    /// Whether a server takes each file whole.
+    ///
+    /// # Errors
+    /// The first file that is larger than `max_bytes`, the server's `max_allowed_packet`.
+    pub fn check_sizes(&self, max_bytes: usize) -> Result<(), LoadError> {
+        let common = [&self.init_db, &self.init_tables, &self.res_db, &self.res_tables].into_iter().flatten();
+        let mut all = common.chain(self.types.values().flat_map(|of_type| &of_type.templates));
+        // The packet has a byte for the command.
+        match all.find(|template| template.max_bytes() >= max_bytes) {
+            Some(template) => {
+                Err(LoadError::TooLarge { file: template.name.clone(), bytes: template.max_bytes(), max_bytes })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The templates that run after `res_tables` for this `res_type`; None: there is no such type. A type is only ever
     /// looked up here and never becomes part of a path.
     pub fn of_type(&self, res_type: &str) -> Option<&[Template]> {
@@ -175,6 +205,11 @@ fn read_folder(dir: &Path, folder: &str, files: &mut Vec<(String, String)>) -> R
     entries.sort_by_key(|path| (path.is_dir(), path.clone()));
     for entry in entries {
         let Some(name) = entry.file_name().and_then(|name| name.to_str()) else { continue };
+        // What tools leave beside the files: `._10.sql`, `.#10.sql`, `.git`, and the `..data` of a mounted ConfigMap, whose
+        // files are links into it.
+        if name.starts_with('.') {
+            continue;
+        }
         let below = format!("{folder}/{name}");
         if entry.is_dir() && folder == "res_tables" {
             // Entered as a file without name and text, so that a type exists even if its folder is empty.

@@ -44,12 +44,14 @@ pub fn examine(config: &Config) -> Vec<Check> {
     let user = privileges::account(&mut conn);
     add("login", good(user.clone()));
     add("encryption", server::encryption(&mut conn, config));
+    let mut max_packet_bytes = usize::MAX;
     match ServerInfo::ask(&mut conn) {
         Err(error) => {
             let fix = "cannot query the server's version; make sure that this is MySQL or MariaDB";
             add("server", failed(error.to_string(), fix));
         }
         Ok(info) => {
+            max_packet_bytes = info.max_packet_bytes;
             add("server", server::version(&info));
             add("binary log", server::binary_log(&info));
         }
@@ -58,7 +60,9 @@ pub fn examine(config: &Config) -> Vec<Check> {
     add("privileges", privileges::resources(&mut conn, &config.queue.db_prefix, &user));
     add(
         "templates",
-        match Templates::load(config.sql_dir.as_deref()) {
+        match Templates::load(config.sql_dir.as_deref())
+            .and_then(|templates| templates.check_sizes(max_packet_bytes).map(|()| templates))
+        {
             Ok(templates) => good(format!("types: {}", templates.types().collect::<Vec<_>>().join(", "))),
             Err(error) => failed(error.to_string(), "fix the file; resqd reads all of them when it starts"),
         },

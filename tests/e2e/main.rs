@@ -20,6 +20,7 @@ mod protocol;
 mod repository;
 mod setup;
 mod stopping;
+mod template_files;
 mod templates;
 mod testdb;
 mod tls;

@@ -104,13 +104,13 @@ fn session_state_of_one_job_does_not_reach_the_next() {
         // Without a current database: a stray table must not end up in the previous resource.
         (
             "res_db/10.sql",
-            "CREATE DATABASE {{RES_DB_NAME}}; \
-             SET @seen = CONCAT(COALESCE(DATABASE(), 'none'), @@sql_mode, COALESCE(@left, 'clean'))",
+            "SET @db = COALESCE(DATABASE(), 'none'); CREATE DATABASE {{RES_DB_NAME}}; \
+             CREATE TABLE {{RES_DB_NAME}}.seen AS SELECT CONCAT(@db, @@sql_mode, COALESCE(@left, 'clean')) AS seen",
         ),
         (
             "res_tables/10.sql",
-            "CREATE TABLE seen AS SELECT @seen AS seen; SET @left = 'dirt', SESSION sql_mode = 'ANSI_QUOTES'; \
-             DO GET_LOCK('session_dirt', 0); CREATE TEMPORARY TABLE t (a INT)",
+            "SET @left = 'dirt', SESSION sql_mode = 'ANSI_QUOTES'; DO GET_LOCK('session_dirt', 0); \
+             CREATE TEMPORARY TABLE t (a INT)",
         ),
     ]);
     instance.resqctl(["seed", "--count", "6", "--prefix", "s"]).ok();

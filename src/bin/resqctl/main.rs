@@ -43,6 +43,7 @@ fn run(command: Command, config: &Config) -> Result<(), Failure> {
     if let Command::Init(_) = command {
         let templates = Templates::load(config.sql_dir.as_deref())?;
         let server = ServerInfo::ask(&mut *db.any()?)?;
+        templates.check_sizes(server.max_packet_bytes)?;
         install::init(&db, &server, &templates)?;
         println!("database `{}` is set up on server {}", db.global_db(), server.version);
         return Ok(());
