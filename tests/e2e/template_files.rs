@@ -27,7 +27,8 @@ const CASES: &[Case] = &[
     case(
         &["CREATE TABLE a (id INT PRIMARY KEY)\n/*!50100 PARTITION BY HASH (id) PARTITIONS 4 */"],
         (
-            "SELECT COUNT(*) FROM information_schema.PARTITIONS WHERE TABLE_SCHEMA = DATABASE() AND PARTITION_NAME IS NOT NULL",
+            "SELECT COUNT(*) FROM information_schema.PARTITIONS WHERE TABLE_SCHEMA = DATABASE() AND \
+             PARTITION_NAME IS NOT NULL",
             "4",
         ),
     ),
@@ -35,9 +36,8 @@ const CASES: &[Case] = &[
     case(&["/*!50003 CREATE TABLE c (a INT /* inner ' ; */) */;\n"], (TABLES, "c")),
     case(&["/*!99999 never ';' */ CREATE TABLE c (a INT)"], (TABLES, "c")),
     case(
-        &[
-            "/*!40101 SET @OLD_SQL_MODE=@@SQL_MODE */;\nCREATE TABLE c (a INT);\n/*!40101 SET SQL_MODE=@OLD_SQL_MODE */;",
-        ],
+        &["/*!40101 SET @OLD_SQL_MODE=@@SQL_MODE */;\nCREATE TABLE c (a INT);\n/*!40101 SET \
+             SQL_MODE=@OLD_SQL_MODE */;"],
         (TABLES, "c"),
     ),
     case(&["CREATE TABLE c (a INT /*M!100500 COMMENT 'MariaDB''s' */)"], (TABLES, "c")),
@@ -67,30 +67,29 @@ const CASES: &[Case] = &[
     ),
     case(
         &[
-            "SET @v = 1, SESSION sql_mode = 'ANSI_QUOTES', autocommit = 0, foreign_key_checks = 0, NAMES latin1; DO RELEASE_ALL_LOCKS()",
-            "CREATE TABLE a (x VARCHAR(99)); INSERT INTO a SELECT CONCAT_WS(',', @@sql_mode LIKE '%ANSI%', @@autocommit, @@foreign_key_checks, @@character_set_client, COALESCE(@v, 'unset'))",
+            "SET @v = 1, SESSION sql_mode = 'ANSI_QUOTES', autocommit = 0, foreign_key_checks = 0, NAMES \
+             latin1; DO RELEASE_ALL_LOCKS()",
+            "CREATE TABLE a (x VARCHAR(99)); INSERT INTO a SELECT CONCAT_WS(',', @@sql_mode LIKE '%ANSI%', \
+             @@autocommit, @@foreign_key_checks, @@character_set_client, COALESCE(@v, 'unset'))",
         ],
         ("SELECT x FROM a", "0,1,1,utf8mb4,unset"),
     ),
     // A value is a value by whatever rules the server reads quotes.
     Case {
-        files: &[
-            "CREATE TABLE b (y INT); SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES'; CREATE TABLE a (x VARCHAR(255) CHARACTER SET utf8mb4); INSERT INTO a VALUES ({{RES_NAME}})",
-        ],
+        files: &["CREATE TABLE b (y INT); SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES'; CREATE TABLE a (x \
+             VARCHAR(255) CHARACTER SET utf8mb4); INSERT INTO a VALUES ({{RES_NAME}})"],
         name: DROPPER,
         check: (STORED, "same"),
     },
     Case {
-        files: &[
-            "CREATE TABLE b (y INT); SET NAMES gbk; CREATE TABLE a (x VARCHAR(255) CHARACTER SET utf8mb4); INSERT INTO a VALUES ({{RES_NAME}})",
-        ],
+        files: &["CREATE TABLE b (y INT); SET NAMES gbk; CREATE TABLE a (x VARCHAR(255) CHARACTER SET utf8mb4); \
+             INSERT INTO a VALUES ({{RES_NAME}})"],
         name: "\u{bf}\\'\u{7e97}'); DROP TABLE b; -- ",
         check: (STORED, "same"),
     },
     Case {
-        files: &[
-            "CREATE TABLE b (y INT); SET NAMES sjis; SET sql_mode = 'ANSI_QUOTES'; CREATE TABLE a (x VARCHAR(255) CHARACTER SET utf8mb4 DEFAULT {{RES_NAME}}); INSERT INTO a VALUES (DEFAULT)",
-        ],
+        files: &["CREATE TABLE b (y INT); SET NAMES sjis; SET sql_mode = 'ANSI_QUOTES'; CREATE TABLE a (x \
+             VARCHAR(255) CHARACTER SET utf8mb4 DEFAULT {{RES_NAME}}); INSERT INTO a VALUES (DEFAULT)"],
         name: "caf\u{e9} \u{65e5}\u{672c} \" ' `",
         check: (STORED, "same"),
     },
@@ -106,11 +105,12 @@ const CASES: &[Case] = &[
     ),
     // Stored programs arrive with their comments and quotes.
     case(
-        &[
-            "CREATE PROCEDURE p()\nBEGIN\n  -- it's ;\n  SELECT ';' AS `a;b`; # \"\n  /* end; */\nEND;\nCREATE TABLE c (a INT);",
-        ],
+        &["CREATE PROCEDURE p()\nBEGIN\n  -- it's ;\n  SELECT ';' AS `a;b`; # \"\n  /* end; */\nEND;\nCREATE \
+             TABLE c (a INT);"],
         (
-            "SELECT CONCAT(ROUTINE_DEFINITION LIKE '%-- it''s ;%', ROUTINE_DEFINITION LIKE '%`a;b`; # \"%', ROUTINE_DEFINITION LIKE '%/* end; */%') FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = DATABASE()",
+            "SELECT CONCAT(ROUTINE_DEFINITION LIKE '%-- it''s ;%', ROUTINE_DEFINITION LIKE '%`a;b`; # \"%', \
+             ROUTINE_DEFINITION LIKE '%/* end; */%') FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = \
+             DATABASE()",
             "111",
         ),
     ),
