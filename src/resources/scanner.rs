@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn code_is_told_from_quotes_and_comments() {
+    fn code_is_distinguished_from_quotes_and_comments() {
         for (text, expected) in [
             ("a /* b */ c", "a ~ c"),
             ("a -- b\nc", "a ~c"),

@@ -70,7 +70,7 @@ const CASES: &[Case] = &[
             "SET @v = 1, SESSION sql_mode = 'ANSI_QUOTES', autocommit = 0, foreign_key_checks = 0, NAMES \
              latin1; DO RELEASE_ALL_LOCKS()",
             "CREATE TABLE a (x VARCHAR(99)); INSERT INTO a SELECT CONCAT_WS(',', @@sql_mode LIKE '%ANSI%', \
-             @@autocommit, @@foreign_key_checks, @@character_set_client, COALESCE(@v, 'unset'))",
+             @@autocommit + 0, @@foreign_key_checks + 0, @@character_set_client, COALESCE(@v, 'unset'))",
         ],
         ("SELECT x FROM a", "0,1,1,utf8mb4,unset"),
     ),
