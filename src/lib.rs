@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+// They panic where standard output is closed or its disk is full: `cli::Output` prints.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod wire;
 

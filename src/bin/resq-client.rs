@@ -1,8 +1,9 @@
 //! A subscriber for shells and desktops: prints the events that it subscribed to, runs a program for them, or shows them
 //! as desktop notifications.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 use std::{
-    io::{self, Write},
     num::NonZeroU64,
     path::PathBuf,
     process::ExitCode,
@@ -14,8 +15,8 @@ use log::{error, warn};
 #[cfg(unix)]
 use resq::base::readiness::{State, Supervisor};
 use resq::{
-    cli::{self, Exit, Failure, Program},
-    client::{Delivery, Event, Gap, Peer, Subscriber, Subscription},
+    cli::{self, Exit, Failure, Output, Program},
+    client::{Delivery, Gap, Peer, Subscriber, Subscription},
     config::Config,
     output::{exec, line},
 };
@@ -71,7 +72,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|_| "expected a number of seconds, not below 0".into())
 }
 
-fn listen(args: Args, config: Config) -> Result<(), Failure> {
+fn listen(args: Args, config: Config, out: &mut Output) -> Result<(), Failure> {
     let wrong = |message: String| Err(Failure::new(Exit::Usage, message));
     if args.sub.is_empty() {
         return wrong("missing option: --sub STATE…; --sub '*' subscribes to every state".into());
@@ -110,11 +111,10 @@ fn listen(args: Args, config: Config) -> Result<(), Failure> {
             None => return Err(Failure::new(Exit::TimedOut, format!("--timeout expired after {events} events"))),
         };
         events += 1;
-        match print(&event, args.json) {
-            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            printed => {
-                printed.map_err(|e| Failure::new(Exit::Failed, format!("cannot write to standard output ({e})")))?
-            }
+        out.line(if args.json { line::json(&event) } else { line::human(&event) });
+        out.flush();
+        if !out.is_open() {
+            return Ok(());
         }
         #[cfg(feature = "toast")]
         if let Some(toast) = &mut toast {
@@ -128,14 +128,6 @@ fn listen(args: Args, config: Config) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// Prints one line at once, and in one write if the buffer holds it.
-fn print(event: &Event, json: bool) -> io::Result<()> {
-    let line = if json { line::json(event) } else { line::human(event) };
-    let mut stdout = io::stdout().lock();
-    stdout.write_all((line + "\n").as_bytes())?;
-    stdout.flush()
 }
 
 /// A gap is a warning: the stream continues without these events.

@@ -1,10 +1,12 @@
 //! A publisher for shells: publishes one ephemeral event, or one per line of standard input.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 use std::{io, process::ExitCode, time::Duration};
 
 use argh::{ArgsInfo, FromArgs};
 use resq::{
-    cli::{self, Exit, Failure, Program},
+    cli::{self, Exit, Failure, Output, Program},
     client::{Error, Lines, Peer, Publisher},
     config::Config,
     wire::State,
@@ -41,7 +43,7 @@ fn main() -> ExitCode {
     cli::run(&PROGRAM, publish)
 }
 
-fn publish(args: Args, config: Config) -> Result<(), Failure> {
+fn publish(args: Args, config: Config, _: &mut Output) -> Result<(), Failure> {
     let peer = Peer::from_config(&config, args.name);
     match (args.state, args.payload) {
         (Some(state), Some(payload)) => {

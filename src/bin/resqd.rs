@@ -1,5 +1,7 @@
 //! The daemon: parses, calls `resq::daemon`, exits.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 use std::{process::ExitCode, time::Duration};
 
 use argh::{ArgsInfo, FromArgs};
@@ -22,7 +24,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    cli::run(&PROGRAM, |args: Args, config| {
+    cli::run(&PROGRAM, |args: Args, config, _| {
         let Args { drain_s, insecure } = args;
         daemon::run(&config, daemon::Options { drain: Duration::from_secs(drain_s), insecure })
     })

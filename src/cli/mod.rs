@@ -1,12 +1,13 @@
 //! From argv to a running program and from its failure to an exit code: parses the command line (`argv`), prints help
-//! (`help`), starts the log (`logging`), and advises on errors of the database (`advice`). Nothing else in the crate
-//! prints an error or exits.
+//! (`help`), starts the log (`logging`), prints (`output`), and advises on errors of the database (`advice`). Nothing else
+//! in the crate prints or exits.
 
 #[cfg(feature = "daemon")]
 mod advice;
 mod argv;
 mod help;
 mod logging;
+mod output;
 mod program;
 
 use std::{
@@ -23,17 +24,32 @@ use crate::{
 use argv::{Grammar, Invocation, Mistake, Request};
 
 pub use crate::base::failure::{Exit, Failure};
+pub use output::Output;
 pub use program::Program;
 
 /// Runs a program: parses this process's command line into `A`, loads the settings, starts the log and calls `body`. A
-/// failure is printed as one line, `name: …`, on standard error.
-pub fn run<A: FromArgs + ArgsInfo>(program: &Program, body: impl FnOnce(A, Config) -> Result<(), Failure>) -> ExitCode {
+/// failure is printed as one line, `name: …`, on standard error; so is output that could not be written.
+pub fn run<A: FromArgs + ArgsInfo>(
+    program: &Program,
+    body: impl FnOnce(A, Config, &mut Output) -> Result<(), Failure>,
+) -> ExitCode {
+    let mut out = Output::stdout();
     let result = match request(program, &A::get_args_info()) {
-        Ok(Request::Help(subcommand)) => print(&help::text::<A>(program, subcommand.as_deref())),
-        Ok(Request::Version) => print(&format!("{} {}\n", program.name, env!("CARGO_PKG_VERSION"))),
-        Ok(Request::Run(invocation)) => prepare(program, &invocation).and_then(|(args, config)| body(args, config)),
+        Ok(Request::Help(subcommand)) => {
+            out.line(help::text::<A>(program, subcommand.as_deref()).trim_end());
+            Ok(())
+        }
+        Ok(Request::Version) => {
+            out.line(format_args!("{} {}", program.name, env!("CARGO_PKG_VERSION")));
+            Ok(())
+        }
+        Ok(Request::Run(invocation)) => {
+            prepare(program, &invocation).and_then(|(args, config)| body(args, config, &mut out))
+        }
         Err(failure) => Err(failure),
     };
+    let printed = out.finish();
+    let result = result.and(printed);
     log::logger().flush();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -75,16 +91,6 @@ fn prepare<A: FromArgs>(program: &Program, invocation: &Invocation) -> Result<(A
 
 fn usage(program: &Program, message: String) -> Failure {
     Failure::new(Exit::Usage, format!("{message} (see {} --help)", program.name))
-}
-
-/// Prints to standard output. A reader that has gone away (`--help | head -1`) is no failure.
-fn print(text: &str) -> Result<(), Failure> {
-    match io::stdout().lock().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(Exit::Failed, format!("cannot write to standard output ({e})")))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The real programs against a real server, and the repository's own rules.
 
 mod architecture;
+mod broken_pipes;
 mod claims;
 mod clients;
 mod cluster;

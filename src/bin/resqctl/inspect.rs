@@ -1,10 +1,8 @@
 //! The commands that change nothing: tables and lines for people, JSON for programs.
 
-use std::io::{BufWriter, ErrorKind, Write};
-
 use resq::{
     base::text::printable,
-    cli::{Exit, Failure},
+    cli::{Exit, Failure, Output},
     client::Event,
     db::{Db, ServerInfo},
     events::store,
@@ -20,7 +18,7 @@ use crate::{
     shared::count,
 };
 
-pub fn status(db: &Db, queue: &mut Queue, as_json: bool) -> Result<(), Failure> {
+pub fn status(db: &Db, queue: &mut Queue, as_json: bool, out: &mut Output) -> Result<(), Failure> {
     let server = ServerInfo::ask(&mut *db.any()?)?;
     let (depth, oldest, running, paused) =
         (queue.depth()?, queue.oldest_waiting_s()?, queue.running()?, queue.is_paused()?);
@@ -32,54 +30,51 @@ pub fn status(db: &Db, queue: &mut Queue, as_json: bool) -> Result<(), Failure> 
             .iter()
             .map(|job| json!({"res_id": job.id, "res_name": job.name, "owner": job.owner, "lease_s": job.lease_s}))
             .collect();
-        println!(
-            "{}",
-            json!({
+        out.line(json!({
                 "new": depth.new, "delayed": depth.delayed, "in_progress": depth.in_progress, "done": depth.done, "error": depth.error,
                 "oldest_waiting_s": oldest, "paused": paused, "running": running, "server": server.version, "host": server.host,
                 "global_db": db.global_db(), "udf": functions.present(), "triggers": triggers,
-            })
-        );
+            }));
         return Ok(());
     }
-    println!(
+    out.line(format_args!(
         "server       {} at {} (database `{}`)",
         printable(&server.version),
         printable(&server.host),
         db.global_db()
-    );
-    println!("functions    {}", functions.describe());
-    println!("triggers     {}", if triggers.is_empty() { "none".into() } else { triggers.join(", ") });
-    println!(
+    ));
+    out.line(format_args!("functions    {}", functions.describe()));
+    out.line(format_args!("triggers     {}", if triggers.is_empty() { "none".into() } else { triggers.join(", ") }));
+    out.line(format_args!(
         "new          {}{}",
         depth.new,
         if depth.delayed > 0 { format!(" ({} delayed)", depth.delayed) } else { String::new() }
-    );
-    println!("in progress  {}", depth.in_progress);
-    println!("done         {}", depth.done);
-    println!("error        {}", depth.error);
+    ));
+    out.line(format_args!("in progress  {}", depth.in_progress));
+    out.line(format_args!("done         {}", depth.done));
+    out.line(format_args!("error        {}", depth.error));
     if let Some(oldest) = oldest {
-        println!("oldest wait  {oldest} s");
+        out.line(format_args!("oldest wait  {oldest} s"));
     }
     if paused {
-        println!("paused       yes; continue with `resqctl resume`");
+        out.line("paused       yes; continue with `resqctl resume`");
     }
     for job in running {
         let lease = match job.lease_s {
             Some(s) if s >= 0.0 => format!("lease expires in {s:.0} s"),
             _ => "lease expired".into(),
         };
-        println!(
+        out.line(format_args!(
             "running      job {} `{}` by {}, {lease}",
             job.id,
             printable(&job.name),
             printable(job.owner.as_deref().unwrap_or("(no owner)"))
-        );
+        ));
     }
     Ok(())
 }
 
-pub fn list(queue: &mut Queue, args: &List) -> Result<(), Failure> {
+pub fn list(queue: &mut Queue, args: &List, out: &mut Output) -> Result<(), Failure> {
     let status = args.status.as_deref().map(|text| {
         let known = Status::ALL.map(Status::as_str).join(", ");
         Status::parse(text)
@@ -87,13 +82,16 @@ pub fn list(queue: &mut Queue, args: &List) -> Result<(), Failure> {
     });
     let rows = queue.list(status.transpose()?, args.limit)?;
     if args.json {
-        println!("{}", Json::Array(rows.iter().map(resq::queue::admin::Row::to_json).collect()));
+        out.line(Json::Array(rows.iter().map(resq::queue::admin::Row::to_json).collect()));
         return Ok(());
     }
     if rows.is_empty() {
-        println!("no rows");
+        out.line("no rows");
     } else {
-        println!("{:>8}  {:11}  {:>8}  {:32}  {:24}  last error", "res_id", "status", "attempts", "name", "database");
+        out.line(format_args!(
+            "{:>8}  {:11}  {:>8}  {:32}  {:24}  last error",
+            "res_id", "status", "attempts", "name", "database"
+        ));
     }
     for row in rows {
         let status = row.status.map_or("(null)", Status::as_str);
@@ -106,12 +104,12 @@ pub fn list(queue: &mut Queue, args: &List) -> Result<(), Failure> {
             printable(row.result.as_deref().unwrap_or_default()),
             printable(error)
         );
-        println!("{}", line.trim_end());
+        out.line(line.trim_end());
     }
     Ok(())
 }
 
-pub fn show(queue: &mut Queue, args: &Show) -> Result<(), Failure> {
+pub fn show(queue: &mut Queue, args: &Show, out: &mut Output) -> Result<(), Failure> {
     let Some(row) = queue.get(args.id)? else {
         return Err(Failure::new(
             Exit::Failed,
@@ -123,33 +121,30 @@ pub fn show(queue: &mut Queue, args: &Show) -> Result<(), Failure> {
     if args.json {
         object["errors"] =
             attempts.iter().map(|a| json!({"attempt": a.attempt, "at": a.at, "message": a.message})).collect();
-        println!("{object}");
+        out.line(format_args!("{object}"));
         return Ok(());
     }
     for (key, value) in object.as_object().into_iter().flatten() {
         match value {
-            Json::Null => println!("{key:13} -"),
-            Json::String(text) => println!("{key:13} {}", printable(text)),
-            other => println!("{key:13} {other}"),
+            Json::Null => out.line(format_args!("{key:13} -")),
+            Json::String(text) => out.line(format_args!("{key:13} {}", printable(text))),
+            other => out.line(format_args!("{key:13} {other}")),
         }
     }
     for attempt in attempts {
-        println!("attempt {} failed at {}: {}", attempt.attempt, attempt.at, printable(&attempt.message));
+        out.line(format_args!("attempt {} failed at {}: {}", attempt.attempt, attempt.at, printable(&attempt.message)));
     }
     Ok(())
 }
 
 /// Prints events as resq-client does, one by one as they are read, since their payloads may be large.
-pub fn events(conn: &mut mysql::Conn, args: &Events) -> Result<(), Failure> {
+pub fn events(conn: &mut mysql::Conn, args: &Events, out: &mut Output) -> Result<(), Failure> {
     let pattern = args.state.as_deref().map(Pattern::new).transpose();
     let pattern = pattern.map_err(|error| Failure::new(Exit::Usage, format!("--state: {error}")))?;
-    let mut out = BufWriter::new(std::io::stdout().lock());
-    let mut written = Ok(());
     store::each(conn, args.since, pattern, args.limit, |(seq, unix_time_us, state, payload)| {
         let event = Event { seq, unix_time_us, state, payload };
-        let text = if args.json { line::json(&event) } else { line::human(&event) };
-        written = writeln!(out, "{text}");
-        written.is_ok()
+        out.line(if args.json { line::json(&event) } else { line::human(&event) });
+        out.is_open()
     })?;
     let waiting = store::waiting(conn)?;
     if waiting > 0 {
@@ -158,24 +153,18 @@ pub fn events(conn: &mut mysql::Conn, args: &Events) -> Result<(), Failure> {
             count(waiting, "event")
         );
     }
-    match written.and_then(|()| out.flush()) {
-        // The reader went away.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        other => {
-            other.map_err(|error| Failure::new(Exit::Failed, format!("cannot write to standard output ({error})")))
-        }
-    }
+    Ok(())
 }
 
-pub fn doctor(checks: &[Check]) -> Result<(), Failure> {
+pub fn doctor(checks: &[Check], out: &mut Output) -> Result<(), Failure> {
     for check in checks {
         match &check.verdict {
-            Verdict::Good(what) => println!("ok       {}: {}", check.name, printable(what)),
+            Verdict::Good(what) => out.line(format_args!("ok       {}: {}", check.name, printable(what))),
             Verdict::Warning { what, fix } => {
-                println!("warning  {}: {}; {}", check.name, printable(what), printable(fix))
+                out.line(format_args!("warning  {}: {}; {}", check.name, printable(what), printable(fix)))
             }
             Verdict::Failed { what, fix } => {
-                println!("FAILED   {}: {}; {}", check.name, printable(what), printable(fix))
+                out.line(format_args!("FAILED   {}: {}; {}", check.name, printable(what), printable(fix)))
             }
         }
     }

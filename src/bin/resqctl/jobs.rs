@@ -8,7 +8,7 @@ use std::{
 
 use resq::{
     base::backoff::Backoff,
-    cli::{Exit, Failure},
+    cli::{Exit, Failure, Output},
     queue::{NewJob, Queue},
     resources::drop::Dropper,
 };
@@ -21,7 +21,7 @@ use crate::{
 /// Rows of one statement: far below any max_allowed_packet.
 const SEED_BATCH: u64 = 1000;
 
-pub fn seed(queue: &mut Queue, args: &Seed) -> Result<(), Failure> {
+pub fn seed(queue: &mut Queue, args: &Seed, out: &mut Output) -> Result<(), Failure> {
     // No two calls ever get the same part, so the names are new even if several seed at the same time.
     let unique = queue.unique()?;
     let bar = bar(args.count);
@@ -31,13 +31,13 @@ pub fn seed(queue: &mut Queue, args: &Seed) -> Result<(), Failure> {
         bar.set_position(end);
     }
     bar.finish_and_clear();
-    println!("{}", count(args.count, "resource"));
+    out.line(count(args.count, "resource"));
     Ok(())
 }
 
-pub fn add(queue: &mut Queue, args: Add) -> Result<(), Failure> {
+pub fn add(queue: &mut Queue, args: Add, out: &mut Output) -> Result<(), Failure> {
     let Add { name, res_type, url, priority, delay } = args;
-    println!("{}", queue.enqueue(&NewJob { name, res_type, url, priority, delay_s: delay })?);
+    out.line(queue.enqueue(&NewJob { name, res_type, url, priority, delay_s: delay })?);
     Ok(())
 }
 
@@ -84,7 +84,7 @@ pub fn wait(queue: &mut Queue, timeout_s: Option<u64>) -> Result<(), Failure> {
     Ok(())
 }
 
-pub fn retry(queue: &mut Queue, args: &Retry) -> Result<(), Failure> {
+pub fn retry(queue: &mut Queue, args: &Retry, out: &mut Output) -> Result<(), Failure> {
     let ids = if args.all_errors {
         queue.failed()?
     } else {
@@ -95,14 +95,14 @@ pub fn retry(queue: &mut Queue, args: &Retry) -> Result<(), Failure> {
     for ids in ids.chunks(SEED_BATCH as usize) {
         changed += queue.retry(ids)?;
     }
-    println!("{} returned to the queue", count(changed, "job"));
+    out.line(format_args!("{} returned to the queue", count(changed, "job")));
     all_of(&args.ids, changed, "not in error")
 }
 
-pub fn cancel(dropper: &mut Dropper, ids: &[u64]) -> Result<(), Failure> {
+pub fn cancel(dropper: &mut Dropper, ids: &[u64], out: &mut Output) -> Result<(), Failure> {
     need_ids(ids, "one or more res_ids")?;
     let changed = dropper.cancel(ids)?;
-    println!("{} cancelled", count(changed, "job"));
+    out.line(format_args!("{} cancelled", count(changed, "job")));
     all_of(ids, changed, "not waiting")
 }
 
@@ -118,14 +118,14 @@ fn all_of(asked: &[u64], changed: u64, why_not: &str) -> Result<(), Failure> {
     }
 }
 
-pub fn pause(queue: &mut Queue) -> Result<(), Failure> {
+pub fn pause(queue: &mut Queue, out: &mut Output) -> Result<(), Failure> {
     queue.pause()?;
-    println!("paused: running jobs continue, no new ones are claimed until `resqctl resume`");
+    out.line("paused: running jobs continue, no new ones are claimed until `resqctl resume`");
     Ok(())
 }
 
-pub fn resume(queue: &mut Queue) -> Result<(), Failure> {
+pub fn resume(queue: &mut Queue, out: &mut Output) -> Result<(), Failure> {
     queue.resume()?;
-    println!("resumed");
+    out.line("resumed");
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! The operator's program: parses, calls the library, prints. `inspect` shows, `jobs` changes the queue, `drop` drops
 //! databases.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod args;
 mod drop;
 mod inspect;
@@ -10,7 +12,7 @@ mod shared;
 use std::process::ExitCode;
 
 use resq::{
-    cli::{self, Failure, Program},
+    cli::{self, Failure, Output, Program},
     config::Config,
     db::{ANSWER, Db, ServerInfo},
     queue::Queue,
@@ -30,12 +32,16 @@ const PROGRAM: Program = Program {
 const CONNECTIONS: u32 = 4;
 
 fn main() -> ExitCode {
-    cli::run(&PROGRAM, |args: Args, config| run(args.command, &config))
+    cli::run(&PROGRAM, |args: Args, config, out| {
+        run(args.command, &config, out)?;
+        out.finish()
+            .map_err(|failed| Failure::new(failed.exit, format!("{failed}; the command itself was carried out")))
+    })
 }
 
-fn run(command: Command, config: &Config) -> Result<(), Failure> {
+fn run(command: Command, config: &Config, out: &mut Output) -> Result<(), Failure> {
     if let Command::Doctor(_) = command {
-        return inspect::doctor(&doctor::examine(config));
+        return inspect::doctor(&doctor::examine(config), out);
     }
     // These may legitimately take long: they alter tables, drop databases or read many rows.
     let is_long = matches!(command, Command::Init(_) | Command::Drop(_) | Command::Clear(_) | Command::Events(_));
@@ -45,25 +51,25 @@ fn run(command: Command, config: &Config) -> Result<(), Failure> {
         let server = ServerInfo::ask(&mut *db.any()?)?;
         templates.check_sizes(server.max_packet_bytes)?;
         install::init(&db, &server, &templates)?;
-        println!("database `{}` is set up on server {}", db.global_db(), server.version);
+        out.line(format_args!("database `{}` is set up on server {}", db.global_db(), server.version));
         return Ok(());
     }
     install::check_done(&db)?;
     let mut queue = Queue::on(&db);
     match command {
         Command::Init(_) | Command::Doctor(_) => Ok(()),
-        Command::Seed(args) => jobs::seed(&mut queue, &args),
-        Command::Add(args) => jobs::add(&mut queue, args),
+        Command::Seed(args) => jobs::seed(&mut queue, &args, out),
+        Command::Add(args) => jobs::add(&mut queue, args, out),
         Command::Wait(args) => jobs::wait(&mut queue, args.timeout),
-        Command::Retry(args) => jobs::retry(&mut queue, &args),
-        Command::Cancel(args) => jobs::cancel(&mut Dropper::new(&db, &db), &args.ids),
-        Command::Pause(_) => jobs::pause(&mut queue),
-        Command::Resume(_) => jobs::resume(&mut queue),
-        Command::Status(args) => inspect::status(&db, &mut queue, args.json),
-        Command::List(args) => inspect::list(&mut queue, &args),
-        Command::Show(args) => inspect::show(&mut queue, &args),
-        Command::Events(args) => inspect::events(&mut *db.global()?, &args),
-        Command::Drop(args) => drop::drop(&mut Dropper::new(&db, &db), &args),
-        Command::Clear(args) => drop::clear(&mut Dropper::new(&db, &db), &args),
+        Command::Retry(args) => jobs::retry(&mut queue, &args, out),
+        Command::Cancel(args) => jobs::cancel(&mut Dropper::new(&db, &db), &args.ids, out),
+        Command::Pause(_) => jobs::pause(&mut queue, out),
+        Command::Resume(_) => jobs::resume(&mut queue, out),
+        Command::Status(args) => inspect::status(&db, &mut queue, args.json, out),
+        Command::List(args) => inspect::list(&mut queue, &args, out),
+        Command::Show(args) => inspect::show(&mut queue, &args, out),
+        Command::Events(args) => inspect::events(&mut *db.global()?, &args, out),
+        Command::Drop(args) => drop::drop(&mut Dropper::new(&db, &db), &args, out),
+        Command::Clear(args) => drop::clear(&mut Dropper::new(&db, &db), &args, out),
     }
 }

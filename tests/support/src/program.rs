@@ -26,6 +26,8 @@ pub fn is_alive(pid: u32) -> bool {
 pub struct Program {
     name: String,
     command: Command,
+    stdout: Option<Stdio>,
+    stderr: Option<Stdio>,
 }
 
 impl Program {
@@ -33,7 +35,7 @@ impl Program {
         let mut command = Command::new(&path);
         command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         let name = std::path::Path::new(path.as_ref()).file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Program { name, command }
+        Program { name, command, stdout: None, stderr: None }
     }
 
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Program {
@@ -48,6 +50,18 @@ impl Program {
 
     pub fn env(mut self, key: &str, value: impl AsRef<OsStr>) -> Program {
         self.command.env(key, value);
+        self
+    }
+
+    /// Its standard output goes there and is not captured.
+    pub fn stdout_to(mut self, to: impl Into<Stdio>) -> Program {
+        self.stdout = Some(to.into());
+        self
+    }
+
+    /// Its standard error goes there and is not captured.
+    pub fn stderr_to(mut self, to: impl Into<Stdio>) -> Program {
+        self.stderr = Some(to.into());
         self
     }
 
@@ -78,10 +92,16 @@ impl Program {
 
     /// Starts it with a pipe for standard input.
     pub fn spawn(mut self) -> Running {
-        let pipes = self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = pipes.spawn().unwrap_or_else(|e| panic!("{} does not start: {e}", self.name));
-        let stdout = Capture::of(child.stdout.take().expect("stdout is piped"));
-        let stderr = Capture::of(child.stderr.take().expect("stderr is piped"));
+        let [stdout, stderr] = [self.stdout, self.stderr].map(|to| to.unwrap_or_else(Stdio::piped));
+        let mut child = self
+            .command
+            .stdin(Stdio::piped())
+            .stdout(stdout)
+            .stderr(stderr)
+            .spawn()
+            .unwrap_or_else(|e| panic!("{} does not start: {e}", self.name));
+        let stdout = child.stdout.take().map_or_else(|| Capture::of(std::io::empty()), Capture::of);
+        let stderr = child.stderr.take().map_or_else(|| Capture::of(std::io::empty()), Capture::of);
         Running { name: self.name, child, stdout, stderr, notifications: None }
     }
 

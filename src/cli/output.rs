@@ -1,0 +1,139 @@
+//! Standard output. Whatever becomes of it (a full disk, a reader that has gone), the work of the command goes on and
+//! nothing panics: the first error is kept and reported once, at the end. The only way in which a program prints.
+
+use std::{
+    fmt::{self, Display},
+    io::{self, ErrorKind, Write},
+};
+
+use crate::base::{
+    failure::{Exit, Failure},
+    text::printable,
+};
+
+/// Bytes that are collected before they are written.
+const CHUNK: usize = 8 * 1024;
+/// Characters of the first lost line that the report shows.
+const SHOWN: usize = 200;
+
+/// What a program prints, line by line.
+pub struct Output {
+    to: Box<dyn Write>,
+    pending: Vec<u8>,
+    lost: Option<Lost>,
+}
+
+/// The write that failed.
+struct Lost {
+    error: io::Error,
+    first_line: String,
+}
+
+impl Output {
+    /// To this process's standard output.
+    pub fn stdout() -> Output {
+        Output::to(Box::new(io::stdout()))
+    }
+
+    fn to(to: Box<dyn Write>) -> Output {
+        Output { to, pending: Vec::new(), lost: None }
+    }
+
+    /// Adds a line; it is written at the latest by [`Output::finish`].
+    pub fn line(&mut self, text: impl Display) {
+        if self.is_open() {
+            // Writing to memory cannot fail.
+            let _ = writeln!(self.pending, "{text}");
+            if self.pending.len() >= CHUNK {
+                self.flush();
+            }
+        }
+    }
+
+    /// Writes what was added so far.
+    pub fn flush(&mut self) {
+        let pending = std::mem::take(&mut self.pending);
+        if self.is_open()
+            && let Err(error) = self.to.write_all(&pending).and_then(|()| self.to.flush())
+        {
+            let text = String::from_utf8_lossy(&pending);
+            let first_line = text.lines().next().unwrap_or_default().chars().take(SHOWN).collect();
+            self.lost = Some(Lost { error, first_line });
+        }
+    }
+
+    /// Whether somebody may still read what is printed: no write has failed yet.
+    pub fn is_open(&self) -> bool {
+        self.lost.is_none()
+    }
+
+    /// Writes the rest.
+    ///
+    /// # Errors
+    /// A line could not be written. A reader that has gone away (`resqctl list | head -1`) is no failure.
+    pub fn finish(&mut self) -> Result<(), Failure> {
+        self.flush();
+        match self.lost.take() {
+            None => Ok(()),
+            Some(Lost { error, .. }) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            Some(Lost { error, first_line }) => Err(Failure::new(
+                Exit::Failed,
+                format!("cannot write to standard output ({error}); not written: {}", printable(&first_line)),
+            )),
+        }
+    }
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Output")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes `room` bytes, then fails with `kind`.
+    struct Limited {
+        room: usize,
+        kind: ErrorKind,
+    }
+
+    impl Write for Limited {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match self.room.min(bytes.len()) {
+                0 => Err(self.kind.into()),
+                n => {
+                    self.room -= n;
+                    Ok(n)
+                }
+            }
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn only_what_a_reader_misses_is_a_failure() {
+        for (room, kind, missed) in [
+            (99, ErrorKind::StorageFull, None),
+            (4, ErrorKind::StorageFull, Some("second")),
+            (0, ErrorKind::StorageFull, Some("one")),
+            (0, ErrorKind::BrokenPipe, None),
+        ] {
+            let mut out = Output::to(Box::new(Limited { room, kind }));
+            out.line("one");
+            out.flush();
+            out.line("second");
+            out.line("third");
+            let finished = out.finish();
+            assert_eq!(finished.is_err(), missed.is_some(), "{room} {kind}");
+            if let (Err(failure), Some(missed)) = (finished, missed) {
+                assert!(failure.message.ends_with(missed), "{failure}");
+            }
+            assert!(out.finish().is_ok(), "reported once");
+        }
+    }
+}
