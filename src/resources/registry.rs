@@ -129,7 +129,8 @@ pub struct Entry {
 /// Reads the entry of `db_name` and of job `res_id`.
 pub fn entry(conn: &mut Conn, global_db: &str, db_name: &str, res_id: u64) -> Result<Entry, Error> {
     let (global_db, name) = (ident(global_db), literal(db_name));
-    let row: Option<(Option<u64>, Option<u64>, Option<bool>, Option<u64>)> = conn.query_first(format!(
+    type Row = (Option<u64>, Option<u64>, Option<bool>, Option<u64>);
+    let row: Option<Row> = conn.query_first(format!(
         "SELECT d.res_id, d.claim_id, d.state = 'ready', \
          (SELECT q.claim_id FROM {global_db}.res_queue q WHERE q.res_id = {res_id} AND q.status = 'in_progress') \
          FROM (SELECT 1) one LEFT JOIN {global_db}.res_database d ON d.db_name = {name}"

@@ -23,8 +23,7 @@ fn resqd(instance: &Instance) -> Running {
 }
 
 fn resqd_at(instance: &Instance, socket: &Path) -> Running {
-    let resqd = instance.resqd().args(["--poll-ms", "20"]).env("RESQ_SOCKET", socket).spawn_ready();
-    resqd
+    instance.resqd().args(["--poll-ms", "20"]).env("RESQ_SOCKET", socket).spawn_ready()
 }
 
 /// A peer that has subscribed to every durable event after `since`, of which it has read none.
