@@ -62,7 +62,7 @@ impl Output {
         }
     }
 
-    /// Whether somebody may still read what is printed: no write has failed yet.
+    /// Whether what is printed may still be read: no write has failed yet.
     pub fn is_open(&self) -> bool {
         self.lost.is_none()
     }

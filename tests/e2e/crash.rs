@@ -204,8 +204,9 @@ fn daemon_waits_for_a_killed_server_and_loses_nothing() {
     assert_all_done(&instance, 200);
     let finished = resqd.stop();
     assert_eq!(finished.code(), Some(0), "{finished}");
-    // Lines about single jobs are limited; those about the server come once per change of its state.
-    assert!(finished.warnings().len() <= 20, "too many warnings: {finished}");
+    // Lines about single jobs are limited to ten a minute, those about the server to its changes of state. Without a limit
+    // there would be several for each of the 200 jobs.
+    assert!(finished.warnings().len() <= 50, "too many warnings: {finished}");
 }
 
 #[test]

@@ -179,7 +179,7 @@ fn hex(text: &str) -> String {
 
 #[test]
 fn what_no_server_would_take_is_refused_at_start() {
-    let instance = Instance::ready("refused_files");
+    let instance = Instance::ready("unusable_files");
     for (text, place, fact) in [
         ("SELECT 'Dear {{first_name}}'", "10.sql:1", "{{'{{'}}"),
         ("SELECT 1;\n;", "10.sql:2", "1065"),
