@@ -37,6 +37,9 @@ pub struct Options {
     pub insecure: bool,
 }
 
+/// After a standstill, how long subscribers have to resume before the daemon deletes what has grown old meanwhile.
+const CATCH_UP: Duration = Duration::from_secs(600);
+
 /// The running parts in the order in which they stop: the queue first, so that its last outcomes are still numbered; then
 /// the sequencer, so that they are still delivered; then the broker.
 struct Running {
@@ -107,6 +110,8 @@ fn start(
     let naming = Naming::new(&config.queue.db_prefix, db.global_db(), &server);
     let builder = Arc::new(DatabaseBuilder::new(templates, naming));
     let head = events::store::head(&mut conn)?;
+    // Clients that have waited for a daemon read what they missed first.
+    let prune_after = if events::store::stood_still(&mut conn)? { CATCH_UP } else { Duration::ZERO };
     drop(conn);
 
     let (wake_dispatcher, dispatcher_wakeups) = wakeup();
@@ -118,6 +123,7 @@ fn start(
     let settings = events::Settings {
         poll: config.queue.poll,
         retention_days: config.events.retention_days,
+        prune_after,
         batch: events::BATCH,
         is_cluster: server.is_cluster,
         head,

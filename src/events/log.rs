@@ -27,7 +27,7 @@ pub trait EventLog: Send {
     /// The first events after `after_seq`, at most `limit`, and no more bytes than make a page.
     fn read(&mut self, after_seq: u64, limit: usize) -> Result<Vec<Arc<Event>>, Error>;
 
-    /// Deletes at most `limit` of the oldest events, those written more than `days` days ago. Returns the new first
+    /// Deletes at most `limit` of the oldest events, those numbered more than `days` days ago. Returns the new first
     /// number if any was deleted.
     fn prune(&mut self, days: u32, limit: usize) -> Result<Option<u64>, Error>;
 }

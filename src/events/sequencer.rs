@@ -44,8 +44,10 @@ const PRUNE_BATCH: usize = 1000;
 pub struct Settings {
     /// Between two polls when no wakeup arrives.
     pub poll: Duration,
-    /// Events written more days ago are deleted.
+    /// Events numbered more days ago are deleted.
     pub retention_days: u32,
+    /// No event is deleted before that.
+    pub prune_after: Duration,
     /// Events numbered in one transaction or read in one page; [`BATCH`] in a daemon.
     pub batch: usize,
     /// The server is a node of a cluster, so that transactions open on other nodes cannot be seen.
@@ -103,7 +105,7 @@ impl Sequencer {
             next_full_poll: now,
             more: false,
             next_poll: now,
-            next_prune: now,
+            next_prune: now + settings.prune_after,
             schedule: PollSchedule::default(),
             unanswered: Vec::new(),
             backoff: BACKOFF,

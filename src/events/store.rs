@@ -16,6 +16,15 @@ use crate::{
 /// much as one subscriber's send queue takes.
 const PAGE_BYTES: usize = 1 << 20;
 
+/// Whether the log was last numbered more than an hour ago: no daemon may have served it since.
+///
+/// # Errors
+/// The server's.
+pub fn stood_still(conn: &mut Conn) -> Result<bool, Error> {
+    let old = "SELECT COALESCE(moved_at < NOW(6) - INTERVAL 1 HOUR, FALSE) FROM res_log WHERE id = 1";
+    Ok(conn.query_first(old)?.unwrap_or(false))
+}
+
 /// Where the log begins and ends.
 ///
 /// # Errors
@@ -162,14 +171,15 @@ pub fn waiting(conn: &mut Conn) -> Result<u64, Error> {
     Ok(conn.query_first("SELECT COUNT(*) FROM res_outbox")?.unwrap_or(0))
 }
 
-/// Deletes at most `limit` of the oldest events, those written more than `days` days ago. Returns the new first number
+/// Deletes at most `limit` of the oldest events, those numbered more than `days` days ago. Returns the new first number
 /// if any was deleted.
 ///
 /// # Errors
 /// The server's.
 pub fn prune(conn: &mut Conn, days: u32, limit: usize) -> Result<Option<u64>, Error> {
-    let old: Vec<(u64, bool)> =
-        conn.query(format!("SELECT seq, at < NOW(6) - INTERVAL {days} DAY FROM res_event ORDER BY seq LIMIT {limit}"))?;
+    let old: Vec<(u64, bool)> = conn.query(format!(
+        "SELECT seq, COALESCE(numbered_at, at) < NOW(6) - INTERVAL {days} DAY FROM res_event ORDER BY seq LIMIT {limit}"
+    ))?;
     let Some((last, _)) = old.iter().take_while(|(_, is_old)| *is_old).last() else { return Ok(None) };
     conn.query_drop("START TRANSACTION")?;
     conn.query_drop(format!("DELETE FROM res_event WHERE seq <= {last}"))?;

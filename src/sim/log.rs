@@ -74,7 +74,8 @@ fn number(session: &mut Session, floor: u64, limit: usize) -> Result<Option<u64>
         for (n, (id, entry)) in entries.iter().enumerate() {
             let seq = if is_run { head + 1 + (id - first) } else { head + 1 + n as u64 };
             server.events.lock(tx, seq)?;
-            server.events.set(tx, seq, Some(entry.clone()));
+            let numbered_at = Some(server.now_us);
+            server.events.set(tx, seq, Some(Entry { numbered_at, ..entry.clone() }));
         }
         Ok(entries.into_iter().map(|(id, _)| id).collect::<Vec<_>>())
     })?;
@@ -126,7 +127,8 @@ impl EventLog for SimEventLog {
             let limit = limit.min(5);
             let old = session.alone(|server, tx| {
                 let before = server.now_us.saturating_sub(u64::from(days) * DAY_US);
-                let old = server.events.seen_by(tx).take(limit).take_while(|(_, entry)| entry.at < before);
+                let old =
+                    server.events.seen_by(tx).take(limit).take_while(|(_, entry)| entry.numbered_at < Some(before));
                 Ok(old.last().map(|(seq, _)| seq))
             })?;
             let Some(last) = old else { return Ok(None) };

@@ -98,6 +98,7 @@ fn start(plan: &Plan, daemon_id: u64) {
     let settings = Settings {
         poll: plan.poll,
         retention_days: plan.retention_days,
+        prune_after: Duration::ZERO,
         batch: SMALL_BATCH,
         is_cluster: plan.nodes > 1,
         head,
