@@ -28,6 +28,9 @@ CREATE TABLE IF NOT EXISTS res_log (
 -- The session that numbered last, and when; see res_number.
 CALL res_add('res_log', 'COLUMN', 'mover', 'VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL');
 CALL res_add('res_log', 'COLUMN', 'moved_at', 'TIMESTAMP(6) NULL DEFAULT NULL');
+-- The server that holds this table and when the table was created there. A dump restores the row into a newer table.
+CALL res_add('res_log', 'COLUMN', 'made_on', 'VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL');
+CALL res_add('res_log', 'COLUMN', 'made_at', 'BIGINT NULL');
 INSERT IGNORE INTO res_log (id, log_id) VALUES (1, CONV(LEFT(SHA2(CONCAT(UUID(), RAND(), NOW(6)), 256), 16), 16, 10));
 
 -- Numbers up to p_limit committed events whose outbox id is above p_floor, in one transaction of its own, and stops at

@@ -7,6 +7,7 @@ use super::{
     rows::Tx,
     server::Server,
     session::{Host, Session},
+    simulation::with,
     tables::{Entry, LOG_ID, LogRow, ONE},
 };
 use crate::{
@@ -110,8 +111,15 @@ impl EventLog for SimEventLog {
         self.link.run(|session| {
             let numbered_up_to = number(session, floor, limit)?;
             let events = session.alone(|server, tx| Ok(page(server, tx, after_seq, limit)))?;
-            Ok(Polled { numbered_up_to, events })
+            let after_at = session.alone(|server, tx| Ok(server.events.get(tx, after_seq).map(|entry| entry.at)))?;
+            Ok(Polled { numbered_up_to, after_at, log_id: Some(LOG_ID), events })
         })
+    }
+
+    fn renew_log_id(&mut self, _: u64, unless_reached: Option<u64>) -> Result<bool, Error> {
+        let head = with(|sim| sim.server.oracle.head_seq());
+        assert!(unless_reached.is_some_and(|seq| seq <= head), "the log was taken for another one");
+        Ok(false)
     }
 
     fn oldest_unmoved(&mut self) -> Result<Option<u64>, Error> {

@@ -219,7 +219,7 @@ fn sequence(
     ended: &Receiver<()>,
 ) {
     loop {
-        let wake = sequencer.turn();
+        let wake = sequencer.turn().expect("the log stays the same");
         subscriber.receive();
         let until_us = world_us(wake);
         let (wakeup, requests, stop) = (wakeups.clone(), reads.clone(), ended.clone());

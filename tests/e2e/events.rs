@@ -7,6 +7,7 @@ mod log;
 mod pages;
 mod payloads;
 mod queue;
+mod restored;
 mod retention;
 mod wakeups;
 
