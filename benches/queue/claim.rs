@@ -41,7 +41,7 @@ impl Table {
         let start = Instant::now();
         let from = if full { None } else { self.cursor };
         let claim_id = 1 + number as u64;
-        let claim = self.store.claim(claim_id, LIMIT, from).expect("a claim");
+        let claim = self.store.claim(claim_id, LIMIT, from, &[]).expect("a claim");
         let took = start.elapsed();
         assert_eq!(claim.jobs.len(), LIMIT);
         self.cursor = claim.cursor;

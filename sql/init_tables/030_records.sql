@@ -19,6 +19,17 @@ CREATE TABLE IF NOT EXISTS res_error (
   message TEXT NOT NULL,
   KEY res_error_job (res_id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
+-- The rows of res_queue that a daemon has set aside because the server refuses to change them, for operators to see: the
+-- daemon decides by what it has in memory.
+CREATE TABLE IF NOT EXISTS res_quarantine (
+  res_id   BIGINT UNSIGNED NOT NULL,
+  owner    VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  what     VARCHAR(16) CHARACTER SET ascii NOT NULL,
+  message  VARCHAR(1000) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci NOT NULL,
+  since    TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+  retry_at TIMESTAMP(6) NULL DEFAULT NULL,
+  PRIMARY KEY (res_id, owner)
+) ENGINE = InnoDB;
 -- Every database that resq created or is about to create. The row is committed before CREATE DATABASE, and only for a
 -- name that is free at that moment. A database without a row here is never dropped.
 CREATE TABLE IF NOT EXISTS res_database (
@@ -31,5 +42,3 @@ CREATE TABLE IF NOT EXISTS res_database (
   created_at       TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
   KEY res_database_job (res_id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
--- Set before DROP DATABASE, which may fail halfway, until the rows of the job are gone: what a crash leaves can be completed.
-CALL res_add('res_database', 'COLUMN', 'dropping_at', 'TIMESTAMP(6) NULL DEFAULT NULL');

@@ -8,12 +8,14 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use super::{
     outcome::{self, FinishedAttempt, Next, Outcome},
     progress::Progress,
+    quarantine::{Change, Quarantine, isolate},
+    quarantine_report::Reporter,
     store::QueueStore,
 };
 use crate::{
     base::clock::{now, sleep},
     base::wakeup::Wakeup,
-    db::{BACKOFF, ErrorClass, ThrottledWarning},
+    db::{BACKOFF, Error, ErrorClass, ThrottledWarning, codes::*},
 };
 
 /// The most outcomes in one transaction.
@@ -34,15 +36,26 @@ pub struct Completer {
     retried: Wakeup,
     max_attempts: u32,
     progress: Progress,
+    /// Outcomes that the server refused. Their jobs stay in progress under the lease meanwhile.
+    refused: Quarantine<Outcome>,
+    reporter: Reporter,
 }
 
 impl Completer {
     /// `max_attempts` applies to jobs that have no limit of their own.
     pub fn new(store: Box<dyn QueueStore>, to_sequencer: Wakeup, retried: Wakeup, max_attempts: u32) -> Completer {
-        Completer { store, to_sequencer, retried, max_attempts, progress: Progress::new() }
+        Completer {
+            store,
+            to_sequencer,
+            retried,
+            max_attempts,
+            progress: Progress::new(),
+            refused: Quarantine::new(),
+            reporter: Reporter::default(),
+        }
     }
 
-    /// Runs until every worker has ended and all their outcomes are recorded.
+    /// Runs until every worker has ended and all their outcomes are recorded, but for those that the server refuses.
     pub fn run(mut self, finished: &Receiver<FinishedAttempt>) {
         let mut next = now();
         while let Some(first) = self.first(finished) {
@@ -56,19 +69,38 @@ impl Completer {
             self.record(batch);
             next = now() + PACE;
         }
+        self.finish();
+    }
+
+    /// Tries once more what the server has refused, and gives it up: with the lease, another daemon may run those jobs.
+    pub fn finish(mut self) {
+        let rows = self.refused.take_all();
+        self.write(rows.into_iter().map(|row| row.item).collect());
+        for row in self.refused.take_all() {
+            log::error!(
+                "job {}: the server refused its outcome until the stop; discarded it, the job will run again error={}",
+                row.id,
+                row.message
+            );
+        }
         self.progress.finish();
     }
 
-    /// The next attempt, however long it takes; None: there will be no more. Reports progress meanwhile.
+    /// The next attempt, however long it takes; None: there will be no more. Does what is due meanwhile.
     fn first(&mut self, finished: &Receiver<FinishedAttempt>) -> Option<FinishedAttempt> {
         loop {
-            let next = match self.progress.report_at() {
+            self.retry_refused();
+            let next = match self.progress.report_at().into_iter().chain(self.refused.retry_at()).min() {
                 Some(at) => finished.recv_deadline(at),
                 None => finished.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match next {
                 Ok(attempt) => return Some(attempt),
-                Err(RecvTimeoutError::Timeout) => self.progress.report_due(),
+                Err(RecvTimeoutError::Timeout) => {
+                    if self.progress.report_at().is_some_and(|at| at <= now()) {
+                        self.progress.report_due();
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
         }
@@ -76,21 +108,81 @@ impl Completer {
 
     /// Decides what follows each attempt and records it, however long that takes.
     pub fn record(&mut self, attempts: Vec<FinishedAttempt>) {
-        let mut outcomes: Vec<Outcome> = attempts.into_iter().map(|attempt| self.decide(attempt)).collect();
+        let outcomes = attempts.into_iter().map(|attempt| self.decide(attempt)).collect();
+        self.write(outcomes);
+    }
+
+    /// Tries refused outcomes again whose pause is over.
+    pub fn retry_refused(&mut self) {
+        let due = self.refused.take_due(Change::Outcome, BATCH, now());
+        if due.is_empty() {
+            return;
+        }
+        let outcomes: Vec<Outcome> = due.iter().map(|row| row.item.clone()).collect();
+        let refused = self.try_to_write(&outcomes, true);
+        let mut refused = refused.into_iter().peekable();
+        for (at, row) in due.into_iter().enumerate() {
+            match refused.next_if(|(refused, _)| *refused == at) {
+                Some((_, error)) => self.refused.set_aside_again(row, &error, now()),
+                None => self.refused.passed(&row, now()),
+            }
+        }
+        self.reporter.report(&mut self.refused, &mut *self.store);
+    }
+
+    fn write(&mut self, mut outcomes: Vec<Outcome>) {
         outcomes.sort_unstable_by_key(|outcome| (outcome.attempt.job.claim_id, outcome.attempt.job.id));
-        let recorded = self.write(&outcomes);
+        let refused = self.try_to_write(&outcomes, false);
+        for (at, error) in refused {
+            let outcome = outcomes[at].clone();
+            let id = outcome.attempt.job.id;
+            if !self.refused.set_aside(id, Change::Outcome, outcome, &error, now()) {
+                log::error!(
+                    "job {id}: the server refused its outcome, and too many others wait; discarded it, the job stays in \
+                     progress until this daemon stops error={error}"
+                );
+            }
+        }
+        self.reporter.report(&mut self.refused, &mut *self.store);
+    }
+
+    /// Tries until each outcome is recorded or refused by itself; returns the places of the refused ones. Repeating a
+    /// call whose answer was lost is safe: what it recorded is no longer held under its claim and is left alone.
+    fn try_to_write(&mut self, outcomes: &[Outcome], are_known: bool) -> Vec<(usize, Error)> {
+        let mut backoff = BACKOFF;
+        let mut warning = ThrottledWarning::default();
+        let mut recorded = 0;
+        let store = &mut *self.store;
+        let refused = loop {
+            let error = match isolate(outcomes, are_known, &mut |some| {
+                recorded += finish(store, some)?;
+                Ok(())
+            }) {
+                Ok(refused) => break refused,
+                Err(error) => error,
+            };
+            warning.warn("queue: cannot record outcomes", &error);
+            sleep(backoff.next(fastrand::f64()));
+        };
+        if refused.len() == outcomes.len() {
+            return refused;
+        }
         self.to_sequencer.notify();
-        if recorded < outcomes.len() {
+        if recorded + refused.len() < outcomes.len() {
             log::warn!(
                 "queue: the lease of some jobs expired before their outcomes were recorded; discarded the outcomes, \
                  other attempts own the jobs outcomes={}",
-                outcomes.len() - recorded
+                outcomes.len() - refused.len() - recorded
             );
         }
-        if outcomes.iter().any(|outcome| matches!(outcome.next, Next::Retry { .. })) {
+        let mut places = refused.iter().map(|(at, _)| *at).peekable();
+        let written = outcomes.iter().enumerate().filter(|(at, _)| places.next_if_eq(at).is_none());
+        let written: Vec<&Outcome> = written.map(|(_, outcome)| outcome).collect();
+        if written.iter().any(|outcome| matches!(outcome.next, Next::Retry { .. })) {
             self.retried.notify();
         }
-        self.progress.record(&outcomes);
+        self.progress.record(&written);
+        refused
     }
 
     fn decide(&self, mut attempt: FinishedAttempt) -> Outcome {
@@ -102,32 +194,42 @@ impl Completer {
         let next = outcome::next(&attempt, self.max_attempts, fastrand::f64());
         Outcome::new(attempt, next)
     }
+}
 
-    /// Tries until it succeeds; returns how many outcomes were recorded. Repeating a call whose answer was lost is safe:
-    /// what it recorded is no longer held under its claim and is left alone. Outcomes that the server refuses for good
-    /// are found by writing them one by one, so that they do not hold up the others.
-    fn write(&mut self, outcomes: &[Outcome]) -> usize {
-        let mut backoff = BACKOFF;
-        let mut warning = ThrottledWarning::default();
-        loop {
-            let error = match self.store.finish(outcomes) {
-                Ok(recorded) => return recorded,
-                Err(error) => error,
-            };
-            // No outcome is to blame for a table that the server can't find.
-            let class = if error.is_missing_table() { ErrorClass::Retry } else { error.class() };
-            match (class, outcomes) {
-                (ErrorClass::Permanent, [_, _, ..]) => return outcomes.chunks(1).map(|one| self.write(one)).sum(),
-                (ErrorClass::Permanent, [one]) if !one.is_substitute => {
-                    log::error!(
-                        "job {}: the server refused to record its outcome; the job ends in error error={error}",
-                        one.attempt.job.id
-                    );
-                    return self.write(&[one.substitute(&error)]);
-                }
-                _ => warning.warn("outcomes can't be written", &error),
-            }
-            sleep(backoff.next(fastrand::f64()));
+/// Records outcomes. One whose own text the server cannot store is replaced by an outcome that says so.
+fn finish(store: &mut dyn QueueStore, outcomes: &[Outcome]) -> Result<usize, Error> {
+    let error = match store.finish(outcomes) {
+        Ok(recorded) => return Ok(recorded),
+        Err(error) => error,
+    };
+    let [one] = outcomes else { return Err(error) };
+    if error.class() != ErrorClass::Permanent || !is_about_a_value(&error) {
+        return Err(error);
+    }
+    // An outcome that is refused too is no better: the error is that of the real one.
+    match store.finish(&[one.substitute(&error)]) {
+        Err(second) if second.class() == ErrorClass::Permanent => Err(error),
+        Err(second) => Err(second),
+        Ok(recorded) => {
+            log::error!(
+                "job {}: the server refused to record its outcome; the job ends in error error={error}",
+                one.attempt.job.id
+            );
+            Ok(recorded)
         }
     }
+}
+
+/// Whether the server cannot store a value, as it is or at all, so that a plainer one may do.
+fn is_about_a_value(error: &Error) -> bool {
+    const VALUES: [u16; 7] = [
+        ER_TRUNCATED_WRONG_VALUE_FOR_FIELD,
+        ER_DATA_TOO_LONG,
+        ER_WARN_DATA_OUT_OF_RANGE,
+        ER_NET_PACKET_TOO_LARGE,
+        ER_CANT_AGGREGATE_2COLLATIONS,
+        ER_CANNOT_CONVERT_STRING,
+        ER_IMPOSSIBLE_STRING_CONVERSION,
+    ];
+    matches!(error, Error::TooLarge) || error.code().is_some_and(|code| VALUES.contains(&code))
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, at, never, select};
 
 use super::{
+    isolated_store::{Claims, IsolatedStore, Scan},
     job::Job,
     prefetch::Prefetch,
     store::{Cursor, QueueStore},
@@ -17,7 +18,7 @@ use crate::{
     base::clock::now,
     base::poll_schedule::PollSchedule,
     base::wakeup::Wakeup,
-    db::{BACKOFF, Error, ErrorClass, ThrottledWarning},
+    db::{BACKOFF, Error, ThrottledWarning},
 };
 
 /// A scan from the start of the queue is followed by this many times its duration without one; claims in between
@@ -66,7 +67,7 @@ pub struct Wait {
 }
 
 pub struct Dispatcher {
-    store: Box<dyn QueueStore>,
+    store: IsolatedStore,
     lease: Validity,
     outputs: Outputs,
     prefetch: Prefetch,
@@ -99,7 +100,7 @@ impl Dispatcher {
     ) -> Dispatcher {
         let now = now();
         Dispatcher {
-            store,
+            store: IsolatedStore::new(store),
             lease: lease.clone(),
             outputs,
             prefetch: Prefetch::new(workers),
@@ -160,7 +161,7 @@ impl Dispatcher {
                 Wait { until, ignore_wakeups: false }
             }
             Err(error) => {
-                self.warning.warn("the queue can't be read or claimed from", &error);
+                self.warning.warn("queue: cannot read or claim jobs", &error);
                 Wait { until: now() + self.backoff.next(fastrand::f64()), ignore_wakeups: true }
             }
         }
@@ -169,6 +170,9 @@ impl Dispatcher {
     fn run_due(&mut self) -> Result<Instant, Error> {
         if now() >= self.next_poll {
             self.poll()?;
+        }
+        if self.store.retry_at().is_some_and(|at| at <= now()) {
+            self.retry_set_aside()?;
         }
         loop {
             let room = self.room();
@@ -184,7 +188,8 @@ impl Dispatcher {
         // Without room the wakeup of a slot comes first, without a lease its renewal: a claim that is due waits for that.
         let can_claim = self.room() > 0 && self.lease.is_valid();
         let next_claim = self.schedule.next().filter(|_| can_claim);
-        Ok(next_claim.map_or(self.next_poll, |at| at.min(self.next_poll)))
+        let wake = self.store.retry_at().map_or(self.next_poll, |at| at.min(self.next_poll));
+        Ok(next_claim.map_or(wake, |at| at.min(wake)))
     }
 
     /// How many jobs may be claimed now.
@@ -195,7 +200,7 @@ impl Dispatcher {
     /// What happens without a wakeup: the pause flag, expired leases, delayed jobs, and jobs whose wakeup was lost.
     fn poll(&mut self) -> Result<(), Error> {
         self.release_unconfirmed()?;
-        let paused = self.store.is_paused()?;
+        let paused = self.store.store.is_paused()?;
         if paused != self.paused {
             match paused {
                 true => log::warn!("queue: paused by an operator; claiming no jobs until `resqctl resume`"),
@@ -203,11 +208,11 @@ impl Dispatcher {
             }
             self.paused = paused;
         }
-        let reclaimed = self.store.reclaim_expired()?;
+        let reclaimed = self.store.reclaim()?;
         if reclaimed > 0 {
             log::warn!("queue: the lease of another daemon expired; reclaimed its jobs jobs={reclaimed}");
         }
-        while self.store.promote_delayed()? {}
+        self.store.promote()?;
         self.next_poll = now() + self.poll_interval;
         self.claim_due = true;
         self.next_full_scan = now();
@@ -217,7 +222,7 @@ impl Dispatcher {
 
     fn release_unconfirmed(&mut self) -> Result<(), Error> {
         for (claim_id, _) in &self.unconfirmed_claims {
-            self.store.release_claimed(*claim_id, None)?;
+            self.store.release(*claim_id)?;
         }
         let now = now();
         self.unconfirmed_claims.retain(|(_, until)| *until > now);
@@ -235,40 +240,60 @@ impl Dispatcher {
 
     fn claim(&mut self, room: usize) -> Result<(), Error> {
         let started = now();
+        let waiting = self.outputs.jobs.len();
         let full_scan = self.cursor.is_none() || started >= self.next_full_scan;
         let after = if full_scan { None } else { self.cursor };
-        let claim_id = fastrand::u64(1..);
-        let claim = self.store.claim(claim_id, room, after).inspect_err(|error| {
-            if error.class() == ErrorClass::ConnectionLost {
-                self.unconfirmed_claims.push((claim_id, now() + UNCONFIRMED_FOR));
-                self.next_poll = now();
-            }
-        })?;
+        let mut claims = Claims::default();
+        let result = self.store.claim(room, after, &mut claims);
+        let found_jobs = !claims.jobs.is_empty();
+        self.hand_over(claims);
+        let Scan { is_full, cursor } = result?;
         let now = now();
         self.schedule.polled(now);
         if full_scan {
             self.next_full_scan = now + (now - started) * FULL_SCAN_SHARE;
         }
-        self.claim_due = claim.jobs.len() == room;
+        self.claim_due = is_full;
         if self.claim_due {
-            self.prefetch.record_full_claim(self.outputs.jobs.len());
+            self.prefetch.record_full_claim(waiting);
         } else if !full_scan {
             // Nothing is left behind the cursor; what was committed before it waits for the next full scan.
             self.schedule.poll_again_at(self.next_full_scan);
         }
-        self.cursor = claim.cursor.or(self.cursor);
-        if !claim.jobs.is_empty() {
+        self.cursor = cursor.or(self.cursor);
+        if found_jobs {
             self.schedule.found_work();
-            self.outputs.to_sequencer.notify();
-        }
-        for job in claim.jobs {
-            if self.outputs.jobs.send(job).is_err() {
-                break;
-            }
         }
         // A wakeup that led to no ready job may have been for a delayed one.
         self.replan_due |= !self.claim_due;
         Ok(())
+    }
+
+    /// Tries jobs again that the server refused to change, and whose pause is over.
+    fn retry_set_aside(&mut self) -> Result<(), Error> {
+        let room = if self.lease.is_valid() { self.room() } else { 0 };
+        let mut claims = Claims::default();
+        let result = self.store.retry(room, &mut claims);
+        self.hand_over(claims);
+        // What was promoted is to be claimed.
+        self.claim_due = true;
+        result
+    }
+
+    /// Passes claimed jobs to the workers, and remembers claims that got no answer.
+    fn hand_over(&mut self, claims: Claims) {
+        for claim_id in claims.unconfirmed {
+            self.unconfirmed_claims.push((claim_id, now() + UNCONFIRMED_FOR));
+            self.next_poll = now();
+        }
+        if !claims.jobs.is_empty() {
+            self.outputs.to_sequencer.notify();
+        }
+        for job in claims.jobs {
+            if self.outputs.jobs.send(job).is_err() {
+                break;
+            }
+        }
     }
 
     /// Puts jobs that no worker has started back into the queue.
@@ -277,12 +302,16 @@ impl Dispatcher {
         let mut released = 0;
         for jobs in unstarted.chunk_by(|a, b| a.claim_id == b.claim_id) {
             let ids: Vec<u64> = jobs.iter().map(|job| job.id).collect();
-            match self.store.release_claimed(jobs[0].claim_id, Some(&ids)) {
-                Ok(()) => released += ids.len(),
-                Err(error) => log::warn!(
-                    "queue: claimed jobs could not be released; they will be reclaimed when the lease ends jobs={} error={error}",
-                    ids.len()
-                ),
+            let (failed, error) = match self.store.release_unstarted(jobs[0].claim_id, &ids) {
+                Ok(None) => (0, None),
+                Ok(Some((refused, error))) => (refused, Some(error)),
+                Err(error) => (ids.len(), Some(error)),
+            };
+            released += ids.len() - failed;
+            if let Some(error) = error {
+                log::warn!(
+                    "queue: claimed jobs could not be released; they will be reclaimed when the lease ends jobs={failed} error={error}"
+                );
             }
         }
         if released > 0 {

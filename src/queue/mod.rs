@@ -9,13 +9,17 @@ pub(crate) mod completer;
 pub(crate) mod dispatcher;
 mod handler;
 mod hooks;
+mod isolated_store;
 pub mod job;
 pub(crate) mod lease;
 pub mod outcome;
 pub(crate) mod prefetch;
 mod progress;
+pub mod quarantine;
+mod quarantine_report;
 mod service;
 mod session;
+pub mod set_aside;
 #[doc(hidden)]
 pub mod sql_store;
 #[doc(hidden)]
@@ -30,6 +34,7 @@ pub use job::{Job, Status};
 pub use outcome::{JobError, JobResult, Outcome};
 pub use service::{FIXED_CONNECTIONS, Servers, Service, Wakeups};
 pub use session::Session;
+pub use set_aside::SetAside;
 
 /// The state of the event that the triggers of `res_queue` write when a job becomes `new`: it was inserted, is retried,
 /// or was released or reclaimed unfinished (`sql/init_tables/050_triggers.sql`).

@@ -34,7 +34,7 @@ impl Progress {
     }
 
     /// Counts recorded outcomes, and logs those that are failures.
-    pub fn record(&mut self, outcomes: &[Outcome]) {
+    pub fn record(&mut self, outcomes: &[&Outcome]) {
         self.since.get_or_insert_with(now);
         for outcome in outcomes {
             match outcome.next {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{job::Job, outcome::Outcome};
+use super::{job::Job, outcome::Outcome, quarantine::Report};
 use crate::db::Error;
 
 /// Where the next claim continues: just behind this priority and `res_id`. Index entries of earlier claims are
@@ -26,6 +26,15 @@ pub struct Claim {
     pub cursor: Option<Cursor>,
 }
 
+/// What a call that reclaims jobs returns.
+#[derive(Debug, Default)]
+pub struct Reclaimed {
+    /// How many jobs are `new` again.
+    pub jobs: u64,
+    /// The ids of those that the server refused to change, each with its error.
+    pub refused: Vec<(u64, Error)>,
+}
+
 /// One thread's access to the queue's tables.
 ///
 /// After an error nothing is half done. A call that lost a race for locks was repeated before its error was returned.
@@ -37,29 +46,54 @@ pub trait QueueStore: Send {
     /// As for every call: those of the database, see [`QueueStore`].
     fn is_paused(&mut self) -> Result<bool, Error>;
 
-    /// Puts jobs of daemons whose lease has expired back to `new`; returns how many.
+    /// Puts jobs of daemons whose lease has expired back to `new`, but for those with `excluded` ids.
     ///
     /// # Errors
-    /// See [`QueueStore`].
-    fn reclaim_expired(&mut self) -> Result<u64, Error>;
+    /// See [`QueueStore`]. A row that the server refuses to change is no error.
+    fn reclaim_expired(&mut self, excluded: &[u64]) -> Result<Reclaimed, Error>;
 
-    /// Makes delayed jobs that are due ready; true if there may be more of them.
+    /// Up to `limit` delayed jobs that are due, but for those with `excluded` ids, in the order of their times.
     ///
     /// # Errors
     /// See [`QueueStore`].
-    fn promote_delayed(&mut self) -> Result<bool, Error>;
+    fn due(&mut self, limit: usize, excluded: &[u64]) -> Result<Vec<u64>, Error>;
 
-    /// The time until the next delayed job is due, by the server's clock; None if there is none.
+    /// Makes those of these jobs ready that are due; returns how many.
     ///
     /// # Errors
     /// See [`QueueStore`].
-    fn next_due(&mut self) -> Result<Option<Duration>, Error>;
+    fn promote(&mut self, ids: &[u64]) -> Result<u64, Error>;
 
-    /// Claims up to `limit` ready jobs behind `after`, in their order.
+    /// The time until the next delayed job is due, by the server's clock, but for those with `excluded` ids; None if
+    /// there is none.
     ///
     /// # Errors
     /// See [`QueueStore`].
-    fn claim(&mut self, claim_id: u64, limit: usize, after: Option<Cursor>) -> Result<Claim, Error>;
+    fn next_due(&mut self, excluded: &[u64]) -> Result<Option<Duration>, Error>;
+
+    /// Claims up to `limit` ready jobs behind `after`, in their order, but for those with `excluded` ids.
+    ///
+    /// # Errors
+    /// See [`QueueStore`].
+    fn claim(&mut self, claim_id: u64, limit: usize, after: Option<Cursor>, excluded: &[u64]) -> Result<Claim, Error>;
+
+    /// Claims those of these jobs that are ready and that no other daemon is claiming, in their order.
+    ///
+    /// # Errors
+    /// See [`QueueStore`].
+    fn claim_ids(&mut self, claim_id: u64, ids: &[u64]) -> Result<Vec<Job>, Error>;
+
+    /// What [`QueueStore::claim`] would claim, without claiming it. Reads nothing that a row may hold wrongly.
+    ///
+    /// # Errors
+    /// See [`QueueStore`].
+    fn ready(&mut self, limit: usize, after: Option<Cursor>, excluded: &[u64]) -> Result<Vec<Cursor>, Error>;
+
+    /// The jobs of one claim that are in progress.
+    ///
+    /// # Errors
+    /// See [`QueueStore`].
+    fn claimed(&mut self, claim_id: u64) -> Result<Vec<u64>, Error>;
 
     /// Puts unstarted jobs of one claim back as if they had never been claimed: those with these ids, or all of them.
     ///
@@ -72,6 +106,12 @@ pub trait QueueStore: Send {
     /// # Errors
     /// See [`QueueStore`].
     fn finish(&mut self, outcomes: &[Outcome]) -> Result<usize, Error>;
+
+    /// Keeps the list that operators see of the rows that this daemon has set aside.
+    ///
+    /// # Errors
+    /// See [`QueueStore`].
+    fn report_set_aside(&mut self, added: &[Report], removed: &[u64]) -> Result<(), Error>;
 
     /// Acquires or renews this daemon's lease: its jobs stay its own for `lease_s` seconds from now, by the server's
     /// clock.

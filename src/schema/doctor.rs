@@ -84,6 +84,7 @@ pub fn examine(config: &Config) -> Vec<Check> {
         add("triggers", events::triggers(&mut conn));
         add("publish", events::publish(&mut conn, &user, db.global_db()));
         add("daemons", daemon::daemons(&mut conn));
+        add("set aside", daemon::set_aside(&mut conn));
     }
     add("broker", daemon::broker(config));
     checks

@@ -27,6 +27,7 @@ use self::{
     fault_schedule::FaultSchedule,
     process::Plan,
     simulation::{Actors, NO_MACHINE, Simulation, spawn_on, with},
+    tables::JobRow,
 };
 use crate::queue::Status;
 
@@ -35,7 +36,7 @@ const FAULTY_US: u64 = 20_000_000;
 const CALM_US: u64 = 900_000_000;
 
 /// The number of machines, the daemons' settings and the faults that a seed stands for.
-fn draw(seed: u64, nodes: usize) -> (usize, Plan, FaultSchedule) {
+fn draw(seed: u64, nodes: usize) -> (usize, Plan, FaultSchedule, f64) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let plan = Plan {
         nodes,
@@ -46,17 +47,20 @@ fn draw(seed: u64, nodes: usize) -> (usize, Plan, FaultSchedule) {
         max_attempts: rng.u32(1..4),
         retention_days: 1,
     };
-    (rng.usize(1..4), plan, FaultSchedule::draw(&mut rng))
+    let (machines, faults) = (rng.usize(1..4), FaultSchedule::draw(&mut rng));
+    let bad_rows = if rng.bool() { 0.0 } else { rng.f64() * 0.5 };
+    (machines, plan, faults, bad_rows)
 }
 
 /// One run to its end, checked by the oracle at every commit.
 fn run(seed: u64, nodes: usize, verbose: bool) -> Simulation {
-    let (machines, plan, faults) = draw(seed, nodes);
+    let (machines, plan, faults, bad_rows) = draw(seed, nodes);
     if verbose {
-        println!("{machines} machines, {plan:?}, {faults:?}");
+        println!("{machines} machines, {plan:?}, {faults:?}, bad rows {bad_rows:.2}");
     }
     simulation::begin(seed, machines, faults);
     with(|sim| {
+        sim.server.bad_rows = bad_rows;
         sim.server.oracle.is_causal = nodes == 1;
         sim.server.oracle.verbose = verbose;
     });
@@ -80,7 +84,8 @@ fn is_over() -> bool {
         }
         let server = &sim.server;
         let is_final = |status| matches!(status, Status::Done | Status::Error);
-        let waiting: Vec<_> = server.jobs.all_committed().filter(|(_, row)| !is_final(row.status)).collect();
+        let may_wait = |id, row: &JobRow| is_final(row.status) || server.is_stuck(id);
+        let waiting: Vec<_> = server.jobs.all_committed().filter(|(id, row)| !may_wait(*id, row)).collect();
         let head_seq = server.oracle.head_seq();
         let all_delivered =
             sim.machines.iter().all(|machine| machine.daemon_id != 0 && machine.subscriber_seq == head_seq);

@@ -98,7 +98,6 @@ fn start(plan: &Plan, daemon_id: u64) {
     let settings = Settings {
         poll: plan.poll,
         retention_days: plan.retention_days,
-        prune_after: Duration::ZERO,
         batch: SMALL_BATCH,
         is_cluster: plan.nodes > 1,
         head,
@@ -171,13 +170,16 @@ fn receive<T: Send + 'static>(from: &Receiver<T>) -> Option<T> {
         match from.try_recv() {
             Ok(value) => return Some(value),
             Err(TryRecvError::Disconnected) => return None,
-            Err(TryRecvError::Empty) => {
-                let waiting = from.clone();
-                let until_us = with(|sim| sim.now_us) + 500_000;
-                wait(until_us, Some(Box::new(move || !waiting.is_empty())));
-            }
+            Err(TryRecvError::Empty) => wait_for_message(from),
         }
     }
+}
+
+/// Waits for half a second at most, since a sender may end without a message.
+fn wait_for_message<T: Send + 'static>(from: &Receiver<T>) {
+    let waiting = from.clone();
+    let until_us = with(|sim| sim.now_us) + 500_000;
+    wait(until_us, Some(Box::new(move || !waiting.is_empty())));
 }
 
 fn work(mut worker: Worker, jobs: &Receiver<Job>) {
@@ -189,7 +191,16 @@ fn work(mut worker: Worker, jobs: &Receiver<Job>) {
 }
 
 fn complete(mut completer: Completer, outcomes: &Receiver<FinishedAttempt>) {
-    while let Some(first) = receive(outcomes) {
+    loop {
+        completer.retry_refused();
+        let first = match outcomes.try_recv() {
+            Ok(first) => first,
+            Err(TryRecvError::Disconnected) => return completer.finish(),
+            Err(TryRecvError::Empty) => {
+                wait_for_message(outcomes);
+                continue;
+            }
+        };
         sleep_about(3_000);
         let most = with(|sim| sim.rng.usize(0..8));
         let mut batch = vec![first];
@@ -219,7 +230,7 @@ fn sequence(
     ended: &Receiver<()>,
 ) {
     loop {
-        let wake = sequencer.turn().expect("the log stays the same");
+        let wake = sequencer.turn();
         subscriber.receive();
         let until_us = world_us(wake);
         let (wakeup, requests, stop) = (wakeups.clone(), reads.clone(), ended.clone());

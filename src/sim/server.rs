@@ -8,7 +8,10 @@ use super::{
     rows::{Blocked, Rows, Tx},
     tables::{Entry, JobRow, LogRow, ONE},
 };
-use crate::{db::codes::ER_LOCK_DEADLOCK, queue::Status};
+use crate::{
+    db::codes::ER_LOCK_DEADLOCK,
+    queue::{Status, quarantine::Change},
+};
 
 /// Why a statement has no result yet, or none at all.
 #[derive(Debug)]
@@ -17,6 +20,8 @@ pub enum Stop {
     Blocked,
     /// The server rolled the transaction back, with this error number.
     RolledBack(u16),
+    /// A trigger or a constraint refuses the statement. The transaction goes on.
+    Refused,
 }
 
 impl From<Blocked> for Stop {
@@ -50,6 +55,8 @@ pub struct Server {
     pub log: Rows<LogRow>,
     pub open: BTreeMap<Tx, Open>,
     pub oracle: Oracle,
+    /// The share of rows that the server refuses to change in some way, from 0.0 to 1.0.
+    pub bad_rows: f64,
     /// A trigger has called `resq_ring()`.
     pub notified: bool,
     commits: u64,
@@ -69,6 +76,7 @@ impl Server {
             log: Rows::new(),
             open: BTreeMap::new(),
             oracle: Oracle::default(),
+            bad_rows: 0.0,
             notified: false,
             commits: 0,
             next_tx: 0,
@@ -178,6 +186,43 @@ impl Server {
         Ok(found.len())
     }
 
+    /// As [`Server::update_jobs`], by a daemon: refused whole if one of the rows may not be changed this way.
+    pub fn change_jobs(
+        &mut self,
+        tx: Tx,
+        change: Change,
+        ids: &[u64],
+        holds: impl Fn(u64, &JobRow) -> bool,
+        apply: impl Fn(u64, &mut JobRow),
+    ) -> Result<usize, Stop> {
+        self.update_jobs(tx, ids, |_, _| false, |_, _| {})?;
+        let is_met = |id: &&u64| self.jobs.get(tx, **id).is_some_and(|row| holds(**id, row));
+        if ids.iter().filter(is_met).any(|id| self.refuses(*id, change)) {
+            return Err(Stop::Refused);
+        }
+        self.update_jobs(tx, ids, holds, apply)
+    }
+
+    fn refuses(&self, id: u64, change: Change) -> bool {
+        self.refusal(id).is_some_and(|(refused, until_us)| refused == change && self.now_us < until_us)
+    }
+
+    /// Whether the server never lets this row go on.
+    pub fn is_stuck(&self, id: u64) -> bool {
+        self.refusal(id).is_some_and(|(_, until_us)| until_us == u64::MAX)
+    }
+
+    /// Which change of this row is refused, and until when.
+    fn refusal(&self, id: u64) -> Option<(Change, u64)> {
+        const CHANGES: [Change; 5] =
+            [Change::Claim, Change::Promotion, Change::Reclaim, Change::Release, Change::Outcome];
+        let mut rng = fastrand::Rng::with_seed(id);
+        let is_bad = rng.f64() < self.bad_rows;
+        let change = CHANGES[rng.usize(..CHANGES.len())];
+        let until_us = if rng.u8(0..4) == 0 { u64::MAX } else { rng.u64(0..60_000_000) };
+        is_bad.then_some((change, until_us))
+    }
+
     /// Writes a job's row, which `tx` has locked, and runs the triggers.
     pub fn set_job(&mut self, tx: Tx, id: u64, row: JobRow) {
         let old = self.jobs.get(tx, id).map(|old| old.status);
@@ -202,7 +247,7 @@ impl Server {
 
     /// As [`Server::publish`], with an id that was drawn before.
     pub fn write_event(&mut self, tx: Tx, id: u64, state: &'static str, job: Option<u64>) {
-        let entry = Entry { outbox_id: id, state, job, at: self.now_us, numbered_at: None };
+        let entry = Entry { outbox_id: id, state, job, at: self.now_us };
         self.outbox.lock(tx, id).expect("a new id");
         self.outbox.set(tx, id, Some(entry));
         self.notified = true;

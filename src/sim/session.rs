@@ -9,7 +9,10 @@ use super::{
     server::{Server, Stop},
     simulation::{NO_MACHINE, Simulation, is_dying, sleep, sleep_about, spawn_on, wait, with},
 };
-use crate::db::{Error, Source, codes::ER_LOCK_WAIT_TIMEOUT};
+use crate::db::{
+    Error, Source,
+    codes::{ER_LOCK_WAIT_TIMEOUT, ER_SIGNAL_EXCEPTION},
+};
 /// How long a statement waits for locks, in µs.
 const LOCK_WAIT_US: u64 = 10_000_000;
 
@@ -154,6 +157,7 @@ impl Session {
                     self.tx = None;
                     break Err(server_error(code));
                 }
+                Err(Stop::Refused) => break Err(server_error(ER_SIGNAL_EXCEPTION)),
                 Err(Stop::Blocked) if with(|sim| sim.now_us) < deadline_us => sleep(Duration::from_millis(2)),
                 Err(Stop::Blocked) => break Err(server_error(ER_LOCK_WAIT_TIMEOUT)),
             }

@@ -12,11 +12,12 @@ use super::{
     tables::{JobRow, ONE},
 };
 use crate::{
-    db::{Error, Link},
+    db::{Error, ErrorClass, Link},
     queue::{
         Job, JobError, Outcome, Status,
         outcome::Next,
-        store::{Claim, Cursor, QueueStore},
+        quarantine::{Change, Report},
+        store::{Claim, Cursor, QueueStore, Reclaimed},
     },
 };
 
@@ -47,7 +48,7 @@ fn job(id: u64, row: &JobRow, claim_id: u64, uncounted: u32) -> Job {
 }
 
 /// Ready rows in the order of claims; none while the queue is paused.
-fn ready(server: &Server, tx: Tx, after: Option<Cursor>) -> Vec<u64> {
+fn ready(server: &Server, tx: Tx, which: &Which) -> Vec<u64> {
     if server.paused.get(tx, ONE).is_some() {
         return Vec::new();
     }
@@ -57,10 +58,29 @@ fn ready(server: &Server, tx: Tx, after: Option<Cursor>) -> Vec<u64> {
         .seen_by(tx)
         .filter(|(_, row)| row.is_ready())
         .map(|(id, row)| position(id, row))
-        .filter(|position| after.is_none_or(|Cursor { priority, id }| *position > (priority, id)))
+        .filter(|position| which.contains(*position))
         .collect();
     rows.sort_unstable();
+    rows.truncate(which.limit);
     rows.into_iter().map(|(_, id)| id).collect()
+}
+
+/// Which ready rows to claim.
+#[derive(Clone)]
+struct Which {
+    limit: usize,
+    after: Option<Cursor>,
+    excluded: Vec<u64>,
+    /// Only these, if there are any.
+    ids: Vec<u64>,
+}
+
+impl Which {
+    fn contains(&self, (priority, id): (i64, u64)) -> bool {
+        self.after.is_none_or(|after| (priority, id) > (after.priority, after.id))
+            && !self.excluded.contains(&id)
+            && (self.ids.is_empty() || self.ids.contains(&id))
+    }
 }
 
 fn mark_claimed(row: &mut JobRow, owner: u64, claim_id: u64) {
@@ -76,18 +96,12 @@ fn mark_returned(row: &mut JobRow) {
 }
 
 /// `lock_and_mark`.
-fn claim(
-    session: &mut Session,
-    owner: u64,
-    claim_id: u64,
-    limit: usize,
-    after: Option<Cursor>,
-) -> Result<Claim, Error> {
+fn claim(session: &mut Session, owner: u64, claim_id: u64, which: &Which) -> Result<Claim, Error> {
     session.begin()?;
     let rows = session.within(|server, tx| {
-        let mut ids = ready(server, tx, after);
+        let mut ids = ready(server, tx, &Which { limit: usize::MAX, ..which.clone() });
         ids.retain(|id| server.jobs.is_free(tx, *id));
-        ids.truncate(limit);
+        ids.truncate(which.limit);
         for id in &ids {
             server.jobs.lock(tx, *id)?;
         }
@@ -98,7 +112,7 @@ fn claim(
     let is_ours = !rows.is_empty()
         && session.within(|server, tx| {
             let is_new = |_, row: &JobRow| row.status == Status::New;
-            server.update_jobs(tx, &ids, is_new, |_, row| mark_claimed(row, owner, claim_id))
+            server.change_jobs(tx, Change::Claim, &ids, is_new, |_, row| mark_claimed(row, owner, claim_id))
         })? == rows.len();
     if !is_ours {
         session.roll_back()?;
@@ -110,12 +124,12 @@ fn claim(
 }
 
 /// `mark_by_token`.
-fn claim_by_token(session: &mut Session, owner: u64, claim_id: u64, limit: usize) -> Result<Claim, Error> {
+fn claim_by_token(session: &mut Session, owner: u64, claim_id: u64, which: &Which) -> Result<Claim, Error> {
     session.begin()?;
     let count = session.within(|server, tx| {
-        let mut ids = ready(server, tx, None);
-        ids.truncate(limit);
-        server.update_jobs(tx, &ids, |_, row| row.is_ready(), |_, row| mark_claimed(row, owner, claim_id))
+        let ids = ready(server, tx, &Which { after: None, ..which.clone() });
+        let is_ready = |_, row: &JobRow| row.is_ready();
+        server.change_jobs(tx, Change::Claim, &ids, is_ready, |_, row| mark_claimed(row, owner, claim_id))
     })?;
     if count == 0 {
         session.roll_back()?;
@@ -135,39 +149,45 @@ fn claim_by_token(session: &mut Session, owner: u64, claim_id: u64, limit: usize
 type Held = (u64, Option<u64>);
 
 /// When they were read, and the jobs in progress whose daemon has no valid lease.
-fn expired(session: &mut Session) -> Result<(u64, Vec<Held>), Error> {
+fn expired(session: &mut Session, excluded: &[u64]) -> Result<(u64, Vec<Held>), Error> {
     session.alone(|server, tx| {
         let is_expired = |row: &JobRow| {
             let until = row.owner.and_then(|owner| server.leases.get(tx, owner));
             row.status == Status::InProgress && until.is_none_or(|until| *until < server.now_us)
         };
-        let mut expired: Vec<_> = server.jobs.seen_by(tx).filter(|(_, row)| is_expired(row)).collect();
+        let jobs = server.jobs.seen_by(tx).filter(|(id, row)| is_expired(row) && !excluded.contains(id));
+        let mut expired: Vec<_> = jobs.collect();
         expired.sort_by_key(|(_, row)| row.priority);
         Ok((server.now_us, expired.into_iter().map(|(id, row)| (id, row.claim_id)).collect()))
     })
 }
 
-fn reclaim_expired(session: &mut Session) -> Result<u64, Error> {
+fn reclaim_expired(session: &mut Session, excluded: &[u64]) -> Result<Reclaimed, Error> {
     // The first read is cheap; the second follows after the node has caught up with the others.
-    if expired(session)?.1.is_empty() {
-        return Ok(0);
+    let mut reclaimed = Reclaimed::default();
+    if expired(session, excluded)?.1.is_empty() {
+        return Ok(reclaimed);
     }
-    let (seen_us, expired) = expired(session)?;
-    let mut reclaimed = 0;
+    let (seen_us, expired) = expired(session, excluded)?;
     for (id, claim_id) in expired {
-        reclaimed += session.alone(|server, tx| {
+        let changed = session.alone(|server, tx| {
             let now_us = server.now_us;
             server.returning(tx, Return::Reclaimed { seen_us });
             let is_still = |_, row: &JobRow| row.status == Status::InProgress && row.claim_id == claim_id;
-            server.update_jobs(tx, &[id], is_still, |_, row| {
+            server.change_jobs(tx, Change::Reclaim, &[id], is_still, |_, row| {
                 mark_returned(row);
                 row.interruptions += 1;
                 // MariaDB and MySQL evaluate assignments from left to right: the count is the new one.
                 row.run_at = (row.interruptions > 1).then(|| now_us + (1_000_000 << (row.interruptions - 1).min(6)));
             })
-        })?;
+        });
+        match changed {
+            Ok(changed) => reclaimed.jobs += changed as u64,
+            Err(error) if error.class() == ErrorClass::Permanent => reclaimed.refused.push((id, error)),
+            Err(error) => return Err(error),
+        }
     }
-    Ok(reclaimed as u64)
+    Ok(reclaimed)
 }
 
 fn finish(session: &mut Session, outcomes: &[Outcome]) -> Result<usize, Error> {
@@ -203,7 +223,7 @@ fn write(server: &mut Server, tx: Tx, outcome: &Outcome) -> Result<usize, Stop> 
     let job = &outcome.attempt.job;
     let now_us = server.now_us;
     let is_held = |_, row: &JobRow| row.status == Status::InProgress && row.claim_id == Some(job.claim_id);
-    let written = server.update_jobs(tx, &[job.id], is_held, |_, row| {
+    let written = server.change_jobs(tx, Change::Outcome, &[job.id], is_held, |_, row| {
         (row.status, row.run_at) = match outcome.next {
             Next::Done => (Status::Done, None),
             Next::Retry { after } => (Status::New, Some(now_us + after.as_micros() as u64)),
@@ -221,55 +241,101 @@ fn write(server: &mut Server, tx: Tx, outcome: &Outcome) -> Result<usize, Stop> 
     Ok(written)
 }
 
+fn is_due(server: &Server, row: &JobRow) -> bool {
+    row.status == Status::New && row.run_at.is_some_and(|at| at <= server.now_us)
+}
+
+impl SimQueueStore {
+    fn claim_which(&mut self, claim_id: u64, which: &Which) -> Result<Claim, Error> {
+        let (owner, skip_locked) = (self.owner, self.skip_locked);
+        self.link.run(|session| match skip_locked {
+            true => claim(session, owner, claim_id, which),
+            false => claim_by_token(session, owner, claim_id, which),
+        })
+    }
+}
+
 impl QueueStore for SimQueueStore {
     fn is_paused(&mut self) -> Result<bool, Error> {
         self.link.run(|session| session.alone(|server, tx| Ok(server.paused.get(tx, ONE).is_some())))
     }
 
-    fn reclaim_expired(&mut self) -> Result<u64, Error> {
-        self.link.run(reclaim_expired)
+    fn reclaim_expired(&mut self, excluded: &[u64]) -> Result<Reclaimed, Error> {
+        self.link.run(|session| reclaim_expired(session, excluded))
     }
 
-    fn promote_delayed(&mut self) -> Result<bool, Error> {
+    fn due(&mut self, limit: usize, excluded: &[u64]) -> Result<Vec<u64>, Error> {
+        self.link.run(|session| {
+            session.alone(|server, tx| {
+                let jobs = server.jobs.seen_by(tx).filter(|(id, _)| !excluded.contains(id));
+                let mut due: Vec<_> = jobs.filter(|(_, row)| is_due(server, row)).collect();
+                due.sort_by_key(|(_, row)| row.run_at);
+                Ok(due.into_iter().map(|(id, _)| id).take(limit).collect())
+            })
+        })
+    }
+
+    fn promote(&mut self, ids: &[u64]) -> Result<u64, Error> {
         let skip_locked = self.skip_locked;
         self.link.run(|session| {
             session.begin()?;
             let ids: Vec<u64> = session.within(|server, tx| {
-                let now_us = server.now_us;
-                let is_due = |row: &JobRow| row.status == Status::New && row.run_at.is_some_and(|at| at <= now_us);
-                let due = server.jobs.seen_by(tx).filter(|(_, row)| is_due(row)).map(|(id, _)| id);
-                let mut ids: Vec<u64> = due.collect();
+                let seen = server.jobs.seen_by(tx).filter(|(id, row)| ids.contains(id) && is_due(server, row));
+                let mut ids: Vec<u64> = seen.map(|(id, _)| id).collect();
                 ids.retain(|id| !skip_locked || server.jobs.is_free(tx, *id));
                 for id in &ids {
                     server.jobs.lock(tx, *id)?;
                 }
                 Ok(ids)
             })?;
+            let mut promoted = 0;
             if !ids.is_empty() {
-                session.within(|server, tx| {
-                    server.update_jobs(tx, &ids, |_, row| row.status == Status::New, |_, row| row.run_at = None)
+                let is_new = |_, row: &JobRow| row.status == Status::New;
+                promoted = session.within(|server, tx| {
+                    server.change_jobs(tx, Change::Promotion, &ids, is_new, |_, row| row.run_at = None)
                 })?;
             }
             session.commit()?;
-            Ok(false)
+            Ok(promoted as u64)
         })
     }
 
-    fn next_due(&mut self) -> Result<Option<Duration>, Error> {
+    fn next_due(&mut self, excluded: &[u64]) -> Result<Option<Duration>, Error> {
         self.link.run(|session| {
             session.alone(|server, tx| {
-                let waiting = server.jobs.seen_by(tx).filter(|(_, row)| row.status == Status::New);
-                let next = waiting.filter_map(|(_, row)| row.run_at).min();
+                let jobs = server.jobs.seen_by(tx).filter(|(id, _)| !excluded.contains(id));
+                let next = jobs.filter(|(_, row)| row.status == Status::New).filter_map(|(_, row)| row.run_at).min();
                 Ok(next.map(|at| Duration::from_micros(at.saturating_sub(server.now_us))))
             })
         })
     }
 
-    fn claim(&mut self, claim_id: u64, limit: usize, after: Option<Cursor>) -> Result<Claim, Error> {
-        let (owner, skip_locked) = (self.owner, self.skip_locked);
-        self.link.run(|session| match skip_locked {
-            true => claim(session, owner, claim_id, limit, after),
-            false => claim_by_token(session, owner, claim_id, limit),
+    fn claim(&mut self, claim_id: u64, limit: usize, after: Option<Cursor>, excluded: &[u64]) -> Result<Claim, Error> {
+        self.claim_which(claim_id, &Which { limit, after, excluded: excluded.to_vec(), ids: Vec::new() })
+    }
+
+    fn claim_ids(&mut self, claim_id: u64, ids: &[u64]) -> Result<Vec<Job>, Error> {
+        let which = Which { limit: usize::MAX, after: None, excluded: Vec::new(), ids: ids.to_vec() };
+        Ok(self.claim_which(claim_id, &which)?.jobs)
+    }
+
+    fn ready(&mut self, limit: usize, after: Option<Cursor>, excluded: &[u64]) -> Result<Vec<Cursor>, Error> {
+        let which = Which { limit, after, excluded: excluded.to_vec(), ids: Vec::new() };
+        self.link.run(|session| {
+            session.alone(|server, tx| {
+                let ids = ready(server, tx, &which);
+                let place = |id| server.jobs.get(tx, id).map(|row| Cursor { priority: row.priority, id });
+                Ok(ids.into_iter().filter_map(place).collect())
+            })
+        })
+    }
+
+    fn claimed(&mut self, claim_id: u64) -> Result<Vec<u64>, Error> {
+        self.link.run(|session| {
+            session.alone(|server, tx| {
+                let held = server.jobs.seen_by(tx).filter(|(_, row)| row.claim_id == Some(claim_id));
+                Ok(held.map(|(id, _)| id).collect())
+            })
         })
     }
 
@@ -289,7 +355,7 @@ impl QueueStore for SimQueueStore {
                     }
                 };
                 let is_held = |_, row: &JobRow| row.status == Status::InProgress && row.claim_id == Some(claim_id);
-                server.update_jobs(tx, &ids, is_held, |_, row| mark_returned(row))
+                server.change_jobs(tx, Change::Release, &ids, is_held, |_, row| mark_returned(row))
             })?;
             session.commit()
         })
@@ -297,6 +363,11 @@ impl QueueStore for SimQueueStore {
 
     fn finish(&mut self, outcomes: &[Outcome]) -> Result<usize, Error> {
         self.link.run(|session| finish(session, outcomes))
+    }
+
+    /// The list is for operators.
+    fn report_set_aside(&mut self, _: &[Report], _: &[u64]) -> Result<(), Error> {
+        Ok(())
     }
 
     fn renew_lease(&mut self, lease_s: u32) -> Result<(), Error> {

@@ -4,7 +4,7 @@
 mod faults;
 mod guards;
 mod plan;
-mod recording_handler;
+pub mod recording_handler;
 mod service;
 
 use std::sync::Arc;

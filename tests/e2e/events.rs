@@ -7,8 +7,6 @@ mod log;
 mod pages;
 mod payloads;
 mod queue;
-mod restored;
-mod retention;
 mod wakeups;
 
 use std::path::Path;

@@ -3,10 +3,7 @@
 use indicatif::ProgressBar;
 use resq::{
     cli::{Exit, Failure, Output},
-    resources::{
-        drop::{Dropper, Progress, Which},
-        registry::Owned,
-    },
+    resources::drop::{Dropper, Owned, Progress, Which},
 };
 
 use crate::{

@@ -7,8 +7,7 @@ use resq::{
     db::{Db, ServerInfo},
     events::store,
     output::line,
-    queue::{Queue, Status},
-    resources::registry::{self, Owned},
+    queue::{Queue, SetAside, Status},
     schema::doctor::{Check, Functions, Verdict, trigger_names},
     wire::Pattern,
 };
@@ -23,21 +22,21 @@ pub fn status(db: &Db, queue: &mut Queue, as_json: bool, out: &mut Output) -> Re
     let server = ServerInfo::ask(&mut *db.any()?)?;
     let (depth, oldest, running, paused) =
         (queue.depth()?, queue.oldest_waiting_s()?, queue.running()?, queue.is_paused()?);
+    let set_aside = queue.set_aside()?;
     let mut conn = db.global()?;
     let functions = Functions::ask(&mut conn)?;
     let triggers = trigger_names(&mut conn)?;
-    let dropping = registry::dropping(&mut conn)?;
     if as_json {
         let running: Vec<Json> = running
             .iter()
             .map(|job| json!({"res_id": job.id, "res_name": job.name, "owner": job.owner, "lease_s": job.lease_s}))
             .collect();
-        let dropping: Vec<Json> =
-            dropping.iter().map(|one| json!({"db_name": one.db_name, "res_id": one.res_id})).collect();
+        let set_aside: Vec<Json> = set_aside.iter().map(SetAside::to_json).collect();
         out.line(json!({
                 "new": depth.new, "delayed": depth.delayed, "in_progress": depth.in_progress, "done": depth.done, "error": depth.error,
-                "oldest_waiting_s": oldest, "paused": paused, "running": running, "server": server.version, "host": server.host,
-                "global_db": db.global_db(), "udf": functions.present(), "triggers": triggers, "dropping": dropping,
+                "oldest_waiting_s": oldest, "paused": paused, "running": running, "set_aside": set_aside,
+                "server": server.version, "host": server.host,
+                "global_db": db.global_db(), "udf": functions.present(), "triggers": triggers,
             }));
         return Ok(());
     }
@@ -63,10 +62,15 @@ pub fn status(db: &Db, queue: &mut Queue, as_json: bool, out: &mut Output) -> Re
     if paused {
         out.line("paused       yes; continue with `resqctl resume`");
     }
-    for Owned { db_name, res_id } in dropping {
+    for job in set_aside {
         out.line(format_args!(
-            "dropping     {} of job {res_id}; if no drop runs, complete it with `resqctl drop {res_id} --yes`",
-            printable(&db_name)
+            "set aside    job {} `{}`: the server refuses its {} since {}; next try in {} s: {}",
+            job.id,
+            printable(&job.name),
+            job.change,
+            job.since,
+            job.retry_s,
+            printable(&job.message)
         ));
     }
     for job in running {

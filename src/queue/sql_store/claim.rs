@@ -1,8 +1,8 @@
 //! Claiming ready rows, and releasing them unstarted.
 
-use mysql::{Conn, prelude::Queryable};
+use mysql::{Conn, FromRowError, Row, Value, prelude::Queryable};
 
-use super::transaction::Transaction;
+use super::{quarantine::except, transaction::Transaction};
 use crate::{
     db::{Error, id_list, literal},
     queue::{
@@ -41,24 +41,65 @@ fn job(row: Columns, claim_id: u64, uncounted: u32) -> Job {
 
 /// A claim's read. It locks what it reads, so it must read only what it claims: a sort in its plan would lock every
 /// ready row.
-pub fn locking_read(limit: usize, after: Option<Cursor>) -> String {
+pub fn locking_read(limit: usize, after: Option<Cursor>, excluded: &[u64]) -> String {
+    format!("SELECT {COLUMNS} {} FOR UPDATE SKIP LOCKED", next_rows(limit, after, excluded))
+}
+
+/// The next ready rows in the order of claims.
+fn next_rows(limit: usize, after: Option<Cursor>, excluded: &[u64]) -> String {
     let behind = after.map_or_else(String::new, |Cursor { priority, id }| {
         format!("AND (priority > {priority} OR (priority = {priority} AND res_id > {id}))")
     });
+    let except = except("res_id", excluded);
     format!(
-        "SELECT {COLUMNS} FROM res_queue FORCE INDEX (res_queue_claim) \
-         WHERE {READY} {behind} ORDER BY priority, res_id LIMIT {limit} FOR UPDATE SKIP LOCKED"
+        "FROM res_queue FORCE INDEX (res_queue_claim) \
+         WHERE {READY} {except} {behind} ORDER BY priority, res_id LIMIT {limit}"
     )
 }
 
 /// A claim's UPDATE where there is no SKIP LOCKED. The ORDER BY names the whole index: with less of it the server sorts,
 /// and locks every ready row.
-pub fn token_update(owner: &str, claim_id: u64, limit: usize) -> String {
+pub fn token_update(owner: &str, claim_id: u64, limit: usize, excluded: &[u64]) -> String {
     format!(
         "UPDATE res_queue SET {CLAIMED}, owner = {}, claim_id = {claim_id} \
-         WHERE {READY} ORDER BY status, run_at, priority, res_id LIMIT {limit}",
+         WHERE {READY} {} ORDER BY status, run_at, priority, res_id LIMIT {limit}",
         literal(owner),
+        except("res_id", excluded),
     )
+}
+
+/// Which ready rows to claim.
+#[derive(Clone, Copy)]
+pub(super) enum Which<'a> {
+    /// The next ones in the order of claims.
+    Next { limit: usize, after: Option<Cursor>, excluded: &'a [u64] },
+    /// Those with these ids.
+    Ids(&'a [u64]),
+}
+
+impl Which<'_> {
+    fn locking_read(self) -> String {
+        match self {
+            Which::Next { limit, after, excluded } => locking_read(limit, after, excluded),
+            Which::Ids(ids) => format!(
+                "SELECT {COLUMNS} FROM res_queue FORCE INDEX (PRIMARY) WHERE res_id IN ({}) AND {READY} \
+                 ORDER BY priority, res_id FOR UPDATE SKIP LOCKED",
+                id_list(ids)
+            ),
+        }
+    }
+
+    fn token_update(self, owner: &str, claim_id: u64) -> String {
+        match self {
+            Which::Next { limit, excluded, .. } => token_update(owner, claim_id, limit, excluded),
+            Which::Ids(ids) => format!(
+                "UPDATE res_queue FORCE INDEX (PRIMARY) SET {CLAIMED}, owner = {}, claim_id = {claim_id} \
+                 WHERE res_id IN ({}) AND {READY}",
+                literal(owner),
+                id_list(ids)
+            ),
+        }
+    }
 }
 
 impl Claimer {
@@ -68,14 +109,13 @@ impl Claimer {
         &self,
         conn: &'c mut Conn,
         claim_id: u64,
-        limit: usize,
-        after: Option<Cursor>,
+        which: Which<'_>,
     ) -> Result<Option<(Transaction<'c>, Claim)>, Error> {
         let tx = Transaction::start(conn)?;
         let rows = if self.skip_locked {
-            self.lock_and_mark(tx.conn, claim_id, limit, after)?
+            self.lock_and_mark(tx.conn, claim_id, which)?
         } else {
-            self.mark_by_token(tx.conn, claim_id, limit)?
+            self.mark_by_token(tx.conn, claim_id, which)?
         };
         let Some(last) = rows.last() else {
             tx.roll_back()?;
@@ -90,14 +130,8 @@ impl Claimer {
     }
 
     /// Empty also if another node of a cluster has committed a change of one of the rows, which no lock shows.
-    fn lock_and_mark(
-        &self,
-        conn: &mut Conn,
-        claim_id: u64,
-        limit: usize,
-        after: Option<Cursor>,
-    ) -> Result<Vec<Columns>, Error> {
-        let rows: Vec<Columns> = conn.query_opt(locking_read(limit, after))?.into_iter().collect::<Result<_, _>>()?;
+    fn lock_and_mark(&self, conn: &mut Conn, claim_id: u64, which: Which<'_>) -> Result<Vec<Columns>, Error> {
+        let rows = read(conn, &which.locking_read())?;
         if rows.is_empty() {
             return Ok(rows);
         }
@@ -110,17 +144,54 @@ impl Claimer {
         Ok(if conn.affected_rows() == rows.len() as u64 { rows } else { Vec::new() })
     }
 
-    fn mark_by_token(&self, conn: &mut Conn, claim_id: u64, limit: usize) -> Result<Vec<Columns>, Error> {
-        conn.query_drop(token_update(&self.owner, claim_id, limit))?;
+    fn mark_by_token(&self, conn: &mut Conn, claim_id: u64, which: Which<'_>) -> Result<Vec<Columns>, Error> {
+        conn.query_drop(which.token_update(&self.owner, claim_id))?;
         if conn.affected_rows() == 0 {
             return Ok(Vec::new());
         }
-        let rows = conn.query_opt(format!(
+        let sql = format!(
             "SELECT {COLUMNS} FROM res_queue FORCE INDEX (res_queue_claim) \
              WHERE status = 'in_progress' AND claim_id = {claim_id} ORDER BY priority, res_id"
-        ))?;
-        rows.into_iter().map(|row| row.map_err(Error::from)).collect()
+        );
+        read(conn, &sql)
     }
+}
+
+/// Runs a query for [`COLUMNS`].
+fn read(conn: &mut Conn, sql: &str) -> Result<Vec<Columns>, Error> {
+    let rows = conn.query_opt::<Columns, _>(sql)?;
+    rows.into_iter().map(|row| row.map_err(|FromRowError(row)| Error::Corrupt(wrong_column(&row)))).collect()
+}
+
+/// What is wrong with a row that makes no job: an old table may allow NULL, or any bytes, where resq's own does not.
+fn wrong_column(row: &Row) -> &'static str {
+    let is_text = |at: usize| matches!(row.as_ref(at), Some(Value::Bytes(bytes)) if str::from_utf8(bytes).is_ok());
+    match row.as_ref(2) {
+        Some(Value::NULL) => "res_name is NULL",
+        _ if !is_text(2) => "res_name is not valid UTF-8",
+        _ if !is_text(3) => "res_type is not valid UTF-8",
+        _ if !is_text(4) && row.as_ref(4) != Some(&Value::NULL) => "res_url is not valid UTF-8",
+        _ => "a number in the row is out of range",
+    }
+}
+
+/// The rows that a claim would take, by their place in the order of claims.
+pub(super) fn ready(
+    conn: &mut Conn,
+    limit: usize,
+    after: Option<Cursor>,
+    excluded: &[u64],
+) -> Result<Vec<Cursor>, Error> {
+    let sql = format!("SELECT res_id, COALESCE(priority, 0) {}", next_rows(limit, after, excluded));
+    Ok(conn.query_map(sql, |(id, priority)| Cursor { priority, id })?)
+}
+
+/// The jobs of one claim that are in progress.
+pub(super) fn claimed(conn: &mut Conn, claim_id: u64) -> Result<Vec<u64>, Error> {
+    Ok(conn.query(format!(
+        "SELECT res_id FROM res_queue FORCE INDEX (res_queue_claim) \
+         WHERE status = 'in_progress' AND claim_id = {claim_id}"
+    ))?)
 }
 
 /// Puts jobs of one claim back to `new` as if they had never been claimed, those with these ids or all of them. Returns

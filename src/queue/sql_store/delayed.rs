@@ -4,36 +4,47 @@ use std::time::Duration;
 
 use mysql::{Conn, prelude::Queryable};
 
-use super::transaction::Transaction;
+use super::{quarantine::except, transaction::Transaction};
 use crate::db::{Error, id_list};
 
-/// Rows made ready in one transaction.
-const PROMOTE_BATCH: usize = 500;
+/// Up to `limit` delayed rows that are due, in the order of their times.
+pub fn due(conn: &mut Conn, limit: usize, excluded: &[u64]) -> Result<Vec<u64>, Error> {
+    Ok(conn.query(format!(
+        "SELECT res_id FROM res_queue FORCE INDEX (res_queue_claim) \
+         WHERE status = 'new' AND run_at <= NOW(6) {} ORDER BY run_at LIMIT {limit}",
+        except("res_id", excluded)
+    ))?)
+}
 
-/// Makes up to [`PROMOTE_BATCH`] delayed rows that are due ready; true if there may be more.
-pub fn promote(conn: &mut Conn, skip_locked: bool) -> Result<bool, Error> {
+/// Makes those of these rows ready that are due; returns how many. It waits for no row that is locked, where the server
+/// allows that.
+pub fn promote(conn: &mut Conn, ids: &[u64], skip_locked: bool) -> Result<u64, Error> {
     let skip = if skip_locked { "SKIP LOCKED" } else { "" };
     let tx = Transaction::start(conn)?;
     let ids: Vec<u64> = tx.conn.query(format!(
-        "SELECT res_id FROM res_queue FORCE INDEX (res_queue_claim) \
-         WHERE status = 'new' AND run_at <= NOW(6) ORDER BY run_at LIMIT {PROMOTE_BATCH} FOR UPDATE {skip}"
+        "SELECT res_id FROM res_queue FORCE INDEX (PRIMARY) \
+         WHERE res_id IN ({}) AND status = 'new' AND run_at <= NOW(6) FOR UPDATE {skip}",
+        id_list(ids)
     ))?;
+    let mut promoted = 0;
     if !ids.is_empty() {
         tx.conn.query_drop(format!(
             "UPDATE res_queue FORCE INDEX (PRIMARY) SET run_at = NULL WHERE res_id IN ({}) AND status = 'new'",
             id_list(&ids)
         ))?;
+        promoted = tx.conn.affected_rows();
     }
     tx.commit()?;
-    Ok(ids.len() == PROMOTE_BATCH)
+    Ok(promoted)
 }
 
 /// The time until the next delayed row is due, by the server's clock; None if there is none.
-pub fn next_due(conn: &mut Conn) -> Result<Option<Duration>, Error> {
-    let micros: Option<i64> = conn.query_first(
+pub fn next_due(conn: &mut Conn, excluded: &[u64]) -> Result<Option<Duration>, Error> {
+    let micros: Option<i64> = conn.query_first(format!(
         "SELECT TIMESTAMPDIFF(MICROSECOND, NOW(6), run_at) FROM res_queue FORCE INDEX (res_queue_claim) \
-         WHERE status = 'new' AND run_at > '1971-01-01' ORDER BY run_at LIMIT 1",
-    )?;
+         WHERE status = 'new' AND run_at > '1971-01-01' {} ORDER BY run_at LIMIT 1",
+        except("res_id", excluded)
+    ))?;
     Ok(micros.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs())))
 }
 

@@ -2,7 +2,11 @@
 
 use mysql::{Conn, prelude::Queryable};
 
-use crate::db::{self, Error};
+use super::quarantine::except;
+use crate::{
+    db::{self, Error, ErrorClass},
+    queue::store::Reclaimed,
+};
 
 /// Keeps `owner`'s jobs its own for `lease_s` seconds from now.
 pub fn renew(conn: &mut Conn, owner: &str, lease_s: u32) -> Result<(), Error> {
@@ -18,31 +22,38 @@ pub fn end(conn: &mut Conn, owner: &str) -> Result<(), Error> {
     Ok(conn.exec_drop("DELETE FROM res_daemon WHERE owner = ?", (owner,))?)
 }
 
-/// Puts up to 500 jobs whose daemon's lease has expired back to `new`, with a growing pause; returns how many.
-/// The attempt does not count, the interruption does.
-pub fn reclaim_expired(conn: &mut Conn) -> Result<u64, Error> {
-    const EXPIRED: &str = "SELECT q.res_id, q.claim_id FROM res_queue q FORCE INDEX (res_queue_claim) \
+/// Puts up to 500 jobs whose daemon's lease has expired back to `new`, with a growing pause. The attempt does not count,
+/// the interruption does. Each is a transaction by itself.
+pub fn reclaim_expired(conn: &mut Conn, excluded: &[u64]) -> Result<Reclaimed, Error> {
+    let expired = format!(
+        "SELECT q.res_id, q.claim_id FROM res_queue q FORCE INDEX (res_queue_claim) \
          LEFT JOIN res_daemon d ON d.owner = q.owner \
-         WHERE q.status = 'in_progress' AND (d.owner IS NULL OR d.lease_until < NOW(6)) LIMIT 500";
-    if conn.query_first::<(u64, Option<u64>), _>(EXPIRED)?.is_none() {
-        return Ok(0);
+         WHERE q.status = 'in_progress' {} AND (d.owner IS NULL OR d.lease_until < NOW(6)) LIMIT 500",
+        except("q.res_id", excluded)
+    );
+    let mut reclaimed = Reclaimed::default();
+    if conn.query_first::<(u64, Option<u64>), _>(&expired)?.is_none() {
+        return Ok(reclaimed);
     }
     // In a cluster this node may lag behind: the lease may have been renewed on another one, by a daemon that is
     // running the job.
     db::catch_up(conn)?;
-    let expired: Vec<(u64, Option<u64>)> = conn.query(EXPIRED)?;
-    let mut reclaimed = 0;
-    for (id, claim_id) in &expired {
-        conn.exec_drop(
+    let expired: Vec<(u64, Option<u64>)> = conn.query(expired)?;
+    for (id, claim_id) in expired {
+        let changed = conn.exec_drop(
             "UPDATE res_queue FORCE INDEX (PRIMARY) SET status = 'new', owner = NULL, claim_id = NULL, \
              attempts = GREATEST(attempts, 1) - 1, interruptions = LEAST(interruptions, 1000) + 1, \
              run_at = IF(interruptions > 1, NOW(6) + INTERVAL POW(2, LEAST(interruptions - 1, 6)) SECOND, NULL) \
              WHERE res_id = ? AND status = 'in_progress' AND claim_id <=> ?",
             (id, claim_id),
-        )?;
-        reclaimed += conn.affected_rows();
+        );
+        match changed.map_err(Error::from) {
+            Ok(()) => reclaimed.jobs += conn.affected_rows(),
+            Err(error) if error.class() == ErrorClass::Permanent => reclaimed.refused.push((id, error)),
+            Err(error) => return Err(error),
+        }
     }
-    if reclaimed > 0 {
+    if reclaimed.jobs > 0 {
         conn.query_drop("DELETE FROM res_daemon WHERE lease_until < NOW(6) - INTERVAL 1 DAY")?;
     }
     Ok(reclaimed)

@@ -1,4 +1,4 @@
-//! The queue's tables on a server: `res_queue`, `res_error`, `res_daemon`, and the pause flag in `res_meta`. Every
+//! The queue's tables on a server: `res_queue`, `res_error`, `res_daemon`, `res_quarantine`, and the pause flag in `res_meta`. Every
 //! statement expects the global database as the current one and changes a row only if it still is what the caller
 //! believes. Where hooks take part, a call reads in its order: the queue's statements, the hook, the commit.
 
@@ -6,16 +6,20 @@ mod claim;
 mod delayed;
 mod lease;
 mod outcomes;
+mod quarantine;
 mod transaction;
 
 use std::{sync::Arc, time::Duration};
 
+use self::claim::Which;
 pub use self::claim::{Claimer, locking_read, token_update};
 pub(super) use self::delayed::is_paused;
 use super::{
     hooks::TransactionHooks,
+    job::Job,
     outcome::Outcome,
-    store::{Claim, Cursor, QueueStore},
+    quarantine::Report,
+    store::{Claim, Cursor, QueueStore, Reclaimed},
 };
 use crate::db::{Db, Error, Link};
 
@@ -33,32 +37,54 @@ impl SqlQueueStore {
     }
 }
 
-impl QueueStore for SqlQueueStore {
-    fn is_paused(&mut self) -> Result<bool, Error> {
-        self.link.run(delayed::is_paused)
-    }
-
-    fn reclaim_expired(&mut self) -> Result<u64, Error> {
-        self.link.run(lease::reclaim_expired)
-    }
-
-    fn promote_delayed(&mut self) -> Result<bool, Error> {
-        self.link.run(|conn| delayed::promote(conn, self.claimer.skip_locked))
-    }
-
-    fn next_due(&mut self) -> Result<Option<Duration>, Error> {
-        self.link.run(delayed::next_due)
-    }
-
-    fn claim(&mut self, claim_id: u64, limit: usize, after: Option<Cursor>) -> Result<Claim, Error> {
+impl SqlQueueStore {
+    fn claim_which(&mut self, claim_id: u64, which: Which<'_>) -> Result<Claim, Error> {
         self.link.run(|conn| {
-            let Some((tx, claim)) = self.claimer.claim(conn, claim_id, limit, after)? else {
+            let Some((tx, claim)) = self.claimer.claim(conn, claim_id, which)? else {
                 return Ok(Claim::default());
             };
             self.hooks.reserve(tx.conn, &claim.jobs)?;
             tx.commit()?;
             Ok(claim)
         })
+    }
+}
+
+impl QueueStore for SqlQueueStore {
+    fn is_paused(&mut self) -> Result<bool, Error> {
+        self.link.run(delayed::is_paused)
+    }
+
+    fn reclaim_expired(&mut self, excluded: &[u64]) -> Result<Reclaimed, Error> {
+        self.link.run(|conn| lease::reclaim_expired(conn, excluded))
+    }
+
+    fn due(&mut self, limit: usize, excluded: &[u64]) -> Result<Vec<u64>, Error> {
+        self.link.run(|conn| delayed::due(conn, limit, excluded))
+    }
+
+    fn promote(&mut self, ids: &[u64]) -> Result<u64, Error> {
+        self.link.run(|conn| delayed::promote(conn, ids, self.claimer.skip_locked))
+    }
+
+    fn next_due(&mut self, excluded: &[u64]) -> Result<Option<Duration>, Error> {
+        self.link.run(|conn| delayed::next_due(conn, excluded))
+    }
+
+    fn claim(&mut self, claim_id: u64, limit: usize, after: Option<Cursor>, excluded: &[u64]) -> Result<Claim, Error> {
+        self.claim_which(claim_id, Which::Next { limit, after, excluded })
+    }
+
+    fn claim_ids(&mut self, claim_id: u64, ids: &[u64]) -> Result<Vec<Job>, Error> {
+        Ok(self.claim_which(claim_id, Which::Ids(ids))?.jobs)
+    }
+
+    fn ready(&mut self, limit: usize, after: Option<Cursor>, excluded: &[u64]) -> Result<Vec<Cursor>, Error> {
+        self.link.run(|conn| claim::ready(conn, limit, after, excluded))
+    }
+
+    fn claimed(&mut self, claim_id: u64) -> Result<Vec<u64>, Error> {
+        self.link.run(|conn| claim::claimed(conn, claim_id))
     }
 
     fn release_claimed(&mut self, claim_id: u64, ids: Option<&[u64]>) -> Result<(), Error> {
@@ -78,6 +104,10 @@ impl QueueStore for SqlQueueStore {
             tx.commit()?;
             Ok(recorded.len())
         })
+    }
+
+    fn report_set_aside(&mut self, added: &[Report], removed: &[u64]) -> Result<(), Error> {
+        self.link.run(|conn| quarantine::report(conn, &self.claimer.owner, added, removed))
     }
 
     fn renew_lease(&mut self, lease_s: u32) -> Result<(), Error> {

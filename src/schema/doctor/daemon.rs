@@ -6,6 +6,7 @@ use super::verdict::{Verdict, failed, good, warning};
 use crate::{
     client::{Peer, Publisher},
     config::Config,
+    queue::set_aside,
 };
 
 pub fn daemons(conn: &mut Conn) -> Verdict {
@@ -14,6 +15,26 @@ pub fn daemons(conn: &mut Conn) -> Verdict {
         Ok(owners) => good(owners.join(", ")),
         Err(error) => failed(error.to_string(), "see the check `access`"),
     }
+}
+
+/// The jobs that daemons have set aside: the first ones by their numbers, with the server's words for the first.
+pub fn set_aside(conn: &mut Conn) -> Verdict {
+    const SHOWN: usize = 5;
+    let jobs = match set_aside::set_aside(conn) {
+        Ok(jobs) => jobs,
+        Err(error) => return failed(error.to_string(), "see the check `access`"),
+    };
+    let Some(first) = jobs.first() else { return good("no jobs") };
+    let ids: Vec<String> = jobs.iter().take(SHOWN).map(|job| job.id.to_string()).collect();
+    let more = if jobs.len() > SHOWN { format!(" and {} more", jobs.len() - SHOWN) } else { String::new() };
+    let what = format!(
+        "the server refuses to change jobs {}{more}; job {}, {}: {}",
+        ids.join(", "),
+        first.id,
+        first.change,
+        first.message
+    );
+    warning(what, "mend what the error names (a trigger, a constraint, a value); resqd tries them again by itself")
 }
 
 /// Connects as a client does: with the settings of `client` and the token.

@@ -159,7 +159,8 @@ pub fn access(conn: &mut Conn, global_db: &str, user: &str) -> Verdict {
     for (privilege, statement) in [
         (
             "SELECT",
-            "SELECT 1 FROM res_queue, res_meta, res_daemon, res_error, res_database, res_log, res_event, res_outbox LIMIT 0",
+            "SELECT 1 FROM res_queue, res_meta, res_daemon, res_error, res_database, res_log, res_event, res_outbox, \
+             res_quarantine LIMIT 0",
         ),
         ("INSERT", "INSERT INTO res_queue (res_name) SELECT '' FROM (SELECT 1) one WHERE 1 = 0"),
         ("INSERT", "INSERT INTO res_meta (name, value) SELECT '', '' FROM (SELECT 1) one WHERE 1 = 0"),

@@ -17,6 +17,7 @@ use crate::{
     queue::{
         JobError, Outcome, Queue, Status,
         outcome::{FinishedAttempt, next},
+        store::Claim,
     },
 };
 
@@ -28,7 +29,18 @@ impl Fidelity {
                 self.claims += 1;
                 let (claim_id, limit) = (self.claims, self.rng.usize(1..5));
                 let after = self.cursor.take().filter(|_| self.rng.bool());
-                let (memory, server) = self.on_queue(move |queue| queue.claim(claim_id, limit, after));
+                let excluded = self.free_jobs(|_| self.claims % 3 == 0);
+                let excluded = excluded[..excluded.len().min(2)].to_vec();
+                let except = excluded.clone();
+                let (memory, server) = self.on_queue(move |queue| queue.ready(limit, after, &except));
+                same("ready", &memory, &server);
+                let (memory, server) = match self.rng.u8(0..3) {
+                    0 if !excluded.is_empty() => self.on_queue(move |queue| {
+                        let jobs = queue.claim_ids(claim_id, &excluded)?;
+                        Ok(Claim { jobs, cursor: None })
+                    }),
+                    _ => self.on_queue(move |queue| queue.claim(claim_id, limit, after, &excluded)),
+                };
                 same("claimed", &memory, &server);
                 self.cursor = server.cursor;
                 let is_new = !server.jobs.is_empty();
@@ -52,15 +64,22 @@ impl Fidelity {
                 ("release", true)
             }
             5 => {
-                let (memory, server) = self.on_queue(|queue| queue.reclaim_expired());
-                same("reclaimed", &memory, &server);
-                ("reclaim", server > 0)
+                let (memory, server) = self.on_queue(|queue| queue.reclaim_expired(&[]));
+                same("reclaimed", &memory.jobs, &server.jobs);
+                ("reclaim", server.jobs > 0)
             }
             6 => {
-                let (memory, server) = self.on_queue(|queue| queue.promote_delayed());
-                same("promoted", &memory, &server);
+                let (mut memory, mut server) = self.on_queue(|queue| queue.due(500, &[]));
+                let ids = server.clone();
+                memory.sort_unstable();
+                server.sort_unstable();
+                same("due", &memory, &server);
+                if !ids.is_empty() {
+                    let (memory, server) = self.on_queue(move |queue| queue.promote(&ids));
+                    same("promoted", &memory, &server);
+                }
                 let us = |due: Option<Duration>| due.map(|due| due.as_micros() as i64);
-                let (memory, server) = self.on_queue(|queue| queue.next_due());
+                let (memory, server) = self.on_queue(|queue| queue.next_due(&[]));
                 same_time("next due", us(memory), us(server));
                 ("promote", server.is_some())
             }

@@ -28,7 +28,7 @@ fn store(database: &TestDatabase, owner: &str) -> SqlQueueStore {
 }
 
 fn claim(database: &TestDatabase, owner: &str, claim_id: u64) -> Vec<Job> {
-    store(database, owner).claim(claim_id, 100, None).unwrap().jobs
+    store(database, owner).claim(claim_id, 100, None, &[]).unwrap().jobs
 }
 
 fn done(job: &Job) -> Outcome {
@@ -54,7 +54,7 @@ fn row(status: &str, attempts: u32, interruptions: u32) -> (String, u32, u32, bo
 fn outcome_of_a_lost_claim_changes_nothing() {
     let (database, mut conn, jobs) = claimed("guard_lost", 2);
     conn.query_drop("DELETE FROM res_daemon").unwrap();
-    assert_eq!(store(&database, "us").reclaim_expired().unwrap(), 2);
+    assert_eq!(store(&database, "us").reclaim_expired(&[]).unwrap().jobs, 2);
     let again = claim(&database, "them", 71);
     let before = rows(&mut conn);
     // The first owner is too late, both while the second runs the job and after it has finished.
@@ -104,10 +104,10 @@ fn unstarted_jobs_are_released_as_if_never_claimed() {
 #[test]
 fn reclaim_takes_jobs_without_a_lease_and_delays_them_longer_each_time() {
     let (database, mut conn, _jobs) = claimed("guard_reclaim", 1);
-    assert_eq!(store(&database, "us").reclaim_expired().unwrap(), 0, "its daemon has a lease");
+    assert_eq!(store(&database, "us").reclaim_expired(&[]).unwrap().jobs, 0, "its daemon has a lease");
     for interruptions in 1..=4 {
         conn.query_drop("UPDATE res_daemon SET lease_until = NOW(6) - INTERVAL 1 SECOND").unwrap();
-        assert_eq!(store(&database, "us").reclaim_expired().unwrap(), 1);
+        assert_eq!(store(&database, "us").reclaim_expired(&[]).unwrap().jobs, 1);
         let pause: Option<Option<i64>> = conn
             .query_first("SELECT TIMESTAMPDIFF(SECOND, NOW(6) - INTERVAL 1 SECOND, run_at) FROM res_queue")
             .unwrap();

@@ -57,11 +57,16 @@ fn plan(conn: &mut Conn, sql: &str) -> (String, String) {
 fn claim_reads_by_its_index_and_sorts_nothing() {
     let database = crowded("claim_plan");
     let mut conn = database.bare();
-    let mut statements = vec![sql_store::token_update("test", 7, 5)];
-    if database.info.skip_locked {
-        statements.extend([5, 500].map(|limit| sql_store::locking_read(limit, None)));
-        for (priority, id) in [(-5, 200_500), (0, 205_000), (4, 210_000)] {
-            statements.push(sql_store::locking_read(5, Some(Cursor { priority, id })));
+    // As many rows as may be set aside, among them those that would be next.
+    let set_aside: Vec<u64> = (0..1_000).map(|n| 200_001 + n * 10).collect();
+    let mut statements = Vec::new();
+    for excluded in [&[][..], &set_aside[..1], &set_aside] {
+        statements.push(sql_store::token_update("test", 7, 5, excluded));
+        if database.info.skip_locked {
+            statements.extend([5, 500].map(|limit| sql_store::locking_read(limit, None, excluded)));
+            for (priority, id) in [(-5, 200_500), (0, 205_000), (4, 210_000)] {
+                statements.push(sql_store::locking_read(5, Some(Cursor { priority, id }), excluded));
+            }
         }
     }
     for sql in statements {
@@ -92,14 +97,14 @@ fn concurrent_claims_take_different_rows_and_lock_no_others() {
     let (end, may_end) = bounded(1);
     let (mut one, mut two) = (super::store(&database, "test", Arc::new(Hold { claimed, may_end })), store(&database));
     let (first, second) = thread::scope(|scope| {
-        let first = scope.spawn(|| one.claim(1, 5, None).expect("a claim"));
+        let first = scope.spawn(|| one.claim(1, 5, None, &[]).expect("a claim"));
         has_claimed.recv().expect("a claim");
         // Its transaction is open. With SKIP LOCKED the second claim does not wait for it, and what it gets shows which
         // rows the first has locked.
         if !database.info.skip_locked {
             end.send(()).expect("the first waits");
         }
-        let second = two.claim(2, 5, None).expect("another claim").jobs;
+        let second = two.claim(2, 5, None, &[]).expect("another claim").jobs;
         let _ = end.try_send(());
         (first.join().expect("no panic"), second)
     });
@@ -115,7 +120,7 @@ fn claims_go_by_priority_then_id_and_miss_no_row() {
     let (mut store, expected) = (store(&database), expected(&mut database.bare(), 1000));
     let (mut claimed, mut after) = (Vec::new(), None);
     for claim_id in 1.. {
-        let claim = store.claim(claim_id, 70, after).unwrap();
+        let claim = store.claim(claim_id, 70, after, &[]).unwrap();
         if claim.jobs.is_empty() {
             break;
         }
@@ -137,7 +142,7 @@ fn late_row_before_the_cursor_is_found_by_a_full_scan() {
         late.query_drop("ROLLBACK; START TRANSACTION").unwrap();
     }
     let mut claim = |claim_id, after| {
-        let claim = store.claim(claim_id, 10, after).unwrap();
+        let claim = store.claim(claim_id, 10, after, &[]).unwrap();
         (ids(&claim.jobs), claim.cursor)
     };
     let (jobs, cursor) = claim(1, None);
@@ -158,13 +163,16 @@ fn paused_queue_and_delayed_row_give_a_claim_nothing() {
     let database = TestDatabase::new(Server::shared(), "claim_none");
     let (mut store, mut conn) = (store(&database), database.bare());
     conn.query_drop("INSERT INTO res_queue (res_name, run_at) VALUES ('d', NOW(6) + INTERVAL 1 HOUR)").unwrap();
-    let claim = |store: &mut SqlQueueStore| ids(&store.claim(7, 10, None).unwrap().jobs);
-    assert!(!store.promote_delayed().unwrap());
+    let claim = |store: &mut SqlQueueStore| ids(&store.claim(7, 10, None, &[]).unwrap().jobs);
+    assert_eq!(store.due(10, &[]).unwrap(), NONE);
+    assert_eq!(store.promote(&[1]).unwrap(), 0);
     assert_eq!(claim(&mut store), NONE, "not before its time");
-    let due = store.next_due().unwrap().expect("a delayed row");
+    let due = store.next_due(&[]).unwrap().expect("a delayed row");
     assert!(due > Duration::from_secs(3500) && due <= Duration::from_secs(3600), "{due:?}");
     conn.query_drop("UPDATE res_queue SET run_at = NOW(6)").unwrap();
-    store.promote_delayed().unwrap();
+    assert_eq!(store.due(10, &[1]).unwrap(), NONE, "set aside");
+    assert_eq!(store.due(10, &[]).unwrap(), [1]);
+    assert_eq!(store.promote(&[1, 2]).unwrap(), 1);
     conn.query_drop("INSERT INTO res_meta (name, value) VALUES ('paused', '1')").unwrap();
     assert_eq!(claim(&mut store), NONE, "paused");
     conn.query_drop("DELETE FROM res_meta WHERE name = 'paused'").unwrap();
