@@ -11,8 +11,13 @@ use std::{
 
 use crate::base::clock::now;
 
-/// Until when the lease is valid, by this machine's steady clock. Each renewal counts from before it was sent, so the
-/// lease never seems valid for longer than the server granted. Clones share one value.
+/// This machine's steady clock may run slower than the server's by one part in so many. Clocks that are not set right
+/// drift by some hundred parts in a million at most, those of virtual machines by more for a while.
+const DRIFT: u32 = 100;
+
+/// Until when the lease is valid, by this machine's steady clock. Each renewal counts from before it was sent, and for a
+/// little less than was granted, so the lease never seems valid for longer than the server granted. Clones share one
+/// value.
 #[derive(Clone, Debug)]
 pub struct Validity(Arc<Shared>);
 
@@ -37,7 +42,7 @@ impl Validity {
 
     /// Records a renewal for `lease`, whose request was sent at or after `requested_at`.
     pub fn extend(&self, requested_at: Instant, lease: Duration) {
-        let until = requested_at.duration_since(self.0.origin) + lease;
+        let until = requested_at.duration_since(self.0.origin) + (lease - lease / DRIFT);
         self.0.valid_until_ms.store(until.as_millis() as u64, Ordering::Release);
     }
 }

@@ -28,7 +28,8 @@ pub fn application(nodes: usize, until_us: u64) {
         sleep_about(600_000);
         let Ok(mut session) = host.open() else { continue };
         let _ = match draw(0..10) {
-            0..=5 => transaction(&mut session),
+            0..=4 => transaction(&mut session),
+            5 => chain(&mut session),
             6 => operate(&mut session, OperatorAction::Cancel),
             7 => operate(&mut session, OperatorAction::Retry),
             8 => pause(&mut session, true),
@@ -49,6 +50,16 @@ fn transaction(session: &mut Session) -> Result<(), Error> {
         sleep_about([0, 0, 10_000, 3_000_000][draw(0..4) as usize]);
     }
     if draw(0..4) == 0 { session.roll_back() } else { session.commit() }
+}
+
+/// Transactions each of which follows from the one before: their events must keep this order.
+fn chain(session: &mut Session) -> Result<(), Error> {
+    for _ in 0..draw(2..12) {
+        session.begin()?;
+        publish(session)?;
+        session.commit()?;
+    }
+    Ok(())
 }
 
 /// Draws an outbox id, and writes the row a moment later.

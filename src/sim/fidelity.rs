@@ -255,7 +255,7 @@ impl Fidelity {
 
 /// One run, with one way of claiming.
 fn run(real: &Real, seed: u64, skip_locked: bool) {
-    simulation::begin(seed, 0, FaultSchedule::default());
+    simulation::begin(seed, Vec::new(), FaultSchedule::default());
     with(|sim| sim.server.oracle.is_causal = true);
     let mut both = Fidelity::new(real, fastrand::Rng::with_seed(seed), skip_locked);
     let mut calls: BTreeMap<&str, (usize, usize)> = BTreeMap::new();

@@ -26,7 +26,7 @@ use std::{
 use self::{
     fault_schedule::FaultSchedule,
     process::Plan,
-    simulation::{Actors, NO_MACHINE, Simulation, spawn_on, with},
+    simulation::{Actors, Machine, NO_MACHINE, Simulation, spawn_on, with},
     tables::JobRow,
 };
 use crate::queue::Status;
@@ -35,8 +35,11 @@ use crate::queue::Status;
 const FAULTY_US: u64 = 20_000_000;
 const CALM_US: u64 = 900_000_000;
 
-/// The number of machines, the daemons' settings and the faults that a seed stands for.
-fn draw(seed: u64, nodes: usize) -> (usize, Plan, FaultSchedule, f64) {
+/// How far the clock of a machine may drift from the server's, in millionths: what a lease allows for.
+const MOST_DRIFT_PPM: i64 = 9_000;
+
+/// The machines, the daemons' settings, the faults and the share of bad rows that a seed stands for.
+fn draw(seed: u64, nodes: usize) -> (Vec<Machine>, Plan, FaultSchedule, f64) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let plan = Plan {
         nodes,
@@ -48,6 +51,8 @@ fn draw(seed: u64, nodes: usize) -> (usize, Plan, FaultSchedule, f64) {
         retention_days: 1,
     };
     let (machines, faults) = (rng.usize(1..4), FaultSchedule::draw(&mut rng));
+    let most_ppm = [0, 500, MOST_DRIFT_PPM][rng.usize(..3)];
+    let machines = (0..machines).map(|_| Machine::with_drift(rng.i64(-most_ppm..=most_ppm))).collect();
     let bad_rows = if rng.bool() { 0.0 } else { rng.f64() * 0.5 };
     (machines, plan, faults, bad_rows)
 }
@@ -56,11 +61,12 @@ fn draw(seed: u64, nodes: usize) -> (usize, Plan, FaultSchedule, f64) {
 fn run(seed: u64, nodes: usize, verbose: bool) -> Simulation {
     let (machines, plan, faults, bad_rows) = draw(seed, nodes);
     if verbose {
-        println!("{machines} machines, {plan:?}, {faults:?}, bad rows {bad_rows:.2}");
+        println!("{machines:?}, {plan:?}, {faults:?}, bad rows {bad_rows:.2}");
     }
     simulation::begin(seed, machines, faults);
     with(|sim| {
         sim.server.bad_rows = bad_rows;
+        sim.server.oracle.lease_us = Some(u64::from(plan.lease_s) * 1_000_000);
         sim.server.oracle.is_causal = nodes == 1;
         sim.server.oracle.verbose = verbose;
     });

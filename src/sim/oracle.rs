@@ -89,6 +89,8 @@ pub enum OperatorAction {
 #[derive(Debug, Default)]
 pub struct Oracle {
     jobs: BTreeMap<u64, History>,
+    /// How long a lease is granted for; None: for any time.
+    pub lease_us: Option<u64>,
     /// The renewals of each owner's lease: (from, until), the last one last.
     leases: BTreeMap<u64, Vec<(u64, u64)>>,
     /// What the handler returned, by job and claim.
@@ -108,6 +110,9 @@ pub struct Oracle {
 
 impl Oracle {
     pub fn lease_changed(&mut self, owner: u64, now_us: u64, until_us: Option<u64>) {
+        if let (Some(until_us), Some(lease_us)) = (until_us, self.lease_us) {
+            assert_eq!(until_us, now_us + lease_us, "the lease of {owner} does not count by the server's clock");
+        }
         self.leases.entry(owner).or_default().push((now_us, until_us.unwrap_or(now_us)));
     }
 

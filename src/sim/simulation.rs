@@ -47,12 +47,14 @@ pub struct Simulation {
 }
 
 /// What a daemon runs on.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Machine {
     /// The node of the cluster that its daemon uses.
     pub node: usize,
-    /// How far its steady clock is ahead of virtual time, in µs.
+    /// How far its steady clock is ahead of virtual time, in µs, apart from its drift.
     clock_us: i64,
+    /// How much faster it runs than the server's clock, in millionths.
+    drift_ppm: i64,
     /// Its clock was stopped for a while and is behind the server's.
     pub clock_stopped: bool,
     frozen_until_us: u64,
@@ -64,6 +66,13 @@ pub struct Machine {
     pub wakeups: Vec<Wakeup>,
     /// The last event that its subscriber has received.
     pub subscriber_seq: u64,
+}
+
+impl Machine {
+    /// One whose clock drifts by this many millionths.
+    pub fn with_drift(drift_ppm: i64) -> Machine {
+        Machine { drift_ppm, ..Machine::default() }
+    }
 }
 
 struct Actor {
@@ -88,7 +97,7 @@ pub fn with<T>(run: impl FnOnce(&mut Simulation) -> T) -> T {
 }
 
 /// Begins a run on this thread.
-pub fn begin(seed: u64, machines: usize, faults: FaultSchedule) {
+pub fn begin(seed: u64, machines: Vec<Machine>, faults: FaultSchedule) {
     // For the daemon's own random numbers.
     fastrand::seed(seed);
     BASE.set(Some(Instant::now() + Duration::from_secs(3600)));
@@ -97,7 +106,7 @@ pub fn begin(seed: u64, machines: usize, faults: FaultSchedule) {
         now_us: 0,
         server: Server::new(),
         faults,
-        machines: (0..machines).map(|_| Machine::default()).collect(),
+        machines,
         current: NO_MACHINE,
         dying: false,
         spawned: Vec::new(),
@@ -118,15 +127,24 @@ pub fn end() -> Simulation {
 
 /// The steady clock of the machine whose actor has its turn.
 fn steady() -> Instant {
-    let us = with(|sim| sim.machines.get(sim.current).map_or(0, |machine| machine.clock_us) + sim.now_us as i64);
+    let us = with(|sim| {
+        let (clock_us, drift_ppm) = sim.machines.get(sim.current).map_or((0, 0), |it| (it.clock_us, it.drift_ppm));
+        let now_us = sim.now_us as i64;
+        now_us + now_us * drift_ppm / 1_000_000 + clock_us
+    });
     let base = BASE.get().expect("a run has begun");
     if us >= 0 { base + Duration::from_micros(us as u64) } else { base - Duration::from_micros(us.unsigned_abs()) }
 }
 
 /// The virtual time in µs at which the current machine's clock will show `at`.
 pub fn world_us(at: Instant) -> u64 {
-    let now = steady();
-    with(|sim| sim.now_us) + at.saturating_duration_since(now).as_micros() as u64
+    let wait_us = at.saturating_duration_since(steady()).as_nanos().div_ceil(1_000) as u64;
+    with(|sim| {
+        let drift_ppm = sim.machines.get(sim.current).map_or(0, |machine| machine.drift_ppm);
+        let us = (wait_us * 1_000_000).div_ceil((1_000_000 + drift_ppm).unsigned_abs());
+        // Never before the clock shows it: the drift so far is rounded.
+        sim.now_us + us + u64::from(us > 0 && drift_ppm != 0)
+    })
 }
 
 pub fn sleep(pause: Duration) {
