@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, bounded, select};
+use crossbeam_channel::{Receiver, RecvError, Sender, bounded, select};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
@@ -21,7 +21,7 @@ use crate::{
     config::Config,
     db::{Db, ServerInfo},
     events::updates::{LogHead, LogPublisher, PageRequest},
-    events::{self, SequencerThread, StateWatch},
+    events::{self, LogReplaced, SequencerThread, StateWatch},
     net::{Broker, StartError},
     queue::{FIXED_CONNECTIONS, QUEUE_STATE_NEW, Servers, Service, Wakeups},
     resources::{DatabaseBuilder, Templates, name::Naming},
@@ -36,6 +36,9 @@ pub struct Options {
     /// Listen on other addresses than loopback without a token.
     pub insecure: bool,
 }
+
+/// After a standstill, how long subscribers have to resume before the daemon deletes what has grown old meanwhile.
+const CATCH_UP: Duration = Duration::from_secs(600);
 
 /// The running parts in the order in which they stop: the queue first, so that its last outcomes are still numbered; then
 /// the sequencer, so that they are still delivered; then the broker.
@@ -58,7 +61,9 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
     install::check_done(&db)?;
     let (alarm, panicked) = alarm();
     let signals = signals().map_err(|e| failed("cannot listen for signals", e))?;
-    let running = start(config, options, &db, &resources, templates, &alarm)?;
+    let (say_replaced, log_replaced) = bounded(1);
+    // Held here as well, so that the channel lasts as long as the daemon.
+    let running = start(config, options, &db, &resources, templates, say_replaced.clone(), &alarm)?;
     let supervisor = Supervisor::from_env();
     supervisor.notify(State::Ready(running.broker.local_addrs()));
 
@@ -67,6 +72,7 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
         recv(signals) -> _ => {
             log::info!("daemon: stopping; running jobs may finish, a second signal stops at once drain_s={drain_s}");
         }
+        recv(log_replaced) -> found => return Err(replaced(found)),
         recv(panicked) -> name => return Err(died(name)),
     }
     supervisor.notify(State::Stopping);
@@ -98,6 +104,7 @@ fn start(
     db: &Db,
     resources: &Db,
     templates: Templates,
+    log_replaced: Sender<LogReplaced>,
     alarm: &Alarm,
 ) -> Result<Running, Failure> {
     let mut conn = db.global()?;
@@ -106,7 +113,12 @@ fn start(
     templates.check_sizes(server.max_packet_bytes)?;
     let naming = Naming::new(&config.queue.db_prefix, db.global_db(), &server);
     let builder = Arc::new(DatabaseBuilder::new(templates, naming));
+    if !server.is_cluster {
+        notice_restore(&mut conn)?;
+    }
     let head = events::store::head(&mut conn)?;
+    // Clients that have waited for a daemon read what they missed first.
+    let prune_after = if events::store::stood_still(&mut conn)? { CATCH_UP } else { Duration::ZERO };
     drop(conn);
 
     let (wake_dispatcher, dispatcher_wakeups) = wakeup();
@@ -118,14 +130,23 @@ fn start(
     let settings = events::Settings {
         poll: config.queue.poll,
         retention_days: config.events.retention_days,
+        prune_after,
         batch: events::BATCH,
         is_cluster: server.is_cluster,
         head,
     };
     let watches = vec![StateWatch { state: QUEUE_STATE_NEW, wakeup: wake_dispatcher }];
-    let sequencer =
-        SequencerThread::start(db, settings, sequencer_wakeups, page_requests, log_publisher, watches, alarm)
-            .map_err(|e| failed("cannot start the sequencer", e))?;
+    let sequencer = SequencerThread::start(
+        db,
+        settings,
+        sequencer_wakeups,
+        page_requests,
+        log_publisher,
+        watches,
+        log_replaced,
+        alarm,
+    )
+    .map_err(|e| failed("cannot start the sequencer", e))?;
     let servers = Servers { control: db, sessions: resources };
     let queue = Service::start_with_hooks(servers, &server, &config.queue, builder.clone(), builder, wakeups, alarm)?;
     log::info!(
@@ -136,6 +157,20 @@ fn start(
         server.version,
     );
     Ok(Running { queue, sequencer, broker })
+}
+
+/// Gives an event log that was restored from a dump a new identity, so that clients do not go on by its numbers. Not on
+/// clusters, whose nodes are made from each other.
+fn notice_restore(conn: &mut mysql::Conn) -> Result<(), Failure> {
+    let head = events::store::head(conn)?;
+    if events::store::is_restored(conn)? && events::store::renew_log_id(conn, head.log_id, None)? {
+        log::warn!(
+            "event log: its tables are newer than their rows, as after a restore; gave it a new identity, so clients read \
+             it from its beginning head={}",
+            head.head_seq
+        );
+    }
+    Ok(events::store::record_made(conn)?)
 }
 
 impl Running {
@@ -165,7 +200,18 @@ fn failed(what: &str, error: impl Display) -> Failure {
     Failure::new(Exit::Failed, format!("{what}: {error}"))
 }
 
-fn died(name: Result<String, crossbeam_channel::RecvError>) -> Failure {
+fn replaced(found: Result<LogReplaced, RecvError>) -> Failure {
+    let found = found.map_or_else(|_| "the thread that serves it ended".into(), |replaced| replaced.found);
+    Failure::new(
+        Exit::Failed,
+        format!(
+            "the event log was restored, emptied or replaced while resqd served it ({found}); it has a new identity now, by \
+             which clients notice; start resqd again"
+        ),
+    )
+}
+
+fn died(name: Result<String, RecvError>) -> Failure {
     let name = name.unwrap_or_default();
     Failure::new(Exit::Failed, format!("thread {name} panicked; see the message above and please report it"))
 }

@@ -42,3 +42,5 @@ CREATE TABLE IF NOT EXISTS res_database (
   created_at       TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
   KEY res_database_job (res_id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
+-- Set before DROP DATABASE, which may fail halfway, until the rows of the job are gone: what a crash leaves can be completed.
+CALL res_add('res_database', 'COLUMN', 'dropping_at', 'TIMESTAMP(6) NULL DEFAULT NULL');

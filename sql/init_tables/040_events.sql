@@ -15,6 +15,9 @@ CREATE TABLE IF NOT EXISTS res_event (
   payload MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
   at      TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)
 ) ENGINE = InnoDB;
+-- Retention counts from here: before it has a number, an event cannot be delivered. NULL in an event that was numbered
+-- before this column existed; `at` stands in for it.
+CALL res_add('res_event', 'COLUMN', 'numbered_at', 'TIMESTAMP(6) NULL DEFAULT NULL');
 -- One row: the identity of this log, the last number given, the first one still kept. Its lock serialises the movers.
 CREATE TABLE IF NOT EXISTS res_log (
   id        TINYINT UNSIGNED NOT NULL PRIMARY KEY,
@@ -25,6 +28,9 @@ CREATE TABLE IF NOT EXISTS res_log (
 -- The session that numbered last, and when; see res_number.
 CALL res_add('res_log', 'COLUMN', 'mover', 'VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL');
 CALL res_add('res_log', 'COLUMN', 'moved_at', 'TIMESTAMP(6) NULL DEFAULT NULL');
+-- The server that holds this table and when the table was created there. A dump restores the row into a newer table.
+CALL res_add('res_log', 'COLUMN', 'made_on', 'VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL');
+CALL res_add('res_log', 'COLUMN', 'made_at', 'BIGINT NULL');
 INSERT IGNORE INTO res_log (id, log_id) VALUES (1, CONV(LEFT(SHA2(CONCAT(UUID(), RAND(), NOW(6)), 256), 16), 16, 10));
 
 -- Numbers up to p_limit committed events whose outbox id is above p_floor, in one transaction of its own, and stops at
@@ -64,8 +70,8 @@ BEGIN
     UPDATE res_log SET head_seq = LAST_INSERT_ID(head_seq + v_count), mover = v_mover, moved_at = NOW(6) WHERE id = 1;
     SET v_head = LAST_INSERT_ID() - v_count, v_is_run = v_count = p_last - v_first + 1;
     IF v_is_run THEN
-      INSERT INTO res_event (seq, bytes, state, payload, at)
-        SELECT v_head + 1 + (id - v_first), bytes, state, payload, at
+      INSERT INTO res_event (seq, bytes, state, payload, at, numbered_at)
+        SELECT v_head + 1 + (id - v_first), bytes, state, payload, at, NOW(6)
         FROM res_outbox WHERE id BETWEEN v_first AND p_last;
     ELSE
       -- Rows committed since the count may lie before v_first. Left out, they would be numbered after later events of
@@ -77,8 +83,8 @@ BEGIN
         SELECT ROW_NUMBER() OVER (ORDER BY id), id
         FROM (SELECT id FROM res_outbox WHERE id > p_floor AND id <= p_last ORDER BY id LIMIT v_count) page;
       SELECT MAX(id) INTO p_last FROM res_page;
-      INSERT INTO res_event (seq, bytes, state, payload, at)
-        SELECT v_head + p.n, o.bytes, o.state, o.payload, o.at
+      INSERT INTO res_event (seq, bytes, state, payload, at, numbered_at)
+        SELECT v_head + p.n, o.bytes, o.state, o.payload, o.at, NOW(6)
         FROM res_page p STRAIGHT_JOIN res_outbox o FORCE INDEX (PRIMARY) ON o.id = p.id;
     END IF;
     IF ROW_COUNT() <> v_count THEN

@@ -156,7 +156,7 @@ pub const SETTINGS: &[Setting] = settings![
         "Unix socket of resqd, used instead of TCP", "a path of at most 107 bytes",
         |c, v| put(&mut c.client.socket, value::socket_path(v));
     "events.retention_days", None, None, "7", Number,
-        "days after which events are deleted from the event log", "a number from 1 to 36500",
+        "days after which events are deleted, counted from when they were numbered", "a number from 1 to 36500",
         |c, v| put(&mut c.events.retention_days, value::number(v, 1..=36_500));
 ];
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::store::{self, Polled};
 use crate::{
-    db::{Db, Error, Link},
+    db::{self, Db, Error, Link},
     events::{event::Event, updates::LogHead},
 };
 
@@ -21,13 +21,17 @@ pub trait EventLog: Send {
     /// Numbers up to `limit` committed events whose outbox id is above `floor`, then reads the page after `after_seq`.
     fn poll(&mut self, floor: u64, after_seq: u64, limit: usize) -> Result<Polled, Error>;
 
+    /// Gives the log a new identity in place of `log_id`; with `unless_reached`, only if its head lies before that number.
+    /// False: nothing was changed.
+    fn renew_log_id(&mut self, log_id: u64, unless_reached: Option<u64>) -> Result<bool, Error>;
+
     /// The least id in the outbox, committed or not.
     fn oldest_unmoved(&mut self) -> Result<Option<u64>, Error>;
 
     /// The first events after `after_seq`, at most `limit`, and no more bytes than make a page.
     fn read(&mut self, after_seq: u64, limit: usize) -> Result<Vec<Arc<Event>>, Error>;
 
-    /// Deletes at most `limit` of the oldest events, those written more than `days` days ago. Returns the new first
+    /// Deletes at most `limit` of the oldest events, those numbered more than `days` days ago. Returns the new first
     /// number if any was deleted.
     fn prune(&mut self, days: u32, limit: usize) -> Result<Option<u64>, Error>;
 }
@@ -51,6 +55,14 @@ impl EventLog for SqlEventLog {
 
     fn poll(&mut self, floor: u64, after_seq: u64, limit: usize) -> Result<Polled, Error> {
         self.link.run(|conn| store::poll(conn, floor, after_seq, limit))
+    }
+
+    fn renew_log_id(&mut self, log_id: u64, unless_reached: Option<u64>) -> Result<bool, Error> {
+        self.link.run(|conn| {
+            // A node of a cluster may lag behind: its log only seems shorter.
+            db::catch_up(conn)?;
+            store::renew_log_id(conn, log_id, unless_reached)
+        })
     }
 
     fn oldest_unmoved(&mut self) -> Result<Option<u64>, Error> {

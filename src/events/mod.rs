@@ -13,7 +13,7 @@ pub mod updates;
 
 use std::{io, time::Duration};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 
 use crate::{
     base::threads::{Alarm, Thread},
@@ -23,7 +23,7 @@ use log::SqlEventLog;
 use sequencer::Sequencer;
 use updates::{LogPublisher, PageRequest};
 
-pub use sequencer::{BATCH, Settings, StateWatch};
+pub use sequencer::{BATCH, LogReplaced, Settings, StateWatch};
 
 /// Connections that the sequencer needs of the pool.
 pub const CONNECTIONS: u32 = 1;
@@ -36,7 +36,7 @@ pub struct SequencerThread(Thread);
 
 impl SequencerThread {
     /// Starts the thread. It polls after each of the `wakeups`, answers `page_requests` and publishes through
-    /// `log_publisher`.
+    /// `log_publisher`. If the log is replaced, it says so to `replaced` and ends.
     ///
     /// # Errors
     /// The system cannot start another thread.
@@ -47,10 +47,16 @@ impl SequencerThread {
         page_requests: Receiver<PageRequest>,
         log_publisher: LogPublisher,
         watches: Vec<StateWatch>,
+        replaced: Sender<LogReplaced>,
         alarm: &Alarm,
     ) -> io::Result<SequencerThread> {
         let sequencer = Sequencer::new(Box::new(SqlEventLog::new(db)), settings, log_publisher, watches);
-        let run = move |stopped| sequencer.run(&wakeups, &page_requests, &stopped);
+        let run = move |stopped| {
+            if let Err(found) = sequencer.run(&wakeups, &page_requests, &stopped) {
+                // No receiver: the daemon is ending already.
+                let _ = replaced.try_send(found);
+            }
+        };
         Thread::spawn_stoppable("sequencer", alarm, run).map(SequencerThread)
     }
 

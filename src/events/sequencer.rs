@@ -44,8 +44,10 @@ const PRUNE_BATCH: usize = 1000;
 pub struct Settings {
     /// Between two polls when no wakeup arrives.
     pub poll: Duration,
-    /// Events written more days ago are deleted.
+    /// Events numbered more days ago are deleted.
     pub retention_days: u32,
+    /// No event is deleted before that.
+    pub prune_after: Duration,
     /// Events numbered in one transaction or read in one page; [`BATCH`] in a daemon.
     pub batch: usize,
     /// The server is a node of a cluster, so that transactions open on other nodes cannot be seen.
@@ -63,6 +65,29 @@ pub struct StateWatch {
     pub wakeup: Wakeup,
 }
 
+/// The log is not the one that this daemon served: it was restored from a backup, emptied or changed by hand. It has a
+/// new identity, by which every client notices. Only another daemon, which reads it afresh, can serve it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogReplaced {
+    /// What was found.
+    pub found: String,
+}
+
+/// What is found after `resqctl init --new-log`, or after another daemon has noticed.
+const OTHER_IDENTITY: &str = "it has another identity";
+
+/// Why a turn ended early.
+enum Broken {
+    Database(Error),
+    Replaced(LogReplaced),
+}
+
+impl From<Error> for Broken {
+    fn from(error: Error) -> Broken {
+        Broken::Database(error)
+    }
+}
+
 /// Numbers, delivers, answers and prunes, one turn at a time.
 pub struct Sequencer {
     log: Box<dyn EventLog>,
@@ -71,6 +96,8 @@ pub struct Sequencer {
     settings: Settings,
     /// Everything up to here is delivered.
     last_seq: u64,
+    /// When the event `last_seq` was written; in another log, another event has that number. None: not known yet.
+    last_at: Option<u64>,
     floor: Floor,
     next_full_poll: Instant,
     /// The last page was full, so that more may follow.
@@ -99,11 +126,12 @@ impl Sequencer {
             log_publisher,
             watches,
             last_seq: settings.head.head_seq,
+            last_at: None,
             floor: Floor::default(),
             next_full_poll: now,
             more: false,
             next_poll: now,
-            next_prune: now,
+            next_prune: now + settings.prune_after,
             schedule: PollSchedule::default(),
             unanswered: Vec::new(),
             backoff: BACKOFF,
@@ -115,9 +143,17 @@ impl Sequencer {
 
     /// The thread: a turn after each wakeup, page request or due time, until `stopped` or `page_requests` is
     /// disconnected.
-    pub fn run(mut self, wakeups: &Receiver<()>, page_requests: &Receiver<PageRequest>, stopped: &Receiver<()>) {
+    ///
+    /// # Errors
+    /// The log was replaced.
+    pub fn run(
+        mut self,
+        wakeups: &Receiver<()>,
+        page_requests: &Receiver<PageRequest>,
+        stopped: &Receiver<()>,
+    ) -> Result<(), LogReplaced> {
         loop {
-            let wake = self.turn();
+            let wake = self.turn()?;
             select! {
                 recv(stopped) -> _ => break,
                 recv(wakeups) -> _ => self.notified(),
@@ -130,6 +166,7 @@ impl Sequencer {
             }
         }
         self.end();
+        Ok(())
     }
 
     /// A wakeup arrived: there may be events to number.
@@ -143,16 +180,20 @@ impl Sequencer {
     }
 
     /// Does what is due. Returns when the next turn is due unless a wakeup or a page request arrives first.
-    pub fn turn(&mut self) -> Instant {
+    ///
+    /// # Errors
+    /// The log was replaced.
+    pub fn turn(&mut self) -> Result<Instant, LogReplaced> {
         match self.do_what_is_due() {
             Ok(wake) => {
                 self.backoff.reset();
-                wake
+                Ok(wake)
             }
-            Err(error) => {
+            Err(Broken::Database(error)) => {
                 self.warning.warn("event log: cannot number or read events", &error);
-                now() + self.backoff.next(fastrand::f64())
+                Ok(now() + self.backoff.next(fastrand::f64()))
             }
+            Err(Broken::Replaced(replaced)) => Err(replaced),
         }
     }
 
@@ -162,8 +203,9 @@ impl Sequencer {
         loop {
             match self.poll() {
                 Ok(true) => {}
-                Ok(false) => return,
-                Err(error) => {
+                // The next daemon notices a log that was replaced just now.
+                Ok(false) | Err(Broken::Replaced(_)) => return,
+                Err(Broken::Database(error)) => {
                     return log::warn!(
                         "event log: could not deliver the last events before stopping, {error}; they will be delivered after \
                          the next start"
@@ -173,7 +215,7 @@ impl Sequencer {
         }
     }
 
-    fn do_what_is_due(&mut self) -> Result<Instant, Error> {
+    fn do_what_is_due(&mut self) -> Result<Instant, Broken> {
         while let Some(request) = self.unanswered.first() {
             self.answer(*request)?;
             self.unanswered.remove(0);
@@ -202,13 +244,14 @@ impl Sequencer {
     }
 
     /// Numbers a batch of committed events and delivers the next page of the log. True: more may follow.
-    fn poll(&mut self) -> Result<bool, Error> {
+    fn poll(&mut self) -> Result<bool, Broken> {
         let started = now();
         let full = started >= self.next_full_poll;
         // A transaction that is open on another node may have begun below any floor.
         let floor = if full || self.settings.is_cluster { 0 } else { self.floor.id };
         let after_seq = self.last_seq;
-        let Polled { numbered_up_to, events } = self.log.poll(floor, after_seq, self.settings.batch)?;
+        let Polled { numbered_up_to, after_at, log_id, events } =
+            self.log.poll(floor, after_seq, self.settings.batch)?;
         self.floor.numbered(numbered_up_to);
         let polled = now();
         self.schedule.polled(polled);
@@ -218,16 +261,62 @@ impl Sequencer {
             self.next_full_poll = polled + FLOOR_LAG.max((now() - polled) * FULL_POLL_SHARE);
         }
         let more = is_full(&events, self.settings.batch);
+        if log_id.is_some_and(|log_id| log_id != self.settings.head.log_id) {
+            self.replaced(None, OTHER_IDENTITY.into())?;
+        }
+        self.verify(after_at, &events)?;
         self.deliver(events);
         Ok(more)
     }
 
+    /// Makes sure that the log is the one that was served so far. `after_at`: when the event `last_seq` was written,
+    /// according to the log as it is now; `events`: those after it.
+    fn verify(&mut self, after_at: Option<u64>, events: &[Arc<Event>]) -> Result<(), Broken> {
+        match (self.last_at, after_at) {
+            (Some(known), Some(now)) if known != now => {
+                return self.replaced(None, format!("event {} is another one than before", self.last_seq));
+            }
+            // It is pruned, or the log is shorter than it was.
+            (_, None) if self.last_seq > 0 => {
+                let head = self.log.head()?;
+                self.check_head(head)?;
+            }
+            _ => {}
+        }
+        self.last_at = after_at;
+        match events.first() {
+            // Numbers are dense.
+            Some(first) if first.seq != self.last_seq + 1 => {
+                self.replaced(None, format!("event {} follows event {}", first.seq, self.last_seq))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_head(&mut self, head: LogHead) -> Result<(), Broken> {
+        if head.log_id != self.settings.head.log_id {
+            return self.replaced(None, OTHER_IDENTITY.into());
+        }
+        if head.head_seq < self.last_seq {
+            let found = format!("it ends at event {}, after event {} was delivered", head.head_seq, self.last_seq);
+            return self.replaced(Some(self.last_seq), found);
+        }
+        Ok(())
+    }
+
+    /// Gives the log a new identity unless it has one. `behind`: only if it really ends before this number, which a node
+    /// that lags behind its cluster only seems to.
+    fn replaced(&mut self, behind: Option<u64>, found: String) -> Result<(), Broken> {
+        let known = self.settings.head.log_id;
+        if self.log.renew_log_id(known, behind)? || self.log.head()?.log_id != known {
+            return Err(Broken::Replaced(LogReplaced { found }));
+        }
+        Ok(())
+    }
+
     fn deliver(&mut self, events: Vec<Arc<Event>>) {
-        let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
-        // Numbers are dense, so a hole means that the log was emptied or replaced while we ran: only a restart, which
-        // reads the head afresh, is safe.
-        assert_eq!(first.seq, self.last_seq + 1, "the event log has a hole before {}", first.seq);
-        self.last_seq = last.seq;
+        let Some(last) = events.last() else { return };
+        (self.last_seq, self.last_at) = (last.seq, Some(last.unix_time_us));
         self.schedule.found_work();
         // The writer's own wakeup was sent before its commit; after a long transaction it has no effect any more.
         for watch in &self.watches {
@@ -241,8 +330,9 @@ impl Sequencer {
         self.log_publisher.live(events);
     }
 
-    fn answer(&mut self, PageRequest { after_seq }: PageRequest) -> Result<(), Error> {
+    fn answer(&mut self, PageRequest { after_seq }: PageRequest) -> Result<(), Broken> {
         let head = self.log.head()?;
+        self.check_head(head)?;
         let events = self.log.read(after_seq, self.settings.batch)?;
         // Events pruned between the two queries are missing from the page.
         let first_seq = events.first().map_or(head.first_seq, |first| match first.seq {
@@ -254,9 +344,9 @@ impl Sequencer {
     }
 
     /// Deletes one batch; due again at once while there may be more.
-    fn prune(&mut self) -> Result<(), Error> {
+    fn prune(&mut self) -> Result<(), Broken> {
         let head = self.log.head()?;
-        assert_eq!(head.log_id, self.settings.head.log_id, "the event log was replaced while resqd ran");
+        self.check_head(head)?;
         let days = self.settings.retention_days;
         match self.log.prune(days, PRUNE_BATCH)? {
             Some(first_seq) => self.log_publisher.pruned(first_seq),

@@ -16,6 +16,61 @@ use crate::{
 /// much as one subscriber's send queue takes.
 const PAGE_BYTES: usize = 1 << 20;
 
+/// When the event `e` was written, in µs since 1970.
+const WRITTEN_US: &str = "CAST(UNIX_TIMESTAMP(e.at) * 1000000 AS UNSIGNED)";
+
+/// Gives the log a new identity: it was restored, emptied or replaced, so its numbers mean other events than before. With
+/// `unless_reached`, only if its head lies before that number. False: it has another identity than `log_id` already, or
+/// reaches that number after all.
+///
+/// # Errors
+/// The server's.
+pub fn renew_log_id(conn: &mut Conn, log_id: u64, unless_reached: Option<u64>) -> Result<bool, Error> {
+    let behind = unless_reached.map_or_else(String::new, |seq| format!(" AND head_seq < {seq}"));
+    conn.query_drop(format!("UPDATE res_log SET log_id = {NEW_LOG_ID} WHERE id = 1 AND log_id = {log_id}{behind}"))?;
+    Ok(conn.affected_rows() == 1)
+}
+
+/// Which server this is, and when the table of the log's head was created on it.
+const MADE: &str = "SELECT CONCAT(LEFT(@@hostname, 100), ':', @@port, ':', LEFT(@@datadir, 100)) AS server, \
+                    UNIX_TIMESTAMP(CREATE_TIME) AS at FROM information_schema.TABLES \
+                    WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'res_log'";
+
+/// Whether the log's tables were created anew on this server since [`record_made`]: by restoring a dump.
+///
+/// # Errors
+/// The server's; an older installation lacks the columns.
+pub fn is_restored(conn: &mut Conn) -> Result<bool, Error> {
+    let differs = format!(
+        "SELECT COALESCE(made_on = CONVERT(m.server USING utf8mb4) COLLATE utf8mb4_bin AND made_at <> m.at, FALSE) \
+         FROM res_log JOIN ({MADE}) m WHERE id = 1"
+    );
+    Ok(conn.query_first(differs)?.unwrap_or(false))
+}
+
+/// Records where and when the log's tables were created, for [`is_restored`].
+///
+/// # Errors
+/// The server's.
+pub fn record_made(conn: &mut Conn) -> Result<(), Error> {
+    let made: Option<(String, Option<i64>)> = conn.query_first(MADE)?;
+    let Some((server, at)) = made else { return Ok(()) };
+    let record = "UPDATE res_log SET made_on = ?, made_at = ? WHERE id = 1 AND NOT (made_on <=> ? AND made_at <=> ?)";
+    Ok(conn.exec_drop(record, (&server, at, &server, at))?)
+}
+
+/// As in `init_tables/040_events.sql`.
+const NEW_LOG_ID: &str = "CONV(LEFT(SHA2(CONCAT(UUID(), RAND(), NOW(6)), 256), 16), 16, 10)";
+
+/// Whether the log was last numbered more than an hour ago: no daemon may have served it since.
+///
+/// # Errors
+/// The server's.
+pub fn stood_still(conn: &mut Conn) -> Result<bool, Error> {
+    let old = "SELECT COALESCE(moved_at < NOW(6) - INTERVAL 1 HOUR, FALSE) FROM res_log WHERE id = 1";
+    Ok(conn.query_first(old)?.unwrap_or(false))
+}
+
 /// Where the log begins and ends.
 ///
 /// # Errors
@@ -31,6 +86,10 @@ pub fn head(conn: &mut Conn) -> Result<LogHead, Error> {
 pub struct Polled {
     /// The greatest outbox id that was numbered; None: there was nothing to number.
     pub numbered_up_to: Option<u64>,
+    /// When the event `after_seq` was written, in µs since 1970; None: the log has no such event (any more).
+    pub after_at: Option<u64>,
+    /// Identifies the log; see [`LogHead`]. None: the log has no head.
+    pub log_id: Option<u64>,
     /// The next page of the log, whichever daemon numbered it.
     pub events: Vec<Arc<Event>>,
 }
@@ -42,14 +101,21 @@ pub struct Polled {
 /// The server's.
 pub fn poll(conn: &mut Conn, floor: u64, after_seq: u64, limit: usize) -> Result<Polled, Error> {
     let page = page(after_seq, limit);
-    let mut results =
-        conn.query_iter(format!("CALL res_number({floor}, {limit}, @res_last); SELECT @res_last; {page}"))?;
-    let mut polled = Polled { numbered_up_to: None, events: Vec::new() };
+    let after_at = format!("SELECT {WRITTEN_US} FROM res_event e WHERE e.seq = {after_seq}");
+    let log_id = "SELECT log_id FROM res_log WHERE id = 1";
+    let mut results = conn.query_iter(format!(
+        "CALL res_number({floor}, {limit}, @res_last); SELECT @res_last, ({after_at}), ({log_id}); {page}"
+    ))?;
+    let mut polled = Polled { numbered_up_to: None, after_at: None, log_id: None, events: Vec::new() };
     while let Some(rows) = results.iter() {
         for row in rows {
             let mut row = row?;
             match row.len() {
-                1 => polled.numbered_up_to = row.take::<Option<u64>, _>(0).flatten(),
+                3 => {
+                    polled.numbered_up_to = row.take::<Option<u64>, _>(0).flatten();
+                    polled.after_at = row.take::<Option<u64>, _>(1).flatten();
+                    polled.log_id = row.take::<Option<u64>, _>(2).flatten();
+                }
                 _ => polled.events.push(event(row)?),
             }
         }
@@ -69,7 +135,7 @@ pub fn read(conn: &mut Conn, after_seq: u64, limit: usize) -> Result<Vec<Arc<Eve
 fn page(after_seq: u64, limit: usize) -> String {
     // The sizes are summed before any payload is read.
     format!(
-        "SELECT e.seq, CAST(UNIX_TIMESTAMP(e.at) * 1000000 AS UNSIGNED), e.state, e.payload \
+        "SELECT e.seq, {WRITTEN_US}, e.state, e.payload \
          FROM (SELECT seq, SUM(bytes) OVER (ORDER BY seq) - bytes AS before_it FROM \
                (SELECT seq, bytes FROM res_event WHERE seq > {after_seq} ORDER BY seq LIMIT {limit}) page) z \
          STRAIGHT_JOIN res_event e ON e.seq = z.seq WHERE z.before_it < {PAGE_BYTES} ORDER BY e.seq"
@@ -142,7 +208,7 @@ pub fn each(
         None => format!("{wanted} ORDER BY seq DESC"),
     };
     let mut rows = conn.query_iter(format!(
-        "SELECT e.seq, CAST(UNIX_TIMESTAMP(e.at) * 1000000 AS UNSIGNED), e.state, e.payload \
+        "SELECT e.seq, {WRITTEN_US}, e.state, e.payload \
          FROM (SELECT seq FROM res_event WHERE {chosen} LIMIT {limit}) z \
          STRAIGHT_JOIN res_event e ON e.seq = z.seq ORDER BY z.seq"
     ))?;
@@ -162,14 +228,15 @@ pub fn waiting(conn: &mut Conn) -> Result<u64, Error> {
     Ok(conn.query_first("SELECT COUNT(*) FROM res_outbox")?.unwrap_or(0))
 }
 
-/// Deletes at most `limit` of the oldest events, those written more than `days` days ago. Returns the new first number
+/// Deletes at most `limit` of the oldest events, those numbered more than `days` days ago. Returns the new first number
 /// if any was deleted.
 ///
 /// # Errors
 /// The server's.
 pub fn prune(conn: &mut Conn, days: u32, limit: usize) -> Result<Option<u64>, Error> {
-    let old: Vec<(u64, bool)> =
-        conn.query(format!("SELECT seq, at < NOW(6) - INTERVAL {days} DAY FROM res_event ORDER BY seq LIMIT {limit}"))?;
+    let old: Vec<(u64, bool)> = conn.query(format!(
+        "SELECT seq, COALESCE(numbered_at, at) < NOW(6) - INTERVAL {days} DAY FROM res_event ORDER BY seq LIMIT {limit}"
+    ))?;
     let Some((last, _)) = old.iter().take_while(|(_, is_old)| *is_old).last() else { return Ok(None) };
     conn.query_drop("START TRANSACTION")?;
     conn.query_drop(format!("DELETE FROM res_event WHERE seq <= {last}"))?;

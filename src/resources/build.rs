@@ -6,7 +6,7 @@ use mysql::{Conn, prelude::Queryable};
 
 use super::{
     name::Naming,
-    registry::{self, Entry, Reservation, Verdict},
+    registry::{self, Entry, Registered, Reservation, Verdict},
     resource_server,
     template::{Template, Values},
     template_files::Templates,
@@ -124,6 +124,16 @@ impl DatabaseBuilder {
         Ok(())
     }
 
+    /// Makes the stale row of a free name this job's.
+    fn take_over(&self, job: &Job, db_name: &str, stale: Registered, session: &mut Session) -> Result<(), JobError> {
+        let version = self.templates.version(&job.res_type);
+        let reservation = Reservation { db_name: db_name.into(), job, version };
+        match registry::take_over(control(session)?, &self.naming.global_db, &reservation, stale)? {
+            true => Ok(()),
+            false => Err(JobError::Interrupted(format!("another job has taken the name `{db_name}` meanwhile"))),
+        }
+    }
+
     /// Removes this claim's row, since the database of that name is not this job's.
     fn forget(&self, job: &Job, db_name: &str, session: &mut Session) -> Result<(), JobError> {
         Ok(registry::forget(control(session)?, &self.naming.global_db, db_name, job)?)
@@ -197,6 +207,7 @@ impl Handler for DatabaseBuilder {
         match verdict {
             Verdict::Build => {}
             Verdict::DropAndBuild => drop_earlier(resource(session)?, &db_name)?,
+            Verdict::TakeOver(stale) => self.take_over(job, &db_name, stale, session)?,
             Verdict::Refuse(why) => {
                 self.forget(job, &db_name, session)?;
                 return Err(JobError::Permanent(why));

@@ -1,15 +1,20 @@
 //! Drops databases that resq made, and only those: a database that the registry does not name stays. Owns the protocol that
 //! keeps daemons from working on what is being dropped: waiting jobs are cancelled first, running ones are refused,
-//! and each database is dropped under the lock of its name, before its rows. After a crash, the same call completes it.
+//! and each database is dropped under the lock of its name, before its rows. Everything that can refuse is asked before
+//! anything is dropped. What cannot be known beforehand, and a crash, leaves a mark in the registry, by which the same call
+//! completes it.
 
-use std::fmt;
+use std::collections::HashSet;
 
 use mysql::{Conn, prelude::Queryable};
 
-use super::{registry, resource_server};
+use super::{
+    drop_error::{DropError, Obstacle},
+    registry::{self, Owned},
+    resource_server::{self, ForeignKey},
+};
 use crate::{
-    base::failure::{Exit, Failure},
-    db::{self, Db, Error, Link, id_list},
+    db::{self, Db, ErrorClass, Link, id_list},
     queue::Queue,
 };
 
@@ -17,15 +22,8 @@ use crate::{
 const LOCK_WAIT_S: u32 = 10;
 /// Rows of the queue that one statement deletes.
 const CHUNK: usize = 1000;
-
-/// A database of the registry and the job that it was made for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owned {
-    /// Its name, unquoted.
-    pub db_name: String,
-    /// The job.
-    pub res_id: u64,
-}
+/// Databases that are marked together, and whose rows are deleted together.
+const MARKED: usize = 100;
 
 /// A set of databases of the registry.
 #[derive(Clone, Copy, Debug)]
@@ -56,73 +54,6 @@ pub enum Progress<'a> {
     Found(&'a [Owned]),
     /// One of them was dropped.
     Dropped,
-}
-
-/// Why something was not dropped.
-#[derive(Debug)]
-pub enum DropError {
-    /// So many of the jobs are in progress. Nothing was dropped.
-    Running(u64),
-    /// One database could not be dropped; those before it were.
-    Database(String, Obstacle),
-    /// A statement on the queue or the registry failed.
-    Queue(Error),
-}
-
-/// Why one database could not be dropped.
-#[derive(Debug)]
-pub enum Obstacle {
-    /// Its job is in progress.
-    Busy(u64),
-    /// A statement failed.
-    Failed(Error),
-}
-
-impl From<Error> for DropError {
-    fn from(error: Error) -> DropError {
-        DropError::Queue(error)
-    }
-}
-
-impl From<Error> for Obstacle {
-    fn from(error: Error) -> Obstacle {
-        Obstacle::Failed(error)
-    }
-}
-
-impl fmt::Display for DropError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DropError::Running(n) => {
-                let jobs = if *n == 1 { "1 job is".into() } else { format!("{n} jobs are") };
-                write!(
-                    f,
-                    "{jobs} in progress; nothing was dropped; use `resqctl pause`, and try again when they are done"
-                )
-            }
-            DropError::Database(db_name, Obstacle::Busy(id)) => {
-                write!(
-                    f,
-                    "cannot drop database `{db_name}`: job {id} is in progress; repeat the command when it is done"
-                )
-            }
-            DropError::Database(db_name, Obstacle::Failed(error)) => {
-                write!(f, "cannot drop database `{db_name}`: {error}; repeat the command to continue")
-            }
-            DropError::Queue(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for DropError {}
-
-impl From<DropError> for Failure {
-    fn from(error: DropError) -> Failure {
-        match error {
-            DropError::Queue(error) => error.into(),
-            other => Failure::new(Exit::Failed, other.to_string()),
-        }
-    }
 }
 
 /// Drops databases, for an operator.
@@ -166,13 +97,15 @@ impl Dropper {
     /// One of the jobs is in progress, or a statement failed. Then the call can be repeated.
     pub fn drop_jobs(&mut self, ids: &[u64], progress: impl FnMut(Progress<'_>)) -> Result<Dropped, DropError> {
         self.refuse_running(Some(ids))?;
+        let owned = self.list(Which::Of(ids))?;
+        let keys = self.ask_databases(&owned)?;
+        self.ask_rows(ids)?;
         // Waiting ones first, so that no daemon claims them meanwhile.
         self.queue.cancel(ids)?;
         self.refuse_running(Some(ids))?;
         // Only now, since a job may have ended in between.
-        let owned = self.list(Which::Of(ids))?;
-        self.drop_all(&owned, progress)?;
-        let rows = self.delete_rows(ids)?;
+        let owned = referring_first(&self.list(Which::Of(ids))?, &keys);
+        let rows = self.drop_all(&owned, true, progress)? + self.delete_rows(ids, &[])?;
         Ok(Dropped { databases: owned.len(), rows })
     }
 
@@ -187,19 +120,23 @@ impl Dropper {
         // The half-made databases of waiting rows are found by these rows, so they are listed before the rows go; and all
         // are listed again once nothing runs, since a job may have ended in between.
         let mut owned = self.list(which)?;
+        let keys = self.ask_databases(&owned)?;
+        let mut ids: Vec<u64> =
+            self.control.run(|conn| Ok(conn.query("SELECT res_id FROM res_queue WHERE seeded")?))?;
+        ids.extend(owned.iter().map(|owned| owned.res_id));
+        self.ask_rows(&ids)?;
+        self.mark(&owned, true)?;
         self.delete_in_chunks("DELETE FROM res_queue WHERE seeded AND status = 'new'")?;
-        self.refuse_running(None)?;
+        if let Err(error) = self.refuse_running(None) {
+            self.mark(&owned, false)?;
+            return Err(error);
+        }
         for late in self.list(which)? {
             if !owned.contains(&late) {
                 owned.push(late);
             }
         }
-        self.drop_all(&owned, progress)?;
-        let mut rows = 0;
-        for owned in owned.chunks(CHUNK) {
-            let ids: Vec<u64> = owned.iter().map(|owned| owned.res_id).collect();
-            rows += self.delete_rows(&ids)?;
-        }
+        let mut rows = self.drop_all(&referring_first(&owned, &keys), true, progress)?;
         rows += self.delete_in_chunks("DELETE FROM res_queue WHERE seeded AND status IN ('new', 'done', 'error')")?;
         self.delete_in_chunks(&format!("DELETE FROM res_error WHERE {ORPHANED}"))?;
         Ok(Dropped { databases: owned.len(), rows })
@@ -213,13 +150,17 @@ impl Dropper {
     pub fn cancel(&mut self, ids: &[u64]) -> Result<u64, DropError> {
         let cancelled = self.queue.cancel(ids)?;
         let half_made = self.list(Which::HalfMade(ids))?;
-        self.drop_all(&half_made, |_| {})?;
+        self.drop_all(&half_made, false, |_| {})?;
         Ok(cancelled)
     }
 
     fn list(&mut self, which: Which<'_>) -> Result<Vec<Owned>, DropError> {
         let condition = match which {
-            Which::Seeded => "EXISTS (SELECT 1 FROM res_queue q WHERE q.res_id = d.res_id AND q.seeded)".to_string(),
+            // Or of rows that an earlier call has deleted before it was interrupted.
+            Which::Seeded => "EXISTS (SELECT 1 FROM res_queue q WHERE q.res_id = d.res_id AND q.seeded) OR \
+                              (d.dropping_at IS NOT NULL \
+                               AND NOT EXISTS (SELECT 1 FROM res_queue q WHERE q.res_id = d.res_id))"
+                .to_string(),
             Which::All => "TRUE".to_string(),
             Which::Of([]) | Which::HalfMade([]) => "FALSE".to_string(),
             Which::Of(ids) => format!("d.res_id IN ({})", id_list(ids)),
@@ -243,16 +184,77 @@ impl Dropper {
         }
     }
 
-    fn drop_all(&mut self, owned: &[Owned], mut progress: impl FnMut(Progress<'_>)) -> Result<(), DropError> {
-        progress(Progress::Found(owned));
-        for one in owned {
-            self.drop_one(one).map_err(|obstacle| DropError::Database(one.db_name.clone(), obstacle))?;
-            progress(Progress::Dropped);
+    /// Asks whether DROP DATABASE of these would be refused. Returns the foreign keys between them.
+    fn ask_databases(&mut self, owned: &[Owned]) -> Result<Vec<ForeignKey>, DropError> {
+        let mut keys = Vec::new();
+        let mut conn = self.resources.any()?;
+        for chunk in owned.chunks(CHUNK) {
+            let names: Vec<&str> = chunk.iter().map(|one| one.db_name.as_str()).collect();
+            keys.extend(resource_server::foreign_keys_into(&mut conn, &names)?);
+        }
+        let names: HashSet<&str> = owned.iter().map(|one| one.db_name.as_str()).collect();
+        let (within, from_others): (Vec<_>, Vec<_>) =
+            keys.into_iter().partition(|key| names.contains(key.from_db.as_str()));
+        if from_others.is_empty() { Ok(within) } else { Err(DropError::Referenced(from_others)) }
+    }
+
+    /// Asks whether the rows of these jobs can be deleted, by deleting them and taking that back: so even foreign keys
+    /// and triggers answer that this account may not see.
+    fn ask_rows(&mut self, ids: &[u64]) -> Result<(), DropError> {
+        for ids in ids.chunks(CHUNK) {
+            let delete = delete_idle(ids);
+            let asked = self.control.run(|conn| {
+                conn.query_drop("START TRANSACTION")?;
+                conn.query_drop(&delete)?;
+                Ok(conn.query_drop("ROLLBACK")?)
+            });
+            asked.map_err(|error| match error.class() {
+                ErrorClass::Permanent => DropError::Rows(error),
+                ErrorClass::Retry | ErrorClass::ConnectionLost => DropError::Queue(error),
+            })?;
         }
         Ok(())
     }
 
-    /// Drops one database under its lock and removes its row.
+    fn mark(&mut self, owned: &[Owned], dropping: bool) -> Result<(), DropError> {
+        Ok(self.control.run(|conn| registry::mark_dropping(conn, owned, dropping))?)
+    }
+
+    /// Drops these databases in their order, and with `and_rows` deletes the rows of their jobs; returns how many.
+    fn drop_all(
+        &mut self,
+        owned: &[Owned],
+        and_rows: bool,
+        mut progress: impl FnMut(Progress<'_>),
+    ) -> Result<u64, DropError> {
+        progress(Progress::Found(owned));
+        let mut rows = 0;
+        for chunk in owned.chunks(MARKED) {
+            self.mark(chunk, true)?;
+            let mut dropped = 0;
+            let mut failed = None;
+            for one in chunk {
+                if let Err(obstacle) = self.drop_one(one) {
+                    failed = Some(obstacle);
+                    break;
+                }
+                dropped += 1;
+                progress(Progress::Dropped);
+            }
+            // Also after a failure: of what is gone, nothing stays.
+            let (gone, left) = chunk.split_at(dropped);
+            let ids: Vec<u64> = gone.iter().map(|one| one.res_id).collect();
+            rows += self.delete_rows(if and_rows { &ids } else { &[] }, gone)?;
+            if let (Some(obstacle), Some(one)) = (failed, left.first()) {
+                let untouched = if matches!(obstacle, Obstacle::Busy(_)) { left } else { &left[1..] };
+                self.mark(untouched, false)?;
+                return Err(DropError::Database(one.db_name.clone(), obstacle));
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Drops one database under its lock.
     fn drop_one(&mut self, owned: &Owned) -> Result<(), Obstacle> {
         let mut resource = match self.resource.take() {
             Some(conn) => conn,
@@ -275,26 +277,25 @@ impl Dropper {
         }
         // Not if another job has the name by now.
         let is_ours = entry.row.is_some_and(|row| row.res_id == *res_id);
-        if is_ours && resource_server::drop_if_exists(resource, db_name)? {
-            let forget = "DELETE FROM res_database WHERE db_name = ? AND res_id = ?";
-            self.control.run(|conn| Ok(conn.exec_drop(forget, (db_name, res_id))?))?;
+        if is_ours && !resource_server::drop_if_exists(resource, db_name)? {
+            return Err(Obstacle::StillThere);
         }
         Ok(())
     }
 
-    /// Deletes the rows of these jobs unless they are in progress, with the history of their errors.
-    fn delete_rows(&mut self, ids: &[u64]) -> Result<u64, DropError> {
-        if ids.is_empty() {
-            return Ok(0);
-        }
-        let ids = id_list(ids);
-        let rows =
-            format!("DELETE FROM res_queue WHERE res_id IN ({ids}) AND (status <> 'in_progress' OR status IS NULL)");
-        let errors = format!("DELETE FROM res_error WHERE res_id IN ({ids}) AND {ORPHANED}");
+    /// Deletes the rows of these jobs unless they are in progress, the history of their errors, and the registry's rows
+    /// of databases that are gone; in one transaction.
+    fn delete_rows(&mut self, ids: &[u64], gone: &[Owned]) -> Result<u64, DropError> {
         Ok(self.control.run(|conn| {
-            conn.query_drop(&rows)?;
-            let deleted = conn.affected_rows();
-            conn.query_drop(&errors)?;
+            let mut deleted = 0;
+            conn.query_drop("START TRANSACTION")?;
+            if !ids.is_empty() {
+                conn.query_drop(delete_idle(ids))?;
+                deleted = conn.affected_rows();
+                conn.query_drop(format!("DELETE FROM res_error WHERE res_id IN ({}) AND {ORPHANED}", id_list(ids)))?;
+            }
+            registry::forget_marked(conn, gone)?;
+            conn.query_drop("COMMIT")?;
             Ok(deleted)
         })?)
     }
@@ -314,6 +315,31 @@ impl Dropper {
             }
         }
     }
+}
+
+/// Deletes the rows of these jobs unless they are in progress.
+fn delete_idle(ids: &[u64]) -> String {
+    let ids = id_list(ids);
+    format!("DELETE FROM res_queue WHERE res_id IN ({ids}) AND (status <> 'in_progress' OR status IS NULL)")
+}
+
+/// Each database before those whose tables it refers to.
+fn referring_first(owned: &[Owned], keys: &[ForeignKey]) -> Vec<Owned> {
+    let mut left = owned.to_vec();
+    let mut order = Vec::new();
+    while !keys.is_empty() && !left.is_empty() {
+        let names: HashSet<String> = left.iter().map(|one| one.db_name.clone()).collect();
+        let is_referred_to =
+            |one: &Owned| keys.iter().any(|key| key.to_db == one.db_name && names.contains(&key.from_db));
+        let (later, now): (Vec<_>, Vec<_>) = left.into_iter().partition(is_referred_to);
+        left = later;
+        if now.is_empty() {
+            break; // a circle, which the server will refuse
+        }
+        order.extend(now);
+    }
+    order.extend(left);
+    order
 }
 
 /// A condition on `res_error`: the history of a job that is gone.

@@ -5,6 +5,7 @@
 
 mod build;
 pub mod drop;
+pub mod drop_error;
 pub mod name;
 pub mod registry;
 mod resource_server;

@@ -18,6 +18,10 @@ pub struct Registered {
     pub claim_id: u64,
     /// The database is complete.
     pub ready: bool,
+    /// The job still has its row in the queue.
+    pub has_job: bool,
+    /// `resqctl drop` or `resqctl clear` has begun to drop the database.
+    pub dropping: bool,
 }
 
 /// What an attempt may do under the name it was given.
@@ -25,6 +29,9 @@ pub struct Registered {
 pub enum Verdict {
     /// The name is free.
     Build,
+    /// The name is free, but its row says otherwise: the database was dropped by hand. Another job's row is
+    /// stale because that job is gone as well.
+    TakeOver(Registered),
     /// An earlier attempt of this job left half a database.
     DropAndBuild,
     /// No attempt of this job can have the name, for this reason.
@@ -36,10 +43,22 @@ pub enum Verdict {
 /// Decides by the registry's row for `db_name` and by whether such a database exists. Pure.
 pub fn verdict(db_name: &str, job: &Job, row: Option<Registered>, exists: bool) -> Verdict {
     match row {
+        Some(row) if row.dropping && (row.ready || row.res_id != job.id) => Verdict::TryAgain(format!(
+            "database `{db_name}` of job {0} is being dropped; if no such command runs, complete it with \
+             `resqctl drop {0} --yes`",
+            row.res_id
+        )),
+        Some(row) if row.res_id != job.id && !exists && !row.has_job => Verdict::TakeOver(row),
+        Some(row) if row.res_id != job.id && !exists && row.ready => Verdict::Refuse(format!(
+            "database `{db_name}` belongs to job {0} and is gone, without resq having dropped it; free its name with \
+             `resqctl drop {0} --yes`, or choose another res_name",
+            row.res_id
+        )),
         Some(row) if row.res_id != job.id => Verdict::Refuse(format!(
             "database `{db_name}` belongs to job {0}; drop that with `resqctl drop {0} --yes` or choose another res_name",
             row.res_id
         )),
+        Some(row) if row.ready && !exists => Verdict::TakeOver(row),
         Some(row) if row.ready => Verdict::Refuse(format!(
             "database `{db_name}` of this job is ready already; `resqctl drop {} --yes` drops it",
             job.id
@@ -112,7 +131,7 @@ pub fn ready(conn: &mut Conn, db_names: &[&str]) -> Result<(), Error> {
     }
     let names: Vec<String> = db_names.iter().map(|name| literal(name)).collect();
     Ok(conn.query_drop(format!(
-        "UPDATE res_database FORCE INDEX (PRIMARY) SET state = 'ready' WHERE db_name IN ({})",
+        "UPDATE res_database FORCE INDEX (PRIMARY) SET state = 'ready', dropping_at = NULL WHERE db_name IN ({})",
         names.join(", ")
     ))?)
 }
@@ -129,15 +148,82 @@ pub struct Entry {
 /// Reads the entry of `db_name` and of job `res_id`.
 pub fn entry(conn: &mut Conn, global_db: &str, db_name: &str, res_id: u64) -> Result<Entry, Error> {
     let (global_db, name) = (ident(global_db), literal(db_name));
-    type Row = (Option<u64>, Option<u64>, Option<bool>, Option<u64>);
-    let row: Option<Row> = conn.query_first(format!(
-        "SELECT d.res_id, d.claim_id, d.state = 'ready', \
+    type Columns = (Option<u64>, Option<u64>, Option<bool>, bool, bool, Option<u64>);
+    let row: Option<Columns> = conn.query_first(format!(
+        "SELECT d.res_id, d.claim_id, d.state = 'ready', d.dropping_at IS NOT NULL, \
+         EXISTS (SELECT 1 FROM {global_db}.res_queue q WHERE q.res_id = d.res_id), \
          (SELECT q.claim_id FROM {global_db}.res_queue q WHERE q.res_id = {res_id} AND q.status = 'in_progress') \
          FROM (SELECT 1) one LEFT JOIN {global_db}.res_database d ON d.db_name = {name}"
     ))?;
-    let (row_id, claim_id, ready, held_by) = row.ok_or(Error::Corrupt("no row of a query that always has one"))?;
+    let (row_id, claim_id, ready, dropping, has_job, held_by) =
+        row.ok_or(Error::Corrupt("no row of a query that always has one"))?;
     let row = row_id.zip(claim_id).zip(ready);
-    Ok(Entry { row: row.map(|((res_id, claim_id), ready)| Registered { res_id, claim_id, ready }), held_by })
+    Ok(Entry {
+        row: row.map(|((res_id, claim_id), ready)| Registered { res_id, claim_id, ready, has_job, dropping }),
+        held_by,
+    })
+}
+
+/// Makes a stale row this claim's, so that the job may build under its name. False: the row has changed meanwhile.
+pub fn take_over(
+    conn: &mut Conn,
+    global_db: &str,
+    reservation: &Reservation<'_>,
+    stale: Registered,
+) -> Result<bool, Error> {
+    let Reservation { db_name, job, version } = reservation;
+    conn.query_drop(format!(
+        "UPDATE {}.res_database SET res_id = {}, res_type = {}, template_version = {}, claim_id = {}, state = 'making' \
+         WHERE db_name = {} AND res_id = {} AND claim_id = {} AND dropping_at IS NULL",
+        ident(global_db),
+        job.id,
+        literal(&job.res_type),
+        literal(version),
+        job.claim_id,
+        literal(db_name),
+        stale.res_id,
+        stale.claim_id
+    ))?;
+    Ok(conn.affected_rows() == 1)
+}
+
+/// A database of the registry and the job that it was made for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owned {
+    /// Its name, unquoted.
+    pub db_name: String,
+    /// The job.
+    pub res_id: u64,
+}
+
+/// Records that these databases are about to be dropped, or with `false` that they are not after all.
+pub fn mark_dropping(conn: &mut Conn, owned: &[Owned], dropping: bool) -> Result<(), Error> {
+    if owned.is_empty() {
+        return Ok(());
+    }
+    let since = if dropping { "COALESCE(dropping_at, NOW(6))" } else { "NULL" };
+    Ok(conn.query_drop(format!("UPDATE res_database SET dropping_at = {since} WHERE {}", these(owned)))?)
+}
+
+/// Removes the rows of databases that were marked and are gone now.
+pub fn forget_marked(conn: &mut Conn, owned: &[Owned]) -> Result<(), Error> {
+    if owned.is_empty() {
+        return Ok(());
+    }
+    Ok(conn.query_drop(format!("DELETE FROM res_database WHERE {} AND dropping_at IS NOT NULL", these(owned)))?)
+}
+
+/// The databases whose drop has begun and is not complete, at most 1,000.
+pub fn dropping(conn: &mut Conn) -> Result<Vec<Owned>, Error> {
+    let marked = "SELECT db_name, res_id FROM res_database WHERE dropping_at IS NOT NULL ORDER BY db_name LIMIT 1000";
+    Ok(conn.query_map(marked, |(db_name, res_id)| Owned { db_name, res_id })?)
+}
+
+/// A condition for the rows of these databases that still belong to these jobs.
+fn these(owned: &[Owned]) -> String {
+    let names: Vec<String> = owned.iter().map(|one| literal(&one.db_name)).collect();
+    let ids: Vec<u64> = owned.iter().map(|one| one.res_id).collect();
+    format!("db_name IN ({}) AND res_id IN ({})", names.join(", "), id_list(&ids))
 }
 
 /// Removes the row of a name that this claim of `job` entered and that is not its database after all.
@@ -171,7 +257,10 @@ mod tests {
             interruptions: 0,
             claim_id: 70,
         };
-        let row = |res_id, claim_id, ready| Some(Registered { res_id, claim_id, ready });
+        let row =
+            |res_id, claim_id, ready| Some(Registered { res_id, claim_id, ready, has_job: true, dropping: false });
+        let without_job = |row: Option<Registered>| row.map(|row| Registered { has_job: false, ..row });
+        let dropping = |row: Option<Registered>| row.map(|row| Registered { dropping: true, ..row });
         let refused = |row, exists, why: &str| match verdict("res_a", &job, row, exists) {
             Verdict::Refuse(text) => assert!(text.contains(why), "{text}"),
             other => panic!("{other:?}"),
@@ -184,5 +273,16 @@ mod tests {
         assert!(matches!(verdict("res_a", &job, None, false), Verdict::TryAgain(_)));
         refused(row(4, 70, false), false, "belongs to job 4");
         refused(row(5, 69, true), true, "ready already");
+        // Changed by hand: the database dropped, the job deleted, or both.
+        refused(row(4, 69, true), false, "is gone");
+        refused(without_job(row(4, 69, true)), true, "belongs to job 4");
+        for (row, exists) in [(row(5, 69, true), false), (without_job(row(4, 69, true)), false)] {
+            assert_eq!(verdict("res_a", &job, row, exists), Verdict::TakeOver(row.unwrap()));
+        }
+        let half_made = without_job(row(4, 69, false));
+        assert_eq!(verdict("res_a", &job, half_made, false), Verdict::TakeOver(half_made.unwrap()));
+        for row in [row(5, 69, true), row(4, 69, true), without_job(row(4, 69, true))] {
+            assert!(matches!(verdict("res_a", &job, dropping(row), false), Verdict::TryAgain(_)));
+        }
     }
 }

@@ -82,6 +82,39 @@ pub fn drop_if_exists(conn: &mut Conn, db_name: &str) -> Result<bool, Error> {
     Ok(is_gone)
 }
 
+/// A foreign key of one database into another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignKey {
+    /// The database whose table has the constraint.
+    pub from_db: String,
+    /// That table.
+    pub from_table: String,
+    /// The constraint.
+    pub name: String,
+    /// The database that it refers to.
+    pub to_db: String,
+    /// The table that it refers to.
+    pub to_table: String,
+}
+
+/// The foreign keys by which other databases refer to tables of these, which DROP DATABASE will refuse. Only those that
+/// this account may see: it needs some privilege on the table that has the constraint.
+pub fn foreign_keys_into(conn: &mut Conn, db_names: &[&str]) -> Result<Vec<ForeignKey>, Error> {
+    if db_names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names: Vec<String> = db_names.iter().map(|name| literal(name)).collect();
+    Ok(conn.query_map(
+        format!(
+            "SELECT DISTINCT TABLE_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME \
+             FROM information_schema.KEY_COLUMN_USAGE \
+             WHERE REFERENCED_TABLE_SCHEMA IN ({}) AND TABLE_SCHEMA <> REFERENCED_TABLE_SCHEMA",
+            names.join(", ")
+        ),
+        |(from_db, from_table, name, to_db, to_table)| ForeignKey { from_db, from_table, name, to_db, to_table },
+    )?)
+}
+
 /// A lock's name has at most 64 characters, and MySQL ignores their case while MariaDB does not: hence the hash. SHA2
 /// and not SHA1, which MySQL 9.6 has moved into a component that few installations load.
 fn lock_name(db_name: &str) -> String {

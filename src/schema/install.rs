@@ -8,6 +8,7 @@ use mysql::{Conn, prelude::Queryable};
 use crate::{
     base::failure::{Exit, Failure},
     db::{self, Db, Error, ErrorClass, ScriptError, ServerInfo, codes::*},
+    events::store,
     resources::{
         Templates,
         template::{Template, Values},
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// The version of the tables, written to `res_meta` after the last step. A daemon serves no other.
-pub const SCHEMA_VERSION: &str = "1";
+pub const SCHEMA_VERSION: &str = "2";
 
 /// How long to wait for another `init` on this server, in seconds.
 const LOCK_WAIT_S: u32 = 300;
@@ -51,11 +52,18 @@ pub fn init(db: &Db, server: &ServerInfo, templates: &Templates) -> Result<(), F
     }
     conn.select_db(db.global_db())?;
     check_triggers(&mut conn, db.global_db())?;
+    // Asked before the steps below alter the table. An installation that lacks the columns is not known to be restored.
+    let is_restored = !server.is_cluster && store::is_restored(&mut conn).unwrap_or(false);
     for template in &templates.init_tables {
         if template.name != PUBLISH || !publish_stays(&mut conn, &template.render(&values))? {
             run(&mut conn, template, &values)?;
         }
     }
+    if is_restored {
+        let log_id = store::head(&mut conn)?.log_id;
+        store::renew_log_id(&mut conn, log_id, None)?;
+    }
+    store::record_made(&mut conn)?;
     // Last, so that it vouches for all steps, including those of a `sql.dir`.
     conn.exec_drop("REPLACE INTO res_meta (name, value) VALUES ('schema_version', ?)", (SCHEMA_VERSION,))?;
     conn.query_drop(format!("DO RELEASE_LOCK({lock})"))?;

@@ -200,7 +200,7 @@ impl Fidelity {
         let due: Vec<u64> = with(|sim| {
             let jobs = sim.server.jobs.all_committed().filter_map(|(_, row)| row.run_at);
             let leases = sim.server.leases.all_committed().map(|(_, until)| *until);
-            let pruned = sim.server.events.all_committed().map(|(_, entry)| entry.at + DAY_US);
+            let pruned = sim.server.events.all_committed().filter_map(|(_, entry)| Some(entry.numbered_at? + DAY_US));
             let turn = sim.server.log.all_committed().filter_map(|(_, log)| Some(log.moved?.1 + super::log::TURN_US));
             let forgotten = sim.server.leases.all_committed().map(|(_, until)| *until + DAY_US);
             jobs.chain(leases).chain(pruned).chain(turn).chain(forgotten).collect()

@@ -7,6 +7,7 @@ use super::{
     rows::Tx,
     server::Server,
     session::{Host, Session},
+    simulation::with,
     tables::{Entry, LOG_ID, LogRow, ONE},
 };
 use crate::{
@@ -74,7 +75,8 @@ fn number(session: &mut Session, floor: u64, limit: usize) -> Result<Option<u64>
         for (n, (id, entry)) in entries.iter().enumerate() {
             let seq = if is_run { head + 1 + (id - first) } else { head + 1 + n as u64 };
             server.events.lock(tx, seq)?;
-            server.events.set(tx, seq, Some(entry.clone()));
+            let numbered_at = Some(server.now_us);
+            server.events.set(tx, seq, Some(Entry { numbered_at, ..entry.clone() }));
         }
         Ok(entries.into_iter().map(|(id, _)| id).collect::<Vec<_>>())
     })?;
@@ -109,8 +111,15 @@ impl EventLog for SimEventLog {
         self.link.run(|session| {
             let numbered_up_to = number(session, floor, limit)?;
             let events = session.alone(|server, tx| Ok(page(server, tx, after_seq, limit)))?;
-            Ok(Polled { numbered_up_to, events })
+            let after_at = session.alone(|server, tx| Ok(server.events.get(tx, after_seq).map(|entry| entry.at)))?;
+            Ok(Polled { numbered_up_to, after_at, log_id: Some(LOG_ID), events })
         })
+    }
+
+    fn renew_log_id(&mut self, _: u64, unless_reached: Option<u64>) -> Result<bool, Error> {
+        let head = with(|sim| sim.server.oracle.head_seq());
+        assert!(unless_reached.is_some_and(|seq| seq <= head), "the log was taken for another one");
+        Ok(false)
     }
 
     fn oldest_unmoved(&mut self) -> Result<Option<u64>, Error> {
@@ -126,7 +135,8 @@ impl EventLog for SimEventLog {
             let limit = limit.min(5);
             let old = session.alone(|server, tx| {
                 let before = server.now_us.saturating_sub(u64::from(days) * DAY_US);
-                let old = server.events.seen_by(tx).take(limit).take_while(|(_, entry)| entry.at < before);
+                let old =
+                    server.events.seen_by(tx).take(limit).take_while(|(_, entry)| entry.numbered_at < Some(before));
                 Ok(old.last().map(|(seq, _)| seq))
             })?;
             let Some(last) = old else { return Ok(None) };

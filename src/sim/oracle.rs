@@ -182,7 +182,8 @@ impl Oracle {
             assert_eq!(*seq, self.numbered.len() as u64 + 1, "numbers are dense and ascending");
             let written = self.waiting.remove(&entry.outbox_id);
             let written = written.unwrap_or_else(|| panic!("event {seq} was not committed, or is numbered twice"));
-            assert_eq!(written.entry, *entry);
+            assert_eq!(written.entry, Entry { numbered_at: None, ..entry.clone() });
+            assert!(entry.numbered_at >= Some(entry.at), "event {seq} was numbered before it was written");
             self.numbered.push(entry.clone());
             batch.push(written);
         }

@@ -98,6 +98,7 @@ fn start(plan: &Plan, daemon_id: u64) {
     let settings = Settings {
         poll: plan.poll,
         retention_days: plan.retention_days,
+        prune_after: Duration::ZERO,
         batch: SMALL_BATCH,
         is_cluster: plan.nodes > 1,
         head,
@@ -230,7 +231,7 @@ fn sequence(
     ended: &Receiver<()>,
 ) {
     loop {
-        let wake = sequencer.turn();
+        let wake = sequencer.turn().expect("the log stays the same");
         subscriber.receive();
         let until_us = world_us(wake);
         let (wakeup, requests, stop) = (wakeups.clone(), reads.clone(), ended.clone());

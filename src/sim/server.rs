@@ -247,7 +247,7 @@ impl Server {
 
     /// As [`Server::publish`], with an id that was drawn before.
     pub fn write_event(&mut self, tx: Tx, id: u64, state: &'static str, job: Option<u64>) {
-        let entry = Entry { outbox_id: id, state, job, at: self.now_us };
+        let entry = Entry { outbox_id: id, state, job, at: self.now_us, numbered_at: None };
         self.outbox.lock(tx, id).expect("a new id");
         self.outbox.set(tx, id, Some(entry));
         self.notified = true;

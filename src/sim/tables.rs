@@ -29,6 +29,8 @@ pub struct Entry {
     /// The job whose status changed, if it is an event of the queue.
     pub job: Option<u64>,
     pub at: u64,
+    /// None: it is still in the outbox.
+    pub numbered_at: Option<u64>,
 }
 
 /// The row of `res_log`.

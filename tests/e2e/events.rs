@@ -7,6 +7,8 @@ mod log;
 mod pages;
 mod payloads;
 mod queue;
+mod restored;
+mod retention;
 mod wakeups;
 
 use std::path::Path;

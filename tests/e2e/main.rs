@@ -9,6 +9,7 @@ mod commands;
 mod crash;
 mod cron;
 mod docs;
+mod drop_whole;
 mod events;
 mod faults;
 mod harness;

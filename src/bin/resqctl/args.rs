@@ -32,7 +32,11 @@ pub enum Command {
 /// create or upgrade the global database with its tables, procedures and triggers; safe to repeat
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "init")]
-pub struct Init {}
+pub struct Init {
+    /// give the event log a new identity, after it was restored from a backup: every client reads it from its beginning
+    #[argh(switch)]
+    pub new_log: bool,
+}
 
 /// enqueue test resources under names never used before
 #[derive(FromArgs, ArgsInfo)]

@@ -3,7 +3,10 @@
 use indicatif::ProgressBar;
 use resq::{
     cli::{Exit, Failure, Output},
-    resources::drop::{Dropper, Owned, Progress, Which},
+    resources::{
+        drop::{Dropper, Progress, Which},
+        registry::Owned,
+    },
 };
 
 use crate::{

@@ -8,6 +8,7 @@ use resq::{
     events::store,
     output::line,
     queue::{Queue, SetAside, Status},
+    resources::registry::{self, Owned},
     schema::doctor::{Check, Functions, Verdict, trigger_names},
     wire::Pattern,
 };
@@ -26,17 +27,20 @@ pub fn status(db: &Db, queue: &mut Queue, as_json: bool, out: &mut Output) -> Re
     let mut conn = db.global()?;
     let functions = Functions::ask(&mut conn)?;
     let triggers = trigger_names(&mut conn)?;
+    let dropping = registry::dropping(&mut conn)?;
     if as_json {
         let running: Vec<Json> = running
             .iter()
             .map(|job| json!({"res_id": job.id, "res_name": job.name, "owner": job.owner, "lease_s": job.lease_s}))
             .collect();
         let set_aside: Vec<Json> = set_aside.iter().map(SetAside::to_json).collect();
+        let dropping: Vec<Json> =
+            dropping.iter().map(|one| json!({"db_name": one.db_name, "res_id": one.res_id})).collect();
         out.line(json!({
                 "new": depth.new, "delayed": depth.delayed, "in_progress": depth.in_progress, "done": depth.done, "error": depth.error,
                 "oldest_waiting_s": oldest, "paused": paused, "running": running, "set_aside": set_aside,
                 "server": server.version, "host": server.host,
-                "global_db": db.global_db(), "udf": functions.present(), "triggers": triggers,
+                "global_db": db.global_db(), "udf": functions.present(), "triggers": triggers, "dropping": dropping,
             }));
         return Ok(());
     }
@@ -71,6 +75,12 @@ pub fn status(db: &Db, queue: &mut Queue, as_json: bool, out: &mut Output) -> Re
             job.since,
             job.retry_s,
             printable(&job.message)
+        ));
+    }
+    for Owned { db_name, res_id } in dropping {
+        out.line(format_args!(
+            "dropping     {} of job {res_id}; if no drop runs, complete it with `resqctl drop {res_id} --yes`",
+            printable(&db_name)
         ));
     }
     for job in running {

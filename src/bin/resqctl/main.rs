@@ -15,6 +15,7 @@ use resq::{
     cli::{self, Failure, Output, Program},
     config::Config,
     db::{ANSWER, Db, ServerInfo},
+    events::store,
     queue::Queue,
     resources::{Templates, drop::Dropper},
     schema::doctor,
@@ -46,12 +47,21 @@ fn run(command: Command, config: &Config, out: &mut Output) -> Result<(), Failur
     // These may legitimately take long: they alter tables, drop databases or read many rows.
     let is_long = matches!(command, Command::Init(_) | Command::Drop(_) | Command::Clear(_) | Command::Events(_));
     let db = Db::open_within(&config.database, CONNECTIONS, (!is_long).then_some(ANSWER))?;
-    if let Command::Init(_) = command {
+    if let Command::Init(args) = command {
         let templates = Templates::load(config.sql_dir.as_deref())?;
         let server = ServerInfo::ask(&mut *db.any()?)?;
         templates.check_sizes(server.max_packet_bytes)?;
         install::init(&db, &server, &templates)?;
         out.line(format_args!("database `{}` is set up on server {}", db.global_db(), server.version));
+        if args.new_log {
+            let mut conn = db.global()?;
+            let head = store::head(&mut conn)?;
+            store::renew_log_id(&mut conn, head.log_id, None)?;
+            out.line(format_args!(
+                "the event log, which ends at event {}, has a new identity; every client reads it from its beginning",
+                head.head_seq
+            ));
+        }
         return Ok(());
     }
     install::check_done(&db)?;

@@ -8,6 +8,8 @@ use super::class::ErrorClass;
 pub const ER_DB_CREATE_EXISTS: u16 = 1007;
 /// The database to drop does not exist.
 pub const ER_DB_DROP_EXISTS: u16 = 1008;
+/// The folder of the database to drop holds a file that the server does not know.
+pub const ER_DB_DROP_RMDIR: u16 = 1010;
 /// A table's file was not found; MariaDB also answers this when it has no file descriptor left.
 pub const ER_FILE_NOT_FOUND: u16 = 1017;
 /// The row changed since the snapshot (MariaDB, `innodb_snapshot_isolation`).
@@ -62,6 +64,8 @@ pub const ER_TOO_MANY_USER_CONNECTIONS: u16 = 1203;
 pub const ER_LOCK_WAIT_TIMEOUT: u16 = 1205;
 /// The transaction was chosen as deadlock victim, or failed Galera's certification, at COMMIT or later.
 pub const ER_LOCK_DEADLOCK: u16 = 1213;
+/// A foreign key refers to the row; the account may not see of which table. On MariaDB also of a table to drop.
+pub const ER_ROW_IS_REFERENCED: u16 = 1217;
 /// The account's own limit of connections is reached.
 pub const ER_USER_LIMIT_REACHED: u16 = 1226;
 /// A global privilege is missing (SUPER, SYSTEM_USER, PROCESS …).
@@ -88,6 +92,8 @@ pub const ER_DATA_TOO_LONG: u16 = 1406;
 pub const ER_BINLOG_CREATE_ROUTINE_NEED_SUPER: u16 = 1419;
 /// The definer of a trigger, procedure or view does not exist.
 pub const ER_NO_SUCH_USER: u16 = 1449;
+/// A foreign key refers to the row, or on MariaDB to the table to drop.
+pub const ER_ROW_IS_REFERENCED_2: u16 = 1451;
 /// Raised by SIGNAL in a procedure or trigger.
 pub const ER_SIGNAL_EXCEPTION: u16 = 1644;
 /// Login without a password was refused.
@@ -114,6 +120,8 @@ pub const ER_SECURE_TRANSPORT_REQUIRED: u16 = 3159;
 pub const ER_SERVER_ISNT_AVAILABLE: u16 = 3168;
 /// The disk is too full for a new table (MySQL).
 pub const ER_DISK_FULL_NOWAIT: u16 = 3675;
+/// A foreign key refers to the table to drop (MySQL).
+pub const ER_FK_CANNOT_DROP_PARENT: u16 = 3730;
 /// The text has characters that the column's character set lacks (MySQL, at a conversion).
 pub const ER_CANNOT_CONVERT_STRING: u16 = 3854;
 /// The parameter has characters that the column's character set lacks (MySQL).

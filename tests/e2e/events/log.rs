@@ -148,9 +148,10 @@ fn old_events_are_pruned_in_batches_and_late_subscribers_get_a_gap() {
     conn.query_drop(format!("INSERT INTO res_outbox (state, payload) VALUES {values}")).unwrap();
     wait_until("all to be numbered", || head_seq(&mut conn) == ALL);
     assert_eq!(running.stop().code(), Some(0));
-    conn.query_drop(format!("UPDATE res_event SET at = NOW(6) - INTERVAL 169 HOUR WHERE seq <= {OLD}")).unwrap();
+    conn.query_drop(format!("UPDATE res_event SET numbered_at = NOW(6) - INTERVAL 169 HOUR WHERE seq <= {OLD}"))
+        .unwrap();
     // Pruning stops at the first event that is young enough, whatever comes later.
-    conn.query_drop("UPDATE res_event SET at = NOW(6) - INTERVAL 300 HOUR WHERE seq = 5300").unwrap();
+    conn.query_drop("UPDATE res_event SET numbered_at = NOW(6) - INTERVAL 300 HOUR WHERE seq = 5300").unwrap();
 
     let running = resqd(&instance);
     let mut first_seqs = vec![1];
