@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, RecvError, Sender, bounded, select};
+use crossbeam_channel::{Receiver, RecvError, bounded, select};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
@@ -61,9 +61,8 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
     install::check_done(&db)?;
     let (alarm, panicked) = alarm();
     let signals = signals().map_err(|e| failed("cannot listen for signals", e))?;
-    let (say_replaced, log_replaced) = bounded(1);
-    // Held here as well, so that the channel lasts as long as the daemon.
-    let running = start(config, options, &db, &resources, templates, say_replaced.clone(), &alarm)?;
+    let running = start(config, options, &db, &resources, templates, &alarm)?;
+    let log_replaced = running.sequencer.log_replaced();
     let supervisor = Supervisor::from_env();
     supervisor.notify(State::Ready(running.broker.local_addrs()));
 
@@ -104,7 +103,6 @@ fn start(
     db: &Db,
     resources: &Db,
     templates: Templates,
-    log_replaced: Sender<LogReplaced>,
     alarm: &Alarm,
 ) -> Result<Running, Failure> {
     let mut conn = db.global()?;
@@ -136,17 +134,9 @@ fn start(
         head,
     };
     let watches = vec![StateWatch { state: QUEUE_STATE_NEW, wakeup: wake_dispatcher }];
-    let sequencer = SequencerThread::start(
-        db,
-        settings,
-        sequencer_wakeups,
-        page_requests,
-        log_publisher,
-        watches,
-        log_replaced,
-        alarm,
-    )
-    .map_err(|e| failed("cannot start the sequencer", e))?;
+    let sequencer =
+        SequencerThread::start(db, settings, sequencer_wakeups, page_requests, log_publisher, watches, alarm)
+            .map_err(|e| failed("cannot start the sequencer", e))?;
     let servers = Servers { control: db, sessions: resources };
     let queue = Service::start_with_hooks(servers, &server, &config.queue, builder.clone(), builder, wakeups, alarm)?;
     log::info!(

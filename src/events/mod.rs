@@ -13,7 +13,7 @@ pub mod updates;
 
 use std::{io, time::Duration};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::{
     base::threads::{Alarm, Thread},
@@ -32,11 +32,15 @@ pub const CONNECTIONS: u32 = 1;
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The running sequencer.
-pub struct SequencerThread(Thread);
+pub struct SequencerThread {
+    thread: Thread,
+    replaced: (Sender<LogReplaced>, Receiver<LogReplaced>),
+}
 
 impl SequencerThread {
     /// Starts the thread. It polls after each of the `wakeups`, answers `page_requests` and publishes through
-    /// `log_publisher`. If the log is replaced, it says so to `replaced` and ends.
+    /// `log_publisher`. It ends by itself if the log is replaced: see
+    /// [`Self::log_replaced`].
     ///
     /// # Errors
     /// The system cannot start another thread.
@@ -47,21 +51,27 @@ impl SequencerThread {
         page_requests: Receiver<PageRequest>,
         log_publisher: LogPublisher,
         watches: Vec<StateWatch>,
-        replaced: Sender<LogReplaced>,
         alarm: &Alarm,
     ) -> io::Result<SequencerThread> {
         let sequencer = Sequencer::new(Box::new(SqlEventLog::new(db)), settings, log_publisher, watches);
+        let replaced = bounded(1);
+        let say = replaced.0.clone();
         let run = move |stopped| {
             if let Err(found) = sequencer.run(&wakeups, &page_requests, &stopped) {
-                // No receiver: the daemon is ending already.
-                let _ = replaced.try_send(found);
+                // There is room for the only one.
+                let _ = say.try_send(found);
             }
         };
-        Thread::spawn_stoppable("sequencer", alarm, run).map(SequencerThread)
+        Thread::spawn_stoppable("sequencer", alarm, run).map(|thread| SequencerThread { thread, replaced })
+    }
+
+    /// Receives what was found if the log is replaced, and otherwise nothing as long as this value exists.
+    pub fn log_replaced(&self) -> Receiver<LogReplaced> {
+        self.replaced.1.clone()
     }
 
     /// Delivers what is committed by now and ends the thread, within 5 seconds.
     pub fn stop(self) {
-        self.0.stop(STOP_TIMEOUT);
+        self.thread.stop(STOP_TIMEOUT);
     }
 }

@@ -35,7 +35,7 @@ fn publish_many(conn: &mut Conn, events: std::ops::RangeInclusive<u64>) {
 }
 
 /// A daemon that has delivered ten events, of which a backup has the first four.
-fn ten_events<'a>(instance: &'a Instance, conn: &mut Conn) -> Running {
+fn ten_events(instance: &Instance, conn: &mut Conn) -> Running {
     let running = resqd(instance);
     let mut peer = subscriber(&instance.broker_socket(), 0);
     publish_many(conn, 1..=4);
