@@ -88,7 +88,7 @@ pub struct Polled {
     pub numbered_up_to: Option<u64>,
     /// When the event `after_seq` was written, in µs since 1970; None: the log has no such event (any more).
     pub after_at: Option<u64>,
-    /// Identifies the log; see [`LogHead`]. None: the log has no head.
+    /// Identifies the log; see [`LogHead`]. None: the log has no head, and nothing is known of what was numbered.
     pub log_id: Option<u64>,
     /// The next page of the log, whichever daemon numbered it.
     pub events: Vec<Arc<Event>>,
@@ -101,10 +101,10 @@ pub struct Polled {
 /// The server's.
 pub fn poll(conn: &mut Conn, floor: u64, after_seq: u64, limit: usize) -> Result<Polled, Error> {
     let page = page(after_seq, limit);
-    let after_at = format!("SELECT {WRITTEN_US} FROM res_event e WHERE e.seq = {after_seq}");
-    let log_id = "SELECT log_id FROM res_log WHERE id = 1";
+    // Two rows by their primary keys: this is part of every delivery.
+    let log = format!("res_log l LEFT JOIN res_event e ON e.seq = {after_seq} WHERE l.id = 1");
     let mut results = conn.query_iter(format!(
-        "CALL res_number({floor}, {limit}, @res_last); SELECT @res_last, ({after_at}), ({log_id}); {page}"
+        "CALL res_number({floor}, {limit}, @res_last); SELECT @res_last, {WRITTEN_US}, l.log_id FROM {log}; {page}"
     ))?;
     let mut polled = Polled { numbered_up_to: None, after_at: None, log_id: None, events: Vec::new() };
     while let Some(rows) = results.iter() {
