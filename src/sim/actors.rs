@@ -47,7 +47,8 @@ fn transaction(session: &mut Session) -> Result<(), Error> {
             0 => publish(session)?,
             _ => enqueue(session)?,
         }
-        sleep_about([0, 0, 10_000, 3_000_000][draw(0..4) as usize]);
+        let is_long = with(|sim| sim.chance(sim.faults.open_writers));
+        sleep_about(if is_long { 3_000_000 } else { [0, 0, 10_000][draw(0..3) as usize] });
     }
     if draw(0..4) == 0 { session.roll_back() } else { session.commit() }
 }

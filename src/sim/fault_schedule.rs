@@ -23,6 +23,9 @@ pub struct FaultSchedule {
     pub slow: f64,
     /// The server refuses to store an outcome.
     pub refused: f64,
+    /// An application leaves its transaction open for seconds after a statement. While one is open, the floor of the
+    /// outbox stays where it is.
+    pub open_writers: f64,
     /// A wakeup is lost.
     pub lost_wakeup: f64,
     /// A wakeup arrives without a reason.
@@ -44,6 +47,7 @@ impl FaultSchedule {
             late_commit: up_to(0.02),
             slow: up_to(0.01),
             refused: up_to(0.02),
+            open_writers: up_to(0.5),
             lost_wakeup: up_to(0.5),
             false_wakeup: up_to(0.2),
             killed: up_to(0.002),

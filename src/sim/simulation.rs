@@ -55,8 +55,11 @@ pub struct Machine {
     clock_us: i64,
     /// How much faster it runs than the server's clock, in millionths.
     drift_ppm: i64,
-    /// Its clock was stopped for a while and is behind the server's.
-    pub clock_stopped: bool,
+    /// How often its clock was stopped for a while.
+    pub clock_stops: u64,
+    /// The same when its daemon's last successful renewal of the lease began: after more stops, the lease seems valid for
+    /// longer than it is.
+    pub renewed_after_stops: u64,
     frozen_until_us: u64,
     /// The daemon that runs on it, as an owner of jobs; 0: none.
     pub daemon_id: u64,
@@ -286,7 +289,7 @@ impl Simulation {
             machine.frozen_until_us = until;
             if with_clock {
                 machine.clock_us -= us as i64;
-                machine.clock_stopped = true;
+                machine.clock_stops += 1;
             }
         }
     }

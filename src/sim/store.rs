@@ -372,6 +372,7 @@ impl QueueStore for SimQueueStore {
 
     fn renew_lease(&mut self, lease_s: u32) -> Result<(), Error> {
         let owner = self.owner;
+        let stops = with(|sim| sim.machines.get(sim.current).map(|machine| machine.clock_stops));
         self.link.run(|session| {
             session.alone(|server, tx| {
                 server.leases.lock(tx, owner)?;
@@ -379,7 +380,11 @@ impl QueueStore for SimQueueStore {
                 server.leases.set(tx, owner, Some(until));
                 Ok(())
             })
-        })
+        })?;
+        if let Some(stops) = stops {
+            with(|sim| sim.machines[sim.current].renewed_after_stops = stops);
+        }
+        Ok(())
     }
 
     fn end_lease(&mut self) -> Result<(), Error> {

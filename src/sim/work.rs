@@ -17,7 +17,8 @@ impl Handler for Work {
     fn run(&self, job: &Job, session: &mut Session) -> JobResult {
         with(|sim| {
             sim.server.oracle.run_started(job.id, job.claim_id);
-            let is_clock_right = !sim.machines[sim.current].clock_stopped;
+            let machine = &sim.machines[sim.current];
+            let is_clock_right = machine.clock_stops == machine.renewed_after_stops;
             assert!(
                 !is_clock_right || sim.server.has_lease(self.daemon_id),
                 "job {} was started without a lease",
