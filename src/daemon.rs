@@ -25,7 +25,11 @@ use crate::{
     net::{Broker, StartError},
     queue::{FIXED_CONNECTIONS, QUEUE_STATE_NEW, Servers, Service, Wakeups},
     resources::{DatabaseBuilder, Templates, name::Naming},
-    schema::install,
+    schema::{
+        inspection::Inspection,
+        install,
+        watch::{self, SchemaWatch},
+    },
 };
 
 /// What the command line decides, and no setting does.
@@ -54,12 +58,14 @@ struct Running {
 /// Something cannot be started, a thread panicked, or jobs were still running at the end of the drain.
 pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
     let templates = Templates::load(config.sql_dir.as_deref())?;
-    let connections = config.queue.workers as u32 + FIXED_CONNECTIONS + events::CONNECTIONS;
+    let connections = config.queue.workers as u32 + FIXED_CONNECTIONS + events::CONNECTIONS + watch::CONNECTIONS;
     let db = Db::open(&config.database, connections)?;
     // The same server, and so the same pool.
     let resources = db.clone();
     install::check_done(&db)?;
     let (alarm, panicked) = alarm();
+    // Read by nothing else yet; ends with this function.
+    let _schema = SchemaWatch::start(&db, Inspection::new(&templates), &alarm)?;
     let signals = signals().map_err(|e| failed("cannot listen for signals", e))?;
     let running = start(config, options, &db, &resources, templates, &alarm)?;
     let log_replaced = running.sequencer.log_replaced();

@@ -66,6 +66,23 @@ impl Error {
         matches!(self.code(), Some(ER_FILE_NOT_FOUND | ER_BAD_DB_ERROR | ER_NO_SUCH_TABLE | ER_NO_SUCH_TABLE_IN_ENGINE))
     }
 
+    /// A statement met an object that is missing, or another than the statement was written for.
+    pub fn is_schema_fault(&self) -> bool {
+        self.is_missing_table()
+            || matches!(
+                self.code(),
+                Some(
+                    ER_BAD_FIELD_ERROR
+                        | ER_KEY_DOES_NOT_EXIST
+                        | ER_SP_DOES_NOT_EXIST
+                        | ER_WRONG_OBJECT
+                        | ER_TRG_DOES_NOT_EXIST
+                        | ER_NO_DEFAULT_FOR_FIELD
+                        | ER_NO_SUCH_USER
+                )
+            )
+    }
+
     /// The account lacks a privilege.
     pub fn is_denied(&self) -> bool {
         matches!(

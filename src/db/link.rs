@@ -43,6 +43,9 @@ pub trait Source: Clone {
 
     /// Never to use `conn` again, even if it still answers.
     fn give_up(_conn: &mut Self::Conn) {}
+
+    /// A statement failed with `error`.
+    fn failed(&self, _error: &Error) {}
 }
 
 impl Source for Db {
@@ -67,6 +70,10 @@ impl Source for Db {
 
     fn give_up(conn: &mut Conn) {
         HostConn::give_up(conn);
+    }
+
+    fn failed(&self, error: &Error) {
+        Db::failed(self, error);
     }
 }
 
@@ -103,6 +110,7 @@ impl<S: Source> Link<S> {
                 Err(error) => error,
             };
             tries += 1;
+            self.source.failed(&error);
             let class = error.class();
             let is_rolled_back = class != ErrorClass::ConnectionLost && S::roll_back(session).is_ok();
             if !is_rolled_back {

@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use crossbeam_channel::Receiver;
 use r2d2::{NopErrorHandler, Pool};
 
 use super::{
@@ -13,7 +14,10 @@ use super::{
     outage::Outage,
     tls,
 };
-use crate::config::Database;
+use crate::{
+    base::wakeup::{Wakeup, wakeup},
+    config::Database,
+};
 
 /// A connection out of the pool. It returns there when dropped.
 pub type Conn = r2d2::PooledConnection<HostPool>;
@@ -28,6 +32,7 @@ pub struct Db {
     global_db: Arc<str>,
     outage: Outage,
     current: CurrentHost,
+    schema_faults: (Wakeup, Receiver<()>),
 }
 
 impl Db {
@@ -73,7 +78,7 @@ impl Db {
             .connection_timeout(CONNECT_TIMEOUT)
             .error_handler(Box::new(NopErrorHandler))
             .build_unchecked(hosts);
-        Db { pool, global_db: config.global_db.as_str().into(), outage, current }
+        Db { pool, global_db: config.global_db.as_str().into(), outage, current, schema_faults: wakeup() }
     }
 
     /// The name of the global database, unquoted.
@@ -110,6 +115,17 @@ impl Db {
                 Ok(conn)
             }
             Err(_) => Err(Error::Unavailable(self.outage.report_timeout(CONNECT_TIMEOUT))),
+        }
+    }
+
+    /// Notified when a statement of a role failed because an object of resq's is missing or not what it should be.
+    pub fn schema_faults(&self) -> Receiver<()> {
+        self.schema_faults.1.clone()
+    }
+
+    pub(super) fn failed(&self, error: &Error) {
+        if error.is_schema_fault() {
+            self.schema_faults.0.notify();
         }
     }
 

@@ -3,6 +3,7 @@
 mod daemon;
 mod events;
 mod functions;
+mod objects;
 mod privileges;
 mod server;
 mod verdict;
@@ -16,7 +17,7 @@ use crate::{
     config::Config,
     db::{ANSWER, Db, ServerInfo},
     resources::Templates,
-    schema::install,
+    schema::{inspection::Inspection, install, problem::Part},
 };
 use verdict::{AGAIN, failed, good};
 
@@ -74,14 +75,18 @@ pub fn examine(config: &Config) -> Vec<Check> {
         add("tables", failed(failure.message, AGAIN));
         return checks;
     }
-    add("tables", good(format!("database `{}`, version {}", db.global_db(), install::SCHEMA_VERSION)));
     if let Ok(mut conn) = db.global() {
+        let templates = Templates::load(config.sql_dir.as_deref()).or_else(|_| Templates::load(None));
+        let found = Inspection::new(&templates.unwrap_or_default()).run(&mut conn);
+        let tables = format!("database `{}`, version {}", db.global_db(), install::SCHEMA_VERSION);
+        add("tables", objects::check(&found, Part::Table, tables));
+        add("procedures", objects::check(&found, Part::Procedure, "as `resqctl init` creates them".into()));
+        add("triggers", objects::check(&found, Part::Trigger, "as `resqctl init` creates them".into()));
         add("access", privileges::access(&mut conn, db.global_db(), &user));
         if config.database.hosts.len() > 1 {
             add("nodes", privileges::nodes(&mut conn, &user));
         }
         add("functions", functions::check(&mut conn));
-        add("triggers", events::triggers(&mut conn));
         add("publish", events::publish(&mut conn, &user, db.global_db()));
         add("daemons", daemon::daemons(&mut conn));
         add("set aside", daemon::set_aside(&mut conn));

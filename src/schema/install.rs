@@ -1,7 +1,7 @@
 //! Creates or upgrades the global database from the `init_*` templates, and checks whether that was done. Every step may
 //! run again on its own result. Never touches a resource's database.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use mysql::{Conn, prelude::Queryable};
 
@@ -9,9 +9,10 @@ use crate::{
     base::failure::{Exit, Failure},
     db::{self, Db, Error, ErrorClass, ScriptError, ServerInfo, codes::*},
     events::store,
-    resources::{
-        Templates,
-        template::{Template, Values},
+    resources::{Templates, template::Values},
+    schema::{
+        inspection::{Inspection, Ran},
+        problem::{Mend, Problem, Severity},
     },
 };
 
@@ -29,52 +30,204 @@ const TRIES: u32 = 60;
 /// The file of the procedure on which applications hold EXECUTE.
 const PUBLISH: &str = "init_tables/045_publish.sql";
 
-/// Runs every step. Calls on several machines wait for each other, as long as they use the same node of a cluster.
+/// How often `init` begins again on a cluster where another node's `init` changed the same objects.
+const CLUSTER_TRIES: u32 = 30;
+
+/// What `init` found and did.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What differed from what `init` creates and is right now. Empty if nothing was set up before.
+    pub mended: Vec<Problem>,
+    /// What still differs: not resq's to change.
+    pub left: Vec<Problem>,
+}
+
+/// Runs every step, and mends what other tools changed. Calls on several machines wait for each other. On a cluster they
+/// do so on one node only: locks hold on one node, while DDL runs on all. There the calls on several nodes may take
+/// objects from each other; each begins again until it has seen all of them in order.
 ///
 /// # Errors
 ///
 /// The server cannot be used, another call runs for too long, or a step failed; it may be repeated.
-pub fn init(db: &Db, server: &ServerInfo, templates: &Templates) -> Result<(), Failure> {
+pub fn init(db: &Db, server: &ServerInfo, templates: &Templates) -> Result<Report, Failure> {
     check_server(server)?;
+    let inspection = Inspection::new(templates);
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let may_repeat = server.is_cluster && tries < CLUSTER_TRIES;
+        match init_once(db, templates, &inspection, server.is_cluster) {
+            Ok(report) if may_repeat && report.left.iter().any(Problem::is_mended_by_init) => {
+                log::info!("init: another node changed the same objects; beginning again");
+            }
+            Ok(report) => return Ok(report),
+            Err(Stop::Step(step, error)) if may_repeat && is_collision(&error) => {
+                log::info!("init: another node changed the same objects ({step}: {error}); beginning again");
+            }
+            Err(stop) => return Err(stop.into()),
+        }
+        std::thread::sleep(Duration::from_millis(fastrand::u64(50..500) * u64::from(tries)));
+    }
+}
+
+/// Why a call ends early.
+enum Stop {
+    /// A statement of this step failed.
+    Step(String, Error),
+    /// Nothing that another try would change.
+    Final(Failure),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Step("init".into(), error)
+    }
+}
+
+impl From<mysql::Error> for Stop {
+    fn from(error: mysql::Error) -> Stop {
+        Error::from(error).into()
+    }
+}
+
+impl From<Stop> for Failure {
+    fn from(stop: Stop) -> Failure {
+        let (step, error) = match stop {
+            Stop::Final(failure) => return failure,
+            Stop::Step(step, error) => (step, error),
+        };
+        let failure = match error.code() {
+            // MySQL's SYSTEM_USER: an account without it cannot change what runs as an administrator.
+            Some(ER_SPECIFIC_ACCESS_DENIED_ERROR) => {
+                Failure::new(Exit::Failed, format!("{error}; run init as the account that ran it before"))
+            }
+            _ => Failure::from(error),
+        };
+        Failure::new(failure.exit, format!("{step}: {failure}"))
+    }
+}
+
+/// What a statement meets if another node's `init` was in between: its object is there already or no longer, or its
+/// session was ended in favour of the other's DDL.
+fn is_collision(error: &Error) -> bool {
+    // Corrupt: a table appeared between two queries of the inspection.
+    error.class() != ErrorClass::Permanent
+        || matches!(error, Error::Corrupt(_))
+        || matches!(
+            error.code(),
+            Some(
+                ER_DB_CREATE_EXISTS
+                    | ER_TABLE_EXISTS_ERROR
+                    | ER_DUP_FIELDNAME
+                    | ER_DUP_KEYNAME
+                    | ER_TABLE_NOT_LOCKED
+                    | ER_NO_SUCH_TABLE
+                    | ER_SP_ALREADY_EXISTS
+                    | ER_SP_DOES_NOT_EXIST
+                    | ER_TRG_ALREADY_EXISTS
+                    | ER_TRG_DOES_NOT_EXIST
+            )
+        )
+}
+
+fn init_once(db: &Db, templates: &Templates, inspection: &Inspection, is_cluster: bool) -> Result<Report, Stop> {
     let mut conn = db.any()?;
     let lock = format!("CONCAT('resq.init.', LEFT(SHA2({}, 224), 50))", db::literal(db.global_db()));
     let locked: Option<u8> = conn.query_first(format!("SELECT GET_LOCK({lock}, {LOCK_WAIT_S})"))?.flatten();
     if locked != Some(1) {
-        return Err(Failure::new(
+        return Err(Stop::Final(Failure::new(
             Exit::TimedOut,
             format!("another init has been running for {LOCK_WAIT_S} s; try again when it has ended"),
-        ));
+        )));
     }
+    let done = init_locked(&mut conn, db.global_db(), templates, inspection, is_cluster);
+    // What ended early may still hold a lock on a table; a broken connection holds none.
+    let unlock = format!("UNLOCK TABLES; DO RELEASE_LOCK({lock})");
+    let _ = db::run_script(&mut conn, &unlock);
+    done
+}
+
+fn init_locked(
+    conn: &mut Conn,
+    global_db: &str,
+    templates: &Templates,
+    inspection: &Inspection,
+    is_cluster: bool,
+) -> Result<Report, Stop> {
     conn.query_drop(format!("SET SESSION lock_wait_timeout = {DDL_WAIT_S}"))?;
-    let values = Values { global_db: db.global_db(), ..Values::default() };
+    let values = Values { global_db, ..Values::default() };
     for template in &templates.init_db {
-        run(&mut conn, template, &values)?;
+        run(conn, &template.name, &template.render(&values))?;
     }
-    conn.select_db(db.global_db())?;
-    check_triggers(&mut conn, db.global_db())?;
+    conn.select_db(global_db)?;
+    check_triggers(conn, global_db)?;
+    let before = inspection.run(conn)?;
+    if let Some(problem) = before.iter().find(|p| p.severity == Severity::Fatal && !p.is_mended_by_init()) {
+        let message = format!("{problem}; nothing was changed; {}", problem.remedy());
+        return Err(Stop::Final(Failure::new(Exit::Failed, message)));
+    }
+    let version = conn.query_first::<u8, _>("SELECT 1 FROM res_meta WHERE name = 'schema_version'");
+    let was_set_up = matches!(version, Ok(Some(_)));
     // Asked before the steps below alter the table. An installation that lacks the columns is not known to be restored.
-    let is_restored = !server.is_cluster && store::is_restored(&mut conn).unwrap_or(false);
+    let is_restored = !is_cluster && store::is_restored(conn).unwrap_or(false);
+    mend(conn, &before, Pass::BeforeFiles)?;
     for template in &templates.init_tables {
-        if template.name != PUBLISH || !publish_stays(&mut conn, &template.render(&values))? {
-            run(&mut conn, template, &values)?;
+        if template.name != PUBLISH || !matches!(inspection.procedure(conn, "publish")?, Ran::As(_)) {
+            run(conn, &template.name, &template.render(&values))?;
         }
     }
-    if is_restored {
-        let log_id = store::head(&mut conn)?.log_id;
-        store::renew_log_id(&mut conn, log_id, None)?;
+    let mut left = inspection.run(conn)?;
+    if left.iter().any(|problem| problem.mend.is_some()) {
+        mend(conn, &left, Pass::AfterFiles)?;
+        left = inspection.run(conn)?;
     }
-    store::record_made(&mut conn)?;
+    if is_restored {
+        let log_id = store::head(conn)?.log_id;
+        store::renew_log_id(conn, log_id, None)?;
+    }
+    store::record_made(conn)?;
     // Last, so that it vouches for all steps, including those of a `sql.dir`.
     conn.exec_drop("REPLACE INTO res_meta (name, value) VALUES ('schema_version', ?)", (SCHEMA_VERSION,))?;
-    conn.query_drop(format!("DO RELEASE_LOCK({lock})"))?;
+    let mended = before.into_iter().filter(|problem| was_set_up && !left.contains(problem)).collect();
+    Ok(Report { mended, left })
+}
+
+/// When something is mended.
+#[derive(Clone, Copy, PartialEq)]
+enum Pass {
+    /// Tables that lack columns are left to the files, which add each without copying the table.
+    BeforeFiles,
+    /// What the files left.
+    AfterFiles,
+}
+
+/// Does what the files cannot: they add what is missing, and create again what has no rows.
+fn mend(conn: &mut Conn, problems: &[Problem], pass: Pass) -> Result<(), Stop> {
+    let mut clauses: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for problem in problems {
+        match &problem.mend {
+            Some(Mend::Alter { table, clause }) => clauses.entry(table).or_default().push(clause),
+            // Outside LOCK TABLES, which would have to name a table that is none of resq's (1100). The queue has no
+            // trigger of this name, so none is missed.
+            Some(Mend::DropTrigger(name)) => {
+                run(conn, "misplaced triggers", &format!("DROP TRIGGER IF EXISTS {}", db::ident(name)))?;
+            }
+            None => {}
+        }
+    }
+    for (table, clauses) in clauses {
+        if pass == Pass::AfterFiles || !clauses.iter().any(|clause| clause.starts_with("ADD COLUMN")) {
+            run(conn, &format!("table {table}"), &format!("ALTER TABLE {} {}", db::ident(table), clauses.join(", ")))?;
+        }
+    }
     Ok(())
 }
 
 /// Runs before any trigger is touched: MySQL lets an account drop a trigger that it may not create again.
-fn check_triggers(conn: &mut Conn, global_db: &str) -> Result<(), Failure> {
+fn check_triggers(conn: &mut Conn, global_db: &str) -> Result<(), Stop> {
     match conn.query_drop(triggers_probe(global_db)).map_err(Error::from) {
         Err(error) if error.code() == Some(ER_BINLOG_CREATE_ROUTINE_NEED_SUPER) => {
-            Err(Failure::new(Exit::Failed, format!("{error}; no trigger was touched; {TRUST}")))
+            Err(Stop::Final(Failure::new(Exit::Failed, format!("{error}; no trigger was touched; {TRUST}"))))
         }
         _ => Ok(()), // an account without the TRIGGER privilege cannot drop one either
     }
@@ -92,38 +245,15 @@ pub fn triggers_probe(database: &str) -> String {
     format!("CREATE TRIGGER {none} BEFORE INSERT ON {none} FOR EACH ROW SET NEW.a = 1")
 }
 
-/// Whether `publish` exists with the body that `script` has, and works: dropping it would revoke EXECUTE on it from every
-/// application. The body cannot be read if another account created it; then its refusal is the only evidence.
-fn publish_stays(conn: &mut Conn, script: &str) -> Result<bool, Error> {
-    let body: Option<Option<String>> = conn.query_first(
-        "SELECT ROUTINE_DEFINITION FROM information_schema.ROUTINES \
-         WHERE ROUTINE_SCHEMA = DATABASE() AND ROUTINE_NAME = 'publish'",
-    )?;
-    let same = body.is_some_and(|body| body.is_none_or(|body| script.contains(&body)));
-    // Refused by its own code: its definer exists.
-    let refuses = |error: Error| {
-        error.code() == Some(ER_SIGNAL_EXCEPTION) && error.to_string().contains("resq.publish: a state is")
-    };
-    Ok(same && conn.query_drop("CALL publish(NULL, NULL)").map_err(Error::from).is_err_and(refuses))
-}
-
-fn run(conn: &mut Conn, template: &Template, values: &Values) -> Result<(), Failure> {
-    let script = template.render(values);
+fn run(conn: &mut Conn, step: &str, script: &str) -> Result<(), Stop> {
     let mut tries = 0;
     loop {
-        let Err(ScriptError { statement, error }) = db::run_script(conn, &script) else { return Ok(()) };
+        let Err(ScriptError { statement, error }) = db::run_script(conn, script) else { return Ok(()) };
         tries += 1;
         if error.class() != ErrorClass::Retry || tries == TRIES {
-            let failure = match error.code() {
-                // MySQL's SYSTEM_USER: an account without it cannot change what runs as an administrator.
-                Some(ER_SPECIFIC_ACCESS_DENIED_ERROR) => {
-                    Failure::new(Exit::Failed, format!("{error}; run init as the account that ran it before"))
-                }
-                _ => Failure::from(error),
-            };
-            return Err(Failure::new(failure.exit, format!("{}, statement {statement}: {failure}", template.name)));
+            return Err(Stop::Step(format!("{step}, statement {statement}"), error));
         }
-        log::info!("init: {} waits for open transactions ({error}); trying again", template.name);
+        log::info!("init: {step} waits for open transactions ({error}); trying again");
         conn.query_drop("UNLOCK TABLES")?;
         std::thread::sleep(Duration::from_millis(fastrand::u64(20..200)));
     }

@@ -4,6 +4,7 @@
 mod daemons;
 mod failover;
 mod ready;
+mod setup;
 mod writers;
 
 use std::{

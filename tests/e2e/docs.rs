@@ -140,7 +140,7 @@ fn every_command_and_option_named_exists() {
         ("resq-trigger", Grammar::of(env!("CARGO_BIN_EXE_resq-trigger"))),
     ];
     // Options of mysqldump.
-    const FOREIGN: [&str; 2] = ["--routines", "--set-gtid-purged=OFF"];
+    const FOREIGN: [&str; 3] = ["--routines", "--triggers", "--set-gtid-purged=OFF"];
     let makefile = fs::read_to_string(format!("{ROOT}/Makefile")).unwrap();
     let targets = makefile.lines().find_map(|line| line.strip_prefix(".PHONY: ")).unwrap();
     let targets: Vec<&str> = targets.split(' ').collect();

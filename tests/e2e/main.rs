@@ -21,6 +21,8 @@ mod promises;
 mod protocol;
 mod quarantine;
 mod repository;
+mod schema_dump;
+mod schema_objects;
 mod setup;
 mod stopping;
 mod template_files;

@@ -9,7 +9,10 @@ use resq::{
     output::line,
     queue::{Queue, SetAside, Status},
     resources::registry::{self, Owned},
-    schema::doctor::{Check, Functions, Verdict, trigger_names},
+    schema::{
+        doctor::{Check, Functions, Verdict, trigger_names},
+        problem::Problem,
+    },
     wire::Pattern,
 };
 use serde_json::{Value as Json, json};
@@ -19,7 +22,13 @@ use crate::{
     shared::count,
 };
 
-pub fn status(db: &Db, queue: &mut Queue, as_json: bool, out: &mut Output) -> Result<(), Failure> {
+pub fn status(
+    db: &Db,
+    queue: &mut Queue,
+    problems: &[Problem],
+    as_json: bool,
+    out: &mut Output,
+) -> Result<(), Failure> {
     let server = ServerInfo::ask(&mut *db.any()?)?;
     let (depth, oldest, running, paused) =
         (queue.depth()?, queue.oldest_waiting_s()?, queue.running()?, queue.is_paused()?);
@@ -41,6 +50,7 @@ pub fn status(db: &Db, queue: &mut Queue, as_json: bool, out: &mut Output) -> Re
                 "oldest_waiting_s": oldest, "paused": paused, "running": running, "set_aside": set_aside,
                 "server": server.version, "host": server.host,
                 "global_db": db.global_db(), "udf": functions.present(), "triggers": triggers, "dropping": dropping,
+                "schema": problems.iter().map(|problem| problem.what.as_str()).collect::<Vec<_>>(),
             }));
         return Ok(());
     }
@@ -52,6 +62,9 @@ pub fn status(db: &Db, queue: &mut Queue, as_json: bool, out: &mut Output) -> Re
     ));
     out.line(format_args!("functions    {}", functions.describe()));
     out.line(format_args!("triggers     {}", if triggers.is_empty() { "none".into() } else { triggers.join(", ") }));
+    for problem in problems {
+        out.line(format_args!("schema       {}; {}", printable(&problem.what), printable(problem.remedy())));
+    }
     out.line(format_args!(
         "new          {}{}",
         depth.new,

@@ -19,7 +19,9 @@ use resq::{
     queue::Queue,
     resources::{Templates, drop::Dropper},
     schema::doctor,
+    schema::inspection::Inspection,
     schema::install,
+    schema::problem::Problem,
 };
 
 use args::{Args, Command};
@@ -51,7 +53,9 @@ fn run(command: Command, config: &Config, out: &mut Output) -> Result<(), Failur
         let templates = Templates::load(config.sql_dir.as_deref())?;
         let server = ServerInfo::ask(&mut *db.any()?)?;
         templates.check_sizes(server.max_packet_bytes)?;
-        install::init(&db, &server, &templates)?;
+        let report = install::init(&db, &server, &templates)?;
+        report.mended.iter().for_each(|problem| out.line(format_args!("mended   {problem}")));
+        report.left.iter().for_each(|problem| out.line(format_args!("left     {problem}; {}", problem.remedy())));
         out.line(format_args!("database `{}` is set up on server {}", db.global_db(), server.version));
         if args.new_log {
             let mut conn = db.global()?;
@@ -75,11 +79,18 @@ fn run(command: Command, config: &Config, out: &mut Output) -> Result<(), Failur
         Command::Cancel(args) => jobs::cancel(&mut Dropper::new(&db, &db), &args.ids, out),
         Command::Pause(_) => jobs::pause(&mut queue, out),
         Command::Resume(_) => jobs::resume(&mut queue, out),
-        Command::Status(args) => inspect::status(&db, &mut queue, args.json, out),
+        Command::Status(args) => inspect::status(&db, &mut queue, &schema_problems(&db, config)?, args.json, out),
         Command::List(args) => inspect::list(&mut queue, &args, out),
         Command::Show(args) => inspect::show(&mut queue, &args, out),
         Command::Events(args) => inspect::events(&mut *db.global()?, &args, out),
         Command::Drop(args) => drop::drop(&mut Dropper::new(&db, &db), &args, out),
         Command::Clear(args) => drop::clear(&mut Dropper::new(&db, &db), &args, out),
     }
+}
+
+/// What differs in resq's own objects from what `init` creates.
+fn schema_problems(db: &Db, config: &Config) -> Result<Vec<Problem>, Failure> {
+    // resqd and doctor report files that cannot be used.
+    let templates = Templates::load(config.sql_dir.as_deref()).or_else(|_| Templates::load(None))?;
+    Ok(Inspection::new(&templates).run(&mut *db.global()?)?)
 }

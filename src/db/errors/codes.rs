@@ -28,10 +28,16 @@ pub const ER_NO_DB_ERROR: u16 = 1046;
 pub const ER_UNKNOWN_COM_ERROR: u16 = 1047;
 /// Unknown database.
 pub const ER_BAD_DB_ERROR: u16 = 1049;
+/// The table exists.
+pub const ER_TABLE_EXISTS_ERROR: u16 = 1050;
 /// The server is shutting down.
 pub const ER_SERVER_SHUTDOWN: u16 = 1053;
 /// Unknown column.
 pub const ER_BAD_FIELD_ERROR: u16 = 1054;
+/// The column exists.
+pub const ER_DUP_FIELDNAME: u16 = 1060;
+/// The index exists.
+pub const ER_DUP_KEYNAME: u16 = 1061;
 /// Syntax error.
 pub const ER_PARSE_ERROR: u16 = 1064;
 /// The statement is empty.
@@ -40,6 +46,8 @@ pub const ER_EMPTY_QUERY: u16 = 1065;
 pub const ER_NO_SUCH_THREAD: u16 = 1094;
 /// The session to kill belongs to another account.
 pub const ER_KILL_DENIED_ERROR: u16 = 1095;
+/// The trigger is on a table that LOCK TABLES did not name.
+pub const ER_TABLE_NOT_LOCKED: u16 = 1100;
 /// InnoDB could not extend a file: the disk is full.
 pub const ER_RECORD_FILE_FULL: u16 = 1114;
 /// A loadable function is registered and cannot be loaded (MariaDB after DROP FUNCTION, in open sessions).
@@ -54,6 +62,8 @@ pub const ER_NO_SUCH_TABLE: u16 = 1146;
 pub const ER_SYNTAX_ERROR: u16 = 1149;
 /// A statement or a value is larger than `max_allowed_packet`.
 pub const ER_NET_PACKET_TOO_LARGE: u16 = 1153;
+/// The table has no such index, or a hidden one.
+pub const ER_KEY_DOES_NOT_EXIST: u16 = 1176;
 /// The transaction failed certification at COMMIT (MySQL group replication).
 pub const ER_ERROR_DURING_COMMIT: u16 = 1180;
 /// Unknown system variable.
@@ -76,12 +86,20 @@ pub const ER_WARN_DATA_OUT_OF_RANGE: u16 = 1264;
 pub const ER_CANT_AGGREGATE_2COLLATIONS: u16 = 1267;
 /// A server option forbids the statement: `--read-only`, among others.
 pub const ER_OPTION_PREVENTS_STATEMENT: u16 = 1290;
+/// The procedure or function exists.
+pub const ER_SP_ALREADY_EXISTS: u16 = 1304;
 /// The procedure or function does not exist.
 pub const ER_SP_DOES_NOT_EXIST: u16 = 1305;
 /// The statement was killed.
 pub const ER_QUERY_INTERRUPTED: u16 = 1317;
+/// The object is a view where a table is needed, or the other way round.
+pub const ER_WRONG_OBJECT: u16 = 1347;
+/// The trigger exists.
+pub const ER_TRG_ALREADY_EXISTS: u16 = 1359;
 /// The trigger does not exist.
 pub const ER_TRG_DOES_NOT_EXIST: u16 = 1360;
+/// The column has no default and was given no value.
+pub const ER_NO_DEFAULT_FOR_FIELD: u16 = 1364;
 /// The column cannot hold the value.
 pub const ER_TRUNCATED_WRONG_VALUE_FOR_FIELD: u16 = 1366;
 /// No privilege on the procedure or function.

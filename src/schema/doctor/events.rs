@@ -1,12 +1,10 @@
-//! The checks of how events get into the log: the triggers on the queue, and `publish`.
+//! How events get into the log: the triggers on the queue, and `publish`.
 
 use mysql::{Conn, prelude::Queryable};
 
 use super::verdict::{Verdict, failed, good, warning};
 use crate::db::{Error, codes::*};
 
-/// What `resqctl init` creates on the queue.
-const TRIGGERS: [&str; 2] = ["res_queue_inserted", "res_queue_updated"];
 const INIT: &str = "run `resqctl init`, which creates it again";
 
 /// The names of the triggers on the queue that the account may see; the current database is the global one.
@@ -19,22 +17,6 @@ pub fn trigger_names(conn: &mut Conn) -> Result<Vec<String>, Error> {
         "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS \
          WHERE TRIGGER_SCHEMA = DATABASE() AND EVENT_OBJECT_TABLE = 'res_queue' ORDER BY 1",
     )?)
-}
-
-/// By SHOW CREATE TRIGGER, since a list of triggers is also empty when the account lacks the privilege to see them.
-pub fn triggers(conn: &mut Conn) -> Verdict {
-    for name in TRIGGERS {
-        if let Err(error) = conn.query_drop(format!("SHOW CREATE TRIGGER {name}")).map_err(Error::from) {
-            match error.code() {
-                Some(ER_SPECIFIC_ACCESS_DENIED_ERROR) => {} // it exists, and this account may not read it
-                Some(ER_TRG_DOES_NOT_EXIST) => {
-                    return failed(format!("there is no trigger {name}: changes of status cause no events"), INIT);
-                }
-                _ => return warning(error.to_string(), "cannot check the triggers"),
-            }
-        }
-    }
-    good(TRIGGERS.join(", "))
 }
 
 /// By a call that it must refuse.

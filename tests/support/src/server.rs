@@ -116,6 +116,11 @@ impl Server {
         self.dir.join("plugin")
     }
 
+    /// The command-line client of this kind of server.
+    pub fn client(&self) -> PathBuf {
+        std::fs::read_to_string(self.dir.join("client")).expect("testdb.sh writes it").trim().into()
+    }
+
     /// The log of node `n`, from 1.
     pub fn log(&self, n: usize) -> String {
         std::fs::read_to_string(self.dir.join(format!("n{n}/server.log"))).unwrap_or_default()

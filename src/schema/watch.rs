@@ -1,0 +1,134 @@
+//! Keeps an eye on resq's own objects while the daemon runs: once a minute, and at once after a statement of resq's met
+//! something missing. Reports what changes; never mends and never stops the daemon.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, at, select};
+
+use super::{
+    inspection::Inspection,
+    problem::{Problem, Severity},
+};
+use crate::{
+    base::failure::{Exit, Failure},
+    base::threads::{Alarm, Thread, cannot_start},
+    db::{Db, Error, ErrorClass},
+};
+
+/// Connections that the watch needs of the pool.
+pub const CONNECTIONS: u32 = 1;
+
+/// Between two inspections.
+const EVERY: Duration = Duration::from_secs(60);
+/// The least time between two inspections, however many statements fail.
+const PAUSE: Duration = Duration::from_secs(5);
+/// After this time a problem that lasts is reported again.
+const REMIND_AFTER: Duration = Duration::from_secs(3600);
+
+/// What the last inspection found. Cheap to clone; any thread may read it.
+#[derive(Clone, Debug, Default)]
+pub struct Findings(Arc<Mutex<Vec<Problem>>>);
+
+impl Findings {
+    /// The problems, worst first; empty: all of resq's objects are as they should be.
+    pub fn problems(&self) -> Vec<Problem> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn replace(&self, problems: Vec<Problem>) -> Vec<Problem> {
+        std::mem::replace(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner), problems)
+    }
+}
+
+/// The running watch. Dropping it ends the thread.
+pub struct SchemaWatch {
+    _thread: Thread,
+    findings: Findings,
+}
+
+impl SchemaWatch {
+    /// Inspects once, reports what it finds, and starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// Something is missing without which resqd cannot serve, the server is lost, or the system cannot start another
+    /// thread.
+    pub fn start(db: &Db, inspection: Inspection, alarm: &Alarm) -> Result<SchemaWatch, Failure> {
+        let findings = Findings::default();
+        let problems = match inspect(db, &inspection) {
+            Ok(problems) => problems,
+            Err(error) if error.class() == ErrorClass::Permanent => {
+                log::warn!("schema: cannot inspect resq's own objects: {error}; trying again in a minute");
+                Vec::new()
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let fatal = problems.iter().filter(|problem| problem.severity == Severity::Fatal);
+        let fatal: Vec<&str> = fatal.map(|problem| problem.what.as_str()).collect();
+        if !fatal.is_empty() {
+            // Sorted: the first is one of them.
+            let remedy = problems[0].remedy();
+            let message = format!("database `{}`: {}; {remedy}", db.global_db(), fatal.join("; "));
+            return Err(Failure::new(Exit::Failed, message));
+        }
+        problems.iter().for_each(report);
+        findings.replace(problems);
+        let (db, faults) = (db.clone(), db.schema_faults());
+        let body = {
+            let findings = findings.clone();
+            move |stopped: Receiver<()>| run(&db, &inspection, &findings, &faults, &stopped)
+        };
+        let thread = Thread::spawn_stoppable("schema", alarm, body).map_err(cannot_start)?;
+        Ok(SchemaWatch { _thread: thread, findings })
+    }
+
+    /// What the last inspection found.
+    pub fn findings(&self) -> &Findings {
+        &self.findings
+    }
+}
+
+fn inspect(db: &Db, inspection: &Inspection) -> Result<Vec<Problem>, Error> {
+    inspection.run(&mut *db.global()?)
+}
+
+fn report(problem: &Problem) {
+    log::warn!("schema: {problem}; resqd goes on; {}", problem.remedy());
+}
+
+fn run(db: &Db, inspection: &Inspection, findings: &Findings, faults: &Receiver<()>, stopped: &Receiver<()>) {
+    let (mut last, mut last_reminder) = (Instant::now(), Instant::now());
+    let mut due = last + EVERY;
+    loop {
+        select! {
+            recv(stopped) -> _ => return,
+            recv(faults) -> _ => {
+                due = due.min((last + PAUSE).max(Instant::now()));
+                continue;
+            }
+            recv(at(due)) -> _ => {}
+        }
+        last = Instant::now();
+        due = last + EVERY;
+        let problems = match inspect(db, inspection) {
+            Ok(problems) => problems,
+            // What is wrong with the server is reported by the roles that wait for it.
+            Err(error) => {
+                log::debug!("schema: cannot inspect: {error}");
+                continue;
+            }
+        };
+        let known = findings.replace(problems.clone());
+        let is_reminder = last.duration_since(last_reminder) >= REMIND_AFTER;
+        if is_reminder {
+            last_reminder = last;
+        }
+        problems.iter().filter(|problem| is_reminder || !known.contains(problem)).for_each(report);
+        if problems.is_empty() && !known.is_empty() {
+            log::warn!("schema: all of resq's own objects are in order again");
+        }
+    }
+}
