@@ -261,7 +261,8 @@ mod tests {
     fn refused_rows_are_found_and_what_every_row_needs_is_no_rows_fault() {
         const SIGNAL: u16 = ER_SIGNAL_EXCEPTION;
         const TABLE: u16 = ER_NO_SUCH_TABLE;
-        let table: [(&[u16], bool, Option<&[usize]>); 10] = [
+        type Row<'a> = (&'a [u16], bool, Option<&'a [usize]>);
+        let table: [Row<'_>; 10] = [
             (&[], false, Some(&[])),
             (&[0, 0, 0], false, Some(&[])),
             (&[0, SIGNAL, 0, 0, SIGNAL], false, Some(&[1, 4])),

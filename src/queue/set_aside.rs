@@ -51,7 +51,8 @@ impl Queue {
 /// # Errors
 /// Those of the database.
 pub fn set_aside(conn: &mut Conn) -> Result<Vec<SetAside>, Error> {
-    let rows: Result<Vec<(u64, Vec<u8>, String, String, String, u64, String)>, Error> = conn
+    type Columns = (u64, Vec<u8>, String, String, String, u64, String);
+    let rows: Result<Vec<Columns>, Error> = conn
         .query(
             "SELECT z.res_id, CAST(COALESCE(q.res_name, '') AS BINARY), z.what, z.message, CAST(z.since AS CHAR), \
              GREATEST(COALESCE(TIMESTAMPDIFF(SECOND, NOW(6), z.retry_at), 0), 0), z.owner \

@@ -29,7 +29,7 @@ impl Fidelity {
                 self.claims += 1;
                 let (claim_id, limit) = (self.claims, self.rng.usize(1..5));
                 let after = self.cursor.take().filter(|_| self.rng.bool());
-                let excluded = self.free_jobs(|_| self.claims % 3 == 0);
+                let excluded = self.free_jobs(|_| self.claims.is_multiple_of(3));
                 let excluded = excluded[..excluded.len().min(2)].to_vec();
                 let except = excluded.clone();
                 let (memory, server) = self.on_queue(move |queue| queue.ready(limit, after, &except));
