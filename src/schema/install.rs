@@ -66,7 +66,8 @@ pub fn init(db: &Db, server: &ServerInfo, templates: &Templates) -> Result<Repor
             }
             Err(stop) => return Err(stop.into()),
         }
-        std::thread::sleep(Duration::from_millis(fastrand::u64(50..500) * u64::from(tries)));
+        // Far apart, so that one of them runs alone.
+        std::thread::sleep(Duration::from_millis(fastrand::u64(0..4000)));
     }
 }
 
