@@ -25,7 +25,7 @@ pub enum Address {
     Unix(PathBuf),
 }
 
-/// A text that is no [`Address`].
+/// The text is not a valid [`Address`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidAddress;
 

@@ -1,10 +1,10 @@
-//! The pause before the next attempt at something that keeps failing. Pure: the caller waits, and brings the random
+//! How long to wait before trying again what keeps failing. Pure: the caller does the waiting and supplies the random
 //! number.
 
 use std::time::Duration;
 
-/// Pauses that double from a first to a longest one. A share of each is left to chance, so that peers which failed
-/// at the same moment do not all return at the same moment.
+/// Pauses that double from the first to the longest. Part of each is random, so that peers which failed at the same
+/// moment do not all return at the same moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     first: Duration,
@@ -14,7 +14,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// `jitter` is the share of each pause that is left to chance: 0.0 for none of it, 1.0 for all of it.
+    /// `jitter` is the random part of each pause: 0.0 for none of it, 1.0 for all of it.
     pub const fn new(first: Duration, longest: Duration, jitter: f64) -> Backoff {
         Backoff { first, longest, jitter, failures: 0 }
     }
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_is_the_share_left_to_chance() {
+    fn jitter_is_the_random_part_of_a_pause() {
         for (jitter, chance, ms) in [(0.0, 0.3, 100), (0.5, 0.5, 75), (1.0, 0.0, 0), (1.0, 0.25, 25)] {
             let pause = Backoff::new(FIRST, LONGEST, jitter).pause(1, chance);
             assert_eq!(pause.as_millis(), ms, "jitter {jitter}, chance {chance}");

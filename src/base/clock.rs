@@ -1,5 +1,5 @@
-//! The monotonic clock of the daemon's roles: every role reads the time here, so that a simulation can replace it. Never
-//! the date, which is the database server's.
+//! The daemon's monotonic clock: every role reads the time here, so that a simulation can replace it. Never provides the
+//! date, which comes from the database server.
 
 #[cfg(not(test))]
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! What every other module may use: time, threads, wakeups, backoff, throttling and text. Never knows a database or a
-//! protocol. What has no `cfg` here needs no dependency and is shared with the loadable function.
+//! Building blocks for every other module: time, threads, wakeups, backoff, throttling and text. Knows no database and
+//! no protocol. The modules without a `cfg` need no dependency and are shared with the loadable functions.
 
 pub mod address;
 pub mod backoff;

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// The polls that follow a notification. It is sent inside a transaction and so arrives *before* the commit that makes
-/// the rows visible. Polls follow with growing pauses, the first about when an immediate commit is visible. After
-/// notifications that led to nothing there are at most 200 polls a second, however many arrive.
+/// The polls that follow a notification. A notification is sent inside a transaction, so it arrives *before* the commit
+/// that makes the rows visible. Polls follow with growing pauses; the first is timed for a commit that follows at once.
+/// While notifications lead to no work, there are at most 200 polls a second, however many arrive.
 #[derive(Clone, Debug, Default)]
 pub struct PollSchedule {
     last_poll: Option<Instant>,
@@ -18,7 +18,7 @@ impl PollSchedule {
     const QUICK: Duration = Duration::from_micros(300);
     const SLOW: Duration = Duration::from_millis(5);
     const LAST: Duration = Duration::from_millis(640);
-    /// Fruitless notifications before polls slow down: more than one job or transaction causes.
+    /// Fruitless notifications before polls slow down. A single job or transaction causes fewer.
     const MAX_FRUITLESS: u8 = 8;
 
     /// A notification arrived at `now`.

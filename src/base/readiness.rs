@@ -11,9 +11,9 @@ use std::{
 /// What is reported.
 #[derive(Clone, Copy, Debug)]
 pub enum State<'a> {
-    /// `READY=1`. resqd: it listens, holds its lease and knows the end of the event log; a second line,
-    /// `STATUS=listening on ADDRESS, …`, names the TCP addresses with the ports that port 0 became. resq-client, which
-    /// listens nowhere: the broker has confirmed its subscription.
+    /// `READY=1`. For resqd: it listens, holds its lease and knows the end of the event log; a second line,
+    /// `STATUS=listening on ADDRESS, …`, names its TCP addresses, with the actual port where port 0 was set. For
+    /// resq-client, which does not listen: the broker has confirmed its subscription.
     Ready(&'a [SocketAddr]),
     /// `STOPPING=1`: a signal arrived; running jobs are finished, no new ones are claimed.
     Stopping,
@@ -42,7 +42,9 @@ impl Supervisor {
         };
         if let Err(error) = send(socket, message.as_bytes()) {
             let socket = socket.display();
-            log::warn!("readiness: cannot write to NOTIFY_SOCKET ({error}); continuing unreported socket={socket}");
+            log::warn!(
+                "readiness: cannot write to NOTIFY_SOCKET ({error}); continuing without reporting readiness socket={socket}"
+            );
         }
     }
 }
@@ -56,7 +58,7 @@ fn send(socket: &OsStr, message: &[u8]) -> io::Result<()> {
             linux::net::SocketAddrExt,
             unix::{ffi::OsStrExt, net},
         };
-        // A name in Linux's abstract namespace, which no file stands for.
+        // A name in Linux's abstract namespace, where sockets have no file.
         if let Some(name) = socket.as_bytes().strip_prefix(b"@") {
             return sender.send_to_addr(message, &net::SocketAddr::from_abstract_name(name)?).map(drop);
         }

@@ -1,5 +1,5 @@
-//! The bytes on their way to one peer: whole frames in order, and how far the first of them is written. Decides nothing
-//! about what belongs into it, and never waits for the socket.
+//! The bytes waiting to be sent to one peer: whole frames in order, and how much of the first one is written. Never
+//! decides what is queued, and never waits for the socket.
 
 use std::{
     collections::VecDeque,
@@ -7,20 +7,20 @@ use std::{
     ops::Deref,
 };
 
-/// The kernel takes no more pieces in one call (IOV_MAX).
+/// The most pieces that the kernel accepts in one call (IOV_MAX).
 const MAX_PIECES: usize = 1_024;
 
 /// Above this capacity an empty queue returns its memory.
 const IDLE_CAPACITY: usize = 64;
 
-/// A queue of frames `F`, which may be shared with other queues (`Arc<[u8]>`, `Rc<Vec<u8>>`), each with a tag `T` that
-/// the owner gets back when the frame is written.
+/// A queue of frames `F`, which may be shared with other queues (`Arc<[u8]>`, `Rc<Vec<u8>>`). Each frame has a tag `T`,
+/// which is returned to the owner when the frame is written.
 #[derive(Debug)]
 pub struct SendQueue<F, T = ()> {
     frames: VecDeque<(F, T)>,
-    /// Bytes of the first frame that are written.
+    /// How many bytes of the first frame are written.
     head_written: usize,
-    /// Bytes that are not written.
+    /// Bytes not written yet.
     bytes: usize,
     /// Bytes written since the connection began.
     written: u64,
@@ -31,9 +31,9 @@ pub struct SendQueue<F, T = ()> {
 pub enum Flow {
     /// Everything is written.
     Empty,
-    /// The socket takes no more now.
+    /// The socket accepts no more at the moment.
     Blocked,
-    /// The budget is used up and the socket may take more.
+    /// The budget is used up; the socket may accept more.
     Paused,
 }
 
@@ -60,7 +60,7 @@ impl<F: Deref<Target: AsRef<[u8]>>, T: Copy> SendQueue<F, T> {
         self.bytes == 0
     }
 
-    /// Whether `frame_bytes` more fit under `limit`. An empty queue takes any one frame, so that every event can be
+    /// Whether another `frame_bytes` fit below `limit`. An empty queue accepts any one frame, so that every event can be
     /// delivered.
     pub fn has_room(&self, frame_bytes: usize, limit: usize) -> bool {
         self.bytes == 0 || self.bytes + frame_bytes <= limit
@@ -81,14 +81,14 @@ impl<F: Deref<Target: AsRef<[u8]>>, T: Copy> SendQueue<F, T> {
         self.frames.iter().map(|(_, tag)| *tag)
     }
 
-    /// Drops what is queued, except for the rest of a frame that the peer has the beginning of.
+    /// Drops all queued frames except the rest of one that is partly written.
     pub fn cut(&mut self) {
         self.frames.truncate(usize::from(self.head_written > 0));
         self.bytes = self.frames.front().map_or(0, |(head, _)| bytes(head).len() - self.head_written);
     }
 
-    /// Writes many frames per call until the socket would block, everything is written, or `budget` bytes are. `sent`
-    /// gets the tag of each frame whose last byte was written, also before an error.
+    /// Writes many frames per system call until the socket would block, the queue is empty, or `budget` bytes are written.
+    /// `sent` receives the tag of each frame whose last byte was written, even if an error follows.
     ///
     /// # Errors
     /// Those of the socket, apart from `WouldBlock` and `Interrupted`; `WriteZero` if it is closed.
@@ -154,7 +154,7 @@ mod tests {
 
     type Queue = SendQueue<Arc<[u8]>, usize>;
 
-    /// Takes as many bytes per call as the next step says, and would block where that is 0.
+    /// Accepts as many bytes per call as its next step allows, and would block at a step of 0.
     struct Socket {
         taken: Vec<u8>,
         steps: std::vec::IntoIter<usize>,

@@ -1,4 +1,4 @@
-//! Text for people: untrusted text made safe to print, the word that a misspelt one meant, and times as RFC 3339. Pure
+//! Text for people: untrusted text made safe to print, suggestions for misspelt words, and times as RFC 3339. Pure
 //! functions; nothing here prints.
 
 use std::borrow::Cow;
@@ -54,7 +54,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(.., candidate)| candidate)
 }
 
-/// Microseconds since 1970 as `2026-11-21T19:00:01.123456Z`; a time after the year 9999 as the end of it.
+/// Microseconds since 1970 as `2026-11-21T19:00:01.123456Z`. A time after the year 9999 becomes the last moment of it.
 ///
 /// ```
 /// assert_eq!(resq::base::text::utc(1_795_287_601_123_456), "2026-11-21T19:00:01.123456Z");
@@ -113,6 +113,6 @@ mod tests {
         ] {
             assert_eq!(utc(seconds * 1_000_000), shown);
         }
-        assert_eq!(utc(u64::MAX), "9999-12-31T23:59:59.999999Z", "a server may send any number");
+        assert_eq!(utc(u64::MAX), "9999-12-31T23:59:59.999999Z", "a server may send any time");
     }
 }

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::failure::{Exit, Failure};
 
-/// Reports the name of each thread that panicked and was started with it. Cheap to clone.
+/// Reports the names of panicked threads, of those that were started with it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Alarm(Sender<String>);
 
@@ -46,7 +46,7 @@ impl Thread {
         Ok(Thread { stop: None, ended, handle })
     }
 
-    /// Starts `body` as the thread `name`. It ends when the receiver that it gets is disconnected.
+    /// Starts `body` as the thread `name`. It has to end when the receiver passed to it is disconnected.
     ///
     /// # Errors
     /// The system cannot start another thread.
@@ -70,7 +70,7 @@ impl Thread {
         self.handle.join().is_ok()
     }
 
-    /// Waits until the thread has ended, for `timeout` at most. False if it still runs, and then it is detached.
+    /// Waits at most `timeout` until the thread has ended. False if it still runs; it is then detached.
     pub fn join_within(self, timeout: Duration) -> bool {
         let has_ended = self.ended.recv_timeout(timeout) == Err(RecvTimeoutError::Disconnected);
         if has_ended {
@@ -80,14 +80,14 @@ impl Thread {
         has_ended
     }
 
-    /// Asks the thread to stop and waits for its end, as [`Thread::join_within`] does.
+    /// Asks the thread to stop, then waits as [`Thread::join_within`] does.
     pub fn stop(mut self, timeout: Duration) -> bool {
         self.request_stop();
         self.join_within(timeout)
     }
 }
 
-/// The failure of a program that cannot go on without the thread.
+/// The failure of a program that cannot continue without the thread.
 pub fn cannot_start(error: io::Error) -> Failure {
     Failure::new(Exit::Failed, format!("cannot start a thread: {error}"))
 }

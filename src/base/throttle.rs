@@ -1,5 +1,5 @@
-//! A limit on how often something is logged, so that a fault which lasts for hours, or a peer which provokes
-//! warnings, fills no disk. Counts what it suppresses. Pure: the caller brings the time and writes the lines.
+//! A limit on how often something is logged, so that neither a fault which lasts for hours nor a peer which provokes
+//! warnings fills a disk. Counts what it suppresses. Pure: the caller supplies the time and writes the lines.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ impl Throttle {
         Throttle { limit, interval, began: None, lines: 0, suppressed: 0 }
     }
 
-    /// `None`: suppress this line. `Some(n)`: log it; `n` lines were suppressed since the last report of their number.
+    /// `None`: suppress this line. `Some(n)`: log it, and report that `n` lines were suppressed since the last report.
     pub fn admit(&mut self, now: Instant) -> Option<u64> {
         if self.began.is_none_or(|began| now.saturating_duration_since(began) >= self.interval) {
             (self.began, self.lines) = (Some(now), 0);
@@ -32,7 +32,7 @@ impl Throttle {
         Some(self.take_suppressed())
     }
 
-    /// How many lines were suppressed and not yet reported. They count as reported now.
+    /// How many lines were suppressed since the last report. They count as reported from now on.
     pub fn take_suppressed(&mut self) -> u64 {
         std::mem::take(&mut self.suppressed)
     }

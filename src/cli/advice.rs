@@ -1,5 +1,5 @@
-//! What a program reports when its database fails it: the exit code, and what the user can do. The only place where an
-//! error of the database meets names of settings, variables and commands.
+//! What a program reports after an error of its database: the exit code, and what the user can do. The only place where
+//! database errors are explained in terms of settings, variables and commands.
 
 use crate::{
     base::failure::{Exit, Failure},
@@ -20,7 +20,7 @@ impl From<OpenError> for Failure {
     }
 }
 
-/// What helps after `error` ended an attempt to connect.
+/// What to check after `error` ended an attempt to connect.
 fn to_connect(error: &Error) -> &'static str {
     if error.is_login_refused() {
         return "check database.user and database.password (MYSQL_USER, MYSQL_PASSWORD), and database.tls if the \

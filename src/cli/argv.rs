@@ -9,7 +9,7 @@ use crate::{
     config::{SETTINGS, Setting, taken},
 };
 
-/// What a command line asks for.
+/// What a command line requests.
 pub enum Request {
     /// The help of the program or of this subcommand.
     Help(Option<String>),
@@ -40,9 +40,9 @@ pub struct Mistake(pub String);
 
 /// The options of a program.
 pub struct Grammar<'a> {
-    /// The settings that it takes: sections or single keys.
+    /// The settings that it accepts: sections or single keys.
     pub takes: &'a [&'a str],
-    /// argh's description of it. An option of several subcommands must be of one kind in all of them.
+    /// argh's description of the program. An option of several subcommands must have the same kind in all of them.
     pub info: &'a CommandInfoWithArgs,
 }
 
@@ -131,7 +131,7 @@ impl Grammar<'_> {
             }
         }
         if !positionals.is_empty() {
-            // So that argh reads no name as an option, and `help` as a name.
+            // So that argh takes no name for an option, and takes `help` for a name.
             positionals.insert(0, "--".into());
         }
         let subcommand = subcommand.map(|s| s.name.to_string()).into_iter().collect();

@@ -1,4 +1,5 @@
-//! The text of `--help`: argh's, then the options that all programs share, then the settings that this program takes.
+//! The text of `--help`: argh's text, then the options that all programs share, then the settings that this program
+//! accepts. Never prints.
 
 use argh::FromArgs;
 

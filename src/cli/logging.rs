@@ -14,7 +14,7 @@ use simplelog::{CombinedLogger, Config, ConfigBuilder, LevelPadding, SharedLogge
 
 use crate::base::{text::printable, throttle::Throttle};
 
-/// Lines logged per second; those above are counted, and one line reports their number.
+/// The most lines logged per second; further ones are counted, and one line reports their number.
 const LINES_PER_SECOND: u32 = 1000;
 
 /// Starts the log of this process: warnings and errors; `-v` (1) information; `-v -v` (2) debug.
@@ -32,7 +32,7 @@ pub fn start(verbosity: usize, log_file: Option<&str>) -> io::Result<()> {
         outputs.push(WriteLogger::new(level, layout(), LineWriter::new(file)));
     }
     log::set_max_level(level);
-    // An error here means that this process has a log already, which stays in use.
+    // An error means that this process already has a log, which stays in use.
     let _ = log::set_boxed_logger(Box::new(Lines::new(CombinedLogger::new(outputs))));
     Ok(())
 }
@@ -77,7 +77,7 @@ impl Log for Lines {
         let admitted = self.throttle.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now());
         let Some(suppressed) = admitted else { return };
         if suppressed > 0 {
-            let note = format!("log: suppressed {suppressed} lines, those above {LINES_PER_SECOND} in a second");
+            let note = format!("log: more than {LINES_PER_SECOND} lines in a second; suppressed {suppressed}");
             self.write(record, &note);
         }
         self.write(record, &record.args().to_string());

@@ -1,6 +1,6 @@
-//! From argv to a running program and from its failure to an exit code: parses the command line (`argv`), prints help
-//! (`help`), starts the log (`logging`), prints (`output`), and advises on errors of the database (`advice`). Nothing else
-//! in the crate prints or exits.
+//! From argv to a running program, and from its failure to an exit code: parses the command line (`argv`), prints help
+//! (`help`), starts the log (`logging`), prints (`output`), and explains database errors (`advice`). Nothing else in the
+//! crate prints or exits.
 
 #[cfg(feature = "daemon")]
 mod advice;

@@ -1,5 +1,5 @@
-//! Standard output. Whatever becomes of it (a full disk, a reader that has gone), the work of the command goes on and
-//! nothing panics: the first error is kept and reported once, at the end. The only way in which a program prints.
+//! Standard output. If it fails (a full disk, a reader that has exited), the command continues its work and nothing
+//! panics: the first error is kept and reported once, at the end. Programs print in no other way.
 
 use std::{
     fmt::{self, Display},
@@ -11,7 +11,7 @@ use crate::base::{
     text::printable,
 };
 
-/// Bytes that are collected before they are written.
+/// How many bytes are collected before they are written.
 const CHUNK: usize = 8 * 1024;
 /// Characters of the first lost line that the report shows.
 const SHOWN: usize = 200;
@@ -30,7 +30,7 @@ struct Lost {
 }
 
 impl Output {
-    /// To this process's standard output.
+    /// Writes to this process's standard output.
     pub fn stdout() -> Output {
         Output::to(Box::new(io::stdout()))
     }
@@ -50,7 +50,7 @@ impl Output {
         }
     }
 
-    /// Writes what was added so far.
+    /// Writes the lines added so far.
     pub fn flush(&mut self) {
         let pending = std::mem::take(&mut self.pending);
         if self.is_open()
@@ -62,15 +62,15 @@ impl Output {
         }
     }
 
-    /// Whether what is printed may still be read: no write has failed yet.
+    /// Whether output may still be read: no write has failed yet.
     pub fn is_open(&self) -> bool {
         self.lost.is_none()
     }
 
-    /// Writes the rest.
+    /// Writes the remaining lines.
     ///
     /// # Errors
-    /// A line could not be written. A reader that has gone away (`resqctl list | head -1`) is no failure.
+    /// A line could not be written. A reader that has exited (`resqctl list | head -1`) is not a failure.
     pub fn finish(&mut self) -> Result<(), Failure> {
         self.flush();
         match self.lost.take() {
@@ -94,7 +94,7 @@ impl fmt::Debug for Output {
 mod tests {
     use super::*;
 
-    /// Takes `room` bytes, then fails with `kind`.
+    /// Accepts `room` bytes, then fails with `kind`.
     struct Limited {
         room: usize,
         kind: ErrorKind,
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_reader_misses_is_a_failure() {
+    fn lost_output_is_a_failure_unless_the_reader_has_exited() {
         for (room, kind, missed) in [
             (99, ErrorKind::StorageFull, None),
             (4, ErrorKind::StorageFull, Some("second")),

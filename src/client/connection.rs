@@ -1,5 +1,5 @@
-//! One connection to the broker: HELLO and WELCOME, then frames in both directions, decoded into owned messages. Knows
-//! nothing of subscriptions and never reconnects.
+//! One connection to the broker: HELLO and WELCOME, then frames in both directions, decoded into owned messages. Never
+//! manages subscriptions and never reconnects.
 
 use std::{
     io::{self, Read, Write},
@@ -11,7 +11,7 @@ use crate::wire::{
     self, ClientMessage, MAX_FRAME, MAX_FRAME_BEFORE_WELCOME, MAX_NAME_CHARS, Role, ServerMessage, Splitter,
 };
 
-/// The limit for connecting and WELCOME together, and again for SUBSCRIBED.
+/// The time limit for connecting until WELCOME, and again for SUBSCRIBED.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A broker that accepts no byte for this long is considered dead.
@@ -50,7 +50,7 @@ impl Connection {
     /// Connects, sends HELLO and waits for WELCOME, all within this time.
     pub fn open(peer: &Peer, role: Role, within: Duration) -> Result<Connection, Error> {
         let token = peer.token.as_ref().map_or("", |token| &token.0);
-        // The broker would only drop the connection; this error says why.
+        // The broker would only close the connection; this error names the reason.
         if peer.name.chars().count() > MAX_NAME_CHARS || peer.name.chars().any(char::is_control) {
             return Err(Error::Invalid(wire::Error::Malformed("a name that is not at most 64 printable characters")));
         }
@@ -99,7 +99,7 @@ impl Connection {
                 Some(Ok(Some(Owned::Error { code, message }))) => {
                     return Err(Error::Refused { address: self.address.clone(), code, message });
                 }
-                Some(Ok(None)) => {} // a type of message that only newer servers know
+                Some(Ok(None)) => {} // A message type that only newer servers send.
                 Some(Err(e)) => {
                     let what = format!("it sent data that is not RSQ/1 ({e})");
                     return Err(self.lost(io::Error::new(io::ErrorKind::InvalidData, what)));
@@ -115,7 +115,7 @@ impl Connection {
         self.stream.try_clone().map_err(|cause| self.lost(cause))
     }
 
-    /// The error for a connection that broke for this cause.
+    /// The error of a connection that broke for this cause.
     pub fn lost(&self, cause: io::Error) -> Error {
         Error::Unreachable { address: self.address.clone(), cause }
     }

@@ -1,5 +1,5 @@
-//! Publications as lines of `STATE PAYLOAD`, which resq-trigger reads from its standard input. Bounded: a line that is too
-//! long is refused before it is in memory. Never sends anything.
+//! Publications as lines of `STATE PAYLOAD`, which resq-trigger reads from its standard input. Bounded: an overlong line
+//! is refused before it is in memory. Never sends anything.
 
 use std::{
     fmt,
@@ -20,7 +20,7 @@ pub struct Publication {
     pub payload: Vec<u8>,
 }
 
-/// A line that is no publication, or cannot be read.
+/// A line that is not a publication or cannot be read.
 #[derive(Debug)]
 pub struct InvalidLine {
     /// The number of the line, from 1.

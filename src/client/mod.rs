@@ -1,5 +1,5 @@
 //! A blocking client of the broker: [`Subscriber`] receives events, reconnects and resumes; [`Publisher`] sends ephemeral
-//! ones. Works over TCP and, on Unix, over Unix sockets. Never starts an async runtime, and buffers no more than one
+//! events. Works over TCP and, on Unix, over Unix sockets. Never starts an async runtime, and buffers no more than one
 //! frame, one read buffer and one batch of publications.
 
 mod connection;
@@ -83,7 +83,7 @@ impl Error {
         const AGAIN: [Code; 4] = [Code::Slow, Code::ShuttingDown, Code::TooManyConnections, Code::TimedOut];
         match self {
             Error::Unreachable { .. } | Error::TimedOut { .. } => false,
-            // A code that only newer servers know may be of either kind: try again, with pauses.
+            // A code that only newer servers send may be of either kind: try again, with pauses.
             Error::Refused { code, .. } => (1..=10).contains(code) && !AGAIN.iter().any(|again| *again as u16 == *code),
             Error::Invalid(_) => true,
         }

@@ -1,5 +1,5 @@
-//! Where a subscriber resumes: the sequence number up to which its delivery is complete, and the event log that it
-//! counts in. Pure: messages in, a number out.
+//! Where a subscriber resumes: the sequence number up to which its delivery is complete, and the event log which that
+//! number belongs to. Pure: messages in, a number out.
 
 use super::connection::Incoming;
 use crate::wire::Gap;
@@ -8,23 +8,23 @@ use crate::wire::Gap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     after: Option<u64>,
-    /// The log that `after` counts in; `None` before the first WELCOME.
+    /// The log that `after` belongs to; `None` before the first WELCOME.
     log_id: Option<u64>,
 }
 
 impl Position {
-    /// A position after the number `since`, in the log that the broker has; `None`: from now on.
+    /// A position after the number `since` in the broker's log; `None`: from now on.
     pub fn new(since: Option<u64>) -> Position {
         Position { after: since, log_id: None }
     }
 
-    /// The number that SUBSCRIBE asks to resume after; `None`: from now on.
+    /// The number for SUBSCRIBE to resume after; `None`: from now on.
     pub fn resume_after(self) -> Option<u64> {
         self.after
     }
 
-    /// Notes that a connection to this log begins. True if it is another log than before: all its events are new to this
-    /// subscriber and the old position means nothing in it, so delivery starts at its beginning.
+    /// Notes that a connection to this log begins. True if the log is a different one: all its events are new to this
+    /// subscriber and the old position is meaningless in it, so delivery starts at its beginning.
     pub fn enter(&mut self, log_id: u64) -> bool {
         let other = self.log_id.is_some_and(|known| known != log_id);
         if other {
@@ -40,7 +40,7 @@ impl Position {
             Incoming::Event(event) => event.seq,
             Incoming::Subscribed(seq) => *seq,
             Incoming::Gap(Gap::Pruned(first_kept)) => first_kept.saturating_sub(1),
-            // The only step back: the number that was asked for does not exist yet.
+            // The only step back: the requested number does not exist yet.
             Incoming::Gap(Gap::BeyondHead(head)) => {
                 self.after = Some(*head);
                 return;
@@ -92,9 +92,9 @@ mod tests {
     }
 
     #[test]
-    fn other_log_is_read_from_its_beginning() {
+    fn different_log_is_read_from_its_beginning() {
         let mut position = Position::new(Some(7));
-        assert!(!position.enter(1), "the first log is no other log");
+        assert!(!position.enter(1), "the first log is not a different log");
         position.advance(&event(9));
         assert!(!position.enter(1));
         assert_eq!(position.resume_after(), Some(9));

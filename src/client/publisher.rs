@@ -19,7 +19,7 @@ use crate::wire::{self, ClientMessage, MAX_PAYLOAD, Role, State};
 /// Frames are batched up to this many bytes before they are written.
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// How long a failed write waits for the ERROR frame that says why.
+/// How long a failed write waits for the ERROR frame with the reason.
 const REASON_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection that publishes ephemeral events. Dropping it closes the connection without sending what is batched.
@@ -45,7 +45,7 @@ pub struct Publisher {
     shared: Arc<Shared>,
     /// PINGs sent; each carries its number.
     pings: u64,
-    /// Shut down to end the reader.
+    /// A handle to shut down the socket, which ends the reader.
     stop: Stream,
     reader: Option<JoinHandle<()>>,
 }
@@ -53,7 +53,7 @@ pub struct Publisher {
 /// What the caller's thread and the reader share.
 #[derive(Debug)]
 struct Shared {
-    /// Only whole frames are written under its lock.
+    /// Locked while a whole number of frames is written.
     writer: Mutex<Stream>,
     received: Mutex<Received>,
     /// Notified when `received` changes.
@@ -137,8 +137,8 @@ impl Publisher {
         }
     }
 
-    /// Waits until the reader has received what is `wanted`; false if it did not within this time. The error is the end
-    /// of the connection.
+    /// Waits until the reader has received what is `wanted`; false if that took too long. The error is the reason why the
+    /// connection ended.
     fn wait(&self, within: Duration, wanted: impl Fn(&Received) -> bool) -> Result<bool, Error> {
         let deadline = Instant::now() + within;
         let mut received = lock(&self.shared.received);
@@ -192,13 +192,13 @@ impl Drop for Publisher {
     fn drop(&mut self) {
         self.stop.shutdown();
         if let Some(reader) = self.reader.take() {
-            // It does not panic, and its last error concerns no caller any more.
+            // It does not panic, and no caller is left for its last error.
             let _ = reader.join();
         }
     }
 }
 
-/// Nothing panics while it holds one of these locks, and the data would be consistent all the same.
+/// Nothing panics while holding one of these locks, and the data would be consistent even so.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
-//! A blocking byte stream to the broker, over TCP or a Unix socket, with timeouts. The only place of the client that
-//! knows which of the two it is.
+//! A blocking byte stream to the broker, over TCP or a Unix socket, with timeouts. The only part of the client that
+//! distinguishes the two.
 
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
@@ -31,7 +31,7 @@ macro_rules! either {
 }
 
 impl Stream {
-    /// Connects, trying every address of the host's name. `within` bounds TCP; a Unix socket connects at once or fails.
+    /// Connects, trying every address of the host name. `within` limits TCP; a Unix socket connects or fails at once.
     pub fn connect(address: &Address, within: Duration) -> io::Result<Stream> {
         match address {
             Address::Tcp { host, port } => {
@@ -41,7 +41,7 @@ impl Stream {
                     let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
                     match TcpStream::connect_timeout(&address, left) {
                         Ok(stream) => {
-                            // A PONG or a publication must not wait until the one before is acknowledged.
+                            // A PONG or a publication must not wait until the previous segment is acknowledged.
                             stream.set_nodelay(true)?;
                             return Ok(Stream::Tcp(stream));
                         }
@@ -68,7 +68,7 @@ impl Stream {
 
     /// How long a read may wait; `None`: forever.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        // The system refuses zero, and rounds less than a microsecond down to it.
+        // The system refuses zero, and rounds anything below a microsecond down to zero.
         let timeout = timeout.map(|t| t.max(Duration::from_millis(1)));
         either!(self, stream => stream.set_read_timeout(timeout))
     }
@@ -80,7 +80,7 @@ impl Stream {
 
     /// Shuts the socket down for all its handles; a blocked read returns.
     pub fn shutdown(&self) {
-        // An error means that it is closed already.
+        // An error means that it is already closed.
         let _ = either!(self, stream => stream.shutdown(Shutdown::Both));
     }
 }

@@ -1,5 +1,5 @@
-//! Receives events; reconnects and resumes without the caller's help. Never starts a thread: PINGs are answered while
-//! the caller waits for an event, and [`Subscriber::keep_alive`] stands in while it processes one.
+//! Receives events; reconnects and resumes by itself. Never starts a thread: PINGs are answered while the caller waits
+//! for an event, and a caller that processes one for long calls [`Subscriber::keep_alive`].
 
 use std::time::{Duration, Instant};
 
@@ -19,12 +19,12 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// Which events a subscriber gets.
+/// Which events a subscriber receives.
 #[derive(Clone, Debug, Default)]
 pub struct Subscription {
     /// 1 to 1,024 patterns: a state, a prefix followed by `*`, or `*` alone.
     pub states: Vec<String>,
-    /// First the durable events after this sequence number; `None`: from now on.
+    /// Start with the durable events after this sequence number; `None`: with new events.
     pub since: Option<u64>,
     /// Only durable events: those that a transaction committed, with a sequence number.
     pub durable_only: bool,
@@ -44,7 +44,7 @@ pub enum Delivery {
     Event(Event),
     /// Events that match the subscription and will not be delivered.
     Gap(Gap),
-    /// After a reconnect the broker has another event log (a new or restored database): delivery restarts at its
+    /// After a reconnect the broker has a different event log (a new or restored database): delivery restarts at its
     /// beginning.
     OtherLog,
 }
@@ -60,7 +60,7 @@ pub enum Delivery {
 ///     match delivery? {
 ///         Delivery::Event(event) => println!("{} {}", event.state, String::from_utf8_lossy(&event.payload)),
 ///         Delivery::Gap(gap) => eprintln!("lost: {gap:?}"),
-///         Delivery::OtherLog => eprintln!("the broker has another event log now"),
+///         Delivery::OtherLog => eprintln!("the broker has a different event log now"),
 ///     }
 /// }
 /// # Ok(())
@@ -77,8 +77,8 @@ pub struct Subscriber {
 
 #[derive(Debug)]
 enum Link {
-    /// Connected and subscribed `since`; the last message arrived at `received` and one was sent at `sent`. A connection on
-    /// which nothing is sent is disconnected by the broker.
+    /// Connected and subscribed `since`; the last message arrived at `received`, and the last one was sent at `sent`. The
+    /// broker disconnects a client that sends nothing.
     Up {
         connection: Box<Connection>,
         since: Instant,
@@ -91,8 +91,8 @@ enum Link {
 }
 
 impl Subscriber {
-    /// Connects and subscribes, within 20 s. No durable event after its return is missed: the subscriber reconnects
-    /// whenever the connection breaks. Only this first attempt fails if the broker cannot be reached.
+    /// Connects and subscribes, within 20 s. No durable event committed after it returns is missed: the subscriber
+    /// reconnects whenever the connection breaks. Only this first attempt fails if the broker cannot be reached.
     ///
     /// # Errors
     /// [`Error::Unreachable`] or [`Error::Refused`]; [`Error::Invalid`] for a pattern or the peer's name.
@@ -123,7 +123,7 @@ impl Subscriber {
     /// Waits for the next delivery, however long it takes.
     ///
     /// # Errors
-    /// Those for which [`Error::is_final`] is true; all others lead to a reconnect. Calling again tries again, after a
+    /// Those for which [`Error::is_final`] is true; all others lead to a reconnect. Another call tries again, after a
     /// pause.
     pub fn recv(&mut self) -> Result<Delivery, Error> {
         loop {
@@ -161,7 +161,7 @@ impl Subscriber {
         }
     }
 
-    /// Shows the broker that this peer is alive. A caller that works on one event for long calls this at least every
+    /// Sends the broker a sign of life. A caller that processes one event for long has to call this at least every
     /// [`Subscriber::keep_alive_interval`], or the broker disconnects it. If the connection is broken, the next `recv`
     /// reconnects.
     pub fn keep_alive(&mut self) {
@@ -226,14 +226,13 @@ impl Subscriber {
         }
     }
 
-    /// Connects, subscribes and waits for SUBSCRIBED, all before the deadline. True if the broker has another log than
-    /// before.
+    /// Connects, subscribes and waits for SUBSCRIBED, all before the deadline. True if the broker's log is a different one.
     fn open(&mut self, deadline: Option<Instant>) -> Result<bool, Error> {
         let left = || {
             deadline.map_or(HANDSHAKE_TIMEOUT, |d| d.saturating_duration_since(Instant::now()).min(HANDSHAKE_TIMEOUT))
         };
         let mut connection = Connection::open(&self.peer, Role::Subscriber, left())?;
-        // A copy: without SUBSCRIBED the position stays as it was.
+        // A copy: without SUBSCRIBED the position remains unchanged.
         let mut position = self.position;
         let other_log = position.enter(connection.log_id);
         let states = self.subscription.states.iter();
@@ -280,7 +279,7 @@ enum Step {
     Wait,
 }
 
-/// How long a broker that sends PING at this interval may be silent before the connection is considered dead.
+/// How long a broker that sends a PING per interval may be silent before the connection is considered dead.
 fn max_silence(ping_interval: Duration) -> Duration {
     ping_interval * 2 + HANDSHAKE_TIMEOUT
 }

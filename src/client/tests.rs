@@ -112,7 +112,7 @@ fn subscriber_resumes_after_the_last_event_or_ping() {
 }
 
 #[test]
-fn other_log_is_reported_and_read_from_its_beginning() {
+fn different_log_is_reported_and_read_from_its_beginning() {
     let (peer, broker) = broker(vec![
         Box::new(|c| {
             assert_eq!(c.subscribed(7, 5), None);

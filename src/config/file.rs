@@ -1,5 +1,5 @@
-//! A settings file: TOML text to (setting, value) pairs, or an error with the line, the key and what was expected.
-//! Refuses a file that holds a secret and that others can read.
+//! A settings file: from TOML text to (setting, value) pairs, or an error with the line, the key and what was expected.
+//! Refuses a file that contains a secret and that others can read.
 
 use std::{
     fs::File,
@@ -15,19 +15,19 @@ use toml::{
 use super::{Invalid, Kind, SETTINGS, Setting, secret_file::refuse_if_shared};
 use crate::base::text::{nearest, printable};
 
-/// More than any settings file needs; keeps a file named by mistake (a disk, a log) from being read whole.
+/// More than any settings file needs. Keeps a file named by mistake (a device, a log) from being read completely.
 const FILE_BYTES: u64 = 1 << 20;
 
 /// One line of a settings file.
 pub struct Entry {
     pub setting: &'static Setting,
-    /// The value as the text that a flag would give.
+    /// The value as it would be written after a flag.
     pub value: String,
     /// `FILE:LINE`, for messages.
     pub place: String,
 }
 
-/// The file's entries; `None` where there is no such file.
+/// The file's entries; `None` if the file does not exist.
 pub fn read(path: &Path) -> Result<Option<Vec<Entry>>, Invalid> {
     let name = printable(&path.to_string_lossy()).into_owned();
     let cannot = |e: io::Error| {
@@ -78,14 +78,14 @@ pub fn parse(name: &str, text: &str) -> Result<Vec<Entry>, Invalid> {
     Ok(entries)
 }
 
-/// The value as the text that a flag would give, if it has the setting's type.
+/// The value as it would be written after a flag, if it has the setting's type.
 fn plain(setting: &Setting, value: &Spanned<DeValue<'_>>) -> Option<String> {
     match (setting.kind, value.get_ref()) {
         (Kind::Text | Kind::Secret | Kind::List, DeValue::String(text)) => Some(text.to_string()),
         (Kind::Number, DeValue::Integer(n)) => Some(i64::from_str_radix(n.as_str(), n.radix()).ok()?.to_string()),
         (Kind::List, DeValue::Array(items)) => {
             let items: Option<Vec<&str>> = items.iter().map(|item| item.get_ref().as_str()).collect();
-            // An item with a comma, or an empty one, would be read back as other items.
+            // An item that is empty or contains a comma would be split into other items.
             items.filter(|items| items.iter().all(|i| !i.is_empty() && !i.contains(','))).map(|items| items.join(","))
         }
         _ => None,

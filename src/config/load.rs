@@ -1,5 +1,5 @@
-//! Precedence: a flag over the environment over the file over the default; and which weaker settings a stronger one
-//! switches off. Reads the environment through a function, so that tests need no process of their own.
+//! Precedence: a flag over the environment over the file over the default; and which settings of weaker sources a
+//! stronger one overrides. Reads the environment through a function, so that tests need no process of their own.
 
 use std::{
     collections::BTreeMap,
@@ -12,15 +12,15 @@ use crate::base::text::printable;
 /// The settings file that is read if it exists and neither `--config` nor `RESQ_CONFIG` names another.
 pub const DEFAULT_FILE: &str = "/etc/resq/resq.toml";
 
-/// Everything that settings are read from.
+/// The sources of the settings.
 pub struct Sources<'a> {
-    /// The sections and single settings that the program takes from flags and environment.
+    /// The sections and single settings that the program accepts as flags and from the environment.
     pub takes: &'a [&'a str],
     /// `--config`.
     pub file: Option<PathBuf>,
     /// The value of an environment variable. An empty one counts as unset, as compose files and unit files write it.
     pub env: &'a dyn Fn(&str) -> Option<String>,
-    /// Flags in the order given, each a setting that the program takes.
+    /// Flags in the order given, each a setting that the program accepts.
     pub flags: &'a [(&'static Setting, String)],
 }
 
@@ -39,7 +39,7 @@ type Strengths = BTreeMap<&'static str, Strength>;
 /// Loads and validates the settings. The whole file is checked, including settings that this program does not take.
 ///
 /// # Errors
-/// An unreadable file, an unknown or repeated setting, an invalid value, or a combination that cannot work.
+/// An unreadable file, an unknown or repeated setting, an invalid value, or contradictory settings.
 pub fn load(sources: &Sources<'_>) -> Result<Config, Invalid> {
     let mut config = Config::default();
     let mut strengths = Strengths::new();
@@ -71,7 +71,8 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, Invalid> {
     Ok(config)
 }
 
-/// The values of the flags: a list's joined, a secret's read from its file. Any other flag given twice is an error.
+/// The values of the flags: those of a list are joined, a secret is read from its file. Any other flag given twice is an
+/// error.
 fn one_each(flags: &[(&'static Setting, String)]) -> Result<Vec<(&'static Setting, String)>, Invalid> {
     let mut values: Vec<(&'static Setting, String)> = Vec::new();
     for (setting, value) in flags {
@@ -100,7 +101,7 @@ fn from_file(sources: &Sources<'_>) -> Result<Vec<file::Entry>, Invalid> {
     }
 }
 
-/// `--host` means that host even if the file names a socket; the same holds for the three ways to name the database.
+/// `--host` wins over a socket in the file; the same holds for the three ways to address the database.
 fn drop_overridden(config: &mut Config, strengths: &Strengths) {
     let strength = |key| strengths.get(key).copied().unwrap_or_default();
     let client = strength("client.host").max(strength("client.port"));
@@ -153,11 +154,11 @@ mod tests {
         assert_eq!(workers(file, &[], &[]), 2);
         assert_eq!(workers(file, &env, &[]), 3);
         assert_eq!(workers(file, &env, &flag), 4);
-        assert_eq!(workers(file, &[("RESQ_WORKERS", "")], &[]), 2, "an empty variable is none");
+        assert_eq!(workers(file, &[("RESQ_WORKERS", "")], &[]), 2, "an empty variable counts as unset");
     }
 
     #[test]
-    fn a_program_reads_no_variable_that_it_does_not_take() {
+    fn a_program_ignores_variables_of_settings_that_it_does_not_accept() {
         let env = [("RESQ_SOCKET", "/s"), ("RESQ_WORKERS", "nonsense")];
         let client = loaded(&["client"], "", &env, &[]).unwrap();
         assert_eq!(client.client.socket, Some("/s".into()));

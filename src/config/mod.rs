@@ -1,6 +1,6 @@
 //! Settings: flag, environment, file and default become one validated [`Config`]. Owns the settings' names and defaults
 //! (`settings`), the values they accept (`value`), how a file is read (`file`) and which source wins (`load`). Never
-//! opens a connection, and reads no file but the settings file and the file of a token.
+//! opens a connection, and reads no file but the settings file and a token file.
 
 mod file;
 mod load;
@@ -30,7 +30,7 @@ impl fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
-/// A password or token. Its `Debug` form says only whether it is set, so that it never reaches a log.
+/// A password or token. Its `Debug` form shows only whether it is set, so that it never reaches a log.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(pub String);
 
@@ -88,28 +88,28 @@ pub enum Tls {
     /// Encrypted if the server offers it. An active attacker can suppress the offer.
     #[default]
     Preferred,
-    /// Encrypted or refused; the certificate is not verified.
+    /// Always encrypted; the certificate is not verified.
     Required,
-    /// Encrypted or refused; the certificate must name the host and be issued by a trusted authority.
+    /// Always encrypted; the certificate must name the host and be issued by a trusted authority.
     Verify,
 }
 
-/// How the daemon works on the queue.
+/// How the daemon processes the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queue {
     /// Jobs to run at the same time.
     pub workers: usize,
     /// `queue.poll_ms`: the interval between polls when no wake-up arrives.
     pub poll: Duration,
-    /// `queue.lease_s`: how long the jobs of a daemon that stopped responding are left to it; whole seconds.
+    /// `queue.lease_s`: how long a daemon that stopped responding keeps its jobs; whole seconds.
     pub lease: Duration,
     /// Failed attempts after which a job ends in error, if the job sets no limit of its own.
     pub max_attempts: u32,
-    /// The beginning of every resource database's name.
+    /// The prefix of every resource database's name.
     pub db_prefix: String,
 }
 
-/// What resqd listens on and whom it accepts.
+/// What resqd listens on and which clients it accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
     /// TCP addresses; port 0 picks a free one.
@@ -181,7 +181,7 @@ impl Default for Config {
             events: Events { retention_days: 0 },
         };
         for setting in SETTINGS.iter().filter(|setting| !setting.default.is_empty()) {
-            // A test holds that every default is accepted.
+            // Tested: every default is accepted.
             (setting.set)(&mut config, setting.default);
         }
         config

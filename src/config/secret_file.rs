@@ -1,10 +1,10 @@
-//! Files with secrets: only their owner may have access. Reads none of their contents.
+//! Files with secrets: only their owner may have access. Never reads their contents.
 
 use std::fs::File;
 
 use super::Invalid;
 
-/// Refuses an open file that others than its owner can access, since it holds `what`.
+/// Refuses an open file that contains `what` and that anyone but its owner can access.
 pub fn refuse_if_shared(file: &File, name: &str, what: &str) -> Result<(), Invalid> {
     #[cfg(unix)]
     {
@@ -15,7 +15,7 @@ pub fn refuse_if_shared(file: &File, name: &str, what: &str) -> Result<(), Inval
         if meta.mode() & 0o077 != 0 && !nameless {
             let mode = meta.mode() & 0o777;
             return Err(Invalid(format!(
-                "{name}: holds {what} and others can read it (mode {mode:04o}); chmod 600 {name}"
+                "{name}: contains {what} and others can read it (mode {mode:04o}); chmod 600 {name}"
             )));
         }
     }

@@ -1,5 +1,5 @@
-//! The one table of settings: the file's keys, the environment's names, the flags, the defaults, every program's
-//! `--help` and `docs/settings.md` come from it. Holds no value and reads nothing.
+//! The one table of settings, from which file keys, environment variables, flags, defaults, every program's `--help` and
+//! `docs/settings.md` are derived. Holds no values and reads nothing.
 
 use super::{Config, value};
 
@@ -12,7 +12,7 @@ pub enum Kind {
     Number,
     /// A TOML array of strings, or one string with commas; the flag may be repeated.
     List,
-    /// Text that is never printed and never read from a command line; the flag, if any, names a file that holds it.
+    /// Text that is never printed and never read from a command line; the flag, if any, names a file that contains it.
     Secret,
 }
 
@@ -28,7 +28,7 @@ pub struct Setting {
     pub default: &'static str,
     /// How the value is written.
     pub kind: Kind,
-    /// The meaning, as a phrase that is understood without the rows around it.
+    /// The meaning, as a phrase that can be understood on its own.
     pub about: &'static str,
     /// The values that are accepted: the end of a sentence that begins with "expected".
     pub expected: &'static str,
@@ -42,14 +42,14 @@ impl Setting {
         self.key.split('.').next().unwrap_or_default()
     }
 
-    /// The flag with a placeholder for what follows it: `--listen VALUE`, `--token-file FILE`.
+    /// The flag with a placeholder for its value: `--listen VALUE`, `--token-file FILE`.
     pub fn flag_usage(&self) -> Option<String> {
         let placeholder = if self.kind == Kind::Secret { "FILE" } else { "VALUE" };
         self.flag.map(|flag| format!("{flag} {placeholder}"))
     }
 }
 
-/// Whether a program that takes these sections (`database`) and single settings (`broker.token`) takes this setting.
+/// Whether a program that accepts these sections (`database`) and single settings (`broker.token`) accepts this setting.
 pub fn taken(setting: &Setting, takes: &[&str]) -> bool {
     takes.iter().any(|t| setting.key.strip_prefix(t).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
 }
@@ -193,13 +193,13 @@ mod tests {
         for setting in SETTINGS {
             let mut config = Config::default();
             assert!((setting.set)(&mut config, valid(setting)), "{}", setting.key);
-            assert!(!seen.contains(&config), "{} sets nothing, or what another sets", setting.key);
+            assert!(!seen.contains(&config), "{} has no effect, or that of another setting", setting.key);
             seen.push(config);
         }
     }
 
     #[test]
-    fn a_program_takes_whole_sections_or_single_settings() {
+    fn a_program_accepts_whole_sections_or_single_settings() {
         let taken_by = |takes: &[&str]| SETTINGS.iter().filter(|s| taken(s, takes)).map(|s| s.key).collect::<Vec<_>>();
         assert_eq!(taken_by(&["sql", "broker.token"]), ["sql.dir", "broker.token"]);
         assert_eq!(taken_by(&["broker.socket"]), ["broker.socket"]);

@@ -1,4 +1,4 @@
-//! The values that settings accept: from the text of a flag, variable or file to a type, or `None` if it is invalid.
+//! The values that settings accept: from the text of a flag, variable or file to a typed value, or `None` if invalid.
 //! Pure except for [`token_file`]; the descriptions of valid values are in `settings`.
 
 use std::{fs::File, io::Read, net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
@@ -106,11 +106,11 @@ pub fn states(text: &str) -> Option<Option<Vec<String>>> {
     (1..=MAX_STATES).contains(&states.len()).then_some(Some(states))
 }
 
-/// The token in a file that only its owner can read: the file's text without its line end.
+/// The token in a file that only its owner can read: the file's text without the final line end.
 pub fn token_file(path: &str) -> Result<String, Invalid> {
     let name = printable(path);
     let cannot = |e: std::io::Error| {
-        Invalid(format!("--token-file {name}: cannot read this file ({e}); expected a file that holds the token"))
+        Invalid(format!("--token-file {name}: cannot read this file ({e}); expected a file that contains the token"))
     };
     let file = File::open(path).map_err(cannot)?;
     refuse_if_shared(&file, &name, "a token")?;
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn database_names_are_plain_and_never_a_system_databases() {
+    fn database_names_are_plain_and_never_those_of_system_databases() {
         for (name, right) in [
             ("resq", true),
             ("Res_2", true),

@@ -1,5 +1,5 @@
-//! Where delivery to one subscriber stands: at the head of the event log, or behind it; and what it missed. Decides
-//! what goes into its sink. Pure.
+//! How far delivery to one subscriber has got: at the head of the event log, or behind it; and what it missed. Decides
+//! what is pushed to its sink. Pure.
 
 use super::{
     filter::Filter,
@@ -22,9 +22,9 @@ pub struct Cursor {
 /// Every matching durable event up to the position was pushed to the sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Position {
-    /// At the head: gets each event as it arrives.
+    /// At the head: receives each event as it arrives.
     Live,
-    /// Continues after this number. `requested`: a page of the log is on its way.
+    /// Continues after this number. `requested`: a page of the log has been requested.
     Behind { after: u64, requested: bool },
 }
 
@@ -47,7 +47,7 @@ impl Cursor {
         }
     }
 
-    /// The number after which it needs events, if it is behind and no page is on its way.
+    /// The number after which it needs events, if it is behind and has not requested a page.
     pub fn needs_after(&self) -> Option<u64> {
         match self.position {
             Position::Behind { after, requested: false } => Some(after),
@@ -55,7 +55,7 @@ impl Cursor {
         }
     }
 
-    /// The number after which the page begins that is on its way.
+    /// The number after which the requested page begins.
     pub fn requested_after(&self) -> Option<u64> {
         match self.position {
             Position::Behind { after, requested: true } => Some(after),
@@ -63,14 +63,14 @@ impl Cursor {
         }
     }
 
-    /// Whether a page is on its way.
+    /// Sets whether a page has been requested.
     pub fn set_requested(&mut self, is_requested: bool) {
         if let Position::Behind { requested, .. } = &mut self.position {
             *requested = is_requested;
         }
     }
 
-    /// The log keeps nothing below `first_seq`: reports the gap if that concerns this subscriber, and continues there.
+    /// The log begins at `first_seq`: if that leaves a gap for this subscriber, reports it and continues there.
     pub fn pruned(&mut self, first_seq: u64, head_seq: u64, sink: &mut impl Sink) {
         if let Position::Behind { after, .. } = self.position
             && after.saturating_add(1) < first_seq
@@ -91,7 +91,7 @@ impl Cursor {
         }
     }
 
-    /// An ephemeral event that matches. Without room for it it is counted and dropped.
+    /// An ephemeral event that matches. Without room it is dropped and counted.
     pub fn ephemeral(&mut self, event: &Event, sink: &mut impl Sink) {
         if !sink.make_room(event) {
             self.dropped += 1;
@@ -109,8 +109,8 @@ impl Cursor {
         }
     }
 
-    /// Continues with the next events of the log in order, matching or not; those before the position are passed over.
-    /// Ends without room, or at the head, where the subscriber is live again.
+    /// Continues with the next events of the log in order, matching or not; skips those before the position. Stops when
+    /// there is no room, or at the head, where the subscriber is live again.
     pub fn catch_up<'a>(&mut self, events: impl Iterator<Item = &'a Arc<Event>>, head_seq: u64, sink: &mut impl Sink) {
         for event in events {
             let Position::Behind { after, .. } = self.position else { return };
@@ -118,7 +118,7 @@ impl Cursor {
                 continue;
             }
             if self.filter.matches(&event.state) {
-                // Without a flush: the other subscribers have their turn before this one is written to again.
+                // No flush here: other subscribers have their turn before more is written to this one.
                 if !sink.has_room(event) {
                     return;
                 }

@@ -1,5 +1,5 @@
-//! From an event to the sinks of its subscribers, and from the event log to those that are behind. Owns the topics, the
-//! cursors and the head of the log; touches no subscriber that an event does not concern.
+//! From an event to the sinks of its subscribers, and from the event log to subscribers that are behind. Owns the topics,
+//! the cursors and the head of the log; never touches a subscriber that an event does not concern.
 
 use super::{
     cursor::Cursor,
@@ -20,7 +20,7 @@ use crate::{
 use crossbeam_channel::Sender;
 use std::sync::Arc;
 
-/// All subscriptions. A subscriber is a small number, free to be used again once it is unsubscribed.
+/// All subscriptions. A subscriber is a small number, which may be reused once it is unsubscribed.
 pub struct Fanout {
     topics: Topics,
     /// By the subscriber's number.
@@ -31,7 +31,7 @@ pub struct Fanout {
 }
 
 impl Fanout {
-    /// Begins at `head`. Pages are asked for through `page_requests`, which may be bounded: it is never waited for.
+    /// Begins at `head`. Pages are requested through `page_requests`, which may be bounded: the fan-out never waits for it.
     pub fn new(head: LogHead, page_requests: Sender<PageRequest>, limits: &Limits) -> Fanout {
         Fanout {
             topics: Topics::default(),
@@ -42,19 +42,19 @@ impl Fanout {
         }
     }
 
-    /// Where the event log stands, as far as it was delivered.
+    /// The head of the event log, as far as it was delivered.
     pub fn head(&self) -> LogHead {
         self.head
     }
 
-    /// The number up to which this subscriber has every event that it asked for; None without a subscription.
+    /// The number up to which this subscriber has received every event it wants; None without a subscription.
     pub fn complete_up_to(&self, subscriber: usize) -> Option<u64> {
         let cursor = self.cursors.get(subscriber)?.as_ref()?;
         Some(cursor.complete_up_to(self.head.head_seq))
     }
 
-    /// Subscribes to `patterns`, from just after `resume_after` or, if that is None, from now on. The subscriber has
-    /// no subscription yet.
+    /// Subscribes to `patterns`, from just after `resume_after` or, if that is None, from now on. The subscriber must
+    /// not have a subscription yet.
     pub fn subscribe(
         &mut self,
         subscriber: usize,
@@ -94,7 +94,7 @@ impl Fanout {
         }
     }
 
-    /// Delivers an ephemeral event to those that are connected. `unix_time_us`: microseconds since 1970.
+    /// Delivers an ephemeral event to the subscribers connected now. `unix_time_us`: microseconds since 1970.
     pub fn publish(&mut self, state: State<'_>, payload: &[u8], unix_time_us: u64, sinks: &mut impl Sinks) {
         let mut event = None;
         for subscriber in self.topics.subscribers(state.as_str()) {
@@ -107,7 +107,7 @@ impl Fanout {
         }
     }
 
-    /// Takes over what the event log published.
+    /// Delivers what the sequencer published.
     pub fn update(&mut self, update: LogUpdate, sinks: &mut impl Sinks) {
         match update {
             LogUpdate::Live(events) => events.into_iter().for_each(|event| self.live(event, sinks)),
@@ -133,7 +133,7 @@ impl Fanout {
         self.head.first_seq = self.head.first_seq.max(first_seq.min(self.head.head_seq + 1));
     }
 
-    /// Events beyond the head are left out: they arrive as live ones.
+    /// Skips events beyond the head, which arrive as live events.
     fn page(&mut self, after_seq: u64, events: &[Arc<Event>], first_seq: u64, sinks: &mut impl Sinks) {
         self.pruned(first_seq);
         let LogHead { head_seq, first_seq, .. } = self.head;
@@ -150,14 +150,14 @@ impl Fanout {
                 _ => cursor.catch_up(events.iter(), head_seq, &mut sink),
             }
             if cursor.needs_after().is_some() {
-                // The page may have held nothing that it wants.
+                // The page may have contained nothing that it wants.
                 sink.request_turn();
             }
         }
     }
 
-    /// All that was queued for this subscriber is written: reports what was dropped, and if it is behind pushes what
-    /// follows, from memory or by a request to the log.
+    /// Everything queued for this subscriber is written: reports dropped events and, if the subscriber is behind, pushes
+    /// the next events from memory or requests a page of the log.
     pub fn drained(&mut self, subscriber: usize, sink: &mut impl Sink) {
         let LogHead { head_seq, first_seq, .. } = self.head;
         let Some(cursor) = cursor(&mut self.cursors, subscriber) else { return };
@@ -169,7 +169,7 @@ impl Fanout {
                 cursor.pruned(first_seq, head_seq, sink);
                 if let Some(after) = cursor.needs_after() {
                     cursor.set_requested(true);
-                    self.page_requests.ask(after, subscriber);
+                    self.page_requests.request(after, subscriber);
                 }
             }
         }

@@ -1,9 +1,8 @@
-//! What one subscriber asked for, reduced until no state matches two of its patterns, so that an event reaches it once.
-//! Pure.
+//! The patterns of one subscriber, reduced until no state matches two of them, so that it receives each event once. Pure.
 
 use crate::wire::Pattern;
 
-/// Disjoint patterns: no prefix begins with another one, no name begins with a prefix. Both lists are sorted.
+/// Disjoint patterns: no prefix begins with another one, and no name begins with a prefix. Both lists are sorted.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     names: Box<[Box<str>]>,
@@ -11,7 +10,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// The same states with fewer patterns.
+    /// Matches the same states with as few patterns as possible.
     pub fn new(patterns: &[Pattern<'_>]) -> Filter {
         let (mut names, mut prefixes) = (Vec::new(), Vec::new());
         for pattern in patterns {
@@ -21,7 +20,7 @@ impl Filter {
             }
         }
         prefixes.sort_unstable();
-        // Texts that begin with a prefix follow it in the order, so the last one kept is the only candidate.
+        // Texts that begin with a prefix sort right after it, so the last prefix kept is the only candidate.
         prefixes.dedup_by(|later, kept| later.starts_with(*kept));
         names.sort_unstable();
         names.dedup();
@@ -35,14 +34,14 @@ impl Filter {
         begins_with_one_of(&self.prefixes, state) || self.names.binary_search_by(|name| (**name).cmp(state)).is_ok()
     }
 
-    /// The patterns that are left.
+    /// The reduced patterns.
     pub fn patterns(&self) -> impl Iterator<Item = Pattern<'_>> {
         let names = self.names.iter().map(|name| Pattern::Exact(name));
         names.chain(self.prefixes.iter().map(|prefix| Pattern::Prefix(prefix)))
     }
 }
 
-/// Among disjoint prefixes only the greatest one that is not greater than `state` can be its beginning.
+/// Among disjoint prefixes, only the greatest one not greater than `state` can be a prefix of it.
 fn begins_with_one_of(prefixes: &[impl AsRef<str>], state: &str) -> bool {
     let after = prefixes.partition_point(|prefix| prefix.as_ref() <= state);
     after > 0 && state.starts_with(prefixes[after - 1].as_ref())
@@ -73,7 +72,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn same_as_asking_each_pattern_and_never_twice(
+        fn matches_the_same_states_as_the_patterns_and_none_twice(
             texts in prop::collection::vec("[a-c]{1,3}|[a-c]{0,3}\\*", 1..12),
             states in prop::collection::vec("[a-c]{1,4}", 1..30),
         ) {

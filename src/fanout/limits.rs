@@ -1,9 +1,9 @@
-//! The limits of the fan-out, each with what happens there.
+//! The limits of the fan-out, and what happens when each is reached.
 
 /// Events examined for one subscriber before the others have their turn.
 pub const SCAN_BUDGET: usize = 1_024;
 
-/// What the fan-out keeps in memory and asks of the event log.
+/// How much the fan-out keeps in memory and requests from the event log.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes of the newest durable events, before any encoding, kept for subscribers that fell behind a little; older

@@ -1,8 +1,8 @@
-//! From an event to the subscribers that asked for it: which states each wants, where its delivery stands, and what it
-//! reads again from the event log. Pure: knows no socket, no protocol and no clock, and never waits.
+//! From an event to its subscribers: which states each wants, how far its delivery has got, and what it reads again from
+//! the event log. Pure: knows no socket, no protocol and no clock, and never waits.
 //!
-//! A subscriber is a small number that the transport chooses. [`Fanout`] decides what each gets and hands it to the
-//! subscriber's [`Sink`], which the transport provides and which turns a [`Message`] into bytes.
+//! A subscriber is a small number that the transport chooses. [`Fanout`] decides what each subscriber receives and pushes
+//! it to the subscriber's [`Sink`], which the transport provides and which turns a [`Message`] into bytes.
 
 mod cursor;
 mod delivery;

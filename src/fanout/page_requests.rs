@@ -1,5 +1,5 @@
-//! Pages requested from the event log, with the subscribers waiting for each. Subscribers at the same number share one
-//! request, a subscriber has one at a time, and one that leaves withdraws its own. Never waits for the log.
+//! Pages requested from the event log, with the subscribers waiting for each. Subscribers at the same number share a
+//! request, a subscriber has one request at a time, and a leaving subscriber withdraws its own. Never waits for the log.
 
 use crate::events::updates::PageRequest;
 use crossbeam_channel::{Sender, TrySendError};
@@ -21,7 +21,7 @@ impl PageRequests {
     }
 
     /// Requests the page after this number for the subscriber, which waits for no other page.
-    pub fn ask(&mut self, after_seq: u64, subscriber: usize) {
+    pub fn request(&mut self, after_seq: u64, subscriber: usize) {
         let waiting = self.waiting.entry(after_seq).or_insert_with(|| {
             self.unsent.insert(after_seq);
             BTreeSet::new()
@@ -30,7 +30,7 @@ impl PageRequests {
         self.send();
     }
 
-    /// The subscriber has gone. A request already sent is answered all the same.
+    /// The subscriber has left. A request already sent is answered nevertheless.
     pub fn withdraw(&mut self, after_seq: u64, subscriber: usize) {
         let Some(waiting) = self.waiting.get_mut(&after_seq) else { return };
         waiting.remove(&subscriber);
@@ -47,7 +47,7 @@ impl PageRequests {
         waiting
     }
 
-    /// What finds no room is sent after a later answer, which makes some.
+    /// Requests that do not fit are sent after a later answer, which makes room.
     fn send(&mut self) {
         while let Some(&after_seq) = self.unsent.first() {
             if let Err(TrySendError::Full(_)) = self.channel.try_send(PageRequest { after_seq }) {
@@ -68,10 +68,10 @@ mod tests {
         let (sender, channel) = bounded(1);
         let mut page_requests = PageRequests::new(sender);
         for (after_seq, subscriber) in [(5, 1), (5, 2), (7, 3), (8, 4), (8, 5)] {
-            page_requests.ask(after_seq, subscriber);
+            page_requests.request(after_seq, subscriber);
         }
         assert_eq!(channel.try_recv(), Ok(PageRequest { after_seq: 5 }));
-        assert!(channel.is_empty(), "no room, and no answer yet");
+        assert!(channel.is_empty(), "no room yet, and no answer");
 
         page_requests.withdraw(7, 3);
         page_requests.withdraw(8, 4);

@@ -14,7 +14,7 @@ pub struct RecentWindow {
 }
 
 impl RecentWindow {
-    /// Empty.
+    /// An empty window.
     pub fn new(limits: &Limits) -> RecentWindow {
         RecentWindow {
             events: VecDeque::new(),
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_the_newest_and_knows_what_it_lacks() {
+    fn keeps_the_newest_events_and_reports_missing_ones() {
         let limits = Limits { recent_events: 3, ..Limits::default() };
         let mut recent = RecentWindow::new(&limits);
         assert_eq!(kept_after(&recent, 0), None);

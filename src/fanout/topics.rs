@@ -1,5 +1,5 @@
-//! From a state to the subscribers that asked for it, without touching any other. Adding and removing a subscriber
-//! costs the same however many others share its patterns. Pure.
+//! From a state to its subscribers, without touching any others. The cost of adding and removing a subscriber does not
+//! depend on how many others share its patterns. Pure.
 
 use super::filter::Filter;
 use crate::wire::Pattern;
@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, HashMap, btree_map::Entry};
 pub struct Topics {
     names: HashMap<Box<str>, usize>,
     prefixes: HashMap<Box<str>, usize>,
-    /// How many prefixes there are of each length, so that an event looks up no others.
+    /// How many prefixes of each length exist, so that an event looks up only those lengths.
     prefix_lengths: BTreeMap<usize, usize>,
     topics: Slab<Topic>,
-    /// For each subscriber, its places in the topics' lists.
+    /// For each subscriber, its positions in the topics' lists.
     places: HashMap<usize, Box<[Place]>>,
 }
 
@@ -24,7 +24,7 @@ struct Topic {
     members: Vec<Member>,
 }
 
-/// An entry in a topic's list. `slot`: which of the subscriber's places it is.
+/// An entry in a topic's list. `slot`: the index among the subscriber's positions.
 #[derive(Clone, Copy)]
 struct Member {
     subscriber: usize,
@@ -38,7 +38,7 @@ struct Place {
 }
 
 impl Topics {
-    /// Adds a subscriber that has no subscription yet.
+    /// Adds a subscriber, which must not have a subscription yet.
     pub fn subscribe(&mut self, subscriber: usize, filter: &Filter) {
         let places = filter.patterns().enumerate().map(|(slot, pattern)| {
             let topic = self.topic(pattern);
@@ -51,7 +51,7 @@ impl Topics {
         debug_assert!(before.is_none(), "one subscription per subscriber");
     }
 
-    /// Removes a subscriber, if it is there.
+    /// Removes a subscriber, if it has a subscription.
     pub fn unsubscribe(&mut self, subscriber: usize) {
         for place in self.places.remove(&subscriber).unwrap_or_default() {
             let topic = &mut self.topics[place.topic];
@@ -127,7 +127,7 @@ mod tests {
     }
 
     proptest! {
-        /// The index against the plainest possible model.
+        /// Compares the index with the simplest possible model.
         #[test]
         fn finds_exactly_the_matching_subscribers(steps in prop::collection::vec(step(), 1..120)) {
             let (mut topics, mut model) = (Topics::default(), BTreeMap::<usize, Filter>::new());

@@ -1,5 +1,5 @@
-//! Accepts peers, also when this process has no file descriptors left: one is kept in reserve, to accept a peer only to
-//! refuse it, instead of leaving it waiting.
+//! Accepts peers, even when the process has run out of file descriptors: one is kept in reserve, so that a peer can be
+//! accepted and refused instead of being left waiting. Never reads from a peer.
 
 use super::{
     connection::Socket,
@@ -14,7 +14,7 @@ use std::{
     io::{self, Write},
 };
 
-/// Holds the reserve.
+/// Holds the reserved descriptor.
 pub struct Acceptor {
     reserve: Option<File>,
 }
@@ -23,18 +23,18 @@ pub struct Acceptor {
 pub enum Accepted {
     /// A new peer.
     Peer(Stream),
-    /// The peer was gone again; another one may be waiting.
+    /// The peer has already disconnected; another one may be waiting.
     Gone,
     /// The peer was refused, because no file descriptor is left.
     TurnedAway,
     /// No peer is waiting.
     Empty,
-    /// The system cannot accept a peer now: try again a little later.
+    /// The system cannot accept a peer now; try again a little later.
     Exhausted(io::Error),
 }
 
 impl Acceptor {
-    /// Takes the reserve.
+    /// Opens the reserved descriptor.
     ///
     /// # Errors
     /// The process has no file descriptor left already.
@@ -49,7 +49,7 @@ impl Acceptor {
             Err(error) => match error.raw_os_error().map(Errno::from_raw) {
                 _ if error.kind() == io::ErrorKind::WouldBlock => Accepted::Empty,
                 Some(Errno::EMFILE | Errno::ENFILE) => self.turn_away(listener, error),
-                // These concern the one peer, which has gone again.
+                // These concern this one peer, which has already disconnected.
                 Some(Errno::ECONNABORTED | Errno::EINTR | Errno::EPROTO) => Accepted::Gone,
                 _ => Accepted::Exhausted(error),
             },

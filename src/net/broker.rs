@@ -1,4 +1,4 @@
-//! The broker's thread: starts it, and stops it.
+//! Starts and stops the broker's thread. What the thread does is in `event_loop`.
 
 use super::{
     event_loop::{EventLoop, WAKER},
@@ -37,8 +37,8 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Binds all listeners and starts the thread. `head` is where the event log stands now: every later event is to be
-    /// published by the [`LogPublisher`], and every [`PageRequest`] to be answered by it. Each RING notifies `on_ring`.
+    /// Binds all listeners and starts the thread. `head` is the current head of the event log: the
+    /// [`LogPublisher`] has to publish every later event and to answer every [`PageRequest`]. Each RING notifies `on_ring`.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -99,12 +99,12 @@ impl Broker {
         Ok((Broker { addresses, stop, waker, thread }, log_publisher, page_requests))
     }
 
-    /// The TCP addresses in the order of the settings, with the port chosen for port 0.
+    /// The TCP addresses in the order of the settings, with the actual port where port 0 was set.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Asks the broker to end: peers get what is queued and ERROR 8, for 2 seconds. May be called again.
+    /// Asks the broker to stop: for up to 2 seconds peers receive what is queued for them and ERROR 8. May be called again.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         wake(&self.waker);
@@ -122,8 +122,8 @@ fn wake(waker: &Waker) {
     }
 }
 
-/// Raises the soft limit of open files towards the hard one, as far as `wanted` connections need it. Returns how many
-/// there is room for.
+/// Raises the soft limit of open files towards the hard limit, as far as `wanted` connections require. Returns how many
+/// connections fit.
 fn room_for_connections(wanted: usize) -> usize {
     let wanted = wanted as u64;
     let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
@@ -140,7 +140,7 @@ fn room_for_connections(wanted: usize) -> usize {
             room as usize
         }
         Err(error) => {
-            log::warn!("broker: cannot raise the limit of open files, {error}; going on with it as it is");
+            log::warn!("broker: cannot raise the limit of open files, {error}; keeping the current limit");
             wanted as usize
         }
     }

@@ -1,5 +1,5 @@
-//! One peer: its socket, the bytes between frames in both directions, and its session. Reads and writes until the
-//! socket would block or others have their turn; never blocks.
+//! One peer: its socket, its partly received and unsent bytes, and its session. Reads and writes until the socket would
+//! block or it is another peer's turn; never blocks.
 
 use super::{
     limits::WRITE_BUDGET,
@@ -34,23 +34,23 @@ pub trait Socket: Read + Write {
 pub struct Connection<S> {
     /// Its socket.
     pub socket: S,
-    /// Received bytes of a frame that is not complete.
+    /// The received bytes of an incomplete frame.
     pub splitter: Splitter,
     /// Frames to be written.
     pub send_queue: SendQueue<Arc<[u8]>>,
     /// The protocol's rules.
     pub session: Session,
-    /// The socket may have something to read: true until a read would have blocked.
+    /// The socket may have data: true until a read would have blocked.
     pub readable: bool,
-    /// The poll reported the end of the peer's bytes: reading continues until it returns the end.
+    /// The poll reported that the peer has hung up: reading continues until it returns the end of the stream.
     pub hung_up: bool,
     /// As `readable`, for writing.
     pub writable: bool,
     /// When its timer is due, as entered among the timers.
     pub due: Option<Instant>,
-    /// It is in the list of those to be read.
+    /// It is in the list of connections to read.
     pub in_read_list: bool,
-    /// It is in the list of those to be written to.
+    /// It is in the list of connections to write to.
     pub in_write_list: bool,
 }
 
@@ -71,7 +71,7 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Reads into `buffer` once. None: nothing is there now. Zero: the peer sends no more.
+    /// Reads into `buffer` once. None: there is no data at the moment. Zero: the peer sends no more.
     ///
     /// # Errors
     /// The connection is broken.
@@ -79,7 +79,7 @@ impl<S: Socket> Connection<S> {
         loop {
             match self.socket.read(buffer) {
                 Ok(bytes) => {
-                    self.session.heard();
+                    self.session.received();
                     // A short read has emptied the socket, and the poll reports what arrives later (see epoll(7)); an
                     // end that arrived before was reported already.
                     self.readable = self.hung_up || bytes == buffer.len();
@@ -95,7 +95,7 @@ impl<S: Socket> Connection<S> {
         }
     }
 
-    /// Offers what is queued to the socket.
+    /// Writes queued frames to the socket, as far as it accepts them.
     ///
     /// # Errors
     /// The connection is broken.
@@ -108,7 +108,7 @@ impl<S: Socket> Connection<S> {
         Ok(flow)
     }
 
-    /// Ends the session with an ERROR, behind what is queued; with `at_once` only behind the frame that is half written.
+    /// Ends the session with an ERROR after the queued frames; with `at_once`, only after a frame that is partly written.
     pub fn refuse(&mut self, refusal: &Refusal, at_once: bool, now: Instant, rules: &Rules) {
         if at_once {
             self.send_queue.cut();

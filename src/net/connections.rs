@@ -1,5 +1,5 @@
-//! All connections by their keys, and which of them are to be read or written next. The fan-out's way out: a
-//! subscriber's number is its connection's key. Decides nothing about what is read or written.
+//! All connections by key, and which of them to read and write next. Implements the fan-out's sinks: a subscriber's
+//! number is its connection's key. Never interprets what is read or written.
 
 use super::{
     connection::{Connection, Socket},
@@ -15,26 +15,26 @@ use std::{mem, time::Instant};
 /// The connections and their two lists.
 pub struct Connections<S> {
     slab: Slab<Connection<S>>,
-    /// Keys of connections that may have something to be read, each once.
+    /// Keys of the connections that may have data to read, each once.
     to_read: Vec<usize>,
-    /// Keys of connections that may have something to be written, each once.
+    /// Keys of the connections that may have frames to write, each once.
     to_write: Vec<usize>,
-    /// Bytes queued for one peer, beyond which there is no room for an event.
+    /// How many bytes may be queued for one peer before it has no room for another event.
     queue_bytes: usize,
 }
 
 impl<S: Socket> Connections<S> {
-    /// None yet.
+    /// Without connections.
     pub fn new(queue_bytes: usize) -> Connections<S> {
         Connections { slab: Slab::new(), to_read: Vec::new(), to_write: Vec::new(), queue_bytes }
     }
 
-    /// How many there are.
+    /// The number of connections.
     pub fn len(&self) -> usize {
         self.slab.len()
     }
 
-    /// The keys of all.
+    /// The keys of all connections.
     pub fn keys(&self) -> Vec<usize> {
         self.slab.iter().map(|(key, _)| key).collect()
     }
@@ -44,30 +44,30 @@ impl<S: Socket> Connections<S> {
         self.slab.vacant_key()
     }
 
-    /// Adds a connection, which is read at the next turn.
+    /// Adds a connection and queues it for reading.
     pub fn insert(&mut self, connection: Connection<S>) -> usize {
         let key = self.slab.insert(connection);
         self.queue_read(key);
         key
     }
 
-    /// Removes the connection, if it is there, and so closes its socket once it is dropped.
+    /// Removes the connection, if it exists. Dropping it closes its socket.
     pub fn remove(&mut self, key: usize) -> Option<Connection<S>> {
         self.slab.try_remove(key)
     }
 
-    /// The connection, if it is there.
+    /// The connection, if it exists.
     #[cfg(test)]
     pub fn get(&self, key: usize) -> Option<&Connection<S>> {
         self.slab.get(key)
     }
 
-    /// The connection, if it is there.
+    /// The connection, if it exists.
     pub fn get_mut(&mut self, key: usize) -> Option<&mut Connection<S>> {
         self.slab.get_mut(key)
     }
 
-    /// The connection is read at the next turn.
+    /// Queues the connection for reading at the next turn.
     pub fn queue_read(&mut self, key: usize) {
         let Some(connection) = self.slab.get_mut(key) else { return };
         if !mem::replace(&mut connection.in_read_list, true) {
@@ -75,13 +75,13 @@ impl<S: Socket> Connections<S> {
         }
     }
 
-    /// The connection is written to at the next turn, unless its socket would block.
+    /// Queues the connection for writing at the next turn, unless its socket would block.
     pub fn queue_write(&mut self, key: usize) {
         let Some(connection) = self.slab.get_mut(key) else { return };
         queue_write(&mut self.to_write, key, connection);
     }
 
-    /// Takes the keys of the connections to be read, each of which may be gone by now.
+    /// Takes the keys of the connections to read. Some may no longer exist.
     pub fn take_to_read(&mut self) -> Vec<usize> {
         let keys = mem::take(&mut self.to_read);
         keys.iter().for_each(|key| {
@@ -92,7 +92,7 @@ impl<S: Socket> Connections<S> {
         keys
     }
 
-    /// Takes the keys of the connections to be written to, each of which may be gone by now.
+    /// Takes the keys of the connections to write to. Some may no longer exist.
     pub fn take_to_write(&mut self) -> Vec<usize> {
         let keys = mem::take(&mut self.to_write);
         keys.iter().for_each(|key| {
@@ -103,12 +103,12 @@ impl<S: Socket> Connections<S> {
         keys
     }
 
-    /// Whether there is nothing to be read or written.
+    /// Whether no connection is queued for reading or writing.
     pub fn is_idle(&self) -> bool {
         self.to_read.is_empty() && self.to_write.is_empty()
     }
 
-    /// The fan-out's view of the connections, at this time.
+    /// The fan-out's view of the connections at the time `now`.
     pub fn sinks(&mut self, now: Instant) -> ConnectionSinks<'_, S> {
         ConnectionSinks { connections: self, now }
     }
@@ -134,7 +134,7 @@ impl<S: Socket> Sinks for ConnectionSinks<'_, S> {
     }
 }
 
-/// One connection's send queue, in its protocol.
+/// One connection's send queue; encodes the fan-out's messages in that connection's protocol.
 struct ConnectionSink<'a, S> {
     key: usize,
     connection: &'a mut Connection<S>,

@@ -1,5 +1,5 @@
 //! The broker's loop: waits for sockets, updates of the event log and timers in one poll, and gives the hub its turns.
-//! The only place of the broker that knows the clock and the poll; sleeps while nothing happens.
+//! The only part of the broker that knows the clock and the poll; sleeps while nothing happens.
 
 use super::{
     acceptor::{Accepted, Acceptor, refuse_too_many},
@@ -22,19 +22,19 @@ use std::{
 /// The poll's token of the waker.
 pub const WAKER: Token = Token(usize::MAX);
 
-/// Readiness reports taken from the kernel at once.
+/// Readiness reports read from the kernel per poll.
 const EVENTS: usize = 1_024;
 
-/// Peers accepted before the connected ones have their turn.
+/// Peers accepted per turn, so that connected peers are served in between.
 const ACCEPT_BUDGET: usize = 256;
 
-/// Before accepting again when the system has no room for another peer.
+/// The pause before accepting again after the system could not accept a peer.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Between two warnings about peers that could not be accepted.
+/// The shortest time between two warnings about peers that could not be accepted.
 const WARN_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What the broker's thread owns.
+/// Everything the broker's thread owns.
 pub struct EventLoop {
     poll: Poll,
     listeners: Vec<Listener>,
@@ -138,7 +138,7 @@ impl EventLoop {
                 }
                 match self.acceptor.accept(&self.listeners[index]) {
                     Accepted::Peer(stream) if self.hub.is_full() => {
-                        self.warn(now, "broker: too many connections; turned a peer away (broker.max_connections)");
+                        self.warn(now, "broker: too many connections; refused a peer (broker.max_connections)");
                         refuse_too_many(stream);
                     }
                     Accepted::Peer(mut stream) => {
@@ -148,7 +148,7 @@ impl EventLoop {
                         }
                     }
                     Accepted::TurnedAway => {
-                        self.warn(now, "broker: out of file descriptors; turned a peer away (ulimit -n)")
+                        self.warn(now, "broker: out of file descriptors; refused a peer (ulimit -n)")
                     }
                     Accepted::Gone => {}
                     Accepted::Empty => break,

@@ -1,5 +1,5 @@
-//! All peers: whose turn it is to be read, written or timed out, and what their frames do. Knows sockets only as
-//! [`Socket`] and time only as an argument, so that a simulation can be all three. Never blocks.
+//! All peers: which to read, write or time out next, and what their frames do. Knows sockets only as [`Socket`] and
+//! time only as an argument, so that a simulation can provide both. Never blocks.
 
 use super::{
     connection::{Connection, Socket},
@@ -27,14 +27,14 @@ pub struct Hub<S> {
     rules: Rules,
     /// Notified at each RING.
     on_ring: Vec<Wakeup>,
-    /// When each peer is next to be timed: a PING, or the end of its patience. No peer is touched before.
+    /// When each peer's timer is due: to send it a PING or to disconnect it. No peer is examined before.
     timers: BTreeSet<(Instant, usize)>,
     /// Bytes just read; shared by all peers.
     buffer: Box<[u8]>,
 }
 
 impl<S: Socket> Hub<S> {
-    /// Without peers. Delivery begins at `head`; pages of the event log are asked for through `page_requests`.
+    /// A hub without peers. Delivery begins at `head`; pages of the event log are requested through `page_requests`.
     pub fn new(rules: Rules, head: LogHead, page_requests: Sender<PageRequest>, on_ring: Vec<Wakeup>) -> Hub<S> {
         Hub {
             connections: Connections::new(rules.limits.queue_bytes),
@@ -51,7 +51,7 @@ impl<S: Socket> Hub<S> {
         self.connections.len()
     }
 
-    /// Whether the next peer is one too many.
+    /// Whether `max_connections` is reached, so that the next peer has to be refused.
     pub fn is_full(&self) -> bool {
         self.len() >= self.rules.limits.max_connections
     }
@@ -67,7 +67,7 @@ impl<S: Socket> Hub<S> {
         self.set_timer(key);
     }
 
-    /// The poll reports that this peer's socket may be read, or written, and whether the peer has hung up.
+    /// Notes what the poll reported: whether this peer's socket may be read or written, and whether the peer has hung up.
     pub fn socket_ready(&mut self, key: usize, readable: bool, writable: bool, hung_up: bool) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.writable |= writable;
@@ -81,12 +81,12 @@ impl<S: Socket> Hub<S> {
         }
     }
 
-    /// Delivers what the event log published.
+    /// Delivers what the sequencer published.
     pub fn update(&mut self, update: LogUpdate, now: Instant) {
         self.fanout.update(update, &mut self.connections.sinks(now));
     }
 
-    /// One turn for every peer that has something to be read or written, and for every timer that is due.
+    /// One turn for every peer with data to read or write, and for every timer that is due.
     pub fn turn(&mut self, now: Instant, unix_time_us: u64) {
         for key in self.connections.take_to_read() {
             self.read(key, now, unix_time_us);
@@ -97,7 +97,7 @@ impl<S: Socket> Hub<S> {
         while let Some(&(at, key)) = self.timers.first()
             && at <= now
         {
-            // Both are tried first, so that a pause of this process is not taken for silence of its peers.
+            // Sockets come before timers, so that a pause of this process is not mistaken for silence of its peers.
             if let Some(connection) = self.connections.get_mut(key) {
                 connection.readable = true;
                 connection.writable = true;
@@ -108,7 +108,7 @@ impl<S: Socket> Hub<S> {
         }
     }
 
-    /// When the next turn is due if no socket becomes ready and no update arrives before; None: not at all.
+    /// When the next turn is due unless a socket becomes ready or an update arrives earlier; None: no timer is set.
     pub fn next_turn(&self, now: Instant) -> Option<Instant> {
         match self.connections.is_idle() {
             true => self.timers.first().map(|&(at, _)| at),
@@ -116,7 +116,7 @@ impl<S: Socket> Hub<S> {
         }
     }
 
-    /// Disconnects every peer, behind what is queued for it.
+    /// Disconnects every peer after the frames queued for it.
     pub fn close_all(&mut self, now: Instant) {
         let refusal = Refusal::new(Code::ShuttingDown, "the server is shutting down");
         for key in self.connections.keys() {
@@ -129,7 +129,7 @@ impl<S: Socket> Hub<S> {
         let mut budget = READ_BUDGET;
         while let Some(connection) = self.connections.get_mut(key)
             && connection.readable
-            // A peer that does not read its answers is not read either; writing to it queues the read again.
+            // No more is read from a peer that does not read its answers; writing to it queues the read again.
             && connection.send_queue.bytes() <= self.rules.limits.queue_bytes
         {
             if budget == 0 {
@@ -158,7 +158,7 @@ impl<S: Socket> Hub<S> {
 
     /// Acts on the frames that these bytes complete.
     fn process_frames(&mut self, key: usize, mut bytes: &[u8], now: Instant, unix_time_us: u64) {
-        // Taken out while a frame borrows its bytes; a connection that closes gets a new one.
+        // The splitter is moved out while a frame borrows its bytes; a connection that closes keeps a new, empty one.
         let Some(connection) = self.connections.get_mut(key) else { return };
         let mut splitter = mem::take(&mut connection.splitter);
         while let Some(connection) = self.connections.get_mut(key)
@@ -244,7 +244,7 @@ impl<S: Socket> Hub<S> {
         self.set_timer(key);
     }
 
-    /// Everything queued for this peer is written: the fan-out may have more.
+    /// Everything queued for this peer is written; lets the fan-out push more.
     fn refill(&mut self, key: usize, now: Instant) {
         if let Some(mut sink) = self.connections.sinks(now).sink(key) {
             self.fanout.drained(key, &mut sink);
@@ -253,7 +253,7 @@ impl<S: Socket> Hub<S> {
 
     fn tick(&mut self, key: usize, now: Instant) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        // Whatever follows, it is not due at this time again.
+        // The entry is used up, whatever the tick returns.
         if let Some(at) = connection.due.take() {
             self.timers.remove(&(at, key));
         }

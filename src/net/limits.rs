@@ -1,4 +1,4 @@
-//! Every limit of the broker that is not a setting, in one place, each with what happens there.
+//! Every limit of the broker that is not a setting, and what happens when it is reached.
 
 use crate::fanout;
 use std::time::Duration;
@@ -6,22 +6,22 @@ use std::time::Duration;
 /// Limits that tests and simulations change.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// A peer that has not sent its whole HELLO by then gets ERROR 10.
+    /// A peer that has not sent a complete HELLO within this time gets ERROR 10.
     pub hello_timeout: Duration,
-    /// Every peer is sent a PING this often; one that sends no byte for as long after it gets ERROR 10.
+    /// How often every peer is sent a PING. A peer that sends nothing for as long after a PING gets ERROR 10.
     pub ping_interval: Duration,
-    /// A peer whose socket takes no byte for this long while some are queued gets ERROR 7.
+    /// A peer whose socket accepts no byte for this long, although some are queued, gets ERROR 7.
     pub stuck_timeout: Duration,
-    /// How long a peer that is being disconnected has to read its ERROR; also how long the broker takes to stop.
+    /// How long a peer being disconnected has to read its ERROR; also the longest time that the broker takes to stop.
     pub farewell: Duration,
     /// Further peers get ERROR 9.
     pub max_connections: usize,
-    /// Bytes queued for one peer. Beyond, durable events wait in the event log, ephemeral ones are dropped and counted,
-    /// and the peer's own frames are not read.
+    /// Bytes queued for one peer. Above this, durable events stay in the event log, ephemeral events are dropped and
+    /// counted, and the peer's own frames are not read.
     pub queue_bytes: usize,
-    /// Updates from the event log that wait for the broker. Beyond, the sequencer waits.
+    /// Updates from the event log waiting for the broker. When full, the sequencer waits.
     pub log_updates: usize,
-    /// What the fan-out keeps in memory and asks of the event log.
+    /// Limits of the fan-out.
     pub fanout: fanout::Limits,
 }
 

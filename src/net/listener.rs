@@ -1,5 +1,5 @@
-//! The sockets that peers connect to: TCP and Unix, and who may reach them. Hands over connected sockets; knows nothing
-//! of what is sent on them.
+//! The sockets that peers connect to, TCP and Unix, and whether other machines may reach them. Accepts connections;
+//! never reads or writes one.
 
 use super::stream::Stream;
 use crate::config;
@@ -21,7 +21,7 @@ use std::{
 /// Why the broker does not start.
 #[derive(Debug)]
 pub enum StartError {
-    /// Other machines can reach this address, and no token protects it.
+    /// Other machines can reach this address, and no token is set.
     Exposed(SocketAddr),
     /// The address or path cannot be listened on.
     Listen {
@@ -67,7 +67,7 @@ pub enum Listener {
     Unix(UnixListener, PathBuf),
 }
 
-/// Binds all addresses of the settings, or none. `insecure`: an exposed address needs no token.
+/// Binds all addresses of the settings, or none. `insecure`: an address that other machines can reach needs no token.
 ///
 /// # Errors
 /// See [`StartError`].
@@ -105,8 +105,8 @@ fn group_id(name: &str) -> Result<u32, StartError> {
     }
 }
 
-/// Replaces a socket that a process left behind; not one that a process listens on, nor any other kind of file
-/// (connecting to which is refused just the same).
+/// Replaces a socket that an ended process left behind, but neither one that a process listens on nor any other kind of
+/// file, where connecting is refused as well.
 fn bind_unix(path: &Path, group: Option<u32>) -> io::Result<UnixListener> {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
@@ -129,7 +129,7 @@ impl Listener {
         }
     }
 
-    /// Makes the poll report waiting peers under `token`.
+    /// Registers with the poll, which then reports waiting peers under `token`.
     ///
     /// # Errors
     /// The system's.

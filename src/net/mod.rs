@@ -1,9 +1,9 @@
-//! The broker: every socket and every connection, one thread. Carries what the fan-out delivers; never touches the
+//! The broker: every socket and every connection, on one thread. Sends what the fan-out delivers; never touches the
 //! database, and never waits for anything but its poll.
 //!
-//! From the outside in: [`Broker`] starts and stops the thread, `event_loop` is what it runs, `listener` and `acceptor`
-//! bring in peers, `hub` gives each its turn, `connection` is one peer, [`Limits`] bounds them all,
-//! and `rsq` is the protocol, without any socket.
+//! From the outside in: [`Broker`] starts and stops the thread, `event_loop` is its loop, `listener` and `acceptor`
+//! accept peers, `hub` gives each its turn, `connection` is one peer, [`Limits`] bounds them all, and `rsq` is the
+//! protocol, without any socket.
 
 mod acceptor;
 mod broker;

@@ -1,4 +1,4 @@
-//! A peer's socket for the poll: TCP or Unix, never blocking. Knows nothing of what is sent on it.
+//! A peer's non-blocking socket, TCP or Unix. Never interprets what is sent on it.
 
 use super::connection::Socket;
 use mio::{
@@ -20,10 +20,10 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Makes the poll report this socket under `token`.
+    /// Registers with the poll, which then reports this socket under `token`.
     ///
     /// # Errors
-    /// The system's, such as a peer that is gone again.
+    /// The system's, for example because the peer has already disconnected.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         match self {

@@ -17,7 +17,7 @@ use crate::{
     config::{Kind, SETTINGS},
 };
 
-/// A larger payload is only on the program's standard input: the system limits the environment. In bytes.
+/// In bytes. The system limits the environment, so a larger payload is passed on standard input only.
 const ENV_PAYLOAD_BYTES: usize = 64 * 1024;
 
 /// A program that could not be run for an event, or failed.
@@ -59,7 +59,7 @@ pub fn run(program: &Path, event: &Event, every: Duration, mut meanwhile: impl F
     let (ended, end) = mpsc::channel();
     let status: io::Result<ExitStatus> = std::thread::scope(|scope| {
         scope.spawn(move || {
-            // A program need not read its input.
+            // A program may ignore its input.
             let _ = stdin.take().map(|mut stdin| stdin.write_all(&event.payload));
             let _ = ended.send(child.wait());
         });
@@ -96,7 +96,7 @@ fn command(program: &Path, event: &Event) -> Command {
     command
 }
 
-/// The payload, if an environment variable can hold all of it.
+/// The payload, if it fits into an environment variable.
 fn env_payload(payload: &[u8]) -> Option<OsString> {
     let fits = payload.len() <= ENV_PAYLOAD_BYTES && !payload.contains(&0);
     fits.then(|| std::str::from_utf8(payload).ok().map(OsString::from)).flatten()
@@ -146,7 +146,7 @@ mod tests {
         }
 
         #[test]
-        fn program_need_not_read_a_large_payload() {
+        fn program_may_ignore_a_large_payload() {
             let dir = tempfile::tempdir().unwrap();
             run(&script(dir.path(), "exit 0"), &event(&vec![b'x'; 1_000_000]), Duration::from_secs(9), || {}).unwrap();
         }

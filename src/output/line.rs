@@ -1,4 +1,4 @@
-//! An event as one line: for people, or as JSON. It stays one line whatever the payload contains.
+//! An event as one line, for people or as JSON. It stays one line whatever the payload contains. Never prints.
 
 use serde_json::value::RawValue;
 
@@ -29,8 +29,8 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Valid JSON without the white space outside its strings. Numbers, keys and their order stay as they are written, which
-/// parsing and serializing would not guarantee.
+/// Valid JSON without the white space outside its strings. Numbers, keys and their order stay as written, which parsing
+/// and serializing would not guarantee.
 fn without_white_space(json: &str) -> String {
     let (mut in_string, mut escaped) = (false, false);
     let keep = |c: &char| {
@@ -65,7 +65,7 @@ mod tests {
                 format!("2026-11-21T19:00:01.123456Z Completed #42 {shown}")
             );
         }
-        assert!(human(&event("A\n", b"")).contains(" A\\n #42"), "servers are not trusted either");
+        assert!(human(&event("A\n", b"")).contains(" A\\n #42"), "servers are not trusted, either");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! An event as a desktop notification. Without a desktop that shows it, that is logged once and the program continues.
+//! An event as a desktop notification. If no desktop shows it, this is logged once and the program continues.
 
 use log::{debug, warn};
 use notify_rust::Notification;
@@ -12,7 +12,7 @@ const MAIN_FIELDS: [&str; 5] = ["res_name", "last_error", "db_name", "res_type",
 const LINES: usize = 4;
 const LINE_CHARS: usize = 120;
 
-/// Shows events, and logs only once that it cannot.
+/// Shows events, and logs only once if it cannot.
 #[derive(Debug, Default)]
 pub struct Toast {
     warned: bool,
@@ -38,7 +38,7 @@ impl Toast {
     }
 }
 
-/// A name of the freedesktop icon naming specification.
+/// An icon name of the freedesktop icon naming specification.
 fn icon(state: &str) -> &'static str {
     match state {
         "Error" => "dialog-error",
@@ -47,7 +47,7 @@ fn icon(state: &str) -> &'static str {
     }
 }
 
-/// The payload's main fields, one per line; a payload that is no JSON object as it is.
+/// The payload's main fields, one per line. A payload that is not a JSON object is shown unchanged.
 fn body(payload: &[u8]) -> String {
     let lines = match serde_json::from_slice(payload) {
         Ok(Value::Object(fields)) => main_fields(&fields),

@@ -16,13 +16,13 @@ use crate::{
     queue::{Handler, Job, JobError, JobResult, Outcome, Session, TransactionHooks},
 };
 
-/// Errors of a template that no further attempt can avoid: a syntax error, an empty statement.
+/// Template errors that another attempt cannot avoid: a syntax error, an empty statement.
 const HOPELESS: &[u16] = &[ER_PARSE_ERROR, ER_EMPTY_QUERY, ER_SYNTAX_ERROR];
 
 /// How long to wait for a killed session to release its lock, in seconds.
 const LOCK_WAIT_S: u32 = 10;
 
-/// Makes the database of each job's resource.
+/// Builds the database of each job's resource.
 pub struct DatabaseBuilder {
     templates: Templates,
     naming: Naming,
@@ -30,7 +30,7 @@ pub struct DatabaseBuilder {
 
 /// Why a build stopped.
 enum Broken {
-    /// CREATE DATABASE found a database that did not exist before. It was made by something else and is left alone.
+    /// CREATE DATABASE found a database that did not exist before. Something else created it; it is left alone.
     NotOurs(String),
     Failed(JobError),
 }
@@ -47,13 +47,13 @@ impl DatabaseBuilder {
         DatabaseBuilder { templates, naming }
     }
 
-    /// Takes the lock of the job's database, and says what may be done under that name.
+    /// Takes the lock of the job's database and decides what may be done under that name.
     fn enter(&self, job: &Job, session: &mut Session) -> Result<(String, Verdict), JobError> {
         let db_name = self.naming.db_name(&job.name, job.id).map_err(|e| JobError::Permanent(e.to_string()))?;
         let mut locked = resource_server::lock(resource(session)?, &db_name, 0).map_err(not_seen)?;
         let mut entry = self.entry(&db_name, job, session)?;
         if !locked.held {
-            // Only while the job is ours is the holder of the lock the stale attempt; otherwise this attempt is.
+            // The lock's holder is the stale attempt only while this attempt owns the job; otherwise this attempt is stale.
             check_claim(entry, job)?;
             resource_server::kill_holder(resource(session)?, &db_name);
             locked = resource_server::lock(resource(session)?, &db_name, LOCK_WAIT_S).map_err(not_seen)?;
@@ -106,8 +106,8 @@ impl DatabaseBuilder {
         Ok(())
     }
 
-    /// Gives the next file a fresh session. That releases the lock for a moment, in which nothing of this attempt runs:
-    /// where another attempt took it, this one has lost the job.
+    /// Resets the session for the next file. That releases the lock for a moment, in which nothing of this attempt runs: if
+    /// another attempt takes it meanwhile, this one has lost the job.
     fn renew(&self, job: &Job, db_name: &str, session: &mut Session) -> Result<(), JobError> {
         session.renew()?;
         if !resource_server::lock(resource(session)?, db_name, 0).map_err(not_seen)?.held {
@@ -116,7 +116,7 @@ impl DatabaseBuilder {
         check_claim(self.entry(db_name, job, session)?, job)
     }
 
-    /// Drops what this job half made, then removes its row: if the first fails, the registry still knows the database.
+    /// Drops this job's partly built database, then removes its row: if the drop fails, the registry still knows the database.
     fn undo(&self, job: &Job, db_name: &str, session: &mut Session) -> Result<(), JobError> {
         if resource_server::drop_if_exists(resource(session)?, db_name)? {
             registry::forget_dropped(control(session)?, &self.naming.global_db, db_name, job)?;
@@ -150,7 +150,7 @@ fn control(session: &mut Session) -> Result<&mut Conn, JobError> {
     session.conn()
 }
 
-/// If a table of resq's own is not found, the server could not look, and the job is not to blame.
+/// If one of resq's own tables is not found, the server was unable to look, and the job is not to blame.
 fn not_seen(error: Error) -> JobError {
     if error.is_missing_table() { JobError::Interrupted(error.to_string()) } else { error.into() }
 }
@@ -162,10 +162,10 @@ fn check_claim(entry: Entry, job: &Job) -> Result<(), JobError> {
     Err(JobError::Interrupted("another attempt has the job".into()))
 }
 
-/// Drops what an earlier attempt left and [`resource_server::lock`] has just found.
+/// Drops what an earlier attempt left behind, which [`resource_server::lock`] has just found.
 fn drop_earlier(conn: &mut Conn, db_name: &str) -> Result<(), JobError> {
     resource_server::drop_found(conn, db_name).map_err(|error| match error.code() {
-        // MariaDB has no file descriptor left to look with.
+        // MariaDB has no file descriptor left to open the folder.
         Some(ER_DB_DROP_EXISTS) => JobError::Interrupted(error.to_string()),
         _ => error.into(),
     })
@@ -191,7 +191,7 @@ fn run(template: &Template, values: &Values, session: &mut Session) -> Result<()
     })
 }
 
-/// Commits what the file left open: exports begin with `SET autocommit = 0`.
+/// Commits a transaction that the file left open: exports begin with `SET autocommit = 0`.
 fn commit(template: &Template, session: &mut Session) -> Result<(), JobError> {
     resource(session)?.query_drop("COMMIT").map_err(|error| match JobError::from(Error::from(error)) {
         JobError::Interrupted(why) => JobError::Interrupted(why),
@@ -220,7 +220,7 @@ impl Handler for DatabaseBuilder {
                 self.forget(job, &db_name, session)?;
                 Err(JobError::Permanent(text))
             }
-            // The next attempt drops what is there; this one has lost its connection or its right to do so.
+            // The next attempt drops what exists; this one has lost its connection or its right to do so.
             Err(Broken::Failed(error @ JobError::Interrupted(_))) => Err(error),
             // The file that failed may have locked tables.
             Err(Broken::Failed(error)) => {
@@ -228,7 +228,7 @@ impl Handler for DatabaseBuilder {
                     Ok(()) => error,
                     Err(undo @ JobError::Interrupted(_)) => undo,
                     Err(JobError::Failed(why) | JobError::Permanent(why)) => {
-                        error.and_also(&format!("and the half-made database could not be dropped: {why}"))
+                        error.and_also(&format!("and the partly built database could not be dropped: {why}"))
                     }
                 })
             }
@@ -246,7 +246,7 @@ impl Handler for DatabaseBuilder {
 impl TransactionHooks for DatabaseBuilder {
     fn reserve(&self, conn: &mut Conn, jobs: &[Job]) -> Result<(), Error> {
         let reservations = jobs.iter().filter_map(|job| {
-            // A name that cannot be had is left to `run`, which reports it.
+            // `run` reports a name that cannot be used.
             let db_name = self.naming.db_name(&job.name, job.id).ok()?;
             Some(Reservation { db_name, job, version: self.templates.version(&job.res_type) })
         });

@@ -1,7 +1,7 @@
 //! From a resource to its database: the templates ([`template`], [`template_files`]), the name ([`name`]), the registry of
-//! the databases that are ours ([`registry`]), the statements on the server that holds them (`resource_server`), the
-//! handler that builds them ([`DatabaseBuilder`]), and dropping them again ([`drop`]). Never touches a database that the
-//! registry does not name.
+//! resq's own databases ([`registry`]), the statements on the server that holds them (`resource_server`), the handler that
+//! builds them ([`DatabaseBuilder`]), and dropping them again ([`drop`]). Never touches a database that the registry does
+//! not name.
 
 mod build;
 pub mod drop;

@@ -1,4 +1,4 @@
-//! From a resource's name to its database's name. Pure: whether that name is free is the registry's question.
+//! From a resource's name to its database's name. Pure: the registry decides whether that name is free.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::{config::SYSTEM_DATABASES, db::ServerInfo};
 /// The longest database name of MySQL and MariaDB, in characters.
 const LONGEST: usize = 64;
 
-/// A resource that can have no database, because of its name.
+/// A resource's name that no database can be named after.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NameError {
     /// `res_name` is empty.
@@ -43,12 +43,12 @@ pub struct Naming {
     pub prefix: String,
     /// The database of the queue, unquoted.
     pub global_db: String,
-    /// The server treats names that differ only in case as one.
+    /// The server ignores case when it compares names.
     pub folds_case: bool,
 }
 
 impl Naming {
-    /// The naming under these settings on this server.
+    /// The naming according to these settings on this server.
     pub fn new(prefix: &str, global_db: &str, server: &ServerInfo) -> Naming {
         Naming { prefix: prefix.into(), global_db: global_db.into(), folds_case: server.folds_case }
     }

@@ -1,11 +1,11 @@
-//! What an attempt does on the server that holds its resource's database: take the lock of the database's name, see
-//! whether that database exists, drop it. Never reads or writes the queue or the registry, which may be elsewhere.
+//! Statements on the server that holds a resource's database: lock the database's name, find out whether the database
+//! exists, drop it. Never reads or writes the queue or the registry, which may be on another server.
 
 use mysql::{Conn, prelude::Queryable};
 
 use crate::db::{Error, codes::*, ident, literal};
 
-/// What is known of a name once its lock was asked for.
+/// The state of a name after an attempt to lock it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Locked {
     /// This session holds the lock.
@@ -14,8 +14,8 @@ pub struct Locked {
     pub exists: bool,
 }
 
-/// Asks for the lock of `db_name`, which lasts as long as the session, waiting at most `wait_s` seconds, and then
-/// looks for the database. One round trip: the server starts a statement only when the previous one is done. SHOW
+/// Waits at most `wait_s` seconds for the lock of `db_name`, which lasts as long as the session, and then looks for the
+/// database. One round trip: the server starts a statement only when the previous one is done. SHOW
 /// CREATE DATABASE is the cheapest way to ask for a single database: a query of the information schema takes MySQL five
 /// times as long.
 pub fn lock(conn: &mut Conn, db_name: &str, wait_s: u32) -> Result<Locked, Error> {
@@ -34,7 +34,7 @@ pub fn lock(conn: &mut Conn, db_name: &str, wait_s: u32) -> Result<Locked, Error
     };
     let exists = match shown.map_err(Error::from) {
         Ok(row) => row.is_some(),
-        // Also if this account may not see it: then creating it fails, and that is reported.
+        // Also if this account may not see it: creating it then fails, which is reported.
         Err(error) if matches!(error.code(), Some(ER_BAD_DB_ERROR | ER_DBACCESS_DENIED_ERROR)) => false,
         Err(error) => return Err(error),
     };
@@ -46,12 +46,12 @@ pub fn unlock(conn: &mut Conn, db_name: &str) -> Result<(), Error> {
     Ok(conn.query_drop(format!("DO RELEASE_LOCK({})", lock_name(db_name)))?)
 }
 
-/// Ends the session that holds the lock of `db_name`, if there is one. Needs no privilege for a session of the same
-/// account. A failure is left to the next [`lock`] to notice.
+/// Ends the session that holds the lock of `db_name`, if there is one. Needs no privilege if that session belongs to the
+/// same account. After a failure the next [`lock`] times out.
 pub fn kill_holder(conn: &mut Conn, db_name: &str) {
     match conn.query_drop(format!("KILL IS_USED_LOCK({})", lock_name(db_name))).map_err(Error::from) {
         Ok(()) => log::warn!("resource lock: held by a stale attempt; killed its session database={db_name}"),
-        // It ended by itself in between: IS_USED_LOCK is NULL, or the number is no session's any more.
+        // It has ended by itself: IS_USED_LOCK is NULL, or the session no longer exists.
         Err(error) if matches!(error.code(), Some(ER_NO_SUCH_THREAD | ER_KILL_DENIED_ERROR)) => {}
         Err(error) => {
             log::debug!("resource lock: cannot kill the holder; waiting for it database={db_name}: {error}");
@@ -64,7 +64,7 @@ pub fn drop_found(conn: &mut Conn, db_name: &str) -> Result<(), Error> {
     Ok(conn.query_drop(format!("DROP DATABASE {}", ident(db_name)))?)
 }
 
-/// Drops a database that may be there, in one round trip; true if it certainly is not there afterwards. MariaDB without a
+/// Drops a database that may exist, in one round trip; true if it certainly does not exist afterwards. MariaDB without a
 /// free file descriptor cannot read a database's folder, and DROP DATABASE IF EXISTS then reports success.
 pub fn drop_if_exists(conn: &mut Conn, db_name: &str) -> Result<bool, Error> {
     let mut results = conn.query_iter(format!(

@@ -1,5 +1,5 @@
-//! Reads SQL text the way the lexers of MySQL and MariaDB do, as far as a template needs it: what is code, what is quoted,
-//! what is a comment, and what the session may look like afterwards. Pure; never changes the text.
+//! Reads SQL text as the lexers of MySQL and MariaDB do, as far as a template needs it: what is code, what is quoted, what
+//! is a comment, and whether the session's state may have changed afterwards. Pure; never changes the text.
 //!
 //! Sources: MySQL Reference Manual, "Comments" and "String Literals"; MariaDB, "Comment Syntax"; `sql_lex.cc` of both.
 
@@ -10,14 +10,14 @@ pub enum Place {
     Code,
     /// Up to this quote; inside `'` and `"` a backslash escapes the next character.
     Quoted(u8),
-    /// Up to the end of the line, which is a line feed: a carriage return alone ends no line for a server.
+    /// Up to the end of the line, which is a line feed: for a server, a carriage return alone does not end a line.
     LineComment,
     /// Up to `*/`.
     BlockComment,
 }
 
 impl Place {
-    /// The place as it is named in messages.
+    /// The place as named in messages.
     pub fn name(self) -> &'static str {
         match self {
             Place::Code => "code",
@@ -28,23 +28,23 @@ impl Place {
     }
 }
 
-/// Statements that leave nothing behind in a session: the words they begin with.
+/// The first words of statements that leave the session's state unchanged.
 const TRACELESS: &[&str] =
     &["CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE", "INSERT", "REPLACE", "UPDATE", "DELETE", "GRANT", "REVOKE"];
-/// What leaves a trace wherever it stands.
+/// Words that mean a change of the session's state wherever they occur.
 const TRACES: &[&str] = &["TEMPORARY", "GET_LOCK", "RELEASE_LOCK", "RELEASE_ALL_LOCKS", "LAST_INSERT_ID"];
 
 /// The scanner's state between two steps.
 #[derive(Clone, Debug)]
 pub struct Scanner {
-    /// Where the next byte stands.
+    /// Where the next byte is.
     pub place: Place,
     /// Inside an executable comment: the next `*/` in code closes it.
     in_executable: bool,
-    /// No token of the current statement has been read.
+    /// No token of the current statement has been read yet.
     at_start: bool,
-    /// Some statement may have changed the session: settings, locks, user variables, an open transaction, the current
-    /// database. Errs on the side of yes.
+    /// A statement may have changed the session: settings, locks, user variables, an open transaction, the current
+    /// database. In doubt, true.
     pub leaves_trace: bool,
 }
 
@@ -54,30 +54,30 @@ impl Default for Scanner {
     }
 }
 
-/// What a step passed over.
+/// What a step read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passed {
     /// White space in code.
     Space,
     /// A part of a comment.
     Comment,
-    /// A part of a token, quoted or not, or a mark of an executable comment.
+    /// A part of a token, quoted or not, or a delimiter of an executable comment.
     Token,
     /// `;` after a statement.
     End,
-    /// `;` without a statement before it, which a server refuses (1065, query was empty).
+    /// `;` without a statement before it, which a server refuses (error 1065, query was empty).
     EmptyEnd,
 }
 
 impl Scanner {
-    /// One step through `rest`, which is not empty: what was passed over, and how many bytes of it. A step ends at a
-    /// character's boundary.
+    /// Reads one step of `rest`, which must not be empty: what was read, and how many bytes. A step ends at a character
+    /// boundary.
     pub fn step(&mut self, rest: &[u8]) -> (Passed, usize) {
         match (self.place, rest[0]) {
             (Place::Code, _) => self.code(rest),
             (Place::Quoted(b'\'' | b'"'), b'\\') => (Passed::Token, 1 + character(&rest[1..])),
             (Place::Quoted(quote), byte) => {
-                // A doubled quote is read as closing and opening again, with the same effect.
+                // A doubled quote is treated as closing and opening again, with the same effect.
                 if byte == quote {
                     self.place = Place::Code;
                 }
@@ -146,7 +146,7 @@ impl Scanner {
         }
     }
 
-    /// A value was put here, which is a token.
+    /// A value was inserted here; it counts as a token.
     pub fn value(&mut self) {
         self.token("");
     }
@@ -165,7 +165,7 @@ impl Scanner {
     }
 }
 
-/// The width of the mark that opens an executable comment: `/*!`, `/*M!`, with a version of five or six digits or without.
+/// The width of the opening of an executable comment: `/*!` or `/*M!`, with or without a version of five or six digits.
 fn executable(rest: &[u8]) -> Option<usize> {
     let mark = [&b"/*!"[..], b"/*M!"].into_iter().find(|mark| rest.starts_with(mark))?.len();
     let digits = rest[mark..].iter().take(6).take_while(|b| b.is_ascii_digit()).count();
@@ -185,7 +185,7 @@ fn character(rest: &[u8]) -> usize {
 mod tests {
     use super::*;
 
-    /// The code of a text, with every comment as `~` and every quoted part as `q`.
+    /// The code of a text, with each comment replaced by `~` and each quoted part by `q`.
     fn outline(text: &str) -> (String, Scanner) {
         let (mut scanner, mut out, mut i) = (Scanner::default(), String::new(), 0);
         while i < text.len() {

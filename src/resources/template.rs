@@ -1,6 +1,6 @@
-//! SQL templates: text with `{{NAME}}` placeholders becomes a script. A value is rendered by its kind and only where the
-//! server reads a token, never inside quotes or a comment, so no value can be read as anything else. Pure; reads no
-//! files.
+//! SQL templates: text with `{{NAME}}` placeholders becomes a script. A value is rendered according to its kind, and only
+//! where the server expects a token, never inside quotes or a comment, so it cannot be read as anything else. Pure; reads
+//! no files.
 
 use std::fmt;
 
@@ -25,9 +25,9 @@ pub enum Variable {
 }
 
 impl Variable {
-    /// Those that files of `init_db` and `init_tables` may use.
+    /// The placeholders allowed in files of `init_db` and `init_tables`.
     pub const OF_INIT: &[Variable] = &[Variable::GlobalDbName];
-    /// Those that files of `res_db` and `res_tables` may use.
+    /// The placeholders allowed in files of `res_db` and `res_tables`.
     pub const OF_RESOURCE: &[Variable] = &[
         Variable::GlobalDbName,
         Variable::ResDbName,
@@ -49,7 +49,7 @@ impl Variable {
     }
 }
 
-/// The values of one rendering, unquoted.
+/// The values for one rendering, unquoted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Values<'a> {
     /// The database of the queue.
@@ -84,8 +84,8 @@ impl Values<'_> {
 pub struct Template {
     /// The file's path below the folder of templates, for messages: `res_tables/010_common.sql`.
     pub name: String,
-    /// The file may leave something in the session that runs it: a setting, a lock, a user variable, an open transaction,
-    /// another current database. A session that ran it is not to run another file before it is reset.
+    /// The file may change the session that runs it: a setting, a lock, a user variable, an open transaction, a different
+    /// current database. That session must be reset before it runs another file.
     pub leaves_trace: bool,
     pieces: Vec<Piece>,
 }
@@ -112,11 +112,11 @@ pub struct TemplateError {
 pub enum Mistake {
     /// `{{` without `}}`.
     Unclosed,
-    /// A placeholder of this name does not exist here; these do.
+    /// The placeholder does not exist, or is not allowed in this file.
     Unknown {
         /// The name in the file.
         name: String,
-        /// The placeholders that the file may use.
+        /// The placeholders allowed in this file.
         allowed: &'static [Variable],
     },
     /// A placeholder inside quotes or a comment.
@@ -132,7 +132,7 @@ pub enum Mistake {
     Delimiter,
     /// A statement without text: `;;`.
     Empty,
-    /// A carriage return inside a line comment, without a line feed, and text behind it.
+    /// A carriage return without a line feed inside a line comment, followed by text.
     CarriageReturn,
     /// A NUL character.
     Nul,
@@ -157,7 +157,7 @@ impl fmt::Display for TemplateError {
             Mistake::Endless(place) => write!(f, "{place} opened here and never closed"),
             Mistake::Empty => f.write_str("a statement without text, which a server refuses (error 1065); remove the `;`"),
             Mistake::CarriageReturn => f.write_str(
-                "the server ends a comment at a line feed only and would skip what follows; save the file with line feeds",
+                "a line comment ends at a line feed only, so the server would skip what follows; save the file with line feeds",
             ),
             Mistake::Nul => f.write_str("a NUL character; save the file as UTF-8 text"),
             Mistake::Delimiter => f.write_str(
@@ -169,11 +169,11 @@ impl fmt::Display for TemplateError {
 
 impl std::error::Error for TemplateError {}
 
-/// What stands for `{{` where no placeholder is meant.
+/// How to write `{{` where no placeholder is meant.
 const ESCAPE: &str = "{{'{{'}}";
 
-/// Parses the text of the file `name`, which may use the variables `allowed`. None: the file holds only space and
-/// comments, which a server would refuse as an empty query.
+/// Parses the text of the file `name`, in which the variables `allowed` may be used. None: the file contains only white
+/// space and comments, which a server would refuse as an empty query.
 ///
 /// # Errors
 /// The first mistake, with its line.
@@ -251,7 +251,7 @@ fn starts_line(before: &[u8]) -> bool {
     before.iter().rev().take_while(|b| !matches!(b, b'\n' | b'\r')).all(u8::is_ascii_whitespace)
 }
 
-/// Whether `rest`, which follows a carriage return, is the end of its line or nothing but further space.
+/// Whether `rest`, which follows a carriage return, begins with a line feed or is only white space.
 fn ends_line(rest: &[u8]) -> bool {
     rest.first() == Some(&b'\n') || rest.iter().all(u8::is_ascii_whitespace)
 }
@@ -260,11 +260,11 @@ fn has_word(rest: &[u8], word: &[u8]) -> bool {
     rest.len() > word.len() && rest[..word.len()].eq_ignore_ascii_case(word) && rest[word.len()].is_ascii_whitespace()
 }
 
-/// More than any value takes: the 500 characters of `res_url` in UTF-8 and hexadecimal.
+/// More bytes than any rendered value has: the 500 characters of `res_url` as UTF-8 in hexadecimal.
 const LONGEST_VALUE: usize = 4_096;
 
 impl Template {
-    /// The bytes of the largest script that this template can become.
+    /// The size in bytes of the largest script that this template can become.
     pub fn max_bytes(&self) -> usize {
         let bytes = self.pieces.iter().map(|piece| match piece {
             Piece::Text(text) => text.len(),
@@ -349,8 +349,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a name holds, the scanner that read the template reads the rendered script as the same tokens:
-        /// the value opens and closes its own quotes, and what follows it is code again.
+        /// For any name, the scanner reads the rendered script as the same tokens as the template: the value opens and
+        /// closes its own quotes, and code follows it.
         #[test]
         fn no_value_leaves_its_place(name in "\\PC*|[`'\"\\\\;\n\0#/*-]{0,20}") {
             let text = "SELECT {{RES_NAME}} ; USE {{RES_DB_NAME}} ; {{RES_ID}}";

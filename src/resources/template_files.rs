@@ -1,5 +1,5 @@
-//! The template files: those built into the program, and those of the folder that `sql.dir` names. Owns which files run
-//! for what, and in which order. All of them are read and checked once, before anything runs.
+//! The template files: those built into the program, and those in the folder `sql.dir`. Decides which files run for which
+//! purpose, and in which order. All files are read and checked once, before anything runs; none is run here.
 
 use std::{
     collections::BTreeMap,
@@ -33,7 +33,7 @@ pub struct Templates {
     types: BTreeMap<String, ResourceType>,
 }
 
-/// What is particular to one `res_type`.
+/// The files of one `res_type`.
 #[derive(Clone, Debug, Default)]
 struct ResourceType {
     templates: Vec<Template>,
@@ -47,17 +47,17 @@ pub enum LoadError {
     Unreadable(PathBuf, io::Error),
     /// This line of this file is not UTF-8.
     NotUtf8(PathBuf, usize),
-    /// A file is no template.
+    /// A file is not a valid template.
     Template(TemplateError),
-    /// The folder of `sql.dir` holds no file that creates a resource's database.
+    /// The folder `sql.dir` contains no file that creates a resource's database.
     NothingCreates(PathBuf),
-    /// A folder where only files are read.
+    /// A folder where only files are expected.
     TooDeep(PathBuf),
-    /// A file is larger than the server takes in one piece.
+    /// A file is larger than a statement may be for the server.
     TooLarge {
         /// The file, as in [`Template::name`].
         file: String,
-        /// Its size with the longest values that it may be given.
+        /// Its size with the longest possible values.
         bytes: usize,
         /// The server's `max_allowed_packet`, in bytes.
         max_bytes: usize,
@@ -82,7 +82,7 @@ impl fmt::Display for LoadError {
             }
             LoadError::TooLarge { file, bytes, max_bytes } => write!(
                 f,
-                "{file}: {bytes} bytes are more than the server takes at once ({max_bytes}); raise max_allowed_packet on \
+                "{file}: {bytes} bytes exceed the server's limit of {max_bytes}; raise max_allowed_packet on \
                  the server, or split the file"
             ),
         }
@@ -145,14 +145,14 @@ impl Templates {
         Ok(())
     }
 
-    /// Whether a server takes each file whole.
+    /// Checks that each file fits into one packet of the server.
     ///
     /// # Errors
     /// The first file that is larger than `max_bytes`, the server's `max_allowed_packet`.
     pub fn check_sizes(&self, max_bytes: usize) -> Result<(), LoadError> {
         let common = [&self.init_db, &self.init_tables, &self.res_db, &self.res_tables].into_iter().flatten();
         let mut all = common.chain(self.types.values().flat_map(|of_type| &of_type.templates));
-        // The packet has a byte for the command.
+        // One byte of the packet is the command.
         match all.find(|template| template.max_bytes() >= max_bytes) {
             Some(template) => {
                 Err(LoadError::TooLarge { file: template.name.clone(), bytes: template.max_bytes(), max_bytes })
@@ -161,14 +161,14 @@ impl Templates {
         }
     }
 
-    /// The templates that run after `res_tables` for this `res_type`; None: there is no such type. A type is only ever
-    /// looked up here and never becomes part of a path.
+    /// The templates that run after `res_tables` for this `res_type`; None: there is no such type. A type is only looked up
+    /// here and never becomes part of a path.
     pub fn of_type(&self, res_type: &str) -> Option<&[Template]> {
         self.types.get(res_type).map(|found| found.templates.as_slice())
     }
 
-    /// Which files make a database of this `res_type`: 40 hexadecimal digits that change with any of them and with no
-    /// other file. Empty for an unknown type.
+    /// Identifies the contents of the files that build a database of this `res_type`: 40 hexadecimal digits that change with
+    /// any of those files and with no other. Empty for an unknown type.
     pub fn version(&self, res_type: &str) -> &str {
         self.types.get(res_type).map_or("", |found| &found.version)
     }
@@ -205,14 +205,14 @@ fn read_folder(dir: &Path, folder: &str, files: &mut Vec<(String, String)>) -> R
     entries.sort_by_key(|path| (path.is_dir(), path.clone()));
     for entry in entries {
         let Some(name) = entry.file_name().and_then(|name| name.to_str()) else { continue };
-        // What tools leave beside the files: `._10.sql`, `.#10.sql`, `.git`, and the `..data` of a mounted ConfigMap, whose
-        // files are links into it.
+        // Names beginning with a dot are left by tools: `._10.sql`, `.#10.sql`, `.git`, and the `..data` of a mounted
+        // ConfigMap, whose files are links into it.
         if name.starts_with('.') {
             continue;
         }
         let below = format!("{folder}/{name}");
         if entry.is_dir() && folder == "res_tables" {
-            // Entered as a file without name and text, so that a type exists even if its folder is empty.
+            // Represented as a file without name and text, so that a type exists even if its folder is empty.
             files.push((format!("{below}/"), String::new()));
             read_folder(dir, &below, files)?;
         } else if entry.is_dir() {

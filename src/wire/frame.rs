@@ -6,7 +6,7 @@ use super::Error;
 /// The greatest length in bytes that a frame may announce.
 pub const MAX_FRAME: usize = 1_048_576;
 
-/// The same before WELCOME, while the peer is unknown.
+/// The greatest length before WELCOME, while the peer is unknown.
 pub const MAX_FRAME_BEFORE_WELCOME: usize = 4_096;
 
 const HEADER: usize = 4;
@@ -16,11 +16,11 @@ const HEADER: usize = 4;
 pub struct Frame<'a> {
     /// The type of the message.
     pub kind: u8,
-    /// The bytes behind the type.
+    /// The bytes after the type.
     pub body: &'a [u8],
 }
 
-/// The first frame of `bytes` and how many bytes it takes with its length; None if it is not complete.
+/// The first frame of `bytes`, and how many bytes it occupies with its length field; None if it is incomplete.
 ///
 /// # Errors
 /// The announced length is zero or exceeds `limit`, reported as soon as its four bytes have arrived.
@@ -29,7 +29,7 @@ pub fn split(bytes: &[u8], limit: usize) -> Result<Option<(Frame<'_>, usize)>, E
     Ok(bytes.get(HEADER..end).map(|frame| (Frame { kind: frame[0], body: &frame[1..] }, end)))
 }
 
-/// The length of the first frame of `bytes` with its header, once that has arrived; at least 5.
+/// The length of the first frame of `bytes` including its header, once the header has arrived; at least 5.
 fn end_of_frame(bytes: &[u8], limit: usize) -> Result<Option<usize>, Error> {
     let Some(&header) = bytes.first_chunk::<HEADER>() else { return Ok(None) };
     match u32::from_be_bytes(header) as usize {
@@ -39,8 +39,8 @@ fn end_of_frame(bytes: &[u8], limit: usize) -> Result<Option<usize>, Error> {
     }
 }
 
-/// Splits a stream that arrives in arbitrary pieces. Frames that lie whole in a piece are borrowed from it; only the rest
-/// of a piece is kept, so that an idle peer costs no buffer.
+/// Splits a stream that arrives in arbitrary pieces. Frames that lie completely in a piece are borrowed from it; only an
+/// incomplete frame is copied, so an idle peer costs no buffer.
 #[derive(Debug, Default)]
 pub struct Splitter {
     partial: Vec<u8>,
@@ -49,8 +49,8 @@ pub struct Splitter {
 }
 
 impl Splitter {
-    /// The next frame of the stream whose newest piece is `input`; what is used of the piece is cut off its front. None:
-    /// the piece is used up, call again with the next one.
+    /// The next frame of the stream. `input` is its newest piece, whose front is advanced past the bytes used. None: the
+    /// piece is used up; call again with the next one.
     ///
     /// # Errors
     /// Those of [`split`]; the stream cannot be continued after one.
@@ -73,7 +73,7 @@ impl Splitter {
             *input = &input[used..];
             return Ok(Some(frame));
         }
-        // The header first, since it says how much more belongs to this frame.
+        // The header first: it announces how much more belongs to this frame.
         self.take(input, HEADER);
         if let Some(end) = end_of_frame(&self.partial, limit)? {
             self.take(input, end);

@@ -1,5 +1,5 @@
-//! What frames mean: one enum for what clients send, one for what servers send, each decoded from borrowed bytes and
-//! encoded into a `Vec`. A server decodes strictly, a client leniently, so that a newer server can send more.
+//! The messages: one enum for clients and one for servers, each decoded from borrowed bytes and encoded into a `Vec`. A
+//! server decodes strictly, a client leniently, so that a newer server can send more. Never does I/O.
 
 use super::{Error, Frame, Pattern, State, reader::Reader};
 
@@ -43,14 +43,14 @@ impl Role {
 pub enum ClientMessage<'a> {
     /// The first frame of every connection.
     Hello {
-        /// What the client is going to send.
+        /// Which frames the client is going to send.
         role: Role,
         /// Its name in the server's log: at most 64 printable characters.
         name: &'a str,
         /// The shared secret; empty if there is none.
         token: &'a str,
     },
-    /// The connection's one subscription.
+    /// The only subscription of the connection.
     Subscribe {
         /// Deliver from just after this number; None: from now on.
         resume_after: Option<u64>,
@@ -59,7 +59,7 @@ pub enum ClientMessage<'a> {
         /// 1 to 1,024 states or prefixes.
         patterns: Vec<Pattern<'a>>,
     },
-    /// An ephemeral event for those that are connected.
+    /// An ephemeral event for the subscribers connected now.
     Publish {
         /// Its state.
         state: State<'a>,
@@ -90,7 +90,7 @@ pub enum ServerMessage<'a> {
         /// Identifies the event log: numbers of another log mean nothing here.
         log_id: u64,
     },
-    /// The subscription stands.
+    /// The subscription is in effect.
     Subscribed {
         /// Durable events after this number follow.
         seq: u64,
@@ -106,7 +106,7 @@ pub enum ServerMessage<'a> {
         /// Its payload, by convention JSON.
         payload: &'a [u8],
     },
-    /// What the subscriber did not get.
+    /// Events that the subscriber did not receive.
     Gap(Gap),
     /// The last frame of a connection that the server ends.
     Error {
@@ -121,7 +121,7 @@ pub enum ServerMessage<'a> {
     Pong(u64),
 }
 
-/// What a subscriber did not get.
+/// Events that a subscriber did not receive, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gap {
     /// All durable events below this number are deleted from the log.

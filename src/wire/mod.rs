@@ -1,6 +1,6 @@
 //! RSQ/1 as bytes: where a frame ends ([`split`], [`Splitter`]), what it means ([`ClientMessage`], [`ServerMessage`]) and
-//! what a state may be called ([`State`], [`Pattern`]). Values in, values out: knows no socket and no clock, and depends
-//! on nothing, because the loadable function links it into the database server.
+//! which states are valid ([`State`], [`Pattern`]). Values in, values out: knows no socket and no clock, and has no
+//! dependency, because the loadable functions link it into the database server.
 //!
 //! All integers are big-endian. A string is a `u16` length in bytes and that much UTF-8.
 
@@ -55,12 +55,12 @@ pub enum Error {
         /// The greatest size allowed, in bytes.
         limit: usize,
     },
-    /// A text that is no state or pattern; its first 64 characters.
+    /// The text is not a state or pattern; its first 64 characters.
     State(String),
 }
 
 impl Error {
-    /// The code of the ERROR frame for it.
+    /// The code of the ERROR frame that reports it.
     pub fn code(&self) -> Code {
         match self {
             Error::Malformed(_) => Code::Malformed,

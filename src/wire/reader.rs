@@ -34,14 +34,14 @@ impl<'a> Reader<'a> {
         str::from_utf8(text).map_err(|_| Error::Malformed("a string that is not UTF-8"))
     }
 
-    /// All that is left.
+    /// The rest of the body.
     pub fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)
     }
 
-    /// The strict end of a body.
+    /// Requires that the body ends here.
     pub fn end(&self) -> Result<(), Error> {
-        if self.0.is_empty() { Ok(()) } else { Err(Error::Malformed("bytes left over at the end of a frame")) }
+        if self.0.is_empty() { Ok(()) } else { Err(Error::Malformed("trailing bytes in a frame")) }
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {

@@ -1,5 +1,5 @@
-//! What an event's state may be called, and what a subscription may ask for. Both are checked once, where bytes or text
-//! enter; a [`State`] or a [`Pattern`] is always valid.
+//! Event states and the patterns that subscribe to them. Both are checked once, where bytes or text enter; a [`State`] or
+//! a [`Pattern`] is always valid.
 
 use super::Error;
 use std::fmt;
@@ -35,12 +35,12 @@ impl fmt::Display for State<'_> {
     }
 }
 
-/// What one subscription asks for: a state by its name, or all that begin with a prefix.
+/// Which states a subscription wants: one by its name, or all with a prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Pattern<'a> {
     /// The state with this name.
     Exact(&'a str),
-    /// All states that begin with this; written with a `*` behind it.
+    /// All states that begin with this text; written with a `*` at the end.
     Prefix(&'a str),
 }
 
@@ -57,7 +57,7 @@ impl<'a> Pattern<'a> {
         }
     }
 
-    /// Whether it asks for this state.
+    /// Whether it matches this state.
     pub fn matches(self, state: &str) -> bool {
         match self {
             Pattern::Exact(name) => name == state,

@@ -1,6 +1,6 @@
-//! The C interface, where the `unsafe` is: the structures that MySQL and MariaDB pass to a loadable function, the guard
-//! that stops panics, and two things that the standard library lacks (find this library's file, block signals). Never
-//! knows what the functions do.
+//! The C interface, and with `charset` the only `unsafe` code: the structures that MySQL and MariaDB pass to a loadable
+//! function, the guard that stops panics, and two system calls that the standard library lacks (find this library's file,
+//! block signals). Knows nothing of what the functions do.
 //!
 //! Layouts and signatures are those of `mysql_com.h` (MariaDB) and `mysql/udf_registration_types.h` (MySQL), which
 //! agree; `bool` and `my_bool` are both one byte.
@@ -19,7 +19,7 @@ pub const RESULT_BYTES: usize = 255;
 
 const STRING_RESULT: c_int = 0;
 
-/// Panics reported in the server's error log. Each is a bug of this library, and none may fill the log.
+/// How many panics are reported in the server's error log. Each is a bug of this library, but must not fill the log.
 const REPORTED_PANICS: u32 = 10;
 
 /// `UDF_INIT`.
@@ -46,7 +46,7 @@ pub struct UdfArgs {
     extension: *mut c_void,
 }
 
-/// The work of every `_init`: refuses a wrong number of arguments and nothing else (true: refused), asks the server to
+/// The body of every `_init`: refuses a wrong number of arguments and nothing else (true: refused), asks the server to
 /// convert numbers to text, and declares that the result is never NULL and may differ for each row.
 ///
 /// # Safety
@@ -92,7 +92,7 @@ pub fn guard<T>(fallback: T, call: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or(fallback)
 }
 
-/// Writes one line to the server's error log, which is its standard error; lost if that is closed.
+/// Writes one line to the server's error log, which is its standard error; the line is lost if that is closed.
 pub fn log_line(line: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "resq_udf: {line}");
@@ -182,7 +182,7 @@ mod tests {
         };
         let mut message = [0x55 as c_char; MESSAGE_BYTES];
         let mut check = |arity, usage: &str| {
-            // SAFETY: the same structures as the server makes.
+            // SAFETY: the same structures as the server passes.
             unsafe { super::init(&mut init, &mut args, message.as_mut_ptr(), arity, usage) }
         };
         assert!(check(3, &"takes three ".repeat(100)));

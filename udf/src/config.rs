@@ -1,5 +1,5 @@
-//! `resq_udf.conf` beside the library: the addresses of the daemons and their token. Never from SQL, so that no SQL user
-//! can make the database server connect anywhere. Nothing in the file is ignored: what is wrong is an error.
+//! `resq_udf.conf` beside the library: the addresses of the daemons and their token. Never read from SQL, so that no SQL
+//! user can make the database server connect anywhere. Nothing in the file is ignored: every mistake is an error.
 
 use resq::base::address::Address;
 use std::fmt;
@@ -16,9 +16,9 @@ const MAX_FILE_BYTES: u64 = 65_536;
 /// The settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// At least one, none twice.
+    /// The daemons' addresses: at least one, without repeats.
     pub addresses: Vec<Address>,
-    /// Empty: none.
+    /// The broker's token; empty if there is none.
     pub token: String,
 }
 
@@ -33,10 +33,10 @@ pub struct Error {
 enum Problem {
     Read(io::Error),
     TooLarge,
-    /// The file has a token and others may read it.
+    /// The file contains a token, and others can read it.
     Exposed,
     TooManyAddresses(usize),
-    /// In the line with this number, from 1.
+    /// A mistake in the line with this number, from 1.
     Line(usize, LineProblem),
 }
 
@@ -84,7 +84,7 @@ impl fmt::Display for LineProblem {
 /// Reads the settings in `folder`; the defaults if it has no such file.
 ///
 /// # Errors
-/// The file cannot be read, has a token that others can read, or has anything else in it than settings.
+/// The file cannot be read, contains a token that others can read, or contains anything but settings.
 pub fn load(folder: &Path) -> Result<Config, Error> {
     let path = folder.join(FILE_NAME);
     read(&path).map_err(|problem| Error { path, problem })

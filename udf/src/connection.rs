@@ -1,5 +1,5 @@
-//! One connection to one daemon, as a publisher of RSQ/1: the frames that wait, the bytes received so far, and how long
-//! the daemon may be silent. It never waits for the socket; when to turn it is the sender's decision.
+//! One connection to one daemon, as an RSQ/1 publisher: the queued frames, the bytes received so far, and how long the
+//! daemon may be silent. Never waits for the socket; the sender decides when to read and write.
 
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
@@ -13,7 +13,7 @@ use std::net::ToSocketAddrs;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// Bytes that may wait here beyond the kernel's own buffer; an empty queue takes any one frame.
+/// Bytes that may be queued here in addition to the kernel's buffer; an empty queue accepts any one frame.
 const MAX_WAITING_BYTES: usize = 256 << 10;
 
 /// From the attempt to connect until WELCOME.
@@ -28,7 +28,7 @@ const READ_BYTES: usize = 4_096;
 trait Stream: Read + Write + Source {}
 impl<S: Read + Write + Source> Stream for S {}
 
-/// What a frame that waits is counted as.
+/// How a queued frame is counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Event,
@@ -45,7 +45,7 @@ pub enum Error {
     Closed,
     /// Nothing arrived for too long, not even a PING.
     Silent,
-    /// What arrived is not RSQ/1.
+    /// The received bytes are not RSQ/1.
     Protocol(wire::Error),
     /// The daemon speaks this other version.
     Version(u8),
@@ -91,7 +91,7 @@ pub struct Connection {
     welcomed: bool,
     queue: SendQueue<Rc<Vec<u8>>, Kind>,
     ring_waiting: bool,
-    /// The socket may have bytes, or room: true until an attempt says otherwise.
+    /// The socket may have data, or room: true until a read or write would have blocked.
     readable: bool,
     writable: bool,
     /// `None`: forever.
@@ -101,7 +101,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Begins to connect and queues HELLO. `attempt` selects one of a name's addresses in turn.
+    /// Begins to connect and queues HELLO. `attempt` selects one of the host name's addresses in turn.
     ///
     /// # Errors
     /// The name has no address, or the socket cannot be made or connected.
@@ -154,22 +154,22 @@ impl Connection {
         self.welcomed && self.queue.has_room(1, MAX_WAITING_BYTES)
     }
 
-    /// When the daemon will have been silent for too long.
+    /// When the daemon's silence will have lasted too long.
     pub fn silent_until(&self) -> Option<Instant> {
         self.silent_until
     }
 
-    /// Events that are queued and not wholly written.
+    /// The number of events that are not completely written yet.
     pub fn waiting_events(&self) -> u64 {
         self.queue.tags().filter(|kind| *kind == Kind::Event).count() as u64
     }
 
-    /// Queues an event, as the frame that it is sent in.
+    /// Queues an event, which is already encoded as a frame.
     pub fn queue_event(&mut self, frame: Rc<Vec<u8>>) {
         self.queue.push(frame, Kind::Event);
     }
 
-    /// Queues a RING, unless one still waits: a second would add nothing.
+    /// Queues a RING, unless one is still queued: a second would add nothing.
     pub fn queue_ring(&mut self) {
         if !self.ring_waiting {
             self.ring_waiting = true;
@@ -188,7 +188,7 @@ impl Connection {
         self.readable || (self.writable && !self.queue.is_empty())
     }
 
-    /// Writes what the socket takes; returns the number of events whose last byte is written.
+    /// Writes as much as the socket accepts; returns the number of events whose last byte was written.
     ///
     /// # Errors
     /// The socket failed; the connection is over.
@@ -209,7 +209,7 @@ impl Connection {
     /// Reads once and queues the answers; true if WELCOME arrived.
     ///
     /// # Errors
-    /// Why the connection is over.
+    /// The reason why the connection is over.
     pub fn read(&mut self, now: Instant) -> Result<bool, Error> {
         if !self.readable {
             return Ok(false);
@@ -247,10 +247,10 @@ impl Connection {
                 Some(ServerMessage::Error { code, message }) => {
                     return Err(Error::Refused { code, message: message.into() });
                 }
-                // Behind a full queue no PONG is needed: the queue's own bytes show that this peer is alive.
+                // With a full queue no PONG is needed: the queued bytes show that this peer is alive.
                 Some(ServerMessage::Ping(_)) if self.queue.bytes() >= MAX_WAITING_BYTES => {}
                 Some(ServerMessage::Ping(number)) => self.queue_message(&ClientMessage::Pong(number), Kind::Other),
-                // Not for publishers, or only known to newer daemons.
+                // Not meant for publishers, or only sent by newer daemons.
                 _ => {}
             }
         }

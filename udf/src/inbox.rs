@@ -1,5 +1,5 @@
-//! What the calls from SQL and the sender thread share: a bounded queue of frames, the number of `resq_ring` calls, and
-//! the counters of `resq_stats`. A call never takes a lock, never waits, and wakes the sender with one write at most.
+//! Shared by the calls from SQL and the sender thread: a bounded queue of frames, the number of `resq_ring` calls, and the
+//! counters of `resq_stats`. A call never takes a lock, never waits, and wakes the sender with at most one write.
 
 use mio::Waker;
 use resq::wire::{ClientMessage, MAX_PAYLOAD, State};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering:
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, OnceLock};
 
-/// Limits of the queue: frames, and bytes in them.
+/// Limits of the queue: frames, and their total bytes.
 const MAX_FRAMES: usize = 16_384;
 const MAX_BYTES: usize = 4 << 20;
 
@@ -17,13 +17,13 @@ const FRAME_OVERHEAD: usize = 4 + 1 + 2;
 /// The queue, the counters and the sender's waker.
 pub struct Inbox {
     frames: SyncSender<Vec<u8>>,
-    /// The queue's receiving end, until the sender thread takes it; no call touches this lock.
+    /// The queue's receiving end, until the sender thread takes it. No call from SQL touches this lock.
     outlet: Mutex<Option<Outlet>>,
-    /// Bytes in the queue and in frames that are being queued.
+    /// Bytes of queued frames and of frames being queued.
     bytes: AtomicUsize,
     /// Calls of `resq_ring` since the last RING.
     rings: AtomicU32,
-    /// The sender sleeps, or is about to: a call that has work for it must wake it.
+    /// The sender sleeps, or is about to: a call with work for it must wake it.
     asleep: AtomicBool,
     waker: OnceLock<Waker>,
     /// Connected daemons; without one nothing is queued.
@@ -87,7 +87,7 @@ impl Inbox {
         self.frames.try_send(frame).ok()
     }
 
-    /// Asks for a RING. Any number of calls before the sender runs are one.
+    /// Requests a RING. Calls made before the sender runs merge into one.
     pub fn ring(&self) {
         if self.rings.fetch_add(1, SeqCst) == 0 {
             self.wake();
@@ -95,8 +95,8 @@ impl Inbox {
     }
 
     fn wake(&self) {
-        // Either the sender sees what was just queued, since it checks once more after announcing its sleep, or it is
-        // seen asleep here.
+        // Either the sender finds what was just queued, since it checks once more after announcing its sleep, or this call
+        // finds it asleep.
         if self.asleep.swap(false, SeqCst)
             && let Some(waker) = self.waker.get()
         {
@@ -132,7 +132,7 @@ impl Inbox {
         self.sent.fetch_add(events, SeqCst);
     }
 
-    /// Counts events that a daemon will not get.
+    /// Counts events that a daemon will not receive.
     pub fn count_dropped(&self, events: u64) {
         self.dropped.fetch_add(events, SeqCst);
     }
@@ -147,7 +147,7 @@ impl Inbox {
         self.rings.load(SeqCst) > 0
     }
 
-    /// The number of calls of `resq_ring` since this was last asked.
+    /// The number of calls of `resq_ring` since this was last called.
     pub fn take_rings(&self) -> u32 {
         self.rings.swap(0, SeqCst)
     }
@@ -164,7 +164,7 @@ impl Inbox {
         Some(frame)
     }
 
-    /// From here on calls wake the sender. It must check for work once more before it sleeps.
+    /// From now on calls wake the sender. It must check for work once more before it sleeps.
     pub fn announce_sleep(&self) {
         self.asleep.store(true, SeqCst);
     }

@@ -1,10 +1,10 @@
-//! The functions that a MySQL or MariaDB server loads: `resq_notify(state, payload)`, `resq_ring()` and
-//! `resq_stats()`. None of them ever fails, blocks or slows the statement that calls it, whatever the daemon does:
-//! a call at most puts a frame into a bounded queue (`inbox`), and only the thread `sender` touches sockets.
+//! The functions that a MySQL or MariaDB server loads: `resq_notify(state, payload)`, `resq_ring()` and `resq_stats()`. No
+//! call fails, blocks or slows down its statement, whatever the daemon does: at most it puts a frame into a bounded queue
+//! (`inbox`). Only the thread `sender` touches sockets.
 //!
-//! In reading order: the C interface (`abi`, `charset`), what calls and sender share (`inbox`), the settings (`config`),
-//! one connection (`connection`), the sender (`sender`) with the pauses between RING frames (`ring_gap`) and its lines in
-//! the server's error log (`log`).
+//! In reading order: the C interface (`abi`, `charset`), the state shared by calls and sender (`inbox`), the settings
+//! (`config`), one connection (`connection`), the sender (`sender`) with the pauses between RING frames (`ring_gap`) and its
+//! lines in the server's error log (`log`).
 
 mod abi;
 mod charset;
@@ -21,7 +21,7 @@ use std::ffi::{c_char, c_longlong, c_uchar, c_ulong};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What all calls share; the first call of this starts the sender.
+/// The state shared by all calls; the first use starts the sender.
 fn inbox() -> &'static Inbox {
     static INBOX: OnceLock<Inbox> = OnceLock::new();
     static STARTED: AtomicBool = AtomicBool::new(false);

@@ -29,7 +29,7 @@ impl Log {
             && let Some(suppressed) = self.throttle.admit(now)
         {
             if suppressed > 0 {
-                log_line(&format!("log: suppressed {suppressed} lines, those above {LINES_PER_INTERVAL} a minute"));
+                log_line(&format!("log: more than {LINES_PER_INTERVAL} lines in a minute; suppressed {suppressed}"));
             }
             log_line(&format!("{subject}: {state}"));
         }

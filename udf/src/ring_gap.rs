@@ -1,15 +1,15 @@
-//! How many calls of `resq_ring` one RING frame may stand for. Pure: the caller brings the time.
+//! How long to merge calls of `resq_ring` into one RING frame. Pure: the caller supplies the time.
 
 use std::time::Duration;
 
-/// More calls than this over some time come from a statement with many rows, not from single commits.
+/// A higher rate of calls comes from a statement with many rows, not from single commits.
 const COMMITS_PER_MS: u128 = 4;
 const SHORTEST_GAP: Duration = Duration::from_millis(1);
 const LONGEST_GAP: Duration = Duration::from_millis(50);
 
-/// The shortest time until the next RING, after one that stands for `rings` calls within `elapsed` and followed a gap of
-/// `gap`. Short for single commits, whose subscribers wait for it. The rows of a bulk statement are invisible before its
-/// commit: for them the gap doubles, so that the last RING is late by no more than the statement took.
+/// The shortest time until the next RING, after one that merged `rings` calls made within `elapsed` and followed a gap of
+/// `gap`. Short for single commits, whose subscribers are waiting. The rows of a bulk statement are invisible before its
+/// commit, so for them the gap doubles: the last RING is delayed by no more than the duration of the statement.
 pub fn ring_gap(rings: u32, elapsed: Duration, gap: Duration) -> Duration {
     if u128::from(rings) > COMMITS_PER_MS * elapsed.as_millis().max(1) {
         (gap * 2).clamp(SHORTEST_GAP, LONGEST_GAP)
@@ -25,7 +25,7 @@ pub fn ring_gap(rings: u32, elapsed: Duration, gap: Duration) -> Duration {
 mod tests {
     use super::*;
 
-    /// How many RING frames stand for `rings` calls, one every `every_us`, if the sender was idle before.
+    /// How many RING frames are sent for `rings` calls, one every `every_us`, if the sender was idle before.
     fn frames(rings: u32, every_us: u64) -> u32 {
         let every = Duration::from_micros(every_us);
         let (mut waiting, mut frames, mut gap, mut elapsed) = (0, 0, Duration::ZERO, Duration::from_secs(60));

@@ -1,6 +1,6 @@
-//! The sender thread: it owns every socket, and no call ever waits for it. Each address of the settings has one
-//! connection, and each daemon gets every ring and every event, since each has its own subscribers; a daemon that accepts
-//! nothing does not delay the others.
+//! The sender thread: it owns every socket, and no call from SQL ever waits for it. Each address in the settings has one
+//! connection, and each daemon receives every RING and every event, since each has its own subscribers. A daemon that
+//! accepts nothing does not delay the others.
 
 use crate::abi;
 use crate::config;
@@ -19,12 +19,12 @@ use std::time::{Duration, Instant};
 
 const WAKER: Token = Token(0);
 
-/// Pauses between attempts to connect, up to half shorter by chance, so that the servers of a cluster do not all return
-/// to a restarted daemon at the same moment.
+/// Pauses between attempts to connect, each randomly shortened by up to half, so that the servers of a cluster do not all
+/// return to a restarted daemon at the same moment.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The pause before a restart, after what should never happen: no epoll descriptor, or a bug.
+/// The pause before a restart after an error that should never happen: no epoll descriptor, or a bug.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// Starts the thread.
@@ -42,7 +42,7 @@ pub fn start(inbox: &'static Inbox) -> io::Result<()> {
     })
 }
 
-/// Runs the sender as long as the process lives, and restarts it whatever goes wrong.
+/// Runs the sender as long as the process lives, and restarts it after any error.
 fn run_forever(inbox: &Inbox, outlet: &Outlet) -> ! {
     let folder = abi::library_path().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
     let mut poll = loop {
@@ -74,7 +74,7 @@ struct Sender<'a> {
     last_token: usize,
     attempts: usize,
     backoff: Backoff,
-    /// When to read the settings and connect to what is not connected; `None`: everything is.
+    /// When to read the settings and connect to unconnected addresses; `None`: all are connected.
     retry_at: Option<Instant>,
     last_ring: Instant,
     ring_gap: Duration,
@@ -178,7 +178,7 @@ impl<'a> Sender<'a> {
         self.connections.iter_mut().filter(|one| one.is_up()).for_each(Connection::queue_ring);
     }
 
-    /// Queues events at the pace of the fastest daemon; one whose queue is full misses them, and that is counted.
+    /// Queues events at the pace of the fastest daemon; copies for a daemon whose queue is full are dropped and counted.
     fn send_events(&mut self) {
         while self.connections.iter().any(Connection::has_room)
             && let Some(frame) = self.inbox.take(self.outlet)
@@ -193,7 +193,7 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Writes and reads as far as each socket allows now, and ends the connections that broke.
+    /// Writes and reads as far as each socket allows, and ends broken connections.
     fn exchange(&mut self, now: Instant) {
         for i in (0..self.connections.len()).rev() {
             match exchange(&mut self.connections[i], self.inbox, now) {
@@ -210,7 +210,7 @@ impl<'a> Sender<'a> {
         // For calls of `resq_ring` while the daemon was away.
         self.connections[i].queue_ring();
         if self.count_up() == 1 {
-            // What a call was queuing when the last connection broke.
+            // Events that calls queued while the last connection broke.
             self.drop_queued();
         }
         self.inbox.set_connected(self.count_up());

@@ -1,4 +1,5 @@
-//! What the server sends, as RSQ/1 frames. An event is encoded once, into its cache, however many subscribers get it.
+//! The server's messages as RSQ/1 frames. An event is encoded once, into its cache, however many subscribers receive it.
+//! Never sends anything.
 
 use super::session::Refusal;
 use crate::{
@@ -8,13 +9,13 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Where an event keeps its RSQ/1 frame.
+/// The slot of an event's cache that holds its RSQ/1 frame.
 const SLOT: CacheSlot = CacheSlot::First;
 
-/// Bytes of an EVENT frame beside state and payload: length, type, number, time, length of the state.
+/// Bytes of an EVENT frame besides state and payload: length, type, sequence number, time, length of the state.
 const EVENT_OVERHEAD: usize = 4 + 1 + 8 + 8 + 2;
 
-/// The frame of what the fan-out pushes.
+/// A message of the fan-out as a frame.
 pub fn message(message: Message<'_>) -> Arc<[u8]> {
     match message {
         Message::Event(event) => self::event(event).clone(),

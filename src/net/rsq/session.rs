@@ -1,5 +1,5 @@
-//! The rules of one connection: which frames a peer may send when, and when silence or a full socket ends it. Frames and
-//! `now` in, actions out; knows no socket, no other peer and no event.
+//! The rules of one connection: which frames a peer may send when, and when silence or a blocked socket ends it. Frames
+//! and `now` in, actions out; knows no socket, no other peer and no event.
 
 use crate::config::Secret;
 use crate::net::limits::Limits;
@@ -7,7 +7,7 @@ use crate::wire::{ClientMessage, Code, Error, Frame, MAX_FRAME, MAX_FRAME_BEFORE
 use std::{fmt, time::Instant};
 use subtle::ConstantTimeEq;
 
-/// What all sessions share.
+/// The rules that all sessions share.
 pub struct Rules {
     /// The broker's limits.
     pub limits: Limits,
@@ -17,7 +17,7 @@ pub struct Rules {
     pub states: Option<Vec<String>>,
 }
 
-/// What a frame asks of the broker, once it is known to be allowed.
+/// What the broker has to do for a frame that is allowed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action<'a> {
     /// Answer HELLO.
@@ -34,7 +34,7 @@ pub enum Action<'a> {
     Nothing,
 }
 
-/// What is due by the time.
+/// What a timer requires.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Due {
     /// Nothing.
@@ -43,7 +43,7 @@ pub enum Due {
     Ping,
     /// End the connection with an ERROR.
     Refuse(Refusal),
-    /// The time for the farewell is over: close the socket.
+    /// The peer has had its time to read the ERROR: close the socket.
     Close,
 }
 
@@ -60,7 +60,7 @@ pub struct Refusal {
 pub struct Session {
     phase: Phase,
     ping: Ping,
-    /// Since when the socket has taken no byte although some are queued.
+    /// Since when the socket has accepted no byte although some are queued.
     stuck_since: Option<Instant>,
 }
 
@@ -74,14 +74,14 @@ enum Ping {
     Next {
         at: Instant,
     },
-    /// Its last byte is this one of all that is written.
+    /// Queued; its last byte has this number among all bytes of the connection.
     Queued {
         end: u64,
     },
-    /// It was written; `heard`: the peer has sent something since.
+    /// Written; `answered`: the peer has sent something since.
     Out {
         since: Instant,
-        heard: bool,
+        answered: bool,
     },
 }
 
@@ -95,7 +95,7 @@ impl Session {
         }
     }
 
-    /// The greatest length that a frame may announce now.
+    /// The greatest length that the next frame may announce.
     pub fn frame_limit(&self) -> usize {
         match self.phase {
             Phase::Greeting { .. } => MAX_FRAME_BEFORE_WELCOME,
@@ -156,18 +156,18 @@ impl Session {
     }
 
     /// Bytes arrived from the peer.
-    pub fn heard(&mut self) {
-        if let Ping::Out { heard, .. } = &mut self.ping {
-            *heard = true;
+    pub fn received(&mut self) {
+        if let Ping::Out { answered, .. } = &mut self.ping {
+            *answered = true;
         }
     }
 
-    /// A PING was queued; its last byte is number `end` of all that is written.
+    /// A PING was queued; its last byte has the number `end` among all bytes of the connection.
     pub fn ping_queued(&mut self, end: u64) {
         self.ping = Ping::Queued { end };
     }
 
-    /// The socket was offered what is queued: whether it took any, how many bytes it has taken since the connection
+    /// Queued bytes were offered to the socket: whether it accepted any, how many it has accepted since the connection
     /// began, and whether some are left.
     pub fn wrote(&mut self, took_any: bool, written: u64, left: bool, now: Instant) {
         self.stuck_since = match self.stuck_since {
@@ -178,18 +178,18 @@ impl Session {
         if let Ping::Queued { end } = self.ping
             && written >= end
         {
-            self.ping = Ping::Out { since: now, heard: false };
+            self.ping = Ping::Out { since: now, answered: false };
         }
     }
 
-    /// The connection ends: what is queued is still written for a while, nothing more is accepted.
+    /// Ends the connection: queued frames are still written for a while, but no further frame is accepted.
     pub fn close(&mut self, now: Instant, rules: &Rules) {
         if !self.is_closing() {
             self.phase = Phase::Closing { until: now + rules.limits.farewell };
         }
     }
 
-    /// When [`Self::tick`] is next due; None: not before something is written.
+    /// When [`Self::tick`] is due next; None: not until something is written.
     pub fn due(&self, rules: &Rules) -> Option<Instant> {
         let ping = match (&self.phase, &self.ping) {
             (Phase::Greeting { until } | Phase::Closing { until }, _) => return Some(*until),
@@ -201,8 +201,8 @@ impl Session {
         ping.into_iter().chain(stuck).min()
     }
 
-    /// What is due by now. The caller reads and writes the socket first, so that a pause of this process is not taken for
-    /// silence of its peers.
+    /// What is due at `now`. The caller reads and writes the socket first, so that a pause of this process is not mistaken
+    /// for silence of its peers.
     pub fn tick(&self, rules: &Rules, now: Instant) -> Due {
         let limits = &rules.limits;
         match (&self.phase, &self.ping) {
@@ -212,10 +212,10 @@ impl Session {
             }
             (Phase::Closing { .. } | Phase::Greeting { .. }, _) => Due::Nothing,
             _ if self.stuck_since.is_some_and(|since| now >= since + limits.stuck_timeout) => {
-                Due::Refuse(Refusal::new(Code::Slow, format!("nothing was read for {:?}", limits.stuck_timeout)))
+                Due::Refuse(Refusal::new(Code::Slow, format!("no byte was accepted for {:?}", limits.stuck_timeout)))
             }
             (_, Ping::Next { at }) if now >= *at => Due::Ping,
-            (_, Ping::Out { since, heard }) if now >= *since + limits.ping_interval => match heard {
+            (_, Ping::Out { since, answered }) if now >= *since + limits.ping_interval => match answered {
                 true => Due::Ping,
                 false => Due::Refuse(Refusal::new(
                     Code::TimedOut,
@@ -251,7 +251,7 @@ impl From<Error> for Refusal {
     }
 }
 
-/// Takes the same time for any token of the right length, so that a peer cannot measure how much of it is right.
+/// Takes the same time for every token of the right length, so that a peer cannot measure how much of its guess is right.
 fn is_token(expected: &str, offered: &str) -> bool {
     expected.as_bytes().ct_eq(offered.as_bytes()).into()
 }

@@ -1,4 +1,4 @@
-//! Every message there and back, every frame cut at every byte, and the strict and the lenient reader side by side.
+//! Every message encoded and decoded, every frame cut at every byte, and the strict and the lenient decoder compared.
 
 use super::*;
 use crate::wire::{Code, MAX_FRAME, split};
@@ -46,7 +46,7 @@ fn only_frame(bytes: &[u8]) -> Frame<'_> {
 }
 
 #[test]
-fn every_message_there_and_back() {
+fn every_message_survives_encoding_and_decoding() {
     for message in client_messages() {
         let mut bytes = Vec::new();
         message.encode(&mut bytes);
@@ -59,7 +59,7 @@ fn every_message_there_and_back() {
     }
 }
 
-/// Only a payload may end anywhere: what lies before it must be whole.
+/// Only a payload may end anywhere; every field before it must be complete.
 #[test]
 fn a_body_cut_at_any_byte_is_malformed() {
     for message in client_messages() {
@@ -92,7 +92,7 @@ fn a_body_cut_at_any_byte_is_malformed() {
 }
 
 #[test]
-fn a_server_takes_no_bytes_left_over_a_client_does_not_mind() {
+fn trailing_bytes_are_refused_by_a_server_and_ignored_by_a_client() {
     for message in client_messages().into_iter().filter(|message| !matches!(message, ClientMessage::Publish { .. })) {
         let mut bytes = Vec::new();
         message.encode(&mut bytes);
@@ -111,7 +111,7 @@ fn a_server_takes_no_bytes_left_over_a_client_does_not_mind() {
 }
 
 #[test]
-fn what_a_server_refuses_and_under_which_code() {
+fn a_server_refuses_bad_frames_with_the_code_of_the_mistake() {
     let subscribe = |flags: u8, n: u16, states: &[&[u8]]| {
         let mut body = vec![flags];
         body.extend_from_slice(&[0; 8]);
@@ -139,7 +139,7 @@ fn what_a_server_refuses_and_under_which_code() {
         ("no states", 0x02, subscribe(0, 0, &[]), Code::Malformed),
         ("65,535 states", 0x02, subscribe(0, u16::MAX, &[&b"A"[..]; 65_535]), Code::Malformed),
         ("1,025 states", 0x02, subscribe(0, 1_025, &[&b"A"[..]; 1_025]), Code::Malformed),
-        ("fewer states than said", 0x02, subscribe(0, 2, &[b"A"]), Code::Malformed),
+        ("fewer states than announced", 0x02, subscribe(0, 2, &[b"A"]), Code::Malformed),
         ("a state that is not UTF-8", 0x02, subscribe(0, 1, &[b"\xff"]), Code::Malformed),
         ("bad characters in a pattern", 0x02, subscribe(0, 1, &[b"a b"]), Code::State),
         ("an empty pattern", 0x02, subscribe(0, 1, &[b""]), Code::State),
@@ -167,7 +167,7 @@ fn overlong_strings_are_cut_at_a_character() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
-    /// Whatever comes, reading it is an answer; and what is accepted reads the same when written again.
+    /// Any bytes are decoded or refused, and an accepted message stays the same when it is encoded and decoded again.
     #[test]
     fn random_bodies(kind in prop_oneof![0u8..8, 0x80u8..0x88], body in prop::collection::vec(any::<u8>(), 0..64)) {
         if let Ok(message) = ClientMessage::decode(Frame { kind, body: &body }) {

@@ -1,4 +1,4 @@
-//! A connection to a listener of the test, driven as the sender drives it.
+//! A connection to a listener in the test, driven as the sender drives it.
 
 use super::*;
 use mio::{Events, Poll};
@@ -18,7 +18,7 @@ impl Driven {
         Driven { poll, connection, now }
     }
 
-    /// Turns until `done`, or until the connection ends.
+    /// Reads and writes until `done`, or until the connection ends.
     fn until(&mut self, done: impl Fn(&Connection) -> bool) -> Result<(), Error> {
         let mut events = Events::with_capacity(8);
         loop {
@@ -90,7 +90,7 @@ fn hello_is_sent_first_and_silence_is_bounded() {
     driven.until(Connection::is_up).unwrap();
     assert_eq!(driven.connection.silent_until(), Some(driven.now + Duration::from_secs(6)));
 
-    // At most one RING waits, and behind a full queue there is no room for an event.
+    // At most one RING is queued, and a full queue has no room for an event.
     driven.connection.queue_ring();
     driven.connection.queue_ring();
     assert_eq!(driven.connection.queue.tags().count(), 1);

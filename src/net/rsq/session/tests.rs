@@ -1,4 +1,4 @@
-//! The rules of time with a clock of our own, and any frames in any order.
+//! The timers, with a simulated clock, and any frames in any order.
 
 use super::*;
 use crate::wire::{MAX_FRAME, split};
@@ -57,7 +57,7 @@ fn one_ping_per_interval_while_the_peer_answers() {
         assert_eq!(session.tick(&rules, now), Due::Ping);
         session.ping_queued(13);
         session.wrote(true, 13, false, now);
-        session.heard();
+        session.received();
     }
 }
 
@@ -65,7 +65,7 @@ fn one_ping_per_interval_while_the_peer_answers() {
 fn silence_counts_from_the_last_byte_of_the_ping() {
     let (rules, start) = (rules(), Instant::now());
     let mut session = open(Role::Subscriber, start);
-    session.heard();
+    session.received();
     let pinged = start + 30 * SECOND;
     session.ping_queued(113);
     // 112 bytes of 113 are written: the peer cannot have seen it.
@@ -76,12 +76,12 @@ fn silence_counts_from_the_last_byte_of_the_ping() {
     assert_eq!(session.due(&rules), Some(out + 30 * SECOND));
     assert_eq!(session.tick(&rules, out + 29 * SECOND), Due::Nothing);
     assert_eq!(code(session.tick(&rules, out + 30 * SECOND)), Some(Code::TimedOut));
-    session.heard();
+    session.received();
     assert_eq!(session.tick(&rules, out + 30 * SECOND), Due::Ping);
 }
 
 #[test]
-fn socket_that_takes_nothing_for_sixty_seconds_is_slow() {
+fn socket_that_accepts_nothing_for_sixty_seconds_is_slow() {
     let (rules, start) = (rules(), Instant::now());
     let mut session = open(Role::Subscriber, start);
     session.ping_queued(1_000);
@@ -141,7 +141,7 @@ fn any_message() -> impl Strategy<Value = ClientMessage<'static>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2048))]
 
-    /// The rules written again as plainly as possible, against any order of messages.
+    /// Compares with the rules written as plainly as possible, for any order of messages.
     #[test]
     fn any_order_of_messages_obeys_the_rules(messages in prop::collection::vec(any_message(), 1..12)) {
         let now = Instant::now();
@@ -173,7 +173,7 @@ proptest! {
         }
     }
 
-    /// Whatever an untrusted peer sends, the answer is an action or a refusal.
+    /// Every input of an untrusted peer leads to an action or a refusal.
     #[test]
     fn any_frame_is_answered_or_refused(frames in prop::collection::vec((0u8..8, prop::collection::vec(any::<u8>(), 0..40)), 1..10)) {
         let now = Instant::now();
