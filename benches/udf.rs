@@ -1,6 +1,6 @@
 //! The cost of the loadable functions to the statements that call them, as ratios within one run on one server
-//! (`TEST_SERVER`, see `scripts/testdb.sh`): a call beside a built-in function, a bulk INSERT with a ringing trigger beside
-//! the same trigger without the ring, and both again with a daemon that does not read.
+//! (`TEST_SERVER`, see `scripts/testdb.sh`): a call compared with a built-in function, a bulk INSERT whose trigger calls
+//! `resq_ring` compared with the same trigger without that call, and both again with a daemon that does not read.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use mysql::prelude::Queryable;
 use resq_test_support::{UdfPeer, UdfServer, stats, wait_until};
 
 const CALLS: u32 = 1_000_000;
-/// As many events as certainly fit into the queue.
+/// A number of events that certainly fits into the queue.
 const BATCH: u32 = 10_000;
 const ROWS: usize = 10_000;
 const ROUNDS: usize = 15;

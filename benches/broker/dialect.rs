@@ -1,4 +1,4 @@
-//! The protocols of the three servers, as far as one topic needs them. The measuring client is otherwise the same.
+//! The protocols of the three servers, as far as one topic needs them. The rest of the measuring client is shared.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
@@ -9,7 +9,7 @@ pub enum Dialect {
 
 pub const ALL: [Dialect; 3] = [Dialect::Resq, Dialect::Nats, Dialect::Redis];
 
-/// The first complete message of a buffer: how long it is, and where its payload lies if it is an event.
+/// The first complete message of a buffer: its length and, if it is an event, the range of its payload.
 pub struct Message<'a> {
     pub bytes: usize,
     pub payload: Option<&'a [u8]>,
@@ -117,7 +117,7 @@ impl Dialect {
     }
 }
 
-/// Where the line that begins at `from` ends, behind its CRLF.
+/// Where the line that begins at `from` ends, including its CRLF.
 fn line(buffer: &[u8], from: usize) -> Option<usize> {
     buffer.get(from..)?.iter().position(|&byte| byte == b'\n').map(|at| from + at + 1)
 }

@@ -1,4 +1,4 @@
-//! The figures themselves: what is done to a server and what is counted.
+//! The figures: the load on a server, and what is measured.
 
 use crate::{load::Subscribers, server::ServerProcess};
 use std::{
@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Events on their way at once: so few that none of the servers calls a reading subscriber slow.
+/// Events in flight: so few that no server treats a reading subscriber as slow.
 const WINDOW: u64 = 2_048;
 
 /// Events in one write of the publisher.
@@ -15,7 +15,7 @@ const BATCH: u64 = 64;
 
 const RUN: Duration = Duration::from_secs(2);
 
-/// Deliveries a second, counted where they arrive, while the publisher keeps the window full.
+/// Deliveries per second, counted on arrival, while the publisher keeps the window full.
 pub fn deliveries_per_s(server: &ServerProcess, subscribers: usize) -> f64 {
     let mut subscribers = Subscribers::connect(server, subscribers);
     let mut publisher = subscribers.publisher(server);
@@ -44,7 +44,7 @@ pub fn latency_us(server: &ServerProcess, percentile: usize) -> f64 {
         publisher.publish(1);
         let next = start + Duration::from_millis(tick);
         while let Some(left) = next.checked_duration_since(Instant::now()) {
-            // The poll counts whole milliseconds: it is not to sleep past the next event.
+            // The poll counts whole milliseconds and must not sleep past the next event.
             let wait = if left > Duration::from_millis(1) { left } else { Duration::ZERO };
             subscribers.receive(Some(wait), |time| times.push(time));
         }
@@ -53,7 +53,7 @@ pub fn latency_us(server: &ServerProcess, percentile: usize) -> f64 {
     times[times.len() * percentile / 100].as_secs_f64() * 1e6
 }
 
-/// What each of many idle subscribers adds to the server's memory.
+/// How much memory each of many idle subscribers costs the server.
 pub fn resident_bytes(server: &ServerProcess) -> f64 {
     const IDLE: usize = 10_000;
     let before = server.resident_bytes();
@@ -61,7 +61,7 @@ pub fn resident_bytes(server: &ServerProcess) -> f64 {
     (server.resident_bytes() - before) / IDLE as f64
 }
 
-/// From publishing one event until the last of many subscribers has it, in µs.
+/// The time from publishing one event until the last of many subscribers has received it, in µs.
 pub fn one_to_all_us(server: &ServerProcess) -> f64 {
     let mut subscribers = Subscribers::connect(server, 10_000);
     let mut publisher = subscribers.publisher(server);
@@ -78,12 +78,12 @@ pub fn one_to_all_us(server: &ServerProcess) -> f64 {
     worst.as_secs_f64() * 1e6
 }
 
-/// What the kernel alone needs to send such an event on 10,000 sockets, one call each, in µs: no server that has a
-/// socket a subscriber can be faster.
+/// The time in µs that the kernel alone needs to send such an event on 10,000 sockets, one call each. No server with one
+/// socket per subscriber can be faster.
 pub fn bare_sends_us() -> f64 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("its address");
-    // Both ends are ours: in two halves, so that one process has files enough.
+    // This process has both ends, so two halves in turn keep it below its limit of open files.
     let half = |_| {
         let pairs: Vec<(TcpStream, TcpStream)> = (0..5_000)
             .map(|_| (TcpStream::connect(address).expect("it listens"), listener.accept().expect("a peer").0))
@@ -95,7 +95,7 @@ pub fn bare_sends_us() -> f64 {
     (0..2).map(half).sum()
 }
 
-/// How often the server's threads woke up in five seconds in which nothing happened.
+/// How often the server's threads woke up in five idle seconds.
 pub fn wake_ups(server: &ServerProcess) -> f64 {
     let _subscribers = Subscribers::connect(server, 1_000);
     let before = server.sleeps();

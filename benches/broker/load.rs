@@ -11,7 +11,7 @@ use std::{
 
 pub const PAYLOAD: usize = 128;
 
-/// Longer than any server needs; then the run has failed.
+/// Longer than any server needs; after that the run has failed.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 pub struct Subscribers {
@@ -32,7 +32,7 @@ struct Subscriber {
 }
 
 impl Subscribers {
-    /// Connects so many and waits until all are subscribed.
+    /// Connects this many subscribers and waits until all are subscribed.
     pub fn connect(server: &ServerProcess, count: usize) -> Subscribers {
         let dialect = server.dialect;
         let poll = Poll::new().expect("a poll");
@@ -45,7 +45,7 @@ impl Subscribers {
             order: InOrder::new(count),
             delivered: 0,
         };
-        // Not more at once than a listener's queue holds.
+        // At most as many at once as a listener's backlog holds.
         while all.subscribers.len() < count {
             for _ in 0..100.min(count - all.subscribers.len()) {
                 let mut stream = std::net::TcpStream::connect(server.address).expect("it listens");
@@ -69,7 +69,7 @@ impl Subscribers {
         self.subscribers.len() as u64
     }
 
-    /// Receives what is there, waiting up to `timeout` for it. Calls `each` with the time from publishing to decoding.
+    /// Receives available events, waiting up to `timeout` for them. Calls `each` with the time from publishing to decoding.
     pub fn receive(&mut self, timeout: Option<Duration>, mut each: impl FnMut(Duration)) {
         let mut events = Events::with_capacity(1_024);
         match self.poll.poll(&mut events, timeout) {
@@ -131,7 +131,7 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Publishes so many events in one go, as far as the socket takes them; the rest goes with the next.
+    /// Publishes this many events in one write. What the socket does not accept is sent with the next call.
     pub fn publish(&mut self, events: u64) {
         for _ in 0..events {
             let mut payload = [b'.'; PAYLOAD];
@@ -147,7 +147,7 @@ impl Publisher {
                 Err(error) => panic!("{error}"),
             }
         }
-        // Answers, where the server gives any.
+        // Replies, if the server sends any.
         while matches!(self.stream.read(&mut [0; 16 << 10]), Ok(1..)) {}
     }
 }

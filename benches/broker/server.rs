@@ -1,4 +1,4 @@
-//! The three servers as processes of their own, each on a free port, ended with the benchmark.
+//! The three servers as separate processes, each on a free port; they end with the benchmark.
 
 use crate::dialect::Dialect;
 use resq::{base::threads::alarm, config, events::updates::LogHead, net::Broker};
@@ -18,7 +18,7 @@ pub struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// None where it is not installed.
+    /// None if it is not installed.
     pub fn start(dialect: Dialect) -> Option<ServerProcess> {
         let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
         let port = address.port().to_string();
@@ -39,7 +39,7 @@ impl ServerProcess {
                 command
             }
         };
-        // Ours ends with its standard input.
+        // resq's process ends with its standard input.
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let process = match command.spawn() {
             Ok(process) => process,
@@ -55,12 +55,12 @@ impl ServerProcess {
         Some(server)
     }
 
-    /// Bytes of memory that are really there.
+    /// Resident memory, in bytes.
     pub fn resident_bytes(&self) -> f64 {
         self.status("VmRSS:") * 1024.0
     }
 
-    /// How often one of its threads has gone to sleep since it began: as often it was woken.
+    /// How often its threads have gone to sleep since it started, which is how often they were woken.
     pub fn sleeps(&self) -> f64 {
         let threads = fs::read_dir(format!("/proc/{}/task", self.process.id())).expect("its threads");
         threads.map(|thread| status(&thread.expect("a thread").path().join("status"), "voluntary_ctxt_switches:")).sum()
@@ -84,7 +84,7 @@ impl Drop for ServerProcess {
     }
 }
 
-/// Our server's process: an empty log, the defaults, until standard input ends.
+/// The process of resq's broker: an empty log and default settings, until standard input ends.
 pub fn serve(port: u16) {
     let listen = vec![SocketAddr::from(([127, 0, 0, 1], port))];
     let config = config::Broker { listen, ping: Duration::from_secs(600), ..config::Broker::default() };

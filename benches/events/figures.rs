@@ -1,4 +1,4 @@
-//! The figures themselves: what is done to the server, and what is counted.
+//! The figures: the load on the server, and what is measured.
 
 use std::{
     collections::HashMap,
@@ -17,7 +17,7 @@ use resq_test_support::{Instance, Program, Running, stats, wait_at_most, wait_un
 
 use crate::listeners::Listeners;
 
-/// Times of one thing, sorted.
+/// Measured times, sorted.
 pub struct Times(Vec<Duration>);
 
 impl Times {
@@ -54,7 +54,7 @@ pub fn subscribe(instance: &Instance, since: Option<u64>) -> Subscriber {
     Subscriber::connect(peer, subscription).expect("the daemon is there")
 }
 
-/// A bare durable commit: one row, committed with its statement; how long that took.
+/// The duration of a bare durable commit: one row, committed with its statement.
 fn commit_bare(conn: &mut Conn) -> Duration {
     let start = Instant::now();
     conn.query_drop("INSERT INTO bare (payload) VALUES ('{\"writer\":1,\"number\":1}')").unwrap();
@@ -133,7 +133,7 @@ pub fn start_of_jobs(instance: &Instance) -> (Times, Times) {
 }
 
 /// Rows a second of a plain INSERT … SELECT, and events a second from a full outbox to a client, from the first to
-/// the last that it gets.
+/// the last event received.
 pub fn drain(instance: &Instance) -> (f64, f64) {
     const EVENTS: u64 = 200_000;
     const BATCH: u64 = 2_000;

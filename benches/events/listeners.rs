@@ -1,4 +1,4 @@
-//! Many subscribers in one thread that only count what they get: they cost the machine as little as a subscriber can.
+//! Many subscribers on one thread that only count events, which costs the machine as little as possible.
 
 use std::{
     io::{Read, Write},
@@ -53,7 +53,7 @@ impl Listeners {
         Listeners { over, counts, thread: Some(thread) }
     }
 
-    /// Events, to all of them together.
+    /// Events received by all of them together.
     pub fn delivered(&self) -> u64 {
         self.counts.delivered.load(Ordering::Relaxed)
     }

@@ -1,5 +1,5 @@
-//! Everything at once for minutes: 100,000 waiting jobs, of which one per second comes due, 2,000 databases and more being
-//! made, 5,000 subscribers, 2,000 events per second. The question is whether the last minute differs from the first.
+//! Everything at once for minutes: 100,000 waiting jobs, of which one per second becomes due, 2,000 databases and more
+//! being built, 5,000 subscribers, 2,000 events per second. Shows whether the last minute differs from the first.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use crate::{figures::Times, figures::subscribe, listeners::Listeners};
 const WAITING: u64 = 100_000;
 const DATABASES: u64 = 2_000;
 const SUBSCRIBERS: u64 = 5_000;
-/// Each of them has ten subscribers.
+/// Each state has ten subscribers.
 const STATES: u64 = 500;
 const WRITERS: u64 = 4;
 const TRANSACTIONS_A_SECOND: u64 = 200;
@@ -28,22 +28,22 @@ const LONG: Duration = Duration::from_secs(600);
 /// One minute's figures.
 pub struct Minute {
     pub resident_mib: f64,
-    /// From a COMMIT's return to the transaction's last event at a client that gets all of them.
+    /// From a COMMIT's return to the transaction's last event at a client subscribed to all states.
     pub event: Times,
-    /// From the INSERT of a job to its outcome, its database made; one a second.
+    /// From the INSERT of a job until its database is built and its outcome recorded; one per second.
     pub job: Times,
 }
 
-/// What is counted at the end.
+/// The totals at the end.
 pub struct Total {
     pub events: u64,
     /// To the subscribers of single states.
     pub delivered: u64,
-    /// Jobs done beside the events, inserted or come due.
+    /// Jobs done meanwhile, whether inserted or become due.
     pub jobs: u64,
 }
 
-/// Makes the databases, fills the queue, then `minutes` of load, calling `each` after every one. Panics if an event is missed,
+/// Builds the databases, fills the queue, then runs `minutes` of load, calling `each` after every minute. Panics if an event is missed,
 /// repeated or out of order, if a job is not done, or if the daemon warns of anything.
 pub fn run(instance: &Instance, minutes: u64, mut each: impl FnMut(Minute)) -> Total {
     let mut conn = instance.conn();
@@ -106,7 +106,7 @@ fn count(conn: &mut Conn, condition: &str) -> u64 {
     conn.query_first(format!("SELECT COUNT(*) FROM res_queue WHERE {condition}")).unwrap().unwrap()
 }
 
-/// One writer's share of the transactions, each at its time; stores in `returned` the microsecond of its COMMIT.
+/// One writer's share of the transactions, each on schedule; stores the microsecond of its COMMIT in `returned`.
 fn write(conn: &mut Conn, writer: u64, begin: Instant, returned: &[AtomicU64]) {
     for transaction in (writer..returned.len() as u64).step_by(WRITERS as usize) {
         let at = begin + Duration::from_micros(transaction * 1_000_000 / TRANSACTIONS_A_SECOND);

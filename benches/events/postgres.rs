@@ -1,5 +1,5 @@
-//! PostgreSQL's own way, for comparison: writers that NOTIFY, without and with a hundred sessions that LISTEN. On a
-//! server of its own in a temporary folder, by its own programs.
+//! PostgreSQL's NOTIFY, for comparison: writers without and with a hundred sessions that LISTEN. Runs a private server in
+//! a temporary folder with PostgreSQL's own programs.
 
 use std::{
     io::Write,
@@ -14,7 +14,7 @@ use crate::figures::median;
 const PORT: &str = "15432";
 const TURNS: usize = 3;
 
-/// Transactions a second of eight writers, without and with listeners; None where it is not installed.
+/// Transactions per second of eight writers, without and with listeners; None if it is not installed.
 pub fn commit_rate() -> Option<[f64; 2]> {
     let programs = std::fs::read_dir("/usr/lib/postgresql").ok()?.flatten().map(|entry| entry.path().join("bin"));
     let programs = programs.filter(|path| path.join("pgbench").exists() && path.join("initdb").exists()).max()?;

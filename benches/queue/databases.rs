@@ -1,5 +1,5 @@
-//! Resources of three tables: resq with five workers, its triggers in place, beside five bare connections that send
-//! the same files.
+//! Resources of three tables: resq with five workers and its triggers, compared with five bare connections that send the
+//! same files.
 
 use std::{
     sync::{
@@ -20,12 +20,12 @@ use resq_test_support::{Server, TestDatabase};
 
 use crate::{WORKERS, run::Run};
 
-/// A round makes 10^2 databases: short, so that ours and the bare ones see the same machine.
+/// A round builds 10^2 databases: short, so that both kinds of round run under the same conditions.
 const HUNDRED: u32 = 2;
 const CREATE_DATABASE: &str = include_str!("../../sql/res_db/010_database.sql");
 const CREATE_TABLES: &str = include_str!("../../sql/res_tables/010_common.sql");
 
-/// The project's files without the INSERT at the end of one: CREATE statements alone.
+/// The built-in files without the INSERT at the end of one: CREATE statements only.
 fn templates() -> Templates {
     let create_tables = &CREATE_TABLES[..CREATE_TABLES.find("INSERT INTO").expect("an INSERT at its end")];
     assert_eq!(create_tables.matches("CREATE TABLE").count(), 3);
@@ -48,7 +48,7 @@ pub fn measure(server: &Server, rounds: usize) -> (Vec<Duration>, Vec<Duration>)
     let ours = || {
         let took = run.round(HUNDRED);
         drop_all(&database);
-        // The next round's have the same names.
+        // The next round uses the same names.
         database.bare().query_drop("DELETE FROM res_database").expect("a delete");
         took
     };

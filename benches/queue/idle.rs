@@ -26,7 +26,7 @@ pub fn measure(server: &Server, time: Duration) -> (f64, f64) {
     (share, kib / 1024.0)
 }
 
-/// utime + stime: fields 14 and 15, counted behind the name, which may hold spaces.
+/// utime + stime: fields 14 and 15, counted after the name, which may contain spaces.
 fn ticks(proc: &str) -> u64 {
     let stat = fs::read_to_string(format!("{proc}/stat")).expect("a process");
     let fields: Vec<&str> = stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();

@@ -1,5 +1,5 @@
-//! The queue beside bare connections that do only the indispensable work, on a durable private server, as ratios of one
-//! run: rounds of both in turns (A B B A), so that other load on the machine affects both.
+//! The queue compared with bare connections that do only the indispensable work, on a durable private server, as ratios
+//! within one run: rounds alternate (A B B A), so that other load on the machine affects both.
 //!
 //! `cargo bench --bench queue [-- databases noop claim idle]`; `TEST_SERVER` chooses the kind of server.
 
@@ -12,7 +12,7 @@ mod run;
 use resq_test_support::Server;
 use std::time::Duration;
 
-/// Workers of resq, and bare connections beside them.
+/// The number of resq's workers, and of bare connections.
 const WORKERS: usize = 5;
 
 fn main() {
@@ -29,7 +29,7 @@ fn main() {
     }
     if wanted("claim") {
         for (what, (large, small)) in
-            ["going on from the last", "from the first row"].iter().zip(claim::measure(&server))
+            ["continuing after the last", "from the first row"].iter().zip(claim::measure(&server))
         {
             let ratio = large.as_secs_f64() / small.as_secs_f64();
             println!(

@@ -1,4 +1,5 @@
-//! 100,000 jobs that do nothing: resq with five workers beside one bare loop that claims and finishes 200 at a time.
+//! 100,000 jobs that do nothing: resq with five workers, compared with one bare loop that claims and finishes 200 at a
+//! time.
 
 use std::{
     sync::Arc,

@@ -1,5 +1,4 @@
-//! The queue under measurement: a service that runs and is idle, then rows, a wakeup, and the time until the last outcome
-//! is written.
+//! One measurement of the queue: an idle service, then rows, a wakeup, and the time until the last outcome is recorded.
 
 use std::{
     sync::{

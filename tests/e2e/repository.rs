@@ -50,37 +50,34 @@ fn is_exception(rule: &str, path: &str) -> bool {
     path == "tests/e2e/repository.rs" || EXCEPTIONS.contains(&(rule, path))
 }
 
+/// Every line in `folders` for which `mistake` names one, except in files that may break `rule`.
+fn lines_with(rule: &str, folders: &[&str], mistake: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let files = folders.iter().flat_map(|folder| files(folder, &["rs", "sql", "sh", "py"]));
+    files
+        .filter(|(path, _)| !is_exception(rule, path))
+        .flat_map(|(path, content)| {
+            let lines = content.lines().zip(1..);
+            let found = lines.filter_map(|(line, n)| Some(format!("{path}:{n}: {}: {}", line.trim(), mistake(line)?)));
+            found.collect::<Vec<_>>()
+        })
+        .collect()
+}
+
 #[test]
 fn forbidden_constructs_do_not_return() {
-    let mut found = Vec::new();
-    for (text, folders, why) in FORBIDDEN {
-        for (path, content) in folders.iter().flat_map(|folder| files(folder, &["rs", "sql", "sh", "py"])) {
-            for (line, number) in content.lines().zip(1..).filter(|(line, _)| line.contains(text)) {
-                if !is_exception(text, &path) {
-                    found.push(format!("{path}:{number}: {}: {why}", line.trim()));
-                }
-            }
-        }
-    }
+    let found: Vec<String> = FORBIDDEN
+        .iter()
+        .flat_map(|(text, folders, why)| lines_with(text, folders, |line| line.contains(text).then(|| why.to_string())))
+        .collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
 #[test]
 fn words_of_the_old_dialect_do_not_return() {
-    let mut found = Vec::new();
-    for folder in ["src", "udf/src", "tests", "benches", "sql", "scripts"] {
-        for (path, content) in files(folder, &["rs", "sql", "sh", "py"]) {
-            if is_exception("dialect", &path) {
-                continue;
-            }
-            for (line, number) in content.lines().zip(1..) {
-                let mut words = line.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase);
-                if let Some(word) = words.find(|word| DIALECT.contains(&word.as_str())) {
-                    found.push(format!("{path}:{number}: {word:?}: {}", line.trim()));
-                }
-            }
-        }
-    }
+    let found = lines_with("dialect", &["src", "udf/src", "tests", "benches", "sql", "scripts"], |line| {
+        let mut words = line.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase);
+        words.find(|word| DIALECT.contains(&word.as_str()))
+    });
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 

@@ -1,5 +1,5 @@
-//! The accounts under which the tests run resq: created by the project's own grant files, with names that belong to one
-//! installation, so that every test is a test of these files too. Tests prepare and inspect as root.
+//! The accounts under which the tests run resq. They are created by the project's own grant files, under names unique to
+//! one installation, so every test also tests these files. Tests prepare and inspect as root.
 
 use mysql::{Conn, OptsBuilder, prelude::Queryable};
 
@@ -39,7 +39,7 @@ impl Account {
 
     fn named(user: &str) -> Account {
         assert!(user.len() <= 32, "MySQL limits user names to 32 characters: {user}");
-        // Longer than the nonce with which the server has it scrambled.
+        // Longer than the nonce that scrambles it at login.
         Account { user: user.into(), password: format!("the password of {user}") }
     }
 

@@ -1,8 +1,8 @@
-//! `resqctl doctor`'s report, by check and verdict.
+//! The report of `resqctl doctor`, parsed into checks and verdicts. Never runs it.
 
 use crate::program::Finished;
 
-/// What one check found.
+/// The verdict of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Good,
@@ -10,7 +10,7 @@ pub enum Verdict {
     Failed,
 }
 
-/// The word of each verdict at the beginning of a line. The only place that knows them.
+/// The word for each verdict at the beginning of a line. No other test code contains these words.
 const WORDS: [(&str, Verdict); 3] = [("ok", Verdict::Good), ("warning", Verdict::Warning), ("FAILED", Verdict::Failed)];
 
 /// A report that was printed.
@@ -37,7 +37,7 @@ impl Doctor {
         self.find(name).1
     }
 
-    /// What it says beside the verdict: names, values, statements to run.
+    /// The text after the verdict: names, values, statements to run.
     pub fn text(&self, name: &str) -> &str {
         &self.find(name).2
     }

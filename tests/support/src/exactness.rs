@@ -16,7 +16,7 @@ use crate::{instance::Instance, wait::wait_or_report};
 pub struct InOrder(Vec<u64>);
 
 impl InOrder {
-    /// So many streams, of which nothing has come.
+    /// This many streams, of which nothing has arrived yet.
     pub fn new(streams: usize) -> InOrder {
         InOrder(vec![0; streams])
     }
@@ -27,7 +27,7 @@ impl InOrder {
         self.0[stream] += 1;
     }
 
-    /// How many numbers of `stream` have come.
+    /// How many numbers of `stream` have arrived.
     pub fn count(&self, stream: usize) -> u64 {
         self.0[stream]
     }
@@ -41,7 +41,7 @@ pub struct EventOracle {
     in_any_order: BTreeSet<String>,
     /// By state.
     in_order: BTreeMap<String, VecDeque<String>>,
-    /// How often each state came, by res_id.
+    /// How often each state arrived, by res_id.
     jobs: BTreeMap<u64, BTreeMap<String, usize>>,
 }
 
@@ -72,7 +72,7 @@ impl EventOracle {
                     left.pop_front().as_deref(),
                     "an event was invented, is missing or out of order: {event}"
                 ),
-                None => assert!(self.in_any_order.remove(token), "it was not committed, or came twice: {event}"),
+                None => assert!(self.in_any_order.remove(token), "it was not committed, or arrived twice: {event}"),
             }
         } else {
             let id =
@@ -81,12 +81,12 @@ impl EventOracle {
         }
     }
 
-    /// After the last event: everything committed has come, and every row of the queue has ended once, in the state that
-    /// the row says, with one claim for each time that it was new.
+    /// After the last event: everything committed has arrived, and every row of the queue has ended once, in the state of
+    /// the row, with one claim for each time that it was new.
     pub fn finish(self, conn: &mut Conn) {
-        assert!(self.in_any_order.is_empty(), "committed events that did not come: {:?}", self.in_any_order);
+        assert!(self.in_any_order.is_empty(), "committed events that did not arrive: {:?}", self.in_any_order);
         let missing: Vec<_> = self.in_order.iter().filter(|(_, left)| !left.is_empty()).collect();
-        assert!(missing.is_empty(), "committed events that did not come: {missing:?}");
+        assert!(missing.is_empty(), "committed events that did not arrive: {missing:?}");
         let rows: Vec<(u64, String)> =
             conn.query("SELECT res_id, IF(status = 'done', 'Completed', 'Error') FROM res_queue").expect("the queue");
         assert_eq!(self.jobs.len(), rows.len(), "jobs with events and jobs in the queue");
@@ -103,7 +103,7 @@ impl EventOracle {
     }
 }
 
-/// Waits until the queue holds so many rows and all are done.
+/// Waits until the queue has this many rows and all are done.
 pub fn wait_until_all_done(conn: &mut Conn, jobs: u64, deadline: Duration) {
     const OPEN: &str = "SELECT CONCAT_WS(' ', res_id, res_name, status, attempts, interruptions, owner, claim_id, run_at, \
                         last_error) FROM res_queue WHERE status <> 'done'";

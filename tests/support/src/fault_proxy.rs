@@ -1,4 +1,4 @@
-//! A network between two programs that the test can break: a TCP proxy on its own port that passes bytes on, and that can
+//! A network between two programs that a test can break: a TCP proxy on its own port that forwards bytes, and that can
 //! reset every connection, drop bytes silently as a dead link does, slow down, or lose the answer to one COMMIT.
 
 use std::{
@@ -14,7 +14,7 @@ use std::{
 
 use socket2::{SockFilter, SockRef};
 
-/// Classic BPF: accept 0 bytes of every packet. A socket with this filter answers nothing, not even with an ACK.
+/// Classic BPF: accept 0 bytes of every packet. A socket with this filter does not even send an ACK.
 const DROP_ALL: [SockFilter; 1] = [SockFilter::new(0x06, 0, 0, 0)];
 
 /// How often an idle connection checks whether it was cut.
@@ -31,21 +31,21 @@ struct State {
     is_cut: bool,
     /// Connections that were reset at once because the network was cut.
     refused: u64,
-    /// The delay of each piece, and the bytes that pass in a second.
+    /// The delay of each piece, and the bytes forwarded per second.
     slow: Option<(Duration, u32)>,
-    /// The answer to the first COMMIT behind a statement with this text is to be lost.
+    /// The answer to the first COMMIT after a statement with this text is to be lost.
     loses: Option<&'static str>,
     has_lost: bool,
     open: Vec<Open>,
 }
 
-/// A connection that passes.
+/// A connection that works.
 struct Open {
     client: TcpStream,
     end: Arc<AtomicU8>,
 }
 
-/// How a connection ended, beside [`OPEN`].
+/// How a connection ended, besides [`OPEN`].
 const OPEN: u8 = 0;
 const CUT: u8 = 1;
 const SILENT: u8 = 2;
@@ -82,7 +82,7 @@ impl FaultProxy {
         }
     }
 
-    /// Connection attempts since [`cut`](Self::cut): each is a peer that has noticed.
+    /// Connection attempts since [`cut`](Self::cut): each means that a peer has noticed.
     pub fn refused(&self) -> u64 {
         lock(&self.state).refused
     }
@@ -93,8 +93,7 @@ impl FaultProxy {
         (state.is_cut, state.slow) = (false, None);
     }
 
-    /// Silently drops everything on the connections there are: no byte, no FIN and no RST gets through. New connections
-    /// pass.
+    /// Silently drops everything on existing connections: no byte, no FIN and no RST gets through. New connections work.
     pub fn drop_silently(&self) {
         for open in lock(&self.state).open.drain(..) {
             open.end.store(SILENT, Ordering::Release);
@@ -104,7 +103,7 @@ impl FaultProxy {
         }
     }
 
-    /// Delays each piece by `delay`, and passes at most `bytes_per_s` each way.
+    /// Delays each piece by `delay`, and forwards at most `bytes_per_s` in each direction.
     pub fn slow(&self, delay: Duration, bytes_per_s: u32) {
         lock(&self.state).slow = Some((delay, bytes_per_s));
     }
@@ -160,14 +159,14 @@ fn pump(mut from: TcpStream, mut to: TcpStream, direction: Direction, state: &Mu
         };
         let slow = lock(state).slow;
         if let Some((delay, bytes_per_s)) = slow {
-            // A link's own pause, not a test's.
+            // This pause is the link's delay; no test waits for it.
             thread::sleep(delay + Duration::from_secs(1) * n as u32 / bytes_per_s);
         }
         if ended() != OPEN {
             break;
         }
         if direction == Direction::ToServer && is_to_be_lost(&piece[..n], &mut marked, state) {
-            // Before the statement is passed on, so that its answer cannot overtake this.
+            // Set before the statement is forwarded, so that its answer cannot overtake this.
             end.store(ANSWER_LOST, Ordering::Release);
             let _ = to.write_all(&piece[..n]);
             return;
@@ -180,13 +179,13 @@ fn pump(mut from: TcpStream, mut to: TcpStream, direction: Direction, state: &Mu
         CUT => {}
         // Stays open for the life of the process: a close would be noticed.
         SILENT => std::mem::forget((from, to)),
-        // The answer has come from the server and goes no further.
+        // The answer has arrived from the server and is not forwarded.
         ANSWER_LOST => [from, to].iter().for_each(|stream| drop(stream.shutdown(Shutdown::Both))),
         _ => drop(to.shutdown(Shutdown::Write)),
     }
 }
 
-/// Whether the answer to this piece of the client's is the one to lose. The MySQL protocol takes turns, and the
+/// Whether the answer to this piece from the client is the one to lose. The MySQL protocol takes turns, and the
 /// statements in question are far smaller than one read.
 fn is_to_be_lost(piece: &[u8], marked: &mut bool, state: &Mutex<State>) -> bool {
     let mut state = lock(state);

@@ -27,7 +27,7 @@ pub struct Instance<'a> {
 }
 
 impl Instance<'static> {
-    /// On the shared server, nothing set up yet. `name` is the test's: two tests never use the same.
+    /// On the shared server, with nothing set up yet. `name` is unique to the test.
     pub fn new(name: &str) -> Instance<'static> {
         Instance::on(Server::shared(), name)
     }
@@ -41,7 +41,7 @@ impl Instance<'static> {
 }
 
 impl<'a> Instance<'a> {
-    /// On a server of the test's own.
+    /// On a separate server.
     pub fn on(server: &'a Server, name: &str) -> Instance<'a> {
         for n in 1..=server.nodes().len() {
             server.trust_creators_of_triggers(n);
@@ -49,7 +49,7 @@ impl<'a> Instance<'a> {
         Instance::on_untrusting(server, name)
     }
 
-    /// The same with the server as it is configured: its binary log may restrict who creates triggers.
+    /// The same with the server as it is configured: its binary log may restrict which accounts create triggers.
     pub fn on_untrusting(server: &'a Server, name: &str) -> Instance<'a> {
         assert_distinct(server, name);
         let dir = tempfile::Builder::new().prefix("resq-").tempdir().expect("a temporary folder");

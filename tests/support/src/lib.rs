@@ -1,6 +1,6 @@
-//! What the end-to-end tests and the benchmarks share: servers and installations to run against, the programs as a
-//! user starts them, a proxy that breaks connections, a client that records, and the oracles of exactness. Nothing here
-//! is a test of its own, and nothing is part of resq.
+//! Shared by the end-to-end tests and the benchmarks: servers and installations to run against, the programs as a user
+//! starts them, a proxy that breaks connections, a client that records, and the oracles of exactness. Contains no tests,
+//! and no part of resq.
 //!
 //! Every wait has a deadline and is for a signal: a readiness notification, a row, a frame, an exit code.
 

@@ -15,7 +15,7 @@ use std::{
 /// The most events in one page.
 const PAGE: usize = 256;
 
-/// A log that ends with the broker: its thread stops when the broker has gone.
+/// A log that ends with the broker: its thread stops when the broker is gone.
 #[derive(Clone)]
 pub struct MemoryLog {
     log_publisher: LogPublisher,
@@ -28,7 +28,7 @@ struct Kept {
 }
 
 impl MemoryLog {
-    /// `events` is what the log holds already, with dense numbers up to the head that the broker was started with.
+    /// `events` are already in the log, with dense numbers up to the head that the broker was started with.
     pub fn start(
         log_publisher: LogPublisher,
         reads: Receiver<PageRequest>,

@@ -1,4 +1,4 @@
-//! The other end of `NOTIFY_SOCKET`: what systemd is to a service, a test is to the programs that it starts.
+//! The receiving end of `NOTIFY_SOCKET`: plays the part of systemd for the programs that a test starts.
 
 use std::{
     ffi::OsString,
@@ -10,7 +10,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// A socket for one program, and the lines that came from it.
+/// A socket for one program, and the lines received from it.
 pub struct Notifications {
     socket: UnixDatagram,
     name: String,
@@ -32,7 +32,7 @@ impl Notifications {
         format!("@{}", self.name).into()
     }
 
-    /// Whether this line, such as `READY=1`, has come.
+    /// Whether this line, such as `READY=1`, has arrived.
     pub fn has(&mut self, line: &str) -> bool {
         let mut buffer = [0; 4096];
         loop {

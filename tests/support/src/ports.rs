@@ -1,4 +1,4 @@
-//! TCP ports that a test may leave and take again.
+//! TCP ports that a test may release and bind again.
 
 use std::{
     net::TcpListener,
@@ -8,8 +8,8 @@ use std::{
     },
 };
 
-/// A free port below the range from which the system assigns ports, another one for each call: no other process takes
-/// it while the test's broker is away.
+/// A free port below the range from which the system assigns ports, a different one for each call: no other process
+/// binds it while the test's broker is down.
 pub fn own_port() -> u16 {
     static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(fastrand::u16(..6_000)));
     let next = || 10_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 6_000;

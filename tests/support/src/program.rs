@@ -22,7 +22,7 @@ pub fn is_alive(pid: u32) -> bool {
     status.lines().any(|line| line.starts_with("State:") && !line.contains('Z') && !line.contains('X'))
 }
 
-/// A program about to run, in an environment of `PATH` alone.
+/// A program about to run, with only `PATH` in its environment.
 pub struct Program {
     name: String,
     command: Command,
@@ -53,13 +53,13 @@ impl Program {
         self
     }
 
-    /// Its standard output goes there and is not captured.
+    /// Sends its standard output there instead of capturing it.
     pub fn stdout_to(mut self, to: impl Into<Stdio>) -> Program {
         self.stdout = Some(to.into());
         self
     }
 
-    /// Its standard error goes there and is not captured.
+    /// Sends its standard error there instead of capturing it.
     pub fn stderr_to(mut self, to: impl Into<Stdio>) -> Program {
         self.stderr = Some(to.into());
         self
@@ -75,14 +75,14 @@ impl Program {
         self.try_spawn_ready().unwrap_or_else(|finished| panic!("ended before it was ready: {finished}"))
     }
 
-    /// The same, where it may end before it is ready.
+    /// The same for a program that may end before it is ready.
     pub fn try_spawn_ready(self) -> Result<Running, Finished> {
         let notifications = Notifications::new();
         let mut running = self.env("NOTIFY_SOCKET", notifications.env()).spawn();
         running.notifications = Some(notifications);
         let mut is_ready = false;
         wait_or_report(DEADLINE, "readiness", || {
-            // In this order: what it reported before its end counts.
+            // In this order, so that a report just before its end counts.
             let ended = !running.is_running();
             is_ready = running.has_notified("READY=1");
             if is_ready || ended { Ok(()) } else { Err(running.report()) }
@@ -115,7 +115,7 @@ impl Program {
         let mut running = self.spawn();
         let mut stdin = running.child.stdin.take().expect("stdin is piped");
         let input = input.to_owned();
-        // Its own thread, and errors ignored: the program may end without reading.
+        // On a separate thread, ignoring errors: the program may end without reading.
         std::thread::spawn(move || stdin.write_all(input.as_bytes()));
         running.wait()
     }
@@ -152,12 +152,12 @@ impl Running {
         signal(self.pid(), name);
     }
 
-    /// What it printed so far.
+    /// Its standard output so far.
     pub fn stdout(&self) -> String {
         self.stdout.text()
     }
 
-    /// What it logged so far: to be shown, and to be counted by level.
+    /// Its log so far, to be shown and to be counted by level.
     pub fn stderr(&self) -> String {
         self.stderr.text()
     }
@@ -184,7 +184,7 @@ impl Running {
     /// Waits until its standard output contains `text`; panics with all of its output if it ends before.
     pub fn wait_for_output(&mut self, text: &str) {
         wait_or_report(DEADLINE, text, || {
-            // In this order: what it printed last counts.
+            // In this order, so that its last output counts.
             let ended = !self.is_running() && self.stdout.is_finished() && self.stderr.is_finished();
             if self.stdout().contains(text) {
                 return Ok(());
@@ -194,7 +194,7 @@ impl Running {
         });
     }
 
-    /// Waits for its end; panics with its output if it does not come.
+    /// Waits for its end; panics with its output if it does not end in time.
     pub fn wait(mut self) -> Finished {
         let mut status = None;
         wait_or_report(DEADLINE, &format!("the end of {}", self.name), || {

@@ -1,5 +1,5 @@
-//! A subscriber as a real process: `resq-client`, which appends every event to a file. It may be killed, and resumes
-//! behind the last whole line that it wrote.
+//! A subscriber as a real process: `resq-client`, which appends every event to a file. It may be killed, and resumes after
+//! the last complete line that it wrote.
 
 use std::{
     fs::{File, OpenOptions},
@@ -35,8 +35,8 @@ impl RecordingClient {
         client
     }
 
-    /// Starts it again behind the last event that it has, and waits until it has subscribed. Its first connection must
-    /// succeed, so it is started again while the daemon is away.
+    /// Starts it again after the last event that it has, and waits until it has subscribed. Its first connection must
+    /// succeed, so it is restarted until the daemon is up.
     pub fn resume(&mut self, instance: &Instance) {
         let script = r#"exec "$0" --json --sub '*' --since "$1" >>"$2""#;
         wait_or_report(DEADLINE, "a client to subscribe", || {
@@ -48,7 +48,7 @@ impl RecordingClient {
         });
     }
 
-    /// Kills it with SIGKILL; half a line may be left, which is cut off.
+    /// Kills it with SIGKILL; a partial last line is cut off.
     pub fn kill(&mut self) {
         self.client = None;
         let mut bytes = Vec::new();
@@ -62,7 +62,7 @@ impl RecordingClient {
         self.client.as_ref().expect("it runs").signal(name);
     }
 
-    /// The number of the last event that it wrote whole; 0: none.
+    /// The number of the last event that it wrote completely; 0: none.
     pub fn last_seq(&self) -> u64 {
         let mut file = File::open(&self.file).expect("its file");
         let length = file.metadata().expect("its length").len();
@@ -74,7 +74,7 @@ impl RecordingClient {
         if last.is_empty() { 0 } else { seq(&parse(&String::from_utf8_lossy(last))) }
     }
 
-    /// Every event that it wrote whole, in order, as resq-client's JSON: `seq`, `time`, `state`, `payload`.
+    /// Every event that it wrote completely, in order, as resq-client's JSON: `seq`, `time`, `state`, `payload`.
     pub fn for_each(&self, mut each: impl FnMut(&Json)) {
         let mut lines = BufReader::new(File::open(&self.file).expect("its file"));
         let mut line = String::new();

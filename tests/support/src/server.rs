@@ -1,5 +1,5 @@
 //! The database server under test: one shared by all tests, and separate ones for tests that kill theirs.
-//! `scripts/testdb.sh` starts and stops them; this module only holds the pipe whose end makes the script clean up, so
+//! `scripts/testdb.sh` starts and stops them; this module only holds the pipe whose closing makes the script clean up, so
 //! that no server outlives the test process, however that ends.
 
 use std::io::{BufRead, BufReader, Read};
@@ -36,7 +36,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// The server of all tests that leave it running.
+    /// The server shared by all tests that leave it running.
     pub fn shared() -> &'static Server {
         static SHARED: OnceLock<Server> = OnceLock::new();
         SHARED.get_or_init(|| Server::start(&kind(), &[("FAST", "1")]))
@@ -66,7 +66,7 @@ impl Server {
             std::fs::remove_dir(&disk).expect("an empty folder");
             return None;
         }
-        // Only the script and the server see the mount, and it goes with them.
+        // Only the script and the server see the mount, and it disappears with them.
         let mut script = unshare();
         script.arg(format!("{mount} && exec bash \"$@\"")).arg("bash").arg(TESTDB);
         let mut server = Server::run(script, &kind(), disk.join("server"), &[("ARGS", &options.join(" "))]);
@@ -151,7 +151,7 @@ impl Server {
         self.try_conn(n).expect("root logs in without a password")
     }
 
-    /// The same, where the server may be down.
+    /// The same for a server that may be down.
     pub fn try_conn(&self, n: usize) -> mysql::Result<Conn> {
         let opts = OptsBuilder::new()
             .ip_or_hostname(Some("127.0.0.1"))

@@ -18,18 +18,18 @@ use crate::{
 };
 
 const WRITERS: u64 = 8;
-/// How long the clients may take for the rest when nothing is written any more.
+/// How long the clients may take for the remaining events after the last write.
 const CATCH_UP: Duration = Duration::from_secs(120);
 
 pub struct Stress {
     pub transactions: u64,
-    /// One transaction of so many stays open for seconds.
+    /// One in this many transactions stays open for seconds.
     pub held_one_in: u64,
     pub kills: u64,
     pub seed: u64,
 }
 
-/// What happened.
+/// The result of a run.
 pub struct Summary {
     /// Committed events.
     pub committed: u64,
@@ -114,7 +114,7 @@ impl Stress {
         committed
     }
 
-    /// Kills the client at random moments; returns how often. It runs in the end.
+    /// Kills and restarts the client at random moments; returns how often. It is running at the end.
     fn kill_and_resume(&self, instance: &Instance, client: &mut RecordingClient, over: &AtomicBool) -> u64 {
         let mut random = fastrand::Rng::with_seed(!self.seed);
         let mut resumed = 0;

@@ -1,9 +1,9 @@
 //! Small sets of templates for `--sql-dir`.
 
-/// The statement that makes a resource's database.
+/// The statement that creates a resource's database.
 pub const CREATE: &str = "CREATE DATABASE {{RES_DB_NAME}}";
 
-/// A database and nothing in it.
+/// An empty database.
 pub const MINIMAL: &[(&str, &str)] = &[("res_db/10.sql", CREATE)];
 
 /// A database with the table `built`, into which each attempt that builds it inserts one row. The primary key is
@@ -14,7 +14,7 @@ pub const COUNTING: &[(&str, &str)] = &[
     ("res_tables/20.sql", "INSERT INTO built (res_id) VALUES ({{RES_ID}})"),
 ];
 
-/// `set` with further files.
+/// `set` plus further files.
 pub fn with<'a>(set: &[(&'a str, &'a str)], files: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     [set, files].concat()
 }

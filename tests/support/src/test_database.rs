@@ -30,7 +30,7 @@ impl TestDatabase {
             user: account.user,
             password: Secret(account.password),
             global_db,
-            // So that a proxy can read the statements, and a comparison with bare connections is fair.
+            // Unencrypted, so that a proxy can read the statements and a comparison with bare connections is fair.
             tls: Tls::Off,
             ..Database::default()
         };
@@ -55,8 +55,8 @@ impl TestDatabase {
         }
     }
 
-    /// A plain connection of the driver in the global database, with nothing of resq but its isolation level. It numbers
-    /// rows 1, 2, 3 in a replication group too.
+    /// A plain driver connection to the global database, with resq's isolation level. Numbers rows 1, 2, 3 in a replication
+    /// group as well.
     pub fn bare(&self) -> Conn {
         let mut conn = Conn::new(self.opts.clone()).expect("root logs in without a password");
         conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").expect("a session");
@@ -65,7 +65,7 @@ impl TestDatabase {
         conn
     }
 
-    /// Inserts 10^`digits` rows; `columns` and `values` are what they hold besides their names.
+    /// Inserts 10^`digits` rows; `columns` and `values` add to their names.
     pub fn fill(&self, digits: u32, columns: &str, values: &str) {
         const DIGIT: &str = "(SELECT 0 d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 \
                              UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9)";

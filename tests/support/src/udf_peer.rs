@@ -1,5 +1,5 @@
-//! The daemon's end of RSQ/1 for the loadable functions, in raw bytes and without the code under test, so that this
-//! cannot check itself. It welcomes every connection, keeps the frames, and can freeze, die and come back.
+//! The daemon's end of RSQ/1 for the loadable functions, in raw bytes and without the code under test, which must not
+//! check itself. It accepts every connection, records the frames, and can freeze, die and return.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -18,7 +18,7 @@ struct State {
     frozen: bool,
     dead: bool,
     streams: Vec<UnixStream>,
-    /// Everything that came, in order: type and body.
+    /// Every frame received, in order: type and body.
     frames: Vec<(u8, Vec<u8>)>,
 }
 
