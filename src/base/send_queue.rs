@@ -45,6 +45,7 @@ impl<F, T> Default for SendQueue<F, T> {
 
 impl<F: Deref<Target: AsRef<[u8]>>, T: Copy> SendQueue<F, T> {
     /// Appends one whole frame, which must not be empty.
+    #[inline]
     pub fn push(&mut self, frame: F, tag: T) {
         self.bytes += bytes(&frame).len();
         self.frames.push_back((frame, tag));
@@ -62,6 +63,7 @@ impl<F: Deref<Target: AsRef<[u8]>>, T: Copy> SendQueue<F, T> {
 
     /// Whether another `frame_bytes` fit below `limit`. An empty queue accepts any one frame, so that every event can be
     /// delivered.
+    #[inline]
     pub fn has_room(&self, frame_bytes: usize, limit: usize) -> bool {
         self.bytes == 0 || self.bytes + frame_bytes <= limit
     }

@@ -1,21 +1,27 @@
 //! An event as all parts of the daemon share it: neutral, immutable, without any wire format. Caches what a transport
 //! makes of it, so that each protocol encodes an event once however many subscribers get it; never encodes by itself.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    borrow::Cow,
+    sync::{Arc, OnceLock},
+};
 
-/// One announced change of state. A durable event is shared as `Arc<Event>`.
+/// One announced change of state. Borrows its text while it passes through, owns it where it is kept.
 #[derive(Debug)]
-pub struct Event {
+pub struct Event<'a> {
     /// Its number in the event log, from 1 and without holes; 0: ephemeral, in no log.
     pub seq: u64,
     /// When it was written, in microseconds since 1970, by the clock of the server that wrote it.
     pub unix_time_us: u64,
     /// Its state; what subscriptions match.
-    pub state: Box<str>,
+    pub state: Cow<'a, str>,
     /// Its payload, by convention JSON; not interpreted.
-    pub payload: Box<[u8]>,
+    pub payload: Cow<'a, [u8]>,
     encodings: [OnceLock<Arc<[u8]>>; CacheSlot::COUNT],
 }
+
+/// A durable event, which all that keep or deliver it share.
+pub type SharedEvent = Arc<Event<'static>>;
 
 /// A place for one protocol's encoding of an event. Which protocol uses which is the transport's decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,15 +36,20 @@ impl CacheSlot {
     const COUNT: usize = 2;
 }
 
-impl Event {
+impl<'a> Event<'a> {
     /// Any values: whether a frame can carry them is checked where events enter, by the event log's store and by the
     /// protocol's decoder.
-    pub fn new(seq: u64, unix_time_us: u64, state: impl Into<Box<str>>, payload: impl Into<Box<[u8]>>) -> Event {
+    pub fn new(
+        seq: u64,
+        unix_time_us: u64,
+        state: impl Into<Cow<'a, str>>,
+        payload: impl Into<Cow<'a, [u8]>>,
+    ) -> Event<'a> {
         Event { seq, unix_time_us, state: state.into(), payload: payload.into(), encodings: Default::default() }
     }
 
     /// The bytes that `encode` makes of this event, made at the first call with this `slot` and shared by all others.
-    pub fn encoded(&self, slot: CacheSlot, encode: impl FnOnce(&Event) -> Arc<[u8]>) -> &Arc<[u8]> {
+    pub fn encoded(&self, slot: CacheSlot, encode: impl FnOnce(&Event<'a>) -> Arc<[u8]>) -> &Arc<[u8]> {
         self.encodings[slot as usize].get_or_init(|| encode(self))
     }
 

@@ -1,12 +1,10 @@
 //! What the sequencer asks of the database: the seam between its rules and the SQL, where the simulation puts a server
 //! in memory. Decides nothing.
 
-use std::sync::Arc;
-
 use super::store::{self, Polled};
 use crate::{
     db::{self, Db, Error, Link},
-    events::{event::Event, updates::LogHead},
+    events::{event::SharedEvent, updates::LogHead},
 };
 
 /// Access to the event log.
@@ -29,7 +27,7 @@ pub trait EventLog: Send {
     fn oldest_unmoved(&mut self) -> Result<Option<u64>, Error>;
 
     /// The first events after `after_seq`, at most `limit`, and no more bytes than make a page.
-    fn read(&mut self, after_seq: u64, limit: usize) -> Result<Vec<Arc<Event>>, Error>;
+    fn read(&mut self, after_seq: u64, limit: usize) -> Result<Vec<SharedEvent>, Error>;
 
     /// Deletes at most `limit` of the oldest events, those numbered more than `days` days ago. Returns the new first
     /// number if any was deleted.
@@ -69,7 +67,7 @@ impl EventLog for SqlEventLog {
         self.link.run(store::oldest_unmoved)
     }
 
-    fn read(&mut self, after_seq: u64, limit: usize) -> Result<Vec<Arc<Event>>, Error> {
+    fn read(&mut self, after_seq: u64, limit: usize) -> Result<Vec<SharedEvent>, Error> {
         self.link.run(|conn| store::read(conn, after_seq, limit))
     }
 

@@ -1,10 +1,7 @@
 //! The role that numbers committed events and delivers them to the broker, answers page requests, and prunes. Owns the
 //! number up to which this daemon has delivered. Never waits: its thread does, between one turn and the next.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, at, select};
 
@@ -20,7 +17,7 @@ use crate::{
     base::wakeup::Wakeup,
     db::{BACKOFF, Error, ThrottledWarning},
     events::{
-        event::Event,
+        event::SharedEvent,
         updates::{LogHead, LogPublisher, PageRequest},
     },
 };
@@ -271,7 +268,7 @@ impl Sequencer {
 
     /// Makes sure that the log is the one that was served so far. `after_at`: when the event `last_seq` was written,
     /// according to the log as it is now; `events`: those after it.
-    fn verify(&mut self, after_at: Option<u64>, events: &[Arc<Event>]) -> Result<(), Broken> {
+    fn verify(&mut self, after_at: Option<u64>, events: &[SharedEvent]) -> Result<(), Broken> {
         match (self.last_at, after_at) {
             (Some(known), Some(now)) if known != now => {
                 return self.replaced(None, format!("event {} is another one than before", self.last_seq));
@@ -314,7 +311,7 @@ impl Sequencer {
         Ok(())
     }
 
-    fn deliver(&mut self, events: Vec<Arc<Event>>) {
+    fn deliver(&mut self, events: Vec<SharedEvent>) {
         let Some(last) = events.last() else { return };
         (self.last_seq, self.last_at) = (last.seq, Some(last.unix_time_us));
         self.schedule.found_work();

@@ -8,7 +8,10 @@ use mysql::{Conn, Row, prelude::Queryable};
 use crate::{
     base::text::printable,
     db::Error,
-    events::{event::Event, updates::LogHead},
+    events::{
+        event::{Event, SharedEvent},
+        updates::LogHead,
+    },
     wire::{self, MAX_PAYLOAD, Pattern, State},
 };
 
@@ -91,7 +94,7 @@ pub struct Polled {
     /// Identifies the log; see [`LogHead`]. None: the log has no head, and nothing is known of what was numbered.
     pub log_id: Option<u64>,
     /// The next page of the log, whichever daemon numbered it.
-    pub events: Vec<Arc<Event>>,
+    pub events: Vec<SharedEvent>,
 }
 
 /// Numbers up to `limit` committed events whose outbox id is above `floor`, then reads the page after `after_seq`. One
@@ -127,7 +130,7 @@ pub fn poll(conn: &mut Conn, floor: u64, after_seq: u64, limit: usize) -> Result
 ///
 /// # Errors
 /// The server's.
-pub fn read(conn: &mut Conn, after_seq: u64, limit: usize) -> Result<Vec<Arc<Event>>, Error> {
+pub fn read(conn: &mut Conn, after_seq: u64, limit: usize) -> Result<Vec<SharedEvent>, Error> {
     let rows: Vec<Row> = conn.query(page(after_seq, limit))?;
     rows.into_iter().map(event).collect()
 }
@@ -153,11 +156,11 @@ pub fn oldest_unmoved(conn: &mut Conn) -> Result<Option<u64>, Error> {
 }
 
 /// Whether a page of at most `limit` events was ended by a limit, so that more may follow.
-pub fn is_full(page: &[Arc<Event>], limit: usize) -> bool {
+pub fn is_full(page: &[SharedEvent], limit: usize) -> bool {
     page.len() == limit || page.iter().map(|event| event.bytes()).sum::<usize>() >= PAGE_BYTES
 }
 
-fn event(row: Row) -> Result<Arc<Event>, Error> {
+fn event(row: Row) -> Result<SharedEvent, Error> {
     let (seq, at, state, payload): Stored = mysql::from_row_opt(row)?;
     // A client that writes to the outbox without `publish` may write what no frame can carry. The number stays taken,
     // so a substitute is delivered instead of stopping the log.

@@ -1,8 +1,8 @@
 //! Writes events to the daemon's log for people to read, a bounded number per second. Never delivers anything.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use super::event::Event;
+use super::event::SharedEvent;
 use crate::base::{clock::now, text::printable, throttle::Throttle};
 
 /// Events traced per second; the rest are counted.
@@ -19,7 +19,7 @@ impl Default for EventTrace {
 
 impl EventTrace {
     /// Logs one line per event, at level INFO.
-    pub fn log(&mut self, events: &[Arc<Event>]) {
+    pub fn log(&mut self, events: &[SharedEvent]) {
         for event in events {
             let Some(suppressed) = self.0.admit(now()) else { continue };
             if suppressed > 0 {

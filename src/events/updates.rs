@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 
 use crossbeam_channel::Sender;
 
-use super::event::Event;
+use super::event::SharedEvent;
 
 /// Where the event log begins and ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,13 +23,13 @@ pub struct LogHead {
 #[derive(Debug)]
 pub enum LogUpdate {
     /// Events just numbered, in order, the first one right after the last one published.
-    Live(Vec<Arc<Event>>),
+    Live(Vec<SharedEvent>),
     /// The answer to the [`PageRequest`] with this `after_seq`.
     Page {
         /// The number behind which the page begins.
         after_seq: u64,
         /// The first events after it, in order and without a hole. Empty: nothing follows `after_seq`.
-        events: Vec<Arc<Event>>,
+        events: Vec<SharedEvent>,
         /// The smallest number that the log still keeps.
         first_seq: u64,
     },
@@ -64,14 +64,14 @@ impl LogPublisher {
     }
 
     /// Publishes events just numbered: in the order of their numbers, the first one right after the last one published.
-    pub fn live(&self, events: Vec<Arc<Event>>) {
+    pub fn live(&self, events: Vec<SharedEvent>) {
         if !events.is_empty() {
             self.send(LogUpdate::Live(events));
         }
     }
 
     /// Answers a [`PageRequest`]; see [`LogUpdate::Page`].
-    pub fn page(&self, after_seq: u64, events: Vec<Arc<Event>>, first_seq: u64) {
+    pub fn page(&self, after_seq: u64, events: Vec<SharedEvent>, first_seq: u64) {
         self.send(LogUpdate::Page { after_seq, events, first_seq });
     }
 

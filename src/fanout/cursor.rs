@@ -5,8 +5,10 @@ use super::{
     filter::Filter,
     sink::{Message, Sink},
 };
-use crate::{events::event::Event, wire::Gap};
-use std::sync::Arc;
+use crate::{
+    events::event::{Event, SharedEvent},
+    wire::Gap,
+};
 
 /// One subscription and how far it is served.
 pub struct Cursor {
@@ -81,7 +83,8 @@ impl Cursor {
     }
 
     /// A new event that matches. Without room for it the subscriber falls behind.
-    pub fn durable(&mut self, event: &Event, sink: &mut impl Sink) {
+    #[inline]
+    pub fn durable(&mut self, event: &Event<'_>, sink: &mut impl Sink) {
         if self.position != Position::Live {
             return;
         }
@@ -92,7 +95,8 @@ impl Cursor {
     }
 
     /// An ephemeral event that matches. Without room it is dropped and counted.
-    pub fn ephemeral(&mut self, event: &Event, sink: &mut impl Sink) {
+    #[inline]
+    pub fn ephemeral(&mut self, event: &Event<'_>, sink: &mut impl Sink) {
         if !sink.make_room(event) {
             self.dropped += 1;
             return;
@@ -111,7 +115,7 @@ impl Cursor {
 
     /// Continues with the next events of the log in order, matching or not; skips those before the position. Stops when
     /// there is no room, or at the head, where the subscriber is live again.
-    pub fn catch_up<'a>(&mut self, events: impl Iterator<Item = &'a Arc<Event>>, head_seq: u64, sink: &mut impl Sink) {
+    pub fn catch_up<'a>(&mut self, events: impl Iterator<Item = &'a SharedEvent>, head_seq: u64, sink: &mut impl Sink) {
         for event in events {
             let Position::Behind { after, .. } = self.position else { return };
             if event.seq <= after {

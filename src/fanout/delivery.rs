@@ -12,13 +12,12 @@ use super::{
 };
 use crate::{
     events::{
-        event::Event,
+        event::{Event, SharedEvent},
         updates::{LogHead, LogUpdate, PageRequest},
     },
     wire::{Gap, Pattern, State},
 };
 use crossbeam_channel::Sender;
-use std::sync::Arc;
 
 /// All subscriptions. A subscriber is a small number, which may be reused once it is unsubscribed.
 pub struct Fanout {
@@ -116,7 +115,7 @@ impl Fanout {
         }
     }
 
-    fn live(&mut self, event: Arc<Event>, sinks: &mut impl Sinks) {
+    fn live(&mut self, event: SharedEvent, sinks: &mut impl Sinks) {
         if event.seq <= self.head.head_seq {
             return;
         }
@@ -134,7 +133,7 @@ impl Fanout {
     }
 
     /// Skips events beyond the head, which arrive as live events.
-    fn page(&mut self, after_seq: u64, events: &[Arc<Event>], first_seq: u64, sinks: &mut impl Sinks) {
+    fn page(&mut self, after_seq: u64, events: &[SharedEvent], first_seq: u64, sinks: &mut impl Sinks) {
         self.pruned(first_seq);
         let LogHead { head_seq, first_seq, .. } = self.head;
         let events = &events[..events.partition_point(|event| event.seq <= head_seq)];

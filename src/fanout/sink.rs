@@ -11,7 +11,7 @@ pub enum Message<'a> {
         seq: u64,
     },
     /// An event that the subscription matches; `seq` 0: ephemeral.
-    Event(&'a Event),
+    Event(&'a Event<'a>),
     /// Events that the subscriber did not receive.
     Gap(Gap),
 }
@@ -19,7 +19,7 @@ pub enum Message<'a> {
 /// The queue of one subscriber's messages.
 pub trait Sink {
     /// Whether this event may be queued as well. An empty queue accepts an event of any size.
-    fn has_room(&self, event: &Event) -> bool;
+    fn has_room(&self, event: &Event<'_>) -> bool;
 
     /// Sends queued messages at once, as far as the subscriber accepts them without blocking.
     fn flush(&mut self);
@@ -33,11 +33,12 @@ pub trait Sink {
 
     /// Makes room for this event if that is possible without blocking, so that only a subscriber that does not read counts
     /// as slow. False: there is none.
-    fn make_room(&mut self, event: &Event) -> bool {
-        if !self.has_room(event) {
+    #[inline]
+    fn make_room(&mut self, event: &Event<'_>) -> bool {
+        self.has_room(event) || {
             self.flush();
+            self.has_room(event)
         }
-        self.has_room(event)
     }
 }
 

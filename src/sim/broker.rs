@@ -6,7 +6,7 @@ mod pipe;
 
 use crate::{
     events::{
-        event::Event,
+        event::{Event, SharedEvent},
         updates::{LogHead, LogUpdate, PageRequest},
     },
     fanout,
@@ -74,7 +74,7 @@ struct Peer {
 struct World {
     hub: Hub<PipeEnd>,
     page_requests: Receiver<PageRequest>,
-    log: Vec<Arc<Event>>,
+    log: Vec<SharedEvent>,
     head_seq: u64,
     now: Instant,
     peers: Vec<Peer>,
@@ -175,8 +175,9 @@ impl World {
     }
 
     fn append(&mut self, state: &str, events: usize) {
-        let fresh: Vec<Arc<Event>> =
-            (1..=events as u64).map(|i| Arc::new(Event::new(self.head_seq + i, 0, state, [b'x'; 40]))).collect();
+        let fresh: Vec<SharedEvent> = (1..=events as u64)
+            .map(|i| Arc::new(Event::new(self.head_seq + i, 0, state.to_string(), vec![b'x'; 40])))
+            .collect();
         self.head_seq += events as u64;
         self.log.extend(fresh.iter().cloned());
         self.hub.update(LogUpdate::Live(fresh), self.now);
@@ -252,17 +253,17 @@ impl Peer {
     }
 
     /// Between what it has and `up_to` the log keeps nothing that it subscribed to.
-    fn expect_nothing_before(&self, up_to: u64, log: &[Arc<Event>]) {
+    fn expect_nothing_before(&self, up_to: u64, log: &[SharedEvent]) {
         let missed =
             log.iter().find(|event| event.seq > self.complete_up_to && event.seq < up_to && self.wants(&event.state));
         assert_eq!(missed.map(|event| event.seq), None, "skipped before {up_to}");
     }
 
-    fn expect_no_more(&self, log: &[Arc<Event>]) {
+    fn expect_no_more(&self, log: &[SharedEvent]) {
         self.expect_nothing_before(u64::MAX, log);
     }
 
-    fn check(&mut self, message: &ServerMessage<'_>, log: &[Arc<Event>]) {
+    fn check(&mut self, message: &ServerMessage<'_>, log: &[SharedEvent]) {
         assert!(self.dismissed.is_none(), "{message:?} after ERROR");
         match *message {
             ServerMessage::Welcome { .. } | ServerMessage::Pong(_) => {}

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     db::{Error, Link},
-    events::event::Event,
+    events::event::{Event, SharedEvent},
     events::{log::EventLog, store::Polled, updates::LogHead},
 };
 
@@ -31,12 +31,12 @@ impl SimEventLog {
     }
 }
 
-fn event(seq: u64, entry: &Entry) -> Arc<Event> {
+fn event(seq: u64, entry: &Entry) -> SharedEvent {
     let payload = entry.outbox_id.to_string();
     Arc::new(Event::new(seq, entry.at, entry.state, payload.into_bytes()))
 }
 
-fn page(server: &Server, tx: Tx, after_seq: u64, limit: usize) -> Vec<Arc<Event>> {
+fn page(server: &Server, tx: Tx, after_seq: u64, limit: usize) -> Vec<SharedEvent> {
     let events = server.events.seen_by(tx).filter(|(seq, _)| *seq > after_seq);
     events.take(limit).map(|(seq, entry)| event(seq, entry)).collect()
 }
@@ -126,7 +126,7 @@ impl EventLog for SimEventLog {
         self.link.run(|session| session.alone(|server, tx| Ok(server.outbox.least_uncommitted(tx.node))))
     }
 
-    fn read(&mut self, after_seq: u64, limit: usize) -> Result<Vec<Arc<Event>>, Error> {
+    fn read(&mut self, after_seq: u64, limit: usize) -> Result<Vec<SharedEvent>, Error> {
         self.link.run(|session| session.alone(|server, tx| Ok(page(server, tx, after_seq, limit))))
     }
 

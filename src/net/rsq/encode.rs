@@ -7,15 +7,18 @@ use crate::{
     fanout::Message,
     wire::ServerMessage,
 };
-use std::sync::Arc;
+use std::{cell::RefCell, sync::Arc};
 
 /// The slot of an event's cache that holds its RSQ/1 frame.
 const SLOT: CacheSlot = CacheSlot::First;
 
-/// Bytes of an EVENT frame besides state and payload: length, type, sequence number, time, length of the state.
-const EVENT_OVERHEAD: usize = 4 + 1 + 8 + 8 + 2;
+thread_local! {
+    /// Where a frame is assembled before it is copied to its one allocation. Keeps the room of the largest frame so far.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A message of the fan-out as a frame.
+#[inline]
 pub fn message(message: Message<'_>) -> Arc<[u8]> {
     match message {
         Message::Event(event) => self::event(event).clone(),
@@ -25,12 +28,10 @@ pub fn message(message: Message<'_>) -> Arc<[u8]> {
 }
 
 /// The event's EVENT frame.
-pub fn event(event: &Event) -> &Arc<[u8]> {
+#[inline]
+pub fn event<'e>(event: &'e Event<'_>) -> &'e Arc<[u8]> {
     event.encoded(SLOT, |Event { seq, unix_time_us, state, payload, .. }| {
-        let mut bytes = Vec::with_capacity(EVENT_OVERHEAD + state.len() + payload.len());
-        let message = ServerMessage::Event { seq: *seq, unix_time_us: *unix_time_us, state, payload };
-        message.encode(&mut bytes);
-        bytes.into()
+        frame(&ServerMessage::Event { seq: *seq, unix_time_us: *unix_time_us, state, payload })
     })
 }
 
@@ -39,9 +40,11 @@ pub fn refusal(refusal: &Refusal) -> Arc<[u8]> {
     frame(&ServerMessage::Error { code: refusal.code as u16, message: &refusal.message })
 }
 
-/// Any other frame.
+/// Any frame.
 pub fn frame(message: &ServerMessage<'_>) -> Arc<[u8]> {
-    let mut bytes = Vec::with_capacity(64);
-    message.encode(&mut bytes);
-    bytes.into()
+    SCRATCH.with_borrow_mut(|bytes| {
+        bytes.clear();
+        message.encode(bytes);
+        bytes[..].into()
+    })
 }

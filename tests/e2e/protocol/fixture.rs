@@ -44,7 +44,7 @@ impl Fixture {
             ..config::Broker::default()
         };
         let head = LogHead { log_id: LOG_ID, first_seq: 1, head_seq: settings.old_events };
-        let old = (1..=settings.old_events).map(|seq| Arc::new(Event::new(seq, seq, "Old", *b"{}"))).collect();
+        let old = (1..=settings.old_events).map(|seq| Arc::new(Event::new(seq, seq, "Old", &b"{}"[..]))).collect();
         let (wakeup_sender, wakeups) = wakeup();
         let (broker, log_publisher, reads) =
             Broker::start_with(&config, settings.limits, false, head, vec![wakeup_sender], &alarm().0).unwrap();
