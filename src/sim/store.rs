@@ -111,8 +111,8 @@ fn claim(session: &mut Session, owner: u64, claim_id: u64, which: &Which) -> Res
     ids.sort_unstable();
     let is_ours = !rows.is_empty()
         && session.within(|server, tx| {
-            let is_new = |_, row: &JobRow| row.status == Status::New;
-            server.change_jobs(tx, Change::Claim, &ids, is_new, |_, row| mark_claimed(row, owner, claim_id))
+            let is_ready = |_, row: &JobRow| row.is_ready();
+            server.change_jobs(tx, Change::Claim, &ids, is_ready, |_, row| mark_claimed(row, owner, claim_id))
         })? == rows.len();
     if !is_ours {
         session.roll_back()?;

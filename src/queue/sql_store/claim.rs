@@ -137,7 +137,7 @@ impl Claimer {
         }
         conn.query_drop(format!(
             "UPDATE res_queue FORCE INDEX (PRIMARY) SET {CLAIMED}, owner = {}, claim_id = {claim_id} \
-             WHERE res_id IN ({}) AND status = 'new'",
+             WHERE res_id IN ({}) AND status = 'new' AND run_at IS NULL",
             literal(&self.owner),
             id_list(rows.iter().map(|row| &row.0)),
         ))?;
