@@ -9,6 +9,7 @@
 #
 # KIND: mysql97 | mariadb1011 | mariadb105 (no SKIP LOCKED) | galera | group (three nodes each), unpacked from the
 #   distribution's packages into a cache without installing anything; or local, the host's own mysqld or mariadbd.
+#   KIND-hostile: a single server whose every default is as far from the usual one as it may be.
 # up, hold and node print one line per node: PORT SOCKET PID. DIR/plugin is the plugin folder, and DIR/client holds the
 # path of the command-line client.
 # ARGS="--x=y ..." is passed to every node; FAST=1 turns fsync off, for tests that do not simulate a power failure;
@@ -18,7 +19,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 die() { echo "testdb.sh: $*" >&2; exit 1; }
 usage() { sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
-for part in programs node cluster; do
+for part in programs node cluster hostile; do
   # shellcheck source=/dev/null
   . "$here/testdb/$part.sh"
 done
@@ -60,6 +61,7 @@ up() {
     down # if only some nodes of a cluster run
     mkdir -p "$dir/plugin"
     echo "$kind" >"$dir/kind"
+    [ -z "$hostile" ] || touch "$dir/hostile"
     echo "$client" >"$dir/client"
     for plugin in "$usr"/lib/mysql/plugin/*.so; do [ ! -e "$plugin" ] || ln -sf "$plugin" "$dir/plugin/"; done
     set_options
@@ -116,6 +118,8 @@ case $verb,$# in up,3 | hold,3) kind=$2 dir=$3 ;; node,3 | down,2 | remove,2) di
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 [ "$verb" = node ] && kind=$(cat "$dir/kind")
+hostile=
+case ${kind:-} in *-hostile) hostile=1 kind=${kind%-hostile} ;; esac
 undo=
 trap '${undo:-:}' EXIT
 exec 8>"$dir/lock" # one call at a time in a folder

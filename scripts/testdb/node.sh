@@ -37,10 +37,12 @@ start() { # N OPTION...
   # After a kill -9, the lock file names a process number that another process may have by now.
   rm -f "$(cat "$node/socket").lock"
   : >"$node/server.log"
+  hostile=()
+  [ ! -f "$dir/hostile" ] || set_hostile
   # shellcheck disable=SC2086 # ARGS is a list of options
   setsid "$server" "${options[@]}" --datadir="$node/data" --port="$(cat "$node/port")" --socket="$(cat "$node/socket")" \
     --tmpdir="$node/tmp" --pid-file="$node/server.pid" --log-error="$node/server.log" \
-    "$@" ${ARGS:-} </dev/null >>"$node/server.log" 2>&1 8>&- &
+    "${hostile[@]}" "$@" ${ARGS:-} </dev/null >>"$node/server.log" 2>&1 8>&- &
   pid=$!
   disown # so that the shell does not report its end
   echo "$pid" >"$node/pid"

@@ -77,7 +77,7 @@ BEGIN
       -- Rows committed since the count may lie before v_first. Left out, they would be numbered after later events of
       -- their own transaction.
       CREATE TEMPORARY TABLE IF NOT EXISTS res_page
-        (n INT UNSIGNED NOT NULL PRIMARY KEY, id BIGINT UNSIGNED NOT NULL) ENGINE = MEMORY;
+        (n INT UNSIGNED NOT NULL PRIMARY KEY, id BIGINT UNSIGNED NOT NULL) ENGINE = InnoDB;
       DELETE FROM res_page;
       INSERT INTO res_page (n, id)
         SELECT ROW_NUMBER() OVER (ORDER BY id), id

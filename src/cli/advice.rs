@@ -29,6 +29,10 @@ fn to_connect(error: &Error) -> &'static str {
     if error.is_out_of_connections() {
         return "raise the server's max_connections or lower queue.workers";
     }
+    if error.code() == Some(ER_NEW_ABORTING_CONNECTION) {
+        return "the server's init_connect fails for this account: correct that variable, or grant the account what its \
+                statements need";
+    }
     if error.code() == Some(ER_SECURE_TRANSPORT_REQUIRED) {
         return "the server accepts encrypted connections only: set database.tls (MYSQL_TLS) to required or verify";
     }

@@ -15,8 +15,7 @@ use mysql::{Conn, OptsBuilder, prelude::Queryable};
 use r2d2::ManageConnection;
 
 use super::{
-    Error, orphaned_sessions::OrphanedSessions, outage::Outage, ready, session::session, timed_connect::TimedConnect,
-    tls::Endpoint,
+    Error, orphaned_sessions::OrphanedSessions, outage::Outage, ready, timed_connect::TimedConnect, tls::Endpoint,
 };
 use crate::config::Database;
 
@@ -85,8 +84,7 @@ impl HostPool {
                 .tcp_keepalive_time_ms(Some(10_000))
                 .tcp_keepalive_probe_interval_secs(Some(5))
                 .tcp_user_timeout_ms(Some(20_000))
-                .stmt_cache_size(16)
-                .init(session().into());
+                .stmt_cache_size(16);
             let name = match &config.socket {
                 Some(path) => path.display().to_string(),
                 None => format!("{host}:{port}"),

@@ -12,7 +12,7 @@ mod quote;
 mod ready;
 mod script;
 mod server_info;
-mod session;
+pub mod session;
 mod throttled_warning;
 mod timed_connect;
 mod tls;
@@ -29,7 +29,6 @@ pub use quote::{id_list, ident, literal};
 pub use ready::catch_up;
 pub use script::{ScriptError, run_script};
 pub use server_info::ServerInfo;
-pub(crate) use session::session;
 pub use throttled_warning::ThrottledWarning;
 
 /// How long a command waits for the answer to one short statement: longer than the session's waits for a lock.

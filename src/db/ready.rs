@@ -16,10 +16,10 @@ const GROUP_UNSEEN: &str = "SELECT @@global.read_only, 'ONLINE'";
 
 /// Galera waits as long as its provider's `repl.causal_read_timeout` says.
 const CATCH_UP_GALERA: &str =
-    "SET SESSION wsrep_sync_wait = 1; START TRANSACTION; COMMIT; SET SESSION wsrep_sync_wait = DEFAULT";
-/// MySQL waits for `wait_timeout` at most, in seconds.
+    "SET SESSION wsrep_sync_wait = 1; START TRANSACTION; COMMIT; SET SESSION wsrep_sync_wait = 0";
+/// MySQL waits for `wait_timeout` at most, in seconds; [`session`](super::session) says what it is otherwise.
 const CATCH_UP_GROUP: &str = "SET SESSION wait_timeout = 5, group_replication_consistency = 'BEFORE'; \
-    START TRANSACTION; COMMIT; SET SESSION wait_timeout = DEFAULT, group_replication_consistency = DEFAULT";
+    START TRANSACTION; COMMIT; SET SESSION wait_timeout = 28800, group_replication_consistency = DEFAULT";
 
 /// Checks that the node at the other end of `conn` can be used now.
 ///

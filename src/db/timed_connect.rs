@@ -14,7 +14,7 @@ use std::{
 
 use mysql::Conn;
 
-use super::{Error, tls::Endpoint};
+use super::{Error, session, tls::Endpoint};
 
 /// How long a server may take for a login, with the setup of the session.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,7 +49,7 @@ impl TimedConnect {
         let (endpoint, unanswered) = (self.endpoint.clone(), self.unanswered.clone());
         unanswered.fetch_add(1, Ordering::Relaxed);
         let login = move || {
-            let result = endpoint.connect();
+            let result = endpoint.connect().and_then(|mut conn| session::reset(&mut conn).map(|()| conn));
             unanswered.fetch_sub(1, Ordering::Relaxed);
             // The caller may have given up: then the connection ends here.
             let _ = sender.send(result);

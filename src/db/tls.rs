@@ -7,21 +7,43 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use mysql::{Conn, OptsBuilder, SslOpts};
+use mysql::{Conn, DriverError, OptsBuilder, SslOpts};
 use r2d2::ManageConnection;
 use r2d2_mysql::MySqlConnectionManager;
 
-use super::{Error, OpenError};
+use super::{Error, OpenError, session::LEAST_PACKET};
 use crate::config::{Database, Tls};
 
 /// More than any file of authorities has; all public ones together take a fifth of it.
 const AUTHORITY_BYTES: u64 = 1 << 20;
 
+/// One way to connect to a host.
+struct Login {
+    manager: MySqlConnectionManager,
+    /// The same, without asking the server for its `max_allowed_packet`.
+    incurious: MySqlConnectionManager,
+}
+
+impl Login {
+    fn new(opts: OptsBuilder) -> Login {
+        let assumed = opts.clone().max_allowed_packet(Some(LEAST_PACKET));
+        Login { manager: MySqlConnectionManager::new(opts), incurious: MySqlConnectionManager::new(assumed) }
+    }
+
+    fn connect(&self) -> Result<Conn, Error> {
+        match self.manager.connect() {
+            // The driver's question had no answer: where sql_select_limit is 0, nothing has until the session is set up.
+            Err(mysql::Error::DriverError(DriverError::SetupError)) => Ok(self.incurious.connect()?),
+            result => Ok(result?),
+        }
+    }
+}
+
 /// One host, and the ways to connect to it that the settings allow.
 pub struct Endpoint {
     /// At least one of the two is there.
-    encrypted: Option<MySqlConnectionManager>,
-    plain: Option<MySqlConnectionManager>,
+    encrypted: Option<Login>,
+    plain: Option<Login>,
     /// Where both are: encryption failed last time, so that the next connection does not try it.
     is_plain: AtomicBool,
 }
@@ -36,8 +58,8 @@ impl Endpoint {
             .with_root_cert_path(config.tls_ca.clone())
             .with_danger_accept_invalid_certs(!verifies)
             .with_danger_skip_domain_validation(!verifies);
-        let plain = matches!(tls, Tls::Off | Tls::Preferred).then(|| MySqlConnectionManager::new(opts.clone()));
-        let encrypted = (tls != Tls::Off).then(|| MySqlConnectionManager::new(opts.ssl_opts(ssl)));
+        let plain = matches!(tls, Tls::Off | Tls::Preferred).then(|| Login::new(opts.clone()));
+        let encrypted = (tls != Tls::Off).then(|| Login::new(opts.ssl_opts(ssl)));
         Endpoint { encrypted, plain, is_plain: AtomicBool::new(false) }
     }
 
@@ -49,11 +71,11 @@ impl Endpoint {
     pub fn connect(&self) -> Result<Conn, Error> {
         let (encrypted, plain) = match (&self.encrypted, &self.plain) {
             (Some(encrypted), Some(plain)) => (encrypted, plain),
-            (Some(only), None) | (None, Some(only)) => return Ok(only.connect()?),
+            (Some(only), None) | (None, Some(only)) => return only.connect(),
             (None, None) => unreachable!("every setting allows one of them"),
         };
         if !self.is_plain.load(Ordering::Relaxed) {
-            match encrypted.connect().map_err(Error::from) {
+            match encrypted.connect() {
                 Err(error) if error.is_tls_missing() || error.is_tls_failure() => {
                     log::debug!("database: continuing without TLS: {error}");
                     self.is_plain.store(true, Ordering::Relaxed);
@@ -62,10 +84,7 @@ impl Endpoint {
             }
         }
         // The server may have TLS when it is back.
-        plain.connect().map_err(|error| {
-            self.is_plain.store(false, Ordering::Relaxed);
-            error.into()
-        })
+        plain.connect().inspect_err(|_| self.is_plain.store(false, Ordering::Relaxed))
     }
 }
 

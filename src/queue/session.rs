@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use mysql::{ChangeUserOpts, Conn};
+use mysql::Conn;
 
 use super::{outcome::JobError, validity::Validity};
 use crate::{
     base::clock::now,
-    db::{self, Db, Error, session},
+    db::{self, Db},
 };
 
 /// A connection that was idle for longer is pinged before it is used: servers close idle connections.
@@ -42,7 +42,7 @@ impl Session {
             Some(conn) => conn,
             None => {
                 let mut conn = self.db.any()?;
-                make_fresh(&mut conn)?;
+                db::session::reset(&mut conn)?;
                 conn
             }
         };
@@ -62,7 +62,7 @@ impl Session {
     /// # Errors
     /// [`JobError::Interrupted`] if the server is lost.
     pub fn renew(&mut self) -> Result<(), JobError> {
-        make_fresh(self.conn()?).map_err(|error| {
+        db::session::reset(self.conn()?).map_err(|error| {
             self.conn = None;
             JobError::Interrupted(error.to_string())
         })
@@ -74,17 +74,9 @@ impl Session {
         self.idle_since = now();
         if std::mem::take(&mut self.used)
             && let Some(mut conn) = self.conn.take()
-            && make_fresh(&mut conn).is_ok()
+            && db::session::reset(&mut conn).is_ok()
         {
             self.conn = Some(conn);
         }
     }
-}
-
-/// By COM_CHANGE_USER to the same user instead of COM_RESET_CONNECTION: only the former also leaves the current
-/// database, so that an unqualified CREATE TABLE can't end up in the previous job's.
-fn make_fresh(conn: &mut Conn) -> Result<(), Error> {
-    conn.change_user(ChangeUserOpts::new().with_db_name(None))?;
-    // One round trip, since it happens between any two jobs.
-    Ok(db::run_script(conn, &session().join("; "))?)
 }

@@ -6,6 +6,7 @@ mod functions;
 mod objects;
 mod privileges;
 mod server;
+mod variables;
 mod verdict;
 
 pub use events::trigger_names;
@@ -57,6 +58,8 @@ pub fn examine(config: &Config) -> Vec<Check> {
             add("binary log", server::binary_log(&info));
         }
     }
+    add("variables", variables::needed(&mut conn));
+    add("presets", variables::presets(&mut conn));
     add("connections", server::connections(&mut conn, config.queue.workers));
     add("privileges", privileges::resources(&mut conn, &config.queue.db_prefix, &user));
     add(

@@ -23,6 +23,7 @@ mod quarantine;
 mod repository;
 mod schema_dump;
 mod schema_objects;
+mod server_defaults;
 mod setup;
 mod stopping;
 mod template_files;

@@ -66,6 +66,8 @@ pub const ER_NET_PACKET_TOO_LARGE: u16 = 1153;
 pub const ER_KEY_DOES_NOT_EXIST: u16 = 1176;
 /// The transaction failed certification at COMMIT (MySQL group replication).
 pub const ER_ERROR_DURING_COMMIT: u16 = 1180;
+/// The server ended a new session: a statement of its `init_connect` failed.
+pub const ER_NEW_ABORTING_CONNECTION: u16 = 1184;
 /// Unknown system variable.
 pub const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 /// `max_user_connections` is reached.
@@ -80,6 +82,10 @@ pub const ER_ROW_IS_REFERENCED: u16 = 1217;
 pub const ER_USER_LIMIT_REACHED: u16 = 1226;
 /// A global privilege is missing (SUPER, SYSTEM_USER, PROCESS …).
 pub const ER_SPECIFIC_ACCESS_DENIED_ERROR: u16 = 1227;
+/// The variable does not take this value.
+pub const ER_WRONG_VALUE_FOR_VAR: u16 = 1231;
+/// The variable is read-only, or not one of sessions.
+pub const ER_INCORRECT_GLOBAL_LOCAL_VAR: u16 = 1238;
 /// The number is out of the column's range.
 pub const ER_WARN_DATA_OUT_OF_RANGE: u16 = 1264;
 /// Two texts have collations that cannot be compared or joined.
@@ -176,6 +182,7 @@ pub fn class(code: u16, message: &str) -> ErrorClass {
         | ER_TOO_MANY_USER_CONNECTIONS
         | ER_USER_LIMIT_REACHED
         | ER_UNKNOWN_COM_ERROR
+        | ER_NEW_ABORTING_CONNECTION
         | ER_SERVER_SHUTDOWN
         | ER_QUERY_INTERRUPTED
         | ER_CONNECTION_KILLED

@@ -86,7 +86,14 @@ pub fn resources(conn: &mut Conn, prefix: &str, user: &str) -> Verdict {
     let (on, name) = (pattern(prefix, "%"), ident(&probe));
     let make = format!("CREATE DATABASE {name}; CREATE TABLE {name}.t (a INT PRIMARY KEY)");
     if let Err(script) = run_script(conn, &make) {
-        return failed(script.error.to_string(), format!("GRANT {OF_RESOURCES} ON {on} TO {user}"));
+        let partial_revokes = "SHOW GLOBAL VARIABLES WHERE Variable_name = 'partial_revokes' AND Value = 'ON'";
+        let fix = match conn.query_first::<(String, String), _>(partial_revokes) {
+            Ok(Some(_)) => {
+                "SET PERSIST partial_revokes = OFF: while it is on, MySQL takes `%` in a GRANT literally".into()
+            }
+            _ => format!("GRANT {OF_RESOURCES} ON {on} TO {user}"),
+        };
+        return failed(script.error.to_string(), fix);
     }
     let mut missing = Missing::default();
     for (privilege, statement) in [

@@ -69,8 +69,6 @@ impl Account {
             .prefer_socket(false)
             .user(Some(&self.user))
             .pass(Some(&self.password));
-        let mut conn = Conn::new(opts).expect("the account logs in");
-        conn.query_drop("SET NAMES utf8mb4").expect("a session");
-        conn
+        server.open(opts).expect("the account logs in")
     }
 }

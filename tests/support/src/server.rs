@@ -9,11 +9,15 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, OptsBuilder};
+use resq::db::session;
 
 use crate::program::{is_alive, signal};
 use crate::wait::wait_until;
 
 const TESTDB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/testdb.sh");
+
+/// The end of the kind of a server whose defaults are hostile.
+const HOSTILE: &str = "-hostile";
 
 /// One node as `testdb.sh` prints it.
 #[derive(Clone, Debug)]
@@ -26,6 +30,7 @@ pub struct Node {
 /// A private server, or a cluster of three nodes, of the kind in `TEST_SERVER`.
 pub struct Server {
     kind: String,
+    is_hostile: bool,
     dir: PathBuf,
     /// Where the disk of this server alone is mounted.
     disk: Option<PathBuf>,
@@ -45,6 +50,16 @@ impl Server {
     /// A separate server to kill and restart; durable; stopped when the value is dropped.
     pub fn own() -> Server {
         Server::start(&kind(), &[])
+    }
+
+    /// The server whose every default is as far from the usual one as it may be; shared by the tests that need it.
+    pub fn hostile() -> &'static Server {
+        static HOSTILE_ONE: OnceLock<Server> = OnceLock::new();
+        let kind = kind();
+        if kind.ends_with(HOSTILE) {
+            return Server::shared();
+        }
+        HOSTILE_ONE.get_or_init(|| Server::start(&format!("{kind}{HOSTILE}"), &[("FAST", "1")]))
     }
 
     /// A separate server with options such as `--max-connections=20`.
@@ -100,13 +115,22 @@ impl Server {
         let count = if matches!(kind, "galera" | "group") { 3 } else { 1 };
         let nodes: Vec<Node> = lines.take(count).map(|line| parse_node(&line.expect("a line of text"))).collect();
         assert_eq!(nodes.len(), count, "testdb.sh hold {kind} failed; its messages are above");
-        let server = Server { kind: kind.into(), dir, disk: None, nodes: Mutex::new(nodes), script, hold };
+        let is_hostile = kind.ends_with(HOSTILE);
+        let server = Server {
+            kind: kind.trim_end_matches(HOSTILE).into(),
+            is_hostile,
+            dir,
+            disk: None,
+            nodes: Mutex::new(nodes),
+            script,
+            hold,
+        };
         // MariaDB refuses logins while its first account for `%` is being created (1130).
         server.conn().query_drop("CREATE USER first@'%' ACCOUNT LOCK").unwrap();
         server
     }
 
-    /// `mysql97`, `mariadb1011`, …
+    /// `mysql97`, `mariadb1011`, …, also where its defaults are hostile.
     pub fn kind(&self) -> &str {
         &self.kind
     }
@@ -159,7 +183,16 @@ impl Server {
             .prefer_socket(false)
             .user(Some("root"))
             .tcp_connect_timeout(Some(std::time::Duration::from_secs(5)));
-        let mut conn = Conn::new(opts)?;
+        self.open(opts)
+    }
+
+    /// Opens a session that tests can work with: of what a hostile server presets, they want to see nothing.
+    pub(crate) fn open(&self, opts: OptsBuilder) -> mysql::Result<Conn> {
+        // Asked for it, a hostile server would not answer.
+        let mut conn = Conn::new(opts.max_allowed_packet(Some(16 << 20)))?;
+        if self.is_hostile {
+            session::reset(&mut conn).map_err(std::io::Error::other)?;
+        }
         conn.query_drop("SET NAMES utf8mb4")?;
         Ok(conn)
     }
