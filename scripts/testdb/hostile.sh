@@ -17,10 +17,10 @@ set_hostile() {
 # A statement a line. init_connect does what no global variable does; administrators are spared it.
 hostile_both() {
   cat <<'SQL'
-SET GLOBAL init_connect = 'SET autocommit = 0, timestamp = 1000000000, insert_id = 7, @res_last = 7,'
-  ' NAMES binary; SET TRANSACTION READ ONLY; START TRANSACTION';
-SET GLOBAL sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT,IGNORE_SPACE,NO_AUTO_VALUE_ON_ZERO,'
-  'PAD_CHAR_TO_FULL_LENGTH,HIGH_NOT_PRECEDENCE,NO_UNSIGNED_SUBTRACTION';
+SET GLOBAL init_connect = 'SET autocommit = 0, timestamp = 1000000000, insert_id = 7, @res_last = 7, NAMES binary';
+SET GLOBAL init_connect = CONCAT(@@global.init_connect, '; SET TRANSACTION READ ONLY; START TRANSACTION');
+SET GLOBAL sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT,IGNORE_SPACE,NO_AUTO_VALUE_ON_ZERO';
+SET GLOBAL sql_mode = CONCAT(@@global.sql_mode, ',PAD_CHAR_TO_FULL_LENGTH,HIGH_NOT_PRECEDENCE,NO_UNSIGNED_SUBTRACTION');
 SET GLOBAL time_zone = '+13:00';
 SET GLOBAL lc_time_names = 'ja_JP';
 SET GLOBAL lc_messages = 'fr_FR';
@@ -72,8 +72,7 @@ SET GLOBAL low_priority_updates = 1;
 SET GLOBAL updatable_views_with_limit = 'NO';
 SET GLOBAL max_sp_recursion_depth = 0;
 SET GLOBAL automatic_sp_privileges = 0;
-SET GLOBAL session_track_schema = 1, GLOBAL session_track_state_change = 1,'
-  ' GLOBAL session_track_transaction_info = 'CHARACTERISTICS';
+SET GLOBAL session_track_schema = 1, GLOBAL session_track_state_change = 1, GLOBAL session_track_transaction_info = 'CHARACTERISTICS';
 SET GLOBAL session_track_system_variables = '*';
 SET GLOBAL slow_query_log = 0;
 SQL
@@ -82,17 +81,17 @@ SQL
 hostile_mariadb() {
   cat <<'SQL'
 SET GLOBAL max_statement_time = 0.02;
-SET GLOBAL idle_transaction_timeout = 1, GLOBAL idle_readonly_transaction_timeout = 1,'
-  ' GLOBAL idle_write_transaction_timeout = 1;
+SET GLOBAL idle_transaction_timeout = 1, GLOBAL idle_readonly_transaction_timeout = 1, GLOBAL idle_write_transaction_timeout = 1;
 SET GLOBAL tmp_disk_table_size = 1024;
 SET GLOBAL tmp_memory_table_size = 1024;
 SET GLOBAL max_session_mem_used = 500000;
 SET GLOBAL in_predicate_conversion_threshold = 2;
 SET GLOBAL optimizer_max_sel_arg_weight = 1;
 SET GLOBAL optimizer_use_condition_selectivity = 1;
-SET GLOBAL optimizer_switch = 'index_condition_pushdown=off,derived_merge=off,derived_with_keys=off,'
-  'materialization=off,semijoin=off,extended_keys=off,mrr=on,rowid_filter=off,condition_pushdown_for_derived=off,'
-  'join_cache_bka=off,exists_to_in=off,not_null_range_scan=on,table_elimination=off';
+SET GLOBAL optimizer_switch = 'index_condition_pushdown=off,derived_merge=off,derived_with_keys=off';
+SET GLOBAL optimizer_switch = 'materialization=off,semijoin=off,extended_keys=off,mrr=on,rowid_filter=off';
+SET GLOBAL optimizer_switch = 'condition_pushdown_for_derived=off,join_cache_bka=off,exists_to_in=off';
+SET GLOBAL optimizer_switch = 'not_null_range_scan=on,table_elimination=off';
 SET GLOBAL use_stat_tables = 'NEVER';
 SET GLOBAL join_cache_level = 8;
 SET GLOBAL max_recursive_iterations = 0;
@@ -114,9 +113,10 @@ hostile_mysql() {
   cat <<'SQL'
 SET GLOBAL max_execution_time = 1;
 SET GLOBAL range_optimizer_max_mem_size = 1;
-SET GLOBAL optimizer_switch = 'index_condition_pushdown=off,derived_merge=off,materialization=off,semijoin=off,'
-  'use_index_extensions=off,prefer_ordering_index=off,mrr_cost_based=off,batched_key_access=on,hash_join=off,'
-  'skip_scan=off,condition_fanout_filter=off,derived_condition_pushdown=off,use_invisible_indexes=on';
+SET GLOBAL optimizer_switch = 'index_condition_pushdown=off,derived_merge=off,materialization=off,semijoin=off';
+SET GLOBAL optimizer_switch = 'use_index_extensions=off,prefer_ordering_index=off,mrr_cost_based=off';
+SET GLOBAL optimizer_switch = 'batched_key_access=on,hash_join=off,skip_scan=off,condition_fanout_filter=off';
+SET GLOBAL optimizer_switch = 'derived_condition_pushdown=off,use_invisible_indexes=on';
 SET GLOBAL cte_max_recursion_depth = 0;
 SET GLOBAL internal_tmp_mem_storage_engine = 'MEMORY';
 SET GLOBAL old_alter_table = 1;
@@ -132,8 +132,7 @@ SET GLOBAL show_create_table_verbosity = 1;
 SET GLOBAL parser_max_mem_size = 10000000;
 SET GLOBAL windowing_use_high_precision = 0;
 SET GLOBAL session_track_gtids = 'ALL_GTIDS';
-SET GLOBAL binlog_row_image = 'MINIMAL', GLOBAL binlog_row_value_options = 'PARTIAL_JSON','
-  ' GLOBAL binlog_rows_query_log_events = 1;
+SET GLOBAL binlog_row_image = 'MINIMAL', GLOBAL binlog_row_value_options = 'PARTIAL_JSON', GLOBAL binlog_rows_query_log_events = 1;
 SET GLOBAL regexp_time_limit = 1;
 SQL
 }
