@@ -147,7 +147,8 @@ pub fn drain(instance: &Instance) -> (f64, f64) {
     let start = Instant::now();
     for from in (first..=last).step_by(BATCH as usize) {
         conn.query_drop(format!(
-            "INSERT INTO plain SELECT id, LENGTH(payload), state, payload, at FROM res_outbox WHERE id BETWEEN {from} AND {}",
+            "INSERT INTO plain (seq, bytes, state, payload, at) SELECT id, LENGTH(payload), state, payload, at \
+             FROM res_outbox WHERE id BETWEEN {from} AND {}",
             from + BATCH - 1
         ))
         .unwrap();
