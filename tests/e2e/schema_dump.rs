@@ -6,6 +6,9 @@ use resq_test_support::{Doctor, Instance, Program, Server, Verdict, wait_until};
 #[test]
 fn documented_dump_is_complete_and_an_incomplete_one_is_noticed() {
     let source = Server::shared();
+    if source.is_hostile() {
+        return; // its own client cannot restore: sessions are read-only there
+    }
     let client = source.client();
     let folder = client.parent().unwrap();
     let dump = ["mysqldump", "mariadb-dump"].map(|name| folder.join(name)).into_iter().find(|path| path.exists());

@@ -42,7 +42,8 @@ fn trigger_in_another_database_needs_only_execute() {
         conn.query_drop(statement).unwrap();
     }
     let opts = mysql::OptsBuilder::new().tcp_port(instance.server.port()).ip_or_hostname(Some("127.0.0.1"));
-    let mut user = Conn::new(opts.prefer_socket(false).user(Some("granted")).pass(Some("pw"))).unwrap();
+    let opts = opts.prefer_socket(false).user(Some("granted")).pass(Some("pw"));
+    let mut user = instance.server.open(opts).unwrap();
     user.query_drop(
         "CREATE TRIGGER granted_shop.notify AFTER UPDATE ON granted_shop.orders FOR EACH ROW \
          CALL resq_granted.publish(NEW.state, JSON_OBJECT('id', NEW.id))",

@@ -187,14 +187,15 @@ impl Server {
     }
 
     /// Opens a session that tests can work with: of what a hostile server presets, they want to see nothing.
-    pub(crate) fn open(&self, opts: OptsBuilder) -> mysql::Result<Conn> {
-        // Asked for it, a hostile server would not answer.
-        let mut conn = Conn::new(opts.max_allowed_packet(Some(16 << 20)))?;
-        if self.is_hostile {
-            session::reset(&mut conn).map_err(std::io::Error::other)?;
-        }
+    pub fn open(&self, opts: OptsBuilder) -> mysql::Result<Conn> {
+        let mut conn = open(opts, self.is_hostile)?;
         conn.query_drop("SET NAMES utf8mb4")?;
         Ok(conn)
+    }
+
+    /// Whether its defaults are hostile.
+    pub fn is_hostile(&self) -> bool {
+        self.is_hostile
     }
 
     /// Lets every account with the privilege create triggers, as `scripts/grants.sql` advises: with a binary log, and on
@@ -238,6 +239,16 @@ impl Server {
         let node = parse_node(String::from_utf8_lossy(&out.stdout).trim());
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)[n - 1] = node;
     }
+}
+
+/// Opens a session, without what a hostile server presets.
+pub(crate) fn open(opts: OptsBuilder, is_hostile: bool) -> mysql::Result<Conn> {
+    // Asked for it, a hostile server would not answer.
+    let mut conn = Conn::new(opts.max_allowed_packet(Some(16 << 20)))?;
+    if is_hostile {
+        session::reset(&mut conn).map_err(std::io::Error::other)?;
+    }
+    Ok(conn)
 }
 
 impl Drop for Server {

@@ -1,7 +1,7 @@
 //! A global database for a test or a benchmark that drives the library itself: initialised, filled with rows, and dropped
 //! with the value. Tests of the programs use [`Instance`](crate::Instance) instead.
 
-use mysql::{Conn, Opts, OptsBuilder, prelude::Queryable};
+use mysql::{Conn, OptsBuilder, prelude::Queryable};
 use resq::{
     config::{Config, Database, Queue, Secret, Tls},
     db::{Db, ServerInfo},
@@ -9,14 +9,18 @@ use resq::{
     schema::install,
 };
 
-use crate::{account::Account, server::Server};
+use crate::{
+    account::Account,
+    server::{self, Server},
+};
 
 /// A global database as `resqctl init` creates it, and the settings to reach it.
 pub struct TestDatabase {
     pub config: Config,
     pub db: Db,
     pub info: ServerInfo,
-    opts: Opts,
+    opts: OptsBuilder,
+    is_hostile: bool,
 }
 
 impl TestDatabase {
@@ -40,7 +44,7 @@ impl TestDatabase {
         let templates = Templates::load(None).expect("the built-in templates are right");
         install::init(&db, &info, &templates).expect("init");
         let opts = OptsBuilder::new().ip_or_hostname(Some("127.0.0.1")).tcp_port(server.port()).prefer_socket(false);
-        TestDatabase { opts: opts.user(Some("root")).into(), config, db, info }
+        TestDatabase { opts: opts.user(Some("root")), is_hostile: server.is_hostile(), config, db, info }
     }
 
     /// Drops the triggers on the queue, for measurements of the table alone.
@@ -58,7 +62,7 @@ impl TestDatabase {
     /// A plain driver connection to the global database, with resq's isolation level. Numbers rows 1, 2, 3 in a replication
     /// group as well.
     pub fn bare(&self) -> Conn {
-        let mut conn = Conn::new(self.opts.clone()).expect("root logs in without a password");
+        let mut conn = server::open(self.opts.clone(), self.is_hostile).expect("root logs in without a password");
         conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").expect("a session");
         conn.query_drop("SET SESSION auto_increment_increment = 1, auto_increment_offset = 1").expect("a session");
         conn.select_db(&self.config.database.global_db).expect("the global database");
