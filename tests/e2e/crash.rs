@@ -33,15 +33,6 @@ fn daemon(instance: &Instance, sql: &Path) -> Program {
     program.arg("--sql-dir").arg(sql)
 }
 
-/// The sessions that wait for the user lock `name`.
-fn held(conn: &mut Conn, name: &str) -> Vec<u64> {
-    let sql = format!(
-        "SELECT ID FROM information_schema.PROCESSLIST \
-         WHERE INFO LIKE '%GET_LOCK(''{name}''%' AND STATE LIKE 'User lock%'"
-    );
-    conn.query(sql).unwrap()
-}
-
 #[test]
 fn thirty_kills_at_random_moments_lose_and_repeat_no_job() {
     let instance = Instance::ready("kills");
@@ -76,7 +67,7 @@ fn killed_at(name: &str, files: &[(&str, &str)], reached: impl Fn(&mut Conn, &st
     instance.resqctl(["add", "b"]).ok();
     let mut conn = instance.conn();
     let resqd = daemon(&instance, &sql).spawn();
-    wait_until("both jobs to be held", || held(&mut conn, name).len() == 2);
+    wait_until("both jobs to be held", || instance.sessions_at_a_user_lock(&mut conn).len() == 2);
     assert!(reached(&mut conn, &instance.db_prefix), "the daemon is not at the point that is tested");
     resqd.signal("KILL");
     resqd.wait();
@@ -225,13 +216,13 @@ fn a_daemon_frozen_beyond_its_lease_overwrites_nothing() {
     }
     let mut conn = instance.conn();
     let frozen = daemon(&instance, &sql).spawn();
-    wait_until("all three to be held", || held(&mut conn, "frozen").len() == 3);
-    let stale = held(&mut conn, "frozen");
+    wait_until("all three to be held", || instance.sessions_at_a_user_lock(&mut conn).len() == 3);
+    let stale = instance.sessions_at_a_user_lock(&mut conn);
     frozen.signal("STOP");
     let other = daemon(&instance, &sql).spawn();
     // The frozen daemon's sessions hold the locks on the names: the other one ends them and builds afresh.
     wait_until("the stale attempts to be ended and begun again", || {
-        let held = held(&mut conn, "frozen");
+        let held = instance.sessions_at_a_user_lock(&mut conn);
         held.len() == 3 && held.iter().all(|session| !stale.contains(session))
     });
     lock.query_drop("DO RELEASE_LOCK('frozen')").unwrap();

@@ -55,9 +55,7 @@ fn second_signal_and_end_of_the_drain_both_stop_it() {
             .spawn_ready();
         instance.resqctl(["add", "a"]).ok();
         // Claimed is not enough: a job that no worker has begun is released.
-        let running =
-            format!("SELECT 1 FROM information_schema.processlist WHERE state = 'User lock' AND info LIKE '%{name}%'");
-        wait_until("the job to run", || conn.query_first(&running).unwrap() == Some(1));
+        wait_until("the job to run", || instance.sessions_at_a_user_lock(&mut conn).len() == 1);
         resqd.signal("INT");
         wait_until("the signal to arrive", || resqd.has_notified("STOPPING=1"));
         if second {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use mysql::{Conn, prelude::Queryable};
+use mysql::{Conn, Row, prelude::Queryable};
 use resq_test_support::{EventOracle, Instance, RecordingClient, assert_databases_are_exact, wait_or_report, warnings};
 
 use super::{scenario::PATIENCE, workload::UNKNOWN};
@@ -13,8 +13,6 @@ const MOST_LINES: usize = 20;
 
 const OPEN_JOBS: &str = "SELECT CONCAT_WS(' ', res_id, status, attempts, interruptions, run_at, owner, last_error) \
                          FROM res_queue WHERE status IN ('new', 'in_progress')";
-const SESSIONS: &str = "SELECT CONCAT_WS(' ', ID, USER, DB, COMMAND, TIME, STATE, LEFT(INFO, 200)) \
-                        FROM information_schema.PROCESSLIST WHERE COMMAND <> 'Sleep'";
 
 /// How the daemons' logs must show a fault.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +49,7 @@ pub fn wait_until_finished(conn: &mut Conn, clients: &[RecordingClient], log: im
             return Ok(());
         }
         let open: Vec<String> = conn.query(OPEN_JOBS).unwrap();
-        let sessions: Vec<String> = conn.query(SESSIONS).unwrap();
+        let sessions = sessions(conn);
         Err(format!(
             "{jobs} jobs open, {events} events unnumbered, {delivered:?} of {head} delivered\n{}\n{}\n{}",
             open.join("\n"),
@@ -59,6 +57,13 @@ pub fn wait_until_finished(conn: &mut Conn, clients: &[RecordingClient], log: im
             log()
         ))
     });
+}
+
+/// What the server's sessions do. MySQL's information_schema fails where the text of a statement cannot be converted.
+fn sessions(conn: &mut Conn) -> Vec<String> {
+    let rows: Vec<Row> = conn.query("SHOW FULL PROCESSLIST").unwrap();
+    let text = |row: Row| row.unwrap().iter().map(|value| value.as_sql(false)).collect::<Vec<_>>().join(" ");
+    rows.into_iter().map(text).filter(|session| !session.contains("'Sleep'")).collect()
 }
 
 /// Every committed job is there and has the end that it must have, by one counted attempt, and the databases are those of

@@ -78,6 +78,13 @@ impl<'a> Instance<'a> {
         conn
     }
 
+    /// The sessions of its resqd that wait for a user lock, as templates make them. Reads no text of statements: MySQL
+    /// fails where another session's cannot be converted.
+    pub fn sessions_at_a_user_lock(&self, conn: &mut Conn) -> Vec<u64> {
+        let waiting = "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = ? AND STATE LIKE 'User lock%'";
+        conn.exec(waiting, (&self.daemon.user,)).unwrap()
+    }
+
     /// A folder for the test's files.
     pub fn dir(&self) -> &Path {
         self.dir.path()
