@@ -1,5 +1,6 @@
 //! The way to the database: one bounded pool for the whole process, the session that every connection is set to, the
-//! retry of lost races, and what an error means. Knows no table of resq's: all SQL on those is in their store files.
+//! retry of lost races, what an error means, and the search for a row that the server refuses. Knows no table of resq's:
+//! all SQL on those is in their store files.
 
 pub mod errors;
 mod host_pool;
@@ -8,6 +9,8 @@ mod open_error;
 mod orphaned_sessions;
 mod outage;
 mod pool;
+pub mod quarantine;
+pub mod quarantine_report;
 mod quote;
 mod ready;
 mod script;
@@ -25,7 +28,7 @@ pub use errors::{Error, ErrorClass, codes};
 pub use link::{Link, Source};
 pub use open_error::OpenError;
 pub use pool::{Conn, Db};
-pub use quote::{id_list, ident, literal};
+pub use quote::{except, id_list, ident, literal};
 pub use ready::catch_up;
 pub use script::{ScriptError, run_script};
 pub use server_info::ServerInfo;

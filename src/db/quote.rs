@@ -21,3 +21,9 @@ pub fn literal(text: &str) -> String {
 pub fn id_list<'a>(ids: impl IntoIterator<Item = &'a u64>) -> String {
     ids.into_iter().map(u64::to_string).collect::<Vec<_>>().join(",")
 }
+
+/// A condition that leaves out the rows with these ids; empty without any. Written as a sum, so that the optimizer does
+/// not choose the primary key for it.
+pub fn except(column: &str, ids: &[u64]) -> String {
+    if ids.is_empty() { String::new() } else { format!("AND {column} + 0 NOT IN ({})", id_list(ids)) }
+}

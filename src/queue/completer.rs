@@ -8,14 +8,17 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use super::{
     outcome::{self, FinishedAttempt, Next, Outcome},
     progress::Progress,
-    quarantine::{Change, Quarantine, isolate},
-    quarantine_report::Reporter,
-    store::QueueStore,
+    store::{Change, QueueStore},
 };
 use crate::{
     base::clock::{now, sleep},
     base::wakeup::Wakeup,
-    db::{BACKOFF, Error, ErrorClass, ThrottledWarning, codes::*},
+    db::{
+        BACKOFF, Error, ErrorClass, ThrottledWarning,
+        codes::*,
+        quarantine::{Quarantine, isolate},
+        quarantine_report::Reporter,
+    },
 };
 
 /// The most outcomes in one transaction.
@@ -37,7 +40,7 @@ pub struct Completer {
     max_attempts: u32,
     progress: Progress,
     /// Outcomes that the server refused. Their jobs stay in progress under the lease meanwhile.
-    refused: Quarantine<Outcome>,
+    refused: Quarantine<Change, Outcome>,
     reporter: Reporter,
 }
 
@@ -51,7 +54,7 @@ impl Completer {
             max_attempts,
             progress: Progress::new(),
             refused: Quarantine::new(),
-            reporter: Reporter::default(),
+            reporter: Reporter::new("job"),
         }
     }
 
@@ -120,14 +123,8 @@ impl Completer {
         }
         let outcomes: Vec<Outcome> = due.iter().map(|row| row.item.clone()).collect();
         let refused = self.try_to_write(&outcomes, true);
-        let mut refused = refused.into_iter().peekable();
-        for (at, row) in due.into_iter().enumerate() {
-            match refused.next_if(|(refused, _)| *refused == at) {
-                Some((_, error)) => self.refused.set_aside_again(row, &error, now()),
-                None => self.refused.passed(&row, now()),
-            }
-        }
-        self.reporter.report(&mut self.refused, &mut *self.store);
+        self.refused.tried(due, refused, now());
+        self.report();
     }
 
     fn write(&mut self, mut outcomes: Vec<Outcome>) {
@@ -143,7 +140,12 @@ impl Completer {
                 );
             }
         }
-        self.reporter.report(&mut self.refused, &mut *self.store);
+        self.report();
+    }
+
+    fn report(&mut self) {
+        let store = &mut self.store;
+        self.reporter.report(&mut self.refused, |added, removed| store.report_set_aside(added, removed));
     }
 
     /// Tries until each outcome is recorded or refused by itself; returns the places of the refused ones. Repeating a

@@ -5,13 +5,15 @@ use std::time::{Duration, Instant};
 
 use super::{
     job::Job,
-    quarantine::{Change, Quarantine, SetAside, is_everyones, isolate},
-    quarantine_report::Reporter,
-    store::{Claim, Cursor, QueueStore},
+    store::{Change, Claim, Cursor, QueueStore},
 };
 use crate::{
     base::clock::now,
-    db::{Error, ErrorClass},
+    db::{
+        Error, ErrorClass,
+        quarantine::{Quarantine, SetAside, is_everyones, isolate},
+        quarantine_report::Reporter,
+    },
 };
 
 /// Delayed rows made ready in one transaction.
@@ -42,14 +44,14 @@ pub struct IsolatedStore {
     /// For calls that change no row of the queue.
     pub store: Box<dyn QueueStore>,
     /// With the claim that a row is to be released from, or 0.
-    quarantine: Quarantine<u64>,
+    quarantine: Quarantine<Change, u64>,
     next_retry: Instant,
     reporter: Reporter,
 }
 
 impl IsolatedStore {
     pub fn new(store: Box<dyn QueueStore>) -> IsolatedStore {
-        IsolatedStore { store, quarantine: Quarantine::new(), next_retry: now(), reporter: Reporter::default() }
+        IsolatedStore { store, quarantine: Quarantine::new(), next_retry: now(), reporter: Reporter::new("job") }
     }
 
     /// Claims up to `limit` ready jobs behind `after`.
@@ -169,31 +171,22 @@ impl IsolatedStore {
     /// Returns how many rows went through, or were gone.
     fn try_again(
         &mut self,
-        rows: Vec<SetAside<u64>>,
+        rows: Vec<SetAside<Change, u64>>,
         mut call: impl FnMut(&mut dyn QueueStore, &[u64], u64) -> Result<(), Error>,
     ) -> Result<usize, Error> {
         let ids: Vec<u64> = rows.iter().map(|row| row.id).collect();
         let item = rows.first().map_or(0, |row| row.item);
-        let mut refused = match isolate(&ids, true, &mut |ids| call(&mut *self.store, ids, item)) {
-            Ok(refused) => refused.into_iter().peekable(),
+        match isolate(&ids, true, &mut |ids| call(&mut *self.store, ids, item)) {
+            Ok(refused) => {
+                let passed = self.quarantine.tried(rows, refused, now());
+                self.report();
+                Ok(passed)
+            }
             Err(error) => {
                 self.quarantine.put_back(rows);
-                return Err(error);
-            }
-        };
-        let now = now();
-        let mut passed = 0;
-        for (at, row) in rows.into_iter().enumerate() {
-            match refused.next_if(|(refused, _)| *refused == at) {
-                Some((_, error)) => self.quarantine.set_aside_again(row, &error, now),
-                None => {
-                    self.quarantine.passed(&row, now);
-                    passed += 1;
-                }
+                Err(error)
             }
         }
-        self.report();
-        Ok(passed)
     }
 
     /// Returns how many found a place.
@@ -206,7 +199,8 @@ impl IsolatedStore {
     }
 
     fn report(&mut self) {
-        self.reporter.report(&mut self.quarantine, &mut *self.store);
+        let store = &mut self.store;
+        self.reporter.report(&mut self.quarantine, |added, removed| store.report_set_aside(added, removed));
     }
 }
 

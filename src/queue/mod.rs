@@ -15,8 +15,6 @@ pub(crate) mod lease;
 pub mod outcome;
 pub(crate) mod prefetch;
 mod progress;
-pub mod quarantine;
-mod quarantine_report;
 mod service;
 mod session;
 pub mod set_aside;

@@ -2,10 +2,10 @@
 //! for the server behind it. Each call is one short transaction or statement; an implementation keeps no state between
 //! calls but its connection.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use super::{job::Job, outcome::Outcome, quarantine::Report};
-use crate::db::Error;
+use super::{job::Job, outcome::Outcome};
+use crate::db::{Error, quarantine::Report};
 
 /// Where the next claim continues: just behind this priority and `res_id`. Index entries of earlier claims are
 /// delete-marked and stay until no snapshot needs them; starting behind them keeps a claim's time flat.
@@ -33,6 +33,40 @@ pub struct Reclaimed {
     pub jobs: u64,
     /// The ids of those that the server refused to change, each with its error.
     pub refused: Vec<(u64, Error)>,
+}
+
+/// What the server refuses to do with a row of the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Marking it as in progress.
+    Claim,
+    /// Making a delayed row ready.
+    Promotion,
+    /// Taking it from a daemon whose lease has expired.
+    Reclaim,
+    /// Putting an unstarted job back.
+    Release,
+    /// Recording how its attempt ended.
+    Outcome,
+}
+
+impl Change {
+    /// The value of the column `what` in `res_quarantine`: one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Change::Claim => "claim",
+            Change::Promotion => "promotion",
+            Change::Reclaim => "reclaim",
+            Change::Release => "release",
+            Change::Outcome => "outcome",
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// One thread's access to the queue's tables.
@@ -111,7 +145,7 @@ pub trait QueueStore: Send {
     ///
     /// # Errors
     /// See [`QueueStore`].
-    fn report_set_aside(&mut self, added: &[Report], removed: &[u64]) -> Result<(), Error>;
+    fn report_set_aside(&mut self, added: &[Report<Change>], removed: &[u64]) -> Result<(), Error>;
 
     /// Acquires or renews this daemon's lease: its jobs stay its own for `lease_s` seconds from now, by the server's
     /// clock.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     db::codes::ER_LOCK_DEADLOCK,
-    queue::{Status, quarantine::Change},
+    queue::{Status, store::Change},
 };
 
 /// Why a statement has no result yet, or none at all.

@@ -12,12 +12,11 @@ use super::{
     tables::{JobRow, ONE},
 };
 use crate::{
-    db::{Error, ErrorClass, Link},
+    db::{Error, ErrorClass, Link, quarantine::Report},
     queue::{
         Job, JobError, Outcome, Status,
         outcome::Next,
-        quarantine::{Change, Report},
-        store::{Claim, Cursor, QueueStore, Reclaimed},
+        store::{Change, Claim, Cursor, QueueStore, Reclaimed},
     },
 };
 
@@ -366,7 +365,7 @@ impl QueueStore for SimQueueStore {
     }
 
     /// The list is for operators.
-    fn report_set_aside(&mut self, _: &[Report], _: &[u64]) -> Result<(), Error> {
+    fn report_set_aside(&mut self, _: &[Report<Change>], _: &[u64]) -> Result<(), Error> {
         Ok(())
     }
 

@@ -2,9 +2,9 @@
 
 use mysql::{Conn, FromRowError, Row, Value, prelude::Queryable};
 
-use super::{quarantine::except, transaction::Transaction};
+use super::transaction::Transaction;
 use crate::{
-    db::{Error, id_list, literal},
+    db::{Error, except, id_list, literal},
     queue::{
         job::Job,
         store::{Claim, Cursor},

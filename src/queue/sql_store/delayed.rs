@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use mysql::{Conn, prelude::Queryable};
 
-use super::{quarantine::except, transaction::Transaction};
-use crate::db::{Error, id_list};
+use super::transaction::Transaction;
+use crate::db::{Error, except, id_list};
 
 /// Up to `limit` delayed rows that are due, in the order of their times.
 pub fn due(conn: &mut Conn, limit: usize, excluded: &[u64]) -> Result<Vec<u64>, Error> {

@@ -2,9 +2,8 @@
 
 use mysql::{Conn, prelude::Queryable};
 
-use super::quarantine::except;
 use crate::{
-    db::{self, Error, ErrorClass},
+    db::{self, Error, ErrorClass, except},
     queue::store::Reclaimed,
 };
 

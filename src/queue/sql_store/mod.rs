@@ -18,10 +18,9 @@ use super::{
     hooks::TransactionHooks,
     job::Job,
     outcome::Outcome,
-    quarantine::Report,
-    store::{Claim, Cursor, QueueStore, Reclaimed},
+    store::{Change, Claim, Cursor, QueueStore, Reclaimed},
 };
-use crate::db::{Db, Error, Link};
+use crate::db::{Db, Error, Link, quarantine::Report};
 
 /// One thread's access to the queue's tables on a server.
 pub struct SqlQueueStore {
@@ -106,7 +105,7 @@ impl QueueStore for SqlQueueStore {
         })
     }
 
-    fn report_set_aside(&mut self, added: &[Report], removed: &[u64]) -> Result<(), Error> {
+    fn report_set_aside(&mut self, added: &[Report<Change>], removed: &[u64]) -> Result<(), Error> {
         self.link.run(|conn| quarantine::report(conn, &self.claimer.owner, added, removed))
     }
 

@@ -1,20 +1,14 @@
-//! Rows that are set aside: how searches leave them out, and the list for operators, on which no rule depends.
+//! The list of jobs that are set aside, for operators; no rule depends on it.
 
 use mysql::{Conn, prelude::Queryable};
 
 use crate::{
-    db::{Error, id_list},
-    queue::quarantine::Report,
+    db::{Error, id_list, quarantine::Report},
+    queue::store::Change,
 };
 
-/// A condition that leaves out the rows with these ids. Written as a sum, so that the optimizer does not choose the
-/// primary key for it.
-pub fn except(column: &str, ids: &[u64]) -> String {
-    if ids.is_empty() { String::new() } else { format!("AND {column} + 0 NOT IN ({})", id_list(ids)) }
-}
-
 /// Adds and removes rows of `owner`'s, and removes those of daemons that are gone.
-pub fn report(conn: &mut Conn, owner: &str, added: &[Report], removed: &[u64]) -> Result<(), Error> {
+pub fn report(conn: &mut Conn, owner: &str, added: &[Report<Change>], removed: &[u64]) -> Result<(), Error> {
     if !removed.is_empty() {
         let ids = id_list(removed);
         conn.exec_drop(format!("DELETE FROM res_quarantine WHERE owner = ? AND res_id IN ({ids})"), (owner,))?;

@@ -9,10 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    base::backoff::Backoff,
-    db::{Error, ErrorClass, codes::*},
-};
+use super::{Error, ErrorClass, codes::*};
+use crate::base::backoff::Backoff;
 
 /// How many rows a thread sets aside at most, since every statement that looks for rows names them. Rows beyond are met
 /// again at each scan of the queue, one by one.
@@ -22,41 +20,13 @@ const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(
 /// So many rows in a row that fail for what is rarely one row's fault, while none has succeeded, end the search.
 const SUSPECTS: usize = 8;
 
-/// What the server refuses to do with a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Marking it as in progress.
-    Claim,
-    /// Making a delayed row ready.
-    Promotion,
-    /// Taking it from a daemon whose lease has expired.
-    Reclaim,
-    /// Putting an unstarted job back.
-    Release,
-    /// Recording how its attempt ended.
-    Outcome,
-}
-
-impl Change {
-    /// The value of the column `what` in `res_quarantine`: one word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Change::Claim => "claim",
-            Change::Promotion => "promotion",
-            Change::Reclaim => "reclaim",
-            Change::Release => "release",
-            Change::Outcome => "outcome",
-        }
-    }
-}
-
-/// A row that was set aside; `T` is what it takes to try the change again.
+/// A row that was set aside; `C` says which change of it was refused, `T` is what it takes to try that again.
 #[derive(Clone, Debug)]
-pub struct SetAside<T> {
-    /// The column `res_id`.
+pub struct SetAside<C, T> {
+    /// Its primary key.
     pub id: u64,
     /// What the server refused.
-    pub change: Change,
+    pub change: C,
     /// What it takes to try again.
     pub item: T,
     /// The server's words.
@@ -68,11 +38,11 @@ pub struct SetAside<T> {
 
 /// What is to be reported of a row that was just set aside, for the first time or again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// The column `res_id`.
+pub struct Report<C> {
+    /// Its primary key.
     pub id: u64,
     /// What the server refused.
-    pub change: Change,
+    pub change: C,
     /// The server's words.
     pub message: String,
     /// The pause until the next attempt.
@@ -81,22 +51,22 @@ pub struct Report {
 
 /// The rows that one thread has set aside.
 #[derive(Debug)]
-pub struct Quarantine<T> {
-    rows: BTreeMap<u64, SetAside<T>>,
+pub struct Quarantine<C, T> {
+    rows: BTreeMap<u64, SetAside<C, T>>,
     /// Not reported yet: rows that were set aside, and rows that came back.
-    added: Vec<Report>,
+    added: Vec<Report<C>>,
     removed: Vec<u64>,
 }
 
-impl<T> Default for Quarantine<T> {
+impl<C: Copy + PartialEq, T> Default for Quarantine<C, T> {
     fn default() -> Self {
         Quarantine::new()
     }
 }
 
-impl<T> Quarantine<T> {
+impl<C: Copy + PartialEq, T> Quarantine<C, T> {
     /// Without a row.
-    pub fn new() -> Quarantine<T> {
+    pub fn new() -> Quarantine<C, T> {
         Quarantine { rows: BTreeMap::new(), added: Vec::new(), removed: Vec::new() }
     }
 
@@ -116,7 +86,7 @@ impl<T> Quarantine<T> {
     }
 
     /// Sets a row aside after its first failure. False if there is no room: it will be met again.
-    pub fn set_aside(&mut self, id: u64, change: Change, item: T, error: &Error, now: Instant) -> bool {
+    pub fn set_aside(&mut self, id: u64, change: C, item: T, error: &Error, now: Instant) -> bool {
         let failures = self.rows.get(&id).map_or(0, |row| row.failures);
         let has_room = failures > 0 || self.rows.len() < LIMIT;
         if has_room {
@@ -126,11 +96,11 @@ impl<T> Quarantine<T> {
     }
 
     /// Sets a row aside again after one more failure.
-    pub fn set_aside_again(&mut self, row: SetAside<T>, error: &Error, now: Instant) {
+    pub fn set_aside_again(&mut self, row: SetAside<C, T>, error: &Error, now: Instant) {
         self.add(row.id, row.change, row.item, row.failures.saturating_add(1), error, now);
     }
 
-    fn add(&mut self, id: u64, change: Change, item: T, failures: u32, error: &Error, now: Instant) {
+    fn add(&mut self, id: u64, change: C, item: T, failures: u32, error: &Error, now: Instant) {
         let pause = RETRY.pause(failures, fastrand::f64());
         let message = error.to_string();
         self.added.push(Report { id, change, message: message.clone(), pause });
@@ -139,8 +109,8 @@ impl<T> Quarantine<T> {
     }
 
     /// Takes out the rows of this kind that are to be tried again, at most `most` and the longest due first.
-    pub fn take_due(&mut self, change: Change, most: usize, now: Instant) -> Vec<SetAside<T>> {
-        let is_due = |row: &&SetAside<T>| row.change == change && row.until <= now;
+    pub fn take_due(&mut self, change: C, most: usize, now: Instant) -> Vec<SetAside<C, T>> {
+        let is_due = |row: &&SetAside<C, T>| row.change == change && row.until <= now;
         let mut due: Vec<(Instant, u64)> = self.rows.values().filter(is_due).map(|row| (row.until, row.id)).collect();
         due.sort_unstable();
         due.truncate(most);
@@ -148,26 +118,43 @@ impl<T> Quarantine<T> {
     }
 
     /// Takes out every row.
-    pub fn take_all(&mut self) -> Vec<SetAside<T>> {
+    pub fn take_all(&mut self) -> Vec<SetAside<C, T>> {
         std::mem::take(&mut self.rows).into_values().collect()
     }
 
     /// Returns rows that could not be tried.
-    pub fn put_back(&mut self, rows: Vec<SetAside<T>>) {
+    pub fn put_back(&mut self, rows: Vec<SetAside<C, T>>) {
         self.rows.extend(rows.into_iter().map(|row| (row.id, row)));
     }
 
     /// A row that was taken out has succeeded. Others that failed with the same error are tried at once: its cause may
     /// be gone.
-    pub fn passed(&mut self, row: &SetAside<T>, now: Instant) {
+    pub fn passed(&mut self, row: &SetAside<C, T>, now: Instant) {
         self.removed.push(row.id);
         for other in self.rows.values_mut().filter(|other| other.change == row.change && other.code == row.code) {
             other.until = now;
         }
     }
 
+    /// Returns rows that were tried again, of which the server `refused` those at these places, in ascending order. Returns
+    /// how many succeeded.
+    pub fn tried(&mut self, rows: Vec<SetAside<C, T>>, refused: Vec<(usize, Error)>, now: Instant) -> usize {
+        let mut refused = refused.into_iter().peekable();
+        let mut passed = 0;
+        for (at, row) in rows.into_iter().enumerate() {
+            match refused.next_if(|(refused, _)| *refused == at) {
+                Some((_, error)) => self.set_aside_again(row, &error, now),
+                None => {
+                    self.passed(&row, now);
+                    passed += 1;
+                }
+            }
+        }
+        passed
+    }
+
     /// What has changed since the last call: rows set aside, and ids that came back.
-    pub fn take_changes(&mut self) -> (Vec<Report>, Vec<u64>) {
+    pub fn take_changes(&mut self) -> (Vec<Report<C>>, Vec<u64>) {
         (std::mem::take(&mut self.added), std::mem::take(&mut self.removed))
     }
 }
@@ -242,6 +229,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Change {
+        Claim,
+        Promotion,
+    }
 
     fn error(code: u16) -> Error {
         Error::Server { code, state: "45000".into(), message: "no".into() }
