@@ -19,7 +19,7 @@ use argh::{ArgsInfo, FromArgs};
 
 use crate::{
     base::text::printable,
-    config::{self, Config, Sources},
+    config::{self, Config, Loaded, Sources},
 };
 use argv::{Grammar, Invocation, Mistake, Request};
 
@@ -74,7 +74,7 @@ fn prepare<A: FromArgs>(program: &Program, invocation: &Invocation) -> Result<(A
         usage(program, lines.join(" "))
     })?;
     let settings = |message: String| Failure::new(Exit::Usage, message);
-    let config = config::load(&Sources {
+    let Loaded { config, public_secrets } = config::load(&Sources {
         takes: program.takes,
         file: invocation.config.as_ref().map(Into::into),
         // A variable that is not UTF-8 is no valid value of any setting; the message shows it with replacement characters.
@@ -86,6 +86,11 @@ fn prepare<A: FromArgs>(program: &Program, invocation: &Invocation) -> Result<(A
         let path = invocation.log_file.as_deref().unwrap_or_default();
         settings(format!("--log-file {path}: cannot open this file for writing ({e})"))
     })?;
+    for setting in public_secrets {
+        log::warn!(
+            "settings: the file of {setting} can be read by every user of this machine; continuing with its secret"
+        );
+    }
     Ok((args, config))
 }
 

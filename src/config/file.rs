@@ -81,7 +81,7 @@ pub fn parse(name: &str, text: &str) -> Result<Vec<Entry>, Invalid> {
 /// The value as it would be written after a flag, if it has the setting's type.
 fn plain(setting: &Setting, value: &Spanned<DeValue<'_>>) -> Option<String> {
     match (setting.kind, value.get_ref()) {
-        (Kind::Text | Kind::Secret | Kind::List, DeValue::String(text)) => Some(text.to_string()),
+        (Kind::Text | Kind::Secret | Kind::SecretFile | Kind::List, DeValue::String(text)) => Some(text.to_string()),
         (Kind::Number, DeValue::Integer(n)) => Some(i64::from_str_radix(n.as_str(), n.radix()).ok()?.to_string()),
         (Kind::List, DeValue::Array(items)) => {
             let items: Option<Vec<&str>> = items.iter().map(|item| item.get_ref().as_str()).collect();
@@ -95,7 +95,7 @@ fn plain(setting: &Setting, value: &Spanned<DeValue<'_>>) -> Option<String> {
 fn wanted(setting: &Setting) -> String {
     match setting.kind {
         Kind::Number => format!("{}, without quotes", setting.expected),
-        Kind::Text | Kind::Secret => format!("text in quotes: {}", setting.expected),
+        Kind::Text | Kind::Secret | Kind::SecretFile => format!("text in quotes: {}", setting.expected),
         Kind::List => format!("text, or an array of texts, in quotes: {}", setting.expected),
     }
 }
@@ -189,6 +189,22 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
+    fn a_file_with_a_secret_that_root_gave_to_a_group_may_be_read_by_it() {
+        use std::os::unix::fs::{PermissionsExt, chown};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("resq.toml");
+        std::fs::write(&path, "[database]\npassword = 'x'\n").unwrap();
+        if chown(&path, Some(0), Some(1)).is_err() {
+            return println!("only root can give a file to another group");
+        }
+        for (mode, right) in [(0o640, true), (0o440, true), (0o660, false), (0o644, false), (0o641, false)] {
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            assert_eq!(read(&path).is_ok(), right, "{mode:o}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
     fn a_file_with_a_secret_is_refused_if_others_can_read_it() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
@@ -198,6 +214,7 @@ mod tests {
             ("[database]\npassword = 'x'\n", 0o644, false),
             ("[database]\npassword = 'x'\n", 0o640, false),
             ("[broker]\ntoken = 'x'\n", 0o604, false),
+            ("[broker]\ntoken_file = '/x'\n", 0o644, true),
             ("[database]\npassword = ''\n", 0o644, true),
             ("[database]\nhost = 'x'\n", 0o644, true),
         ] {

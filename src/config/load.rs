@@ -1,12 +1,13 @@
 //! Precedence: a flag over the environment over the file over the default; and which settings of weaker sources a
-//! stronger one overrides. Reads the environment through a function, so that tests need no process of their own.
+//! stronger one overrides. Reads the environment through a function, so that tests need no process of their own, and of
+//! the files with secrets only those that no stronger source overrides.
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
-use super::{Config, Invalid, Kind, SETTINGS, Setting, Tls, file, taken, value::token_file};
+use super::{Config, Invalid, Kind, SETTINGS, Setting, Tls, file, secret_file, taken};
 use crate::base::text::printable;
 
 /// The settings file that is read if it exists and neither `--config` nor `RESQ_CONFIG` names another.
@@ -36,30 +37,55 @@ enum Strength {
 /// Where each setting that is not the default came from.
 type Strengths = BTreeMap<&'static str, Strength>;
 
+/// The settings of a program.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The validated settings.
+    pub config: Config,
+    /// The settings whose secret was read from a file that every user of the machine can read.
+    pub public_secrets: Vec<&'static str>,
+}
+
+/// A setting's value in one source.
+struct Given {
+    setting: &'static Setting,
+    /// As it would be written after a flag.
+    value: String,
+    /// Where it was found, for messages.
+    place: String,
+    strength: Strength,
+}
+
 /// Loads and validates the settings. The whole file is checked, including settings that this program does not take.
 ///
 /// # Errors
 /// An unreadable file, an unknown or repeated setting, an invalid value, or contradictory settings.
-pub fn load(sources: &Sources<'_>) -> Result<Config, Invalid> {
-    let mut config = Config::default();
+pub fn load(sources: &Sources<'_>) -> Result<Loaded, Invalid> {
+    let mut loaded = Loaded { config: Config::default(), public_secrets: Vec::new() };
     let mut strengths = Strengths::new();
-    let mut apply = |setting: &'static Setting, value: &str, place: &str, strength| {
-        strengths.insert(setting.key, strength);
-        if (setting.set)(&mut config, value) { Ok(()) } else { Err(invalid(setting, value, place)) }
-    };
-    for entry in from_file(sources)? {
-        let place = format!("{}: {}", entry.place, entry.setting.key);
-        apply(entry.setting, &entry.value, &place, Strength::File)?;
-    }
-    for setting in SETTINGS.iter().filter(|s| taken(s, sources.takes)) {
-        if let Some((name, value)) = setting.env.and_then(|name| Some((name, given(sources, name)?))) {
-            apply(setting, &value, name, Strength::Environment)?;
+    let all = from_weak_to_strong(sources)?;
+    for (at, Given { setting, value, place, strength }) in all.iter().enumerate() {
+        strengths.insert(setting.key, *strength);
+        let mut value = value.clone();
+        if setting.kind == Kind::SecretFile {
+            if all.iter().any(|other| is_alternative(other, setting, *strength)) {
+                return Err(Invalid(format!(
+                    "{place}: the same secret is also given without a file; keep one of the two"
+                )));
+            }
+            if all[at + 1..].iter().any(|stronger| stronger.setting.gives() == setting.gives()) {
+                continue;
+            }
+            let found = secret_file::read(Path::new(&value), place, true)?;
+            value = found.secret;
+            loaded.public_secrets.extend(found.is_public.then_some(setting.key));
+        }
+        if !(setting.set)(&mut loaded.config, &value) {
+            return Err(invalid(setting, &value, place));
         }
     }
-    for (setting, value) in one_each(sources.flags)? {
-        apply(setting, &value, setting.flag.unwrap_or_default(), Strength::Flag)?;
-    }
-    drop_overridden(&mut config, &strengths);
+    let config = &mut loaded.config;
+    drop_overridden(config, &strengths);
     if sources.takes.contains(&"broker") && config.broker.listen.is_empty() && config.broker.socket.is_none() {
         return Err(Invalid(
             "broker.listen is empty and broker.socket is not set; resqd needs at least one address to listen on".into(),
@@ -68,7 +94,43 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, Invalid> {
     if sources.takes.contains(&"database") && config.database.tls_ca.is_some() && config.database.tls != Tls::Verify {
         return Err(Invalid("database.tls_ca has no effect unless database.tls is verify; set both or neither".into()));
     }
-    Ok(config)
+    Ok(loaded)
+}
+
+/// The values of all sources; a setting's strongest one is its last.
+fn from_weak_to_strong(sources: &Sources<'_>) -> Result<Vec<Given>, Invalid> {
+    // Of the files with secrets, a program reads those that it takes itself or whose secret it takes.
+    let is_used =
+        |s: &Setting| s.kind != Kind::SecretFile || taken(s, sources.takes) || sources.takes.contains(&s.gives());
+    let mut all: Vec<Given> = from_file(sources)?
+        .into_iter()
+        .filter(|entry| is_used(entry.setting))
+        .map(|file::Entry { setting, value, place }| Given {
+            setting,
+            value,
+            place: format!("{place}: {}", setting.key),
+            strength: Strength::File,
+        })
+        .collect();
+    for setting in SETTINGS.iter().filter(|s| taken(s, sources.takes)) {
+        if let Some((name, value)) = setting.env.and_then(|name| Some((name, given(sources, name)?))) {
+            all.push(Given { setting, value, place: name.into(), strength: Strength::Environment });
+        }
+    }
+    for (setting, value) in one_each(sources.flags)? {
+        let place = setting.flag.unwrap_or_default().into();
+        all.push(Given { setting, value, place, strength: Strength::Flag });
+    }
+    Ok(all)
+}
+
+/// Whether `other` gives, in the same source and under the same name, the secret that the file of `setting` contains.
+fn is_alternative(other: &Given, setting: &Setting, strength: Strength) -> bool {
+    let is_same = match (strength, setting.env, other.setting.env) {
+        (Strength::Environment, Some(name), Some(other)) => name.strip_suffix("_FILE") == Some(other),
+        _ => setting.key.strip_suffix("_file") == Some(other.setting.key),
+    };
+    other.strength == strength && is_same
 }
 
 /// The values of the flags: those of a list are joined, a secret is read from its file. Any other flag given twice is an
@@ -77,7 +139,10 @@ fn one_each(flags: &[(&'static Setting, String)]) -> Result<Vec<(&'static Settin
     let mut values: Vec<(&'static Setting, String)> = Vec::new();
     for (setting, value) in flags {
         let flag = setting.flag.unwrap_or_default();
-        let value = if setting.kind == Kind::Secret { token_file(value)? } else { value.clone() };
+        let value = match setting.kind {
+            Kind::Secret => secret_file::read(Path::new(value), flag, false)?.secret,
+            _ => value.clone(),
+        };
         match values.iter_mut().find(|(other, _)| other.key == setting.key) {
             None => values.push((setting, value)),
             Some((_, values)) if setting.kind == Kind::List => *values = format!("{values},{value}"),
@@ -120,7 +185,7 @@ fn drop_overridden(config: &mut Config, strengths: &Strengths) {
 
 fn invalid(setting: &Setting, value: &str, place: &str) -> Invalid {
     let value = match setting.kind {
-        Kind::Secret => "(hidden)".into(),
+        Kind::Secret | Kind::SecretFile => "(hidden)".into(),
         _ => format!("\"{}\"", printable(value)),
     };
     Invalid(format!("{place}: invalid value {value}; expected {}", setting.expected))
@@ -132,9 +197,15 @@ mod tests {
 
     /// Loads with a file's text, variables and flags.
     fn loaded(takes: &[&str], file: &str, env: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, String> {
+        all_loaded(takes, file, env, flags).map(|loaded| loaded.config)
+    }
+
+    fn all_loaded(takes: &[&str], file: &str, env: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Loaded, String> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("resq.toml");
         std::fs::write(&path, file).unwrap();
+        #[cfg(unix)]
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         let flags: Vec<_> = flags
             .iter()
             .map(|(flag, value)| {
@@ -249,5 +320,84 @@ mod tests {
         assert!(token("s3cret\n", 0o640).unwrap_err().contains("chmod 600"));
         assert!(token("\n", 0o600).unwrap_err().starts_with("--token-file: invalid value (hidden)"));
         assert!(!token(&"s3cret".repeat(1000), 0o600).unwrap_err().contains("s3cret"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_secret_is_read_from_a_file_of_any_mode_and_a_public_one_is_reported() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        let of = |setting: &str, text: &str, mode| {
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            let (section, key) = setting.split_once('.').unwrap();
+            let file = format!("[{section}]\n{key} = '{}'\n", path.display());
+            let takes = if section == "client" { &["client", "broker.token"][..] } else { &["database", "broker"] };
+            all_loaded(takes, &file, &[], &[]).map(|Loaded { config, public_secrets }| {
+                let token = config.broker.token.unwrap_or_default().0;
+                (config.database.password.0 + &token, !public_secrets.is_empty())
+            })
+        };
+        for setting in ["database.password_file", "broker.token_file", "client.token_file"] {
+            for (text, mode, secret, is_public) in [
+                ("s3cret", 0o400, "s3cret", false),
+                ("s3cret\n", 0o440, "s3cret", false),
+                ("s3cret\r\n", 0o444, "s3cret", true),
+                (" a # b ", 0o644, " a # b ", true),
+                (&"x".repeat(1024), 0o600, &"x".repeat(1024), false),
+            ] {
+                assert_eq!(of(setting, text, mode), Ok((secret.to_string(), is_public)), "{setting} {text:?} {mode:o}");
+            }
+            for (text, why) in [
+                ("s3cret\n\n", "invalid value (hidden)"),
+                ("s3cret\0", "invalid value (hidden)"),
+                (&"s3cret".repeat(200), "invalid value (hidden)"),
+            ] {
+                let refused = of(setting, text, 0o600).unwrap_err();
+                assert!(refused.contains(why) && !refused.contains("s3cret"), "{setting} {text:?}: {refused}");
+            }
+        }
+        assert_eq!(of("database.password_file", "\n", 0o600), Ok((String::new(), false)), "no password");
+        assert!(of("broker.token_file", "\n", 0o600).is_err(), "no token");
+    }
+
+    #[test]
+    fn a_secrets_file_counts_as_its_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let (one, two) = (path("one", "one"), path("two", "two"));
+        let gone = "/nonexistent/secret";
+        let client = ["client", "broker.token"];
+        let daemon = ["database", "broker"];
+        let in_broker = |path: &str| format!("[broker]\ntoken_file = '{path}'\n");
+        let in_client = |path: &str| format!("[client]\ntoken_file = '{path}'\n");
+        // Program, file, environment; the token, or what the error says.
+        for (takes, file, env, token) in [
+            (&daemon[..], in_broker(&one), &[][..], Ok("one")),
+            (&client, in_broker(&one), &[], Ok("one")),
+            (&client, in_broker(gone) + &in_client(&two), &[("RESQ_TOKEN", "three")], Ok("three")),
+            (&client, in_broker(gone) + &in_client(&two), &[], Ok("two")),
+            (&client, in_broker(&one) + &in_client(&two), &[], Ok("two")),
+            (&daemon, in_broker(&one) + &in_client(gone), &[], Ok("one")),
+            (&daemon, in_broker(gone), &[("RESQ_TOKEN_FILE", &two)], Ok("two")),
+            (&daemon, in_broker(gone), &[("RESQ_TOKEN", "three")], Ok("three")),
+            (&client, in_client(&one), &[("RESQ_TOKEN_FILE", &two)], Ok("two")),
+            (&daemon, in_broker(gone), &[], Err("broker.token_file: cannot read /nonexistent/secret")),
+            (&daemon, in_broker(&one) + "token = 'three'\n", &[], Err("keep one of the two")),
+            (&daemon, String::new(), &[("RESQ_TOKEN", "a"), ("RESQ_TOKEN_FILE", &one)], Err("keep one of the two")),
+            (&client, String::new(), &[("RESQ_TOKEN", "a"), ("RESQ_TOKEN_FILE", &one)], Err("keep one of the two")),
+        ] {
+            let found = loaded(takes, &file, env, &[]).map(|config| config.broker.token.unwrap_or_default().0);
+            match (&found, token) {
+                (Ok(found), Ok(token)) => assert_eq!(found, token, "{file} {env:?}"),
+                (Err(found), Err(error)) => assert!(found.contains(error), "{file} {env:?}: {found}"),
+                _ => panic!("{file} {env:?}: {found:?}"),
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Settings: flag, environment, file and default become one validated [`Config`]. Owns the settings' names and defaults
 //! (`settings`), the values they accept (`value`), how a file is read (`file`) and which source wins (`load`). Never
-//! opens a connection, and reads no file but the settings file and a token file.
+//! opens a connection, and reads no file but the settings file and those with secrets.
 
 mod file;
 mod load;
@@ -11,7 +11,7 @@ mod value;
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-pub use load::{DEFAULT_FILE, Sources, load};
+pub use load::{DEFAULT_FILE, Loaded, Sources, load};
 pub use reference::reference;
 pub use settings::{Kind, SETTINGS, Setting, taken};
 

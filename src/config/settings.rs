@@ -14,6 +14,8 @@ pub enum Kind {
     List,
     /// Text that is never printed and never read from a command line; the flag, if any, names a file that contains it.
     Secret,
+    /// A TOML string: the path of a file that contains a secret. The setter takes the secret, not the path.
+    SecretFile,
 }
 
 /// One setting: its names, its default, and the values that it accepts.
@@ -40,6 +42,16 @@ impl Setting {
     /// The table of the settings file that this key belongs to.
     pub fn section(&self) -> &'static str {
         self.key.split('.').next().unwrap_or_default()
+    }
+
+    /// The key of the secret that this setting gives: its own, unless it names a file. Clients have no other secret than
+    /// the broker's token.
+    pub fn gives(&self) -> &'static str {
+        match (self.kind, self.key) {
+            (Kind::SecretFile, "client.token_file") => "broker.token",
+            (Kind::SecretFile, key) => key.trim_end_matches("_file"),
+            (_, key) => key,
+        }
     }
 
     /// The flag with a placeholder for its value: `--listen VALUE`, `--token-file FILE`.
@@ -86,6 +98,10 @@ pub const SETTINGS: &[Setting] = settings![
     "database.password", Some("MYSQL_PASSWORD"), None, "", Secret,
         "password of the database account; read from the environment or a settings file only",
         "at most 1024 bytes without control characters",
+        |c, v| put(&mut c.database.password, value::secret(v));
+    "database.password_file", Some("MYSQL_PASSWORD_FILE"), None, "", SecretFile,
+        "file that contains the password of the database account, used instead of database.password",
+        "the path of a file that contains at most 1024 bytes without control characters",
         |c, v| put(&mut c.database.password, value::secret(v));
     "database.global_db", Some("RESQ_GLOBAL_DB"), Some("--global-db"), "resq", Text,
         "database that holds the queue and the event log",
@@ -135,7 +151,11 @@ pub const SETTINGS: &[Setting] = settings![
     "broker.token", Some("RESQ_TOKEN"), Some("--token-file"), "", Secret,
         "shared secret that clients must present to resqd; the flag names a file that holds it",
         "1 to 1024 bytes without control characters",
-        |c, v| put(&mut c.broker.token, value::secret(v).filter(|s| !s.0.is_empty()).map(Some));
+        |c, v| put(&mut c.broker.token, value::token(v));
+    "broker.token_file", Some("RESQ_TOKEN_FILE"), None, "", SecretFile,
+        "file that contains the shared secret, used instead of broker.token",
+        "the path of a file that contains 1 to 1024 bytes without control characters",
+        |c, v| put(&mut c.broker.token, value::token(v));
     "broker.max_connections", None, None, "16384", Number,
         "simultaneous client connections that resqd accepts; it refuses further ones", "a number from 1 to 1000000",
         |c, v| put(&mut c.broker.max_connections, value::number(v, 1..=1_000_000));
@@ -155,6 +175,10 @@ pub const SETTINGS: &[Setting] = settings![
     "client.socket", Some("RESQ_SOCKET"), Some("--socket"), "", Text,
         "Unix socket of resqd, used instead of TCP", "a path of at most 107 bytes",
         |c, v| put(&mut c.client.socket, value::socket_path(v));
+    "client.token_file", Some("RESQ_TOKEN_FILE"), None, "", SecretFile,
+        "file that contains the token to present to resqd, used instead of broker.token",
+        "the path of a file that contains 1 to 1024 bytes without control characters",
+        |c, v| put(&mut c.broker.token, value::token(v));
     "events.retention_days", None, None, "7", Number,
         "days after which events are deleted, counted from when they were numbered", "a number from 1 to 36500",
         |c, v| put(&mut c.events.retention_days, value::number(v, 1..=36_500));
@@ -190,7 +214,8 @@ mod tests {
             _ => "other",
         };
         let mut seen = vec![Config::default()];
-        for setting in SETTINGS {
+        // A file with a secret stands for the secret.
+        for setting in SETTINGS.iter().filter(|s| s.kind != Kind::SecretFile) {
             let mut config = Config::default();
             assert!((setting.set)(&mut config, valid(setting)), "{}", setting.key);
             assert!(!seen.contains(&config), "{} has no effect, or that of another setting", setting.key);

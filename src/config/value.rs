@@ -1,16 +1,13 @@
 //! The values that settings accept: from the text of a flag, variable or file to a typed value, or `None` if invalid.
-//! Pure except for [`token_file`]; the descriptions of valid values are in `settings`.
+//! Pure; the descriptions of valid values are in `settings`.
 
-use std::{fs::File, io::Read, net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
-use super::{Invalid, SYSTEM_DATABASES, Secret, Tls, secret_file::refuse_if_shared};
-use crate::{
-    base::text::printable,
-    wire::{MAX_STATES, State},
-};
+use super::{SYSTEM_DATABASES, Secret, Tls};
+use crate::wire::{MAX_STATES, State};
 
 /// The longest token or password, in bytes; far below what a HELLO frame can carry.
-const SECRET_BYTES: usize = 1024;
+pub const SECRET_BYTES: usize = 1024;
 
 pub fn number<T: FromStr + PartialOrd>(text: &str, range: RangeInclusive<T>) -> Option<T> {
     text.parse().ok().filter(|n| range.contains(n))
@@ -43,6 +40,11 @@ pub fn socket_path(text: &str) -> Option<Option<PathBuf>> {
 
 pub fn secret(text: &str) -> Option<Secret> {
     (text.len() <= SECRET_BYTES && !text.chars().any(char::is_control)).then(|| Secret(text.into()))
+}
+
+/// A secret that is not empty.
+pub fn token(text: &str) -> Option<Option<Secret>> {
+    secret(text).filter(|secret| !secret.0.is_empty()).map(Some)
 }
 
 pub fn tls(text: &str) -> Option<Tls> {
@@ -104,19 +106,6 @@ pub fn listeners(text: &str) -> Option<Vec<SocketAddr>> {
 pub fn states(text: &str) -> Option<Option<Vec<String>>> {
     let states = list(text, |s| State::new(s).ok().map(|s| s.to_string()))?;
     (1..=MAX_STATES).contains(&states.len()).then_some(Some(states))
-}
-
-/// The token in a file that only its owner can read: the file's text without the final line end.
-pub fn token_file(path: &str) -> Result<String, Invalid> {
-    let name = printable(path);
-    let cannot = |e: std::io::Error| {
-        Invalid(format!("--token-file {name}: cannot read this file ({e}); expected a file that contains the token"))
-    };
-    let file = File::open(path).map_err(cannot)?;
-    refuse_if_shared(&file, &name, "a token")?;
-    let mut text = String::new();
-    file.take(SECRET_BYTES as u64 + 3).read_to_string(&mut text).map_err(cannot)?;
-    Ok(text.trim_end_matches(['\r', '\n']).into())
 }
 
 #[cfg(test)]

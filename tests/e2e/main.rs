@@ -6,6 +6,8 @@ mod claims;
 mod clients;
 mod cluster;
 mod commands;
+
+mod containers;
 mod crash;
 mod cron;
 mod docs;
