@@ -12,7 +12,7 @@ use super::{
     template_files::Templates,
 };
 use crate::{
-    db::{self, Error, ErrorClass, codes::*},
+    db::{self, Error, ErrorClass, codes::*, ident},
     queue::{Handler, Job, JobError, JobResult, Outcome, Session, TransactionHooks},
 };
 
@@ -90,11 +90,8 @@ impl DatabaseBuilder {
         let mut is_selected = false;
         let mut files = in_none.chain(in_its_own).peekable();
         while let Some((template, in_database)) = files.next() {
-            if in_database && !is_selected {
-                resource(session)?.select_db(db_name).map_err(JobError::from)?;
-                is_selected = true;
-            }
-            run(template, &values, session)?;
+            run(template, &values, in_database && !is_selected, session)?;
+            is_selected |= in_database;
             if template.leaves_trace {
                 commit(template, session)?;
                 if files.peek().is_some() {
@@ -171,13 +168,19 @@ fn drop_earlier(conn: &mut Conn, db_name: &str) -> Result<(), JobError> {
     })
 }
 
-/// Runs one file, sent whole.
-fn run(template: &Template, values: &Values, session: &mut Session) -> Result<(), Broken> {
+/// Runs one file, sent whole. With `select`, a USE of the resource's database is sent with it: a round trip less than
+/// by itself.
+fn run(template: &Template, values: &Values, select: bool, session: &mut Session) -> Result<(), Broken> {
     if !session.is_lease_valid() {
         return Err(JobError::Interrupted("this daemon's lease ran out".into()).into());
     }
-    db::run_script(resource(session)?, &template.render(values)).map_err(|db::ScriptError { statement, error }| {
-        let text = format!("{}, statement {statement}: {error}", template.name);
+    let select_db = if select { format!("USE {}; ", ident(values.res_db)) } else { String::new() };
+    let script = select_db + &template.render(values);
+    db::run_script(resource(session)?, &script).map_err(|db::ScriptError { statement, error }| {
+        if select && statement == 1 {
+            return JobError::from(error).into();
+        }
+        let text = format!("{}, statement {}: {error}", template.name, statement - usize::from(select));
         if error.code() == Some(ER_DB_CREATE_EXISTS) && text.contains(&format!("'{}'", values.res_db)) {
             return Broken::NotOurs(text);
         }

@@ -262,15 +262,17 @@ fn has_word(rest: &[u8], word: &[u8]) -> bool {
 
 /// More bytes than any rendered value has: the 500 characters of `res_url` as UTF-8 in hexadecimal.
 const LONGEST_VALUE: usize = 4_096;
+/// More bytes than a packet has beside the script: the command, and a USE of a database.
+const AROUND: usize = 100;
 
 impl Template {
-    /// The size in bytes of the largest script that this template can become.
+    /// The size in bytes of the largest packet in which this template can be sent.
     pub fn max_bytes(&self) -> usize {
         let bytes = self.pieces.iter().map(|piece| match piece {
             Piece::Text(text) => text.len(),
             Piece::Variable(_) => LONGEST_VALUE,
         });
-        bytes.sum()
+        AROUND + bytes.sum::<usize>()
     }
 
     /// The whole script to send.

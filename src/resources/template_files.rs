@@ -152,8 +152,7 @@ impl Templates {
     pub fn check_sizes(&self, max_bytes: usize) -> Result<(), LoadError> {
         let common = [&self.init_db, &self.init_tables, &self.res_db, &self.res_tables].into_iter().flatten();
         let mut all = common.chain(self.types.values().flat_map(|of_type| &of_type.templates));
-        // One byte of the packet is the command.
-        match all.find(|template| template.max_bytes() >= max_bytes) {
+        match all.find(|template| template.max_bytes() > max_bytes) {
             Some(template) => {
                 Err(LoadError::TooLarge { file: template.name.clone(), bytes: template.max_bytes(), max_bytes })
             }
