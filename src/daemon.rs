@@ -112,7 +112,7 @@ fn start(
     alarm: &Alarm,
 ) -> Result<Running, Failure> {
     let mut conn = db.global()?;
-    let server = ServerInfo::ask(&mut conn)?;
+    let server = ServerInfo::query(&mut conn)?;
     install::check_server(&server)?;
     templates.check_sizes(server.max_packet_bytes)?;
     let naming = Naming::new(&config.queue.db_prefix, db.global_db(), &server);

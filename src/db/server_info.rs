@@ -1,4 +1,4 @@
-//! What a server is and can do, asked once at start.
+//! What a server is and can do, read once at start.
 
 use mysql::{Conn, prelude::Queryable};
 
@@ -27,12 +27,12 @@ pub struct ServerInfo {
 }
 
 impl ServerInfo {
-    /// Asks the server at the other end of `conn`.
+    /// Queries the server at the other end of `conn`.
     ///
     /// # Errors
     ///
     /// The connection broke, or this is neither MySQL nor MariaDB.
-    pub fn ask(conn: &mut Conn) -> Result<ServerInfo, Error> {
+    pub fn query(conn: &mut Conn) -> Result<ServerInfo, Error> {
         let (version, host, folds, binary_log, max_packet_bytes): (String, String, u8, bool, usize) = conn
             .query_first(
                 "SELECT VERSION(), CONCAT(@@hostname, ':', @@port), @@lower_case_table_names, @@log_bin, \

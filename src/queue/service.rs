@@ -86,7 +86,7 @@ pub struct Servers<'a> {
 ///
 /// let config = Config::default();
 /// let db = Db::open(&config.database, config.queue.workers as u32 + FIXED_CONNECTIONS)?;
-/// let server = ServerInfo::ask(&mut *db.any()?)?;
+/// let server = ServerInfo::query(&mut *db.any()?)?;
 /// let (alarm, panicked) = alarm();
 /// let (wake_dispatcher, to_dispatcher) = wakeup();
 /// let wakeups = Wakeups { to_dispatcher, ..Wakeups::default() };

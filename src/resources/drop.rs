@@ -1,8 +1,7 @@
 //! Drops databases that resq made, and only those: a database that the registry does not name stays. Owns the protocol that
 //! keeps daemons from working on what is being dropped: waiting jobs are cancelled first, running ones are refused,
-//! and each database is dropped under the lock of its name, before its rows. Everything that can refuse is asked before
-//! anything is dropped. What cannot be known beforehand, and a crash, leaves a mark in the registry, by which the same call
-//! completes it.
+//! and each database is dropped under the lock of its name, before its rows. Whatever can be known to refuse is checked before
+//! anything is dropped. After any other failure and after a crash a mark in the registry lets the same call complete it.
 
 use std::collections::HashSet;
 
@@ -34,8 +33,22 @@ pub enum Which<'a> {
     All,
     /// Of these jobs.
     Of(&'a [u64]),
-    /// Of those of these jobs that ended in error and left half a database.
-    HalfMade(&'a [u64]),
+}
+
+impl Which<'_> {
+    /// A condition on the rows `d` of the registry.
+    fn condition(self) -> String {
+        match self {
+            // Or of rows that an earlier call has deleted before it was interrupted.
+            Which::Seeded => "EXISTS (SELECT 1 FROM res_queue q WHERE q.res_id = d.res_id AND q.seeded) OR \
+                              (d.dropping_at IS NOT NULL \
+                               AND NOT EXISTS (SELECT 1 FROM res_queue q WHERE q.res_id = d.res_id))"
+                .to_string(),
+            Which::All => "TRUE".to_string(),
+            Which::Of([]) => "FALSE".to_string(),
+            Which::Of(ids) => format!("d.res_id IN ({})", id_list(ids)),
+        }
+    }
 }
 
 /// What was dropped.
@@ -85,10 +98,10 @@ impl Dropper {
     /// [`DropError::Running`] if one of the jobs is in progress, or a failed statement.
     pub fn preview(&mut self, which: Which<'_>) -> Result<Vec<Owned>, DropError> {
         self.refuse_running(match which {
-            Which::Of(ids) | Which::HalfMade(ids) => Some(ids),
+            Which::Of(ids) => Some(ids),
             Which::Seeded | Which::All => None,
         })?;
-        self.list(which)
+        self.list(&which.condition())
     }
 
     /// Drops the databases and rows of these jobs.
@@ -97,14 +110,15 @@ impl Dropper {
     /// One of the jobs is in progress, or a statement failed. Then the call can be repeated.
     pub fn drop_jobs(&mut self, ids: &[u64], progress: impl FnMut(Progress<'_>)) -> Result<Dropped, DropError> {
         self.refuse_running(Some(ids))?;
-        let owned = self.list(Which::Of(ids))?;
-        let keys = self.ask_databases(&owned)?;
-        self.ask_rows(ids)?;
+        let of_these = Which::Of(ids).condition();
+        let owned = self.list(&of_these)?;
+        let keys = self.foreign_keys_between(&owned)?;
+        self.check_rows(ids)?;
         // Waiting ones first, so that no daemon claims them meanwhile.
         self.queue.cancel(ids)?;
         self.refuse_running(Some(ids))?;
         // Only now, since a job may have ended in between.
-        let owned = referring_first(&self.list(Which::Of(ids))?, &keys);
+        let owned = referring_first(&self.list(&of_these)?, &keys);
         let rows = self.drop_all(&owned, true, progress)? + self.delete_rows(ids, &[])?;
         Ok(Dropped { databases: owned.len(), rows })
     }
@@ -115,23 +129,23 @@ impl Dropper {
     /// # Errors
     /// A job is in progress, or a statement failed. Then the call can be repeated.
     pub fn clear(&mut self, all: bool, progress: impl FnMut(Progress<'_>)) -> Result<Dropped, DropError> {
-        let which = if all { Which::All } else { Which::Seeded };
+        let which = if all { Which::All } else { Which::Seeded }.condition();
         self.refuse_running(None)?;
-        // The half-made databases of waiting rows are found by these rows, so they are listed before the rows go; and all
+        // The partly built databases of waiting rows are found by these rows, so they are listed before the rows go; and all
         // are listed again once nothing runs, since a job may have ended in between.
-        let mut owned = self.list(which)?;
-        let keys = self.ask_databases(&owned)?;
+        let mut owned = self.list(&which)?;
+        let keys = self.foreign_keys_between(&owned)?;
         let mut ids: Vec<u64> =
             self.control.run(|conn| Ok(conn.query("SELECT res_id FROM res_queue WHERE seeded")?))?;
         ids.extend(owned.iter().map(|owned| owned.res_id));
-        self.ask_rows(&ids)?;
+        self.check_rows(&ids)?;
         self.mark(&owned, true)?;
         self.delete_in_chunks("DELETE FROM res_queue WHERE seeded AND status = 'new'")?;
         if let Err(error) = self.refuse_running(None) {
             self.mark(&owned, false)?;
             return Err(error);
         }
-        for late in self.list(which)? {
+        for late in self.list(&which)? {
             if !owned.contains(&late) {
                 owned.push(late);
             }
@@ -142,34 +156,23 @@ impl Dropper {
         Ok(Dropped { databases: owned.len(), rows })
     }
 
-    /// Ends waiting jobs in error, and drops what a lost daemon had half made for them, since no attempt follows that
-    /// would. Returns how many jobs were waiting.
+    /// Ends waiting jobs in error, and drops the databases that a lost daemon has partly built for them, since no attempt
+    /// follows that would. Returns how many jobs were waiting.
     ///
     /// # Errors
     /// A statement failed. Then the call can be repeated.
     pub fn cancel(&mut self, ids: &[u64]) -> Result<u64, DropError> {
         let cancelled = self.queue.cancel(ids)?;
-        let half_made = self.list(Which::HalfMade(ids))?;
-        self.drop_all(&half_made, false, |_| {})?;
+        let partly_built = self.list(&format!(
+            "{} AND d.state = 'making' \
+             AND EXISTS (SELECT 1 FROM res_queue q WHERE q.res_id = d.res_id AND q.status = 'error')",
+            Which::Of(ids).condition()
+        ))?;
+        self.drop_all(&partly_built, false, |_| {})?;
         Ok(cancelled)
     }
 
-    fn list(&mut self, which: Which<'_>) -> Result<Vec<Owned>, DropError> {
-        let condition = match which {
-            // Or of rows that an earlier call has deleted before it was interrupted.
-            Which::Seeded => "EXISTS (SELECT 1 FROM res_queue q WHERE q.res_id = d.res_id AND q.seeded) OR \
-                              (d.dropping_at IS NOT NULL \
-                               AND NOT EXISTS (SELECT 1 FROM res_queue q WHERE q.res_id = d.res_id))"
-                .to_string(),
-            Which::All => "TRUE".to_string(),
-            Which::Of([]) | Which::HalfMade([]) => "FALSE".to_string(),
-            Which::Of(ids) => format!("d.res_id IN ({})", id_list(ids)),
-            Which::HalfMade(ids) => format!(
-                "d.res_id IN ({}) AND d.state = 'making' \
-                 AND EXISTS (SELECT 1 FROM res_queue q WHERE q.res_id = d.res_id AND q.status = 'error')",
-                id_list(ids)
-            ),
-        };
+    fn list(&mut self, condition: &str) -> Result<Vec<Owned>, DropError> {
         let sql = format!("SELECT db_name, res_id FROM res_database d WHERE {condition} ORDER BY db_name");
         Ok(self.control.run(|conn| Ok(conn.query_map(&sql, |(db_name, res_id)| Owned { db_name, res_id })?))?)
     }
@@ -184,8 +187,8 @@ impl Dropper {
         }
     }
 
-    /// Asks whether DROP DATABASE of these would be refused. Returns the foreign keys between them.
-    fn ask_databases(&mut self, owned: &[Owned]) -> Result<Vec<ForeignKey>, DropError> {
+    /// The foreign keys between these databases. Fails if one from elsewhere would make DROP DATABASE fail.
+    fn foreign_keys_between(&mut self, owned: &[Owned]) -> Result<Vec<ForeignKey>, DropError> {
         let mut keys = Vec::new();
         let mut conn = self.resources.any()?;
         for chunk in owned.chunks(CHUNK) {
@@ -198,17 +201,17 @@ impl Dropper {
         if from_others.is_empty() { Ok(within) } else { Err(DropError::Referenced(from_others)) }
     }
 
-    /// Asks whether the rows of these jobs can be deleted, by deleting them and taking that back: so even foreign keys
-    /// and triggers answer that this account may not see.
-    fn ask_rows(&mut self, ids: &[u64]) -> Result<(), DropError> {
+    /// Checks that the rows of these jobs can be deleted, by deleting them and rolling back: that finds even foreign keys
+    /// and triggers that this account may not see.
+    fn check_rows(&mut self, ids: &[u64]) -> Result<(), DropError> {
         for ids in ids.chunks(CHUNK) {
             let delete = delete_idle(ids);
-            let asked = self.control.run(|conn| {
+            let deleted = self.control.run(|conn| {
                 conn.query_drop("START TRANSACTION")?;
                 conn.query_drop(&delete)?;
                 Ok(conn.query_drop("ROLLBACK")?)
             });
-            asked.map_err(|error| match error.class() {
+            deleted.map_err(|error| match error.class() {
                 ErrorClass::Permanent => DropError::Rows(error),
                 ErrorClass::Retry | ErrorClass::ConnectionLost => DropError::Queue(error),
             })?;

@@ -32,7 +32,7 @@ pub enum Verdict {
     /// The name is free, but its row says otherwise: the database was dropped by hand. Another job's row is
     /// stale because that job is gone as well.
     TakeOver(Registered),
-    /// An earlier attempt of this job left half a database.
+    /// An earlier attempt of this job left a partly built database.
     DropAndBuild,
     /// No attempt of this job can have the name, for this reason.
     Refuse(String),
@@ -246,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_free_name_or_an_own_half_made_database_is_built() {
+    fn only_a_free_name_or_an_own_partly_built_database_is_built() {
         let job = Job {
             id: 5,
             name: "a".into(),
@@ -279,8 +279,8 @@ mod tests {
         for (row, exists) in [(row(5, 69, true), false), (without_job(row(4, 69, true)), false)] {
             assert_eq!(verdict("res_a", &job, row, exists), Verdict::TakeOver(row.unwrap()));
         }
-        let half_made = without_job(row(4, 69, false));
-        assert_eq!(verdict("res_a", &job, half_made, false), Verdict::TakeOver(half_made.unwrap()));
+        let partly_built = without_job(row(4, 69, false));
+        assert_eq!(verdict("res_a", &job, partly_built, false), Verdict::TakeOver(partly_built.unwrap()));
         for row in [row(5, 69, true), row(4, 69, true), without_job(row(4, 69, true))] {
             assert!(matches!(verdict("res_a", &job, dropping(row), false), Verdict::TryAgain(_)));
         }

@@ -47,7 +47,7 @@ pub fn examine(config: &Config) -> Vec<Check> {
     add("login", good(user.clone()));
     add("encryption", server::encryption(&mut conn, config));
     let mut max_packet_bytes = usize::MAX;
-    match ServerInfo::ask(&mut conn) {
+    match ServerInfo::query(&mut conn) {
         Err(error) => {
             let fix = "cannot query the server's version; make sure that this is MySQL or MariaDB";
             add("server", failed(error.to_string(), fix));

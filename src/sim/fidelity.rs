@@ -79,7 +79,7 @@ impl Real {
         let port = line.split(' ').next().and_then(|port| port.parse().ok()).expect("a port; see the messages above");
         let config = Database { host: "127.0.0.1".into(), port, user: "root".into(), ..Database::default() };
         let db = Db::open(&config, 16).unwrap();
-        let server = db::ServerInfo::ask(&mut db.any().unwrap()).unwrap();
+        let server = db::ServerInfo::query(&mut db.any().unwrap()).unwrap();
         install::init(&db, &server, &Templates::load(None).unwrap()).unwrap();
         Real { script, db, skip_locked: server.skip_locked, _dir: dir }
     }

@@ -59,17 +59,17 @@ fn start(plan: &Plan, daemon_id: u64) {
     let lease = renewer.validity.clone();
 
     let (stop, stopped) = bounded(0);
-    let (news, news_ear) = wakeup();
-    let (changed, changed_ear) = wakeup();
-    let (slots, slots_ear) = wakeup();
-    let (retried, retried_ear) = wakeup();
+    let (to_dispatcher, new_jobs) = wakeup();
+    let (to_sequencer, unnumbered) = wakeup();
+    let (to_claim, slots) = wakeup();
+    let (to_replan, retried) = wakeup();
     let (job_in, job_out) = bounded(Prefetch::capacity(plan.workers));
     let (outcome_in, outcome_out) = bounded::<FinishedAttempt>(Prefetch::LARGEST);
-    let (ask, reads) = bounded(64);
-    let (tell, updates) = unbounded();
+    let (request_in, requests) = bounded(64);
+    let (update_in, updates) = unbounded();
 
-    let outputs = Outputs { jobs: job_in, unstarted: job_out.clone(), to_sequencer: changed.clone() };
-    let inputs = Inputs { new_jobs: news_ear, slots: slots_ear, retried: retried_ear, stop: stopped.clone() };
+    let outputs = Outputs { jobs: job_in, unstarted: job_out.clone(), to_sequencer: to_sequencer.clone() };
+    let inputs = Inputs { new_jobs, slots, retried, stop: stopped.clone() };
     let poll = dispatcher::poll_interval(plan.poll, Duration::from_secs(plan.lease_s.into()));
     let dispatcher = Dispatcher::new(store(), &lease, outputs, plan.workers, poll);
     spawn(move || dispatch(dispatcher, &inputs));
@@ -79,13 +79,13 @@ fn start(plan: &Plan, daemon_id: u64) {
             handler: Arc::new(Work { daemon_id }),
             session: Session::new(nowhere(), &lease),
             finished: outcome_in.clone(),
-            slots: slots.clone(),
+            slots: to_claim.clone(),
         };
         let jobs = job_out.clone();
         spawn(move || work(worker, &jobs));
     }
     let (queue_alive, queue_ended) = bounded(0);
-    let completer = Completer::new(store(), changed.clone(), retried, plan.max_attempts);
+    let completer = Completer::new(store(), to_sequencer.clone(), to_replan, plan.max_attempts);
     spawn(move || {
         complete(completer, &outcome_out);
         drop(queue_alive);
@@ -103,14 +103,14 @@ fn start(plan: &Plan, daemon_id: u64) {
         is_cluster: plan.nodes > 1,
         head,
     };
-    let watches = vec![StateWatch { state: QUEUE_STATE_NEW, wakeup: news.clone() }];
-    let log_publisher = LogPublisher::new(tell, || {});
+    let watches = vec![StateWatch { state: QUEUE_STATE_NEW, wakeup: to_dispatcher.clone() }];
+    let log_publisher = LogPublisher::new(update_in, || {});
     let sequencer = Sequencer::new(Box::new(SimEventLog::new(&host)), settings, log_publisher, watches);
-    let subscriber = Subscriber::new(head, updates, ask);
-    spawn(move || sequence(sequencer, subscriber, &changed_ear, &reads, &queue_ended));
+    let subscriber = Subscriber::new(head, updates, request_in);
+    spawn(move || sequence(sequencer, subscriber, &unnumbered, &requests, &queue_ended));
     with(|sim| {
         let machine = &mut sim.machines[sim.current];
-        machine.wakeups = vec![news, changed];
+        machine.wakeups = vec![to_dispatcher, to_sequencer];
         machine.stop = Some(stop);
     });
 }
@@ -227,15 +227,15 @@ fn sequence(
     mut sequencer: Sequencer,
     mut subscriber: Subscriber,
     wakeups: &Receiver<()>,
-    reads: &Receiver<PageRequest>,
+    requests: &Receiver<PageRequest>,
     ended: &Receiver<()>,
 ) {
     loop {
         let wake = sequencer.turn().expect("the log stays the same");
         subscriber.receive();
         let until_us = world_us(wake);
-        let (wakeup, requests, stop) = (wakeups.clone(), reads.clone(), ended.clone());
-        let ready = move || !wakeup.is_empty() || !requests.is_empty() || is_disconnected(&stop);
+        let (wakeup, pages, stop) = (wakeups.clone(), requests.clone(), ended.clone());
+        let ready = move || !wakeup.is_empty() || !pages.is_empty() || is_disconnected(&stop);
         wait(until_us, Some(Box::new(ready)));
         if is_disconnected(ended) {
             break;
@@ -243,8 +243,8 @@ fn sequence(
         if woken(wakeups) || woken_without_reason() {
             sequencer.notified();
         }
-        if let Ok(read) = reads.try_recv() {
-            sequencer.page_requested(read);
+        if let Ok(request) = requests.try_recv() {
+            sequencer.page_requested(request);
         }
     }
     sequencer.end();

@@ -65,8 +65,8 @@ fn udf_takes_any_arguments() {
     assert_eq!(sent, Some(stats(&mut conn).sent));
 
     // It is called for each row and returns a value for each.
-    let rung: Vec<i64> = conn.query("SELECT resq_ring() FROM (SELECT 1 UNION ALL SELECT 2) x").unwrap();
-    assert_eq!(rung, [1, 1]);
+    let results: Vec<i64> = conn.query("SELECT resq_ring() FROM (SELECT 1 UNION ALL SELECT 2) x").unwrap();
+    assert_eq!(results, [1, 1]);
 }
 
 #[test]

@@ -29,12 +29,12 @@ pub fn status(
     as_json: bool,
     out: &mut Output,
 ) -> Result<(), Failure> {
-    let server = ServerInfo::ask(&mut *db.any()?)?;
+    let server = ServerInfo::query(&mut *db.any()?)?;
     let (depth, oldest, running, paused) =
         (queue.depth()?, queue.oldest_waiting_s()?, queue.running()?, queue.is_paused()?);
     let set_aside = queue.set_aside()?;
     let mut conn = db.global()?;
-    let functions = Functions::ask(&mut conn)?;
+    let functions = Functions::query(&mut conn)?;
     let triggers = trigger_names(&mut conn)?;
     let dropping = registry::dropping(&mut conn)?;
     if as_json {

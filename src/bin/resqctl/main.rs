@@ -51,7 +51,7 @@ fn run(command: Command, config: &Config, out: &mut Output) -> Result<(), Failur
     let db = Db::open_within(&config.database, CONNECTIONS, (!is_long).then_some(ANSWER))?;
     if let Command::Init(args) = command {
         let templates = Templates::load(config.sql_dir.as_deref())?;
-        let server = ServerInfo::ask(&mut *db.any()?)?;
+        let server = ServerInfo::query(&mut *db.any()?)?;
         templates.check_sizes(server.max_packet_bytes)?;
         let report = install::init(&db, &server, &templates)?;
         report.mended.iter().for_each(|problem| out.line(format_args!("mended   {problem}")));

@@ -13,12 +13,12 @@ pub struct Functions {
 }
 
 impl Functions {
-    /// Asks the server at the other end of `conn`.
+    /// Queries the server at the other end of `conn`.
     ///
     /// # Errors
     ///
     /// The function exists and could not be called, or the connection broke.
-    pub fn ask(conn: &mut Conn) -> Result<Functions, Error> {
+    pub fn query(conn: &mut Conn) -> Result<Functions, Error> {
         match conn.query_first::<Option<String>, _>("SELECT resq_stats()").map_err(Error::from) {
             Ok(stats) => Ok(Functions { stats: stats.flatten() }),
             Err(error) if matches!(error.code(), Some(ER_SP_DOES_NOT_EXIST | ER_CANT_FIND_UDF | ER_NO_DB_ERROR)) => {
@@ -43,7 +43,7 @@ impl Functions {
 }
 
 pub fn check(conn: &mut Conn) -> Verdict {
-    let functions = match Functions::ask(conn) {
+    let functions = match Functions::query(conn) {
         Ok(functions) => functions,
         Err(error) => return warning(error.to_string(), "grant EXECUTE"),
     };

@@ -40,7 +40,7 @@ impl TestDatabase {
         };
         let config = Config { database, ..Config::default() };
         let db = Db::open(&config.database, 16).expect("the server runs");
-        let info = ServerInfo::ask(&mut db.any().expect("a connection")).expect("facts about the server");
+        let info = ServerInfo::query(&mut db.any().expect("a connection")).expect("facts about the server");
         let templates = Templates::load(None).expect("the built-in templates are right");
         install::init(&db, &info, &templates).expect("init");
         let opts = OptsBuilder::new().ip_or_hostname(Some("127.0.0.1")).tcp_port(server.port()).prefer_socket(false);
