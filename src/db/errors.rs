@@ -3,6 +3,7 @@
 
 mod class;
 pub mod codes;
+mod unreached;
 
 use std::{
     error::Error as StdError,
@@ -14,6 +15,7 @@ use mysql::DriverError;
 
 pub use class::ErrorClass;
 use codes::*;
+pub use unreached::Unreached;
 
 /// A failed use of the database.
 #[derive(Debug)]
@@ -98,17 +100,38 @@ impl Error {
     }
 
     /// The server refused the login.
-    pub fn is_login_refused(&self) -> bool {
+    fn is_login_refused(&self) -> bool {
         match self {
             // MySQL asks an account that it does not know to log in by any method.
-            Error::Lost(mysql::Error::DriverError(DriverError::UnknownAuthPlugin(_))) => true,
+            _ if self.unknown_auth_plugin().is_some() => true,
             _ => matches!(self.code(), Some(ER_ACCESS_DENIED_ERROR | ER_ACCESS_DENIED_NO_PASSWORD_ERROR)),
         }
     }
 
-    /// The server or the account has no connection left.
-    pub fn is_out_of_connections(&self) -> bool {
-        matches!(self.code(), Some(ER_CON_COUNT_ERROR | ER_TOO_MANY_USER_CONNECTIONS | ER_USER_LIMIT_REACHED))
+    /// The way of logging in that the account asks for, where the driver does not have it.
+    pub fn unknown_auth_plugin(&self) -> Option<&str> {
+        match self {
+            Error::Lost(mysql::Error::DriverError(DriverError::UnknownAuthPlugin(name))) => Some(name),
+            Error::Lost(mysql::Error::DriverError(DriverError::CleartextPluginDisabled)) => {
+                Some("mysql_clear_password")
+            }
+            Error::Lost(mysql::Error::DriverError(DriverError::OldMysqlPasswordDisabled)) => Some("mysql_old_password"),
+            _ => None,
+        }
+    }
+
+    /// How far an attempt to connect came, where no server answered it.
+    pub fn unreached(&self) -> Option<Unreached> {
+        match self {
+            Error::Lost(mysql::Error::DriverError(error)) => Unreached::of(error),
+            _ => None,
+        }
+    }
+
+    /// A failure to connect that the start of the server or of the network ends: not that of a wrong password or setting.
+    pub fn may_pass(&self) -> bool {
+        let is_a_setting = self.is_login_refused() || self.is_tls_missing() || self.is_tls_failure();
+        !is_a_setting && self.unreached() != Some(Unreached::Forbidden) && self.class() != ErrorClass::Permanent
     }
 
     /// The server offers no TLS, and the settings ask for it.

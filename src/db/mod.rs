@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use crate::base::backoff::Backoff;
 
-pub use errors::{Error, ErrorClass, codes};
+pub use errors::{Error, ErrorClass, Unreached, codes};
 pub use link::{Link, Source};
 pub use open_error::OpenError;
 pub use pool::{Conn, Db};

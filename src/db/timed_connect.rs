@@ -3,6 +3,7 @@
 //! the count of those threads; never runs a statement.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -40,22 +41,31 @@ impl TimedConnect {
     ///
     /// The login failed, or was not answered in time.
     pub fn connect(&self) -> Result<Conn, Error> {
+        let endpoint = self.endpoint.clone();
+        self.in_time(move || {
+            let mut conn = endpoint.connect()?;
+            session::reset(&mut conn)?;
+            Ok(conn)
+        })
+    }
+
+    fn in_time(&self, log_in: impl FnOnce() -> Result<Conn, Error> + Send + 'static) -> Result<Conn, Error> {
         if self.unanswered.load(Ordering::Relaxed) >= MOST_UNANSWERED {
             return Err(Error::Unavailable(format!(
                 "the server does not answer: the last {MOST_UNANSWERED} logins are still waiting"
             )));
         }
         let (sender, answer) = mpsc::sync_channel(1);
-        let (endpoint, unanswered) = (self.endpoint.clone(), self.unanswered.clone());
-        unanswered.fetch_add(1, Ordering::Relaxed);
+        let unanswered = Unanswered::one_more(&self.unanswered);
         let login = move || {
-            let result = endpoint.connect().and_then(|mut conn| session::reset(&mut conn).map(|()| conn));
-            unanswered.fetch_sub(1, Ordering::Relaxed);
+            // The driver panics for some answers of a server: that is a failed login like any other.
+            let result = catch_unwind(AssertUnwindSafe(log_in))
+                .unwrap_or_else(|_| Err(Error::Unavailable("the database driver panicked during the login".into())));
+            drop(unanswered);
             // The caller may have given up: then the connection ends here.
             let _ = sender.send(result);
         };
         if let Err(error) = thread::Builder::new().name("login".into()).spawn(login) {
-            self.unanswered.fetch_sub(1, Ordering::Relaxed);
             return Err(Error::Unavailable(format!("cannot start a thread to log in: {error}")));
         }
         answer.recv_timeout(self.timeout).unwrap_or_else(|_| {
@@ -67,12 +77,28 @@ impl TimedConnect {
     }
 }
 
+/// One of the logins that are under way. However it ends, it is counted no more.
+struct Unanswered(Arc<AtomicUsize>);
+
+impl Unanswered {
+    fn one_more(count: &Arc<AtomicUsize>) -> Unanswered {
+        count.fetch_add(1, Ordering::Relaxed);
+        Unanswered(count.clone())
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::{Config, Database, Tls};
     use mysql::OptsBuilder;
-    use std::{net::TcpListener, time::Instant};
+    use std::{net::TcpListener, panic::resume_unwind, time::Instant};
 
     #[test]
     fn hanging_server_times_out_and_gets_a_bounded_number_of_logins() {
@@ -100,5 +126,16 @@ mod tests {
             thread::yield_now();
         }
         assert!(login.connect().is_err());
+    }
+
+    #[test]
+    fn panic_of_the_driver_is_a_failed_login_and_never_the_last() {
+        let login = TimedConnect::new(Endpoint::new(OptsBuilder::new(), &Config::default().database));
+        for _ in 0..=MOST_UNANSWERED {
+            // Without a message on standard error.
+            let error = login.in_time(|| resume_unwind(Box::new("no such plugin"))).unwrap_err();
+            assert!(matches!(&error, Error::Unavailable(why) if why.contains("panicked")), "{error}");
+        }
+        assert_eq!(login.unanswered.load(Ordering::Relaxed), 0);
     }
 }

@@ -16,6 +16,7 @@ mod events;
 mod faults;
 mod harness;
 mod install;
+mod login_errors;
 mod make;
 mod names;
 mod privileges;

@@ -16,8 +16,12 @@ pub const ER_FILE_NOT_FOUND: u16 = 1017;
 pub const ER_CHECKREAD: u16 = 1020;
 /// The disk is full; space may be freed.
 pub const ER_DISK_FULL: u16 = 1021;
+/// The server is out of memory.
+pub const ER_OUTOFMEMORY: u16 = 1037;
 /// `max_connections` is reached.
 pub const ER_CON_COUNT_ERROR: u16 = 1040;
+/// The server is out of memory or of another resource.
+pub const ER_OUT_OF_RESOURCES: u16 = 1041;
 /// No privilege on the database; also the answer for a database whose existence the account may not know.
 pub const ER_DBACCESS_DENIED_ERROR: u16 = 1044;
 /// Wrong user or password.
@@ -52,6 +56,12 @@ pub const ER_TABLE_NOT_LOCKED: u16 = 1100;
 pub const ER_RECORD_FILE_FULL: u16 = 1114;
 /// A loadable function is registered and cannot be loaded (MariaDB after DROP FUNCTION, in open sessions).
 pub const ER_CANT_FIND_UDF: u16 = 1122;
+/// The server blocks this host after too many connections that broke (`max_connect_errors`).
+pub const ER_HOST_IS_BLOCKED: u16 = 1129;
+/// No account may connect from this host.
+pub const ER_HOST_NOT_PRIVILEGED: u16 = 1130;
+/// The server cannot start a thread for the connection.
+pub const ER_CANT_CREATE_THREAD: u16 = 1135;
 /// No privilege on the table.
 pub const ER_TABLEACCESS_DENIED_ERROR: u16 = 1142;
 /// No privilege on the column.
@@ -62,6 +72,14 @@ pub const ER_NO_SUCH_TABLE: u16 = 1146;
 pub const ER_SYNTAX_ERROR: u16 = 1149;
 /// A statement or a value is larger than `max_allowed_packet`.
 pub const ER_NET_PACKET_TOO_LARGE: u16 = 1153;
+/// The server could not read from the connection.
+pub const ER_NET_READ_ERROR: u16 = 1158;
+/// The server waited too long for the connection.
+pub const ER_NET_READ_INTERRUPTED: u16 = 1159;
+/// The server could not write to the connection.
+pub const ER_NET_ERROR_ON_WRITE: u16 = 1160;
+/// The server waited too long while it wrote to the connection.
+pub const ER_NET_WRITE_INTERRUPTED: u16 = 1161;
 /// The table has no such index, or a hidden one.
 pub const ER_KEY_DOES_NOT_EXIST: u16 = 1176;
 /// The transaction failed certification at COMMIT (MySQL group replication).
@@ -74,6 +92,8 @@ pub const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 pub const ER_TOO_MANY_USER_CONNECTIONS: u16 = 1203;
 /// InnoDB waited too long for a lock; only the statement is rolled back.
 pub const ER_LOCK_WAIT_TIMEOUT: u16 = 1205;
+/// InnoDB has no memory for further locks.
+pub const ER_LOCK_TABLE_FULL: u16 = 1206;
 /// The transaction was chosen as deadlock victim, or failed Galera's certification, at COMMIT or later.
 pub const ER_LOCK_DEADLOCK: u16 = 1213;
 /// A foreign key refers to the row; the account may not see of which table. On MariaDB also of a table to drop.
@@ -86,6 +106,8 @@ pub const ER_SPECIFIC_ACCESS_DENIED_ERROR: u16 = 1227;
 pub const ER_WRONG_VALUE_FOR_VAR: u16 = 1231;
 /// The variable is read-only, or not one of sessions.
 pub const ER_INCORRECT_GLOBAL_LOCAL_VAR: u16 = 1238;
+/// The account logs in by a method that the driver does not offer.
+pub const ER_NOT_SUPPORTED_AUTH_MODE: u16 = 1251;
 /// The number is out of the column's range.
 pub const ER_WARN_DATA_OUT_OF_RANGE: u16 = 1264;
 /// Two texts have collations that cannot be compared or joined.
@@ -118,26 +140,44 @@ pub const ER_BINLOG_CREATE_ROUTINE_NEED_SUPER: u16 = 1419;
 pub const ER_NO_SUCH_USER: u16 = 1449;
 /// A foreign key refers to the row, or on MariaDB to the table to drop.
 pub const ER_ROW_IS_REFERENCED_2: u16 = 1451;
+/// `max_prepared_stmt_count` is reached.
+pub const ER_MAX_PREPARED_STMT_COUNT_REACHED: u16 = 1461;
+/// The server has not loaded the account's plugin.
+pub const ER_PLUGIN_IS_NOT_LOADED: u16 = 1524;
+/// InnoDB has no room for a further transaction.
+pub const ER_TOO_MANY_CONCURRENT_TRXS: u16 = 1637;
 /// Raised by SIGNAL in a procedure or trigger.
 pub const ER_SIGNAL_EXCEPTION: u16 = 1644;
 /// Login without a password was refused.
 pub const ER_ACCESS_DENIED_NO_PASSWORD_ERROR: u16 = 1698;
+/// The password is expired: this session may only set another.
+pub const ER_MUST_CHANGE_PASSWORD: u16 = 1820;
 /// The server is read-only.
 pub const ER_READ_ONLY_MODE: u16 = 1836;
+/// Login refused: the password is expired.
+pub const ER_MUST_CHANGE_PASSWORD_LOGIN: u16 = 1862;
 /// The connection was killed (MariaDB).
 pub const ER_CONNECTION_KILLED: u16 = 1927;
 /// The storage engine does not know the table (MariaDB); also its answer without a free file descriptor.
 pub const ER_NO_SUCH_TABLE_IN_ENGINE: u16 = 1932;
+/// The statement ran into `max_statement_time` (MariaDB).
+pub const ER_STATEMENT_TIMEOUT: u16 = 1969;
 /// The server has gone away: the client libraries' number.
 pub const CR_SERVER_GONE_ERROR: u16 = 2006;
 /// The connection was lost during a statement: the client libraries' number.
 pub const CR_SERVER_LOST: u16 = 2013;
+/// The statement ran into `max_execution_time` (MySQL).
+pub const ER_QUERY_TIMEOUT: u16 = 3024;
+/// An administrator has taken the server offline (`offline_mode`).
+pub const ER_SERVER_OFFLINE_MODE: u16 = 3032;
 /// A cycle among sessions that wait in GET_LOCK (MySQL).
 pub const ER_USER_LOCK_DEADLOCK: u16 = 3058;
 /// The group's member is not online (MySQL group replication).
 pub const ER_RUN_HOOK_ERROR: u16 = 3100;
 /// The transaction failed certification (MySQL group replication).
 pub const ER_TRANSACTION_ROLLBACK_DURING_COMMIT: u16 = 3101;
+/// Login refused: the account is locked (MySQL).
+pub const ER_ACCOUNT_HAS_BEEN_LOCKED: u16 = 3118;
 /// The server accepts encrypted connections only (`require_secure_transport`).
 pub const ER_SECURE_TRANSPORT_REQUIRED: u16 = 3159;
 /// The node is not ready.
@@ -148,10 +188,14 @@ pub const ER_DISK_FULL_NOWAIT: u16 = 3675;
 pub const ER_FK_CANNOT_DROP_PARENT: u16 = 3730;
 /// The text has characters that the column's character set lacks (MySQL, at a conversion).
 pub const ER_CANNOT_CONVERT_STRING: u16 = 3854;
+/// Login refused: the account is locked for a while, after wrong passwords (MySQL).
+pub const ER_USER_ACCESS_DENIED_FOR_USER_ACCOUNT_BLOCKED_BY_PASSWORD_LOCK: u16 = 3955;
 /// The parameter has characters that the column's character set lacks (MySQL).
 pub const ER_IMPOSSIBLE_STRING_CONVERSION: u16 = 3988;
 /// The server closed an idle connection (MySQL).
 pub const ER_CLIENT_INTERACTION_TIMEOUT: u16 = 4031;
+/// Login refused: the account is locked (MariaDB).
+pub const ER_ACCOUNT_HAS_BEEN_LOCKED_MARIADB: u16 = 4151;
 
 /// What the server runs out of for a while, as the system and the storage engine (`my_handler_errors.h`) call it. The
 /// text follows many error numbers (3, 23, 1005, 1016, 1026, 1030 …), depending on what the server was doing.
@@ -171,7 +215,15 @@ pub fn class(code: u16, message: &str) -> ErrorClass {
         | ER_ERROR_DURING_COMMIT
         | ER_DISK_FULL
         | ER_RECORD_FILE_FULL
-        | ER_DISK_FULL_NOWAIT => ErrorClass::Retry,
+        | ER_DISK_FULL_NOWAIT
+        | ER_OUTOFMEMORY
+        | ER_OUT_OF_RESOURCES
+        | ER_CANT_CREATE_THREAD
+        | ER_LOCK_TABLE_FULL
+        | ER_TOO_MANY_CONCURRENT_TRXS
+        | ER_MAX_PREPARED_STMT_COUNT_REACHED
+        | ER_STATEMENT_TIMEOUT
+        | ER_QUERY_TIMEOUT => ErrorClass::Retry,
         // Other options (secure_file_priv, skip_grant_tables) forbid other statements, and permanently.
         ER_OPTION_PREVENTS_STATEMENT if !message.contains("read-only") && !message.contains("read_only") => {
             ErrorClass::Permanent
@@ -190,7 +242,12 @@ pub fn class(code: u16, message: &str) -> ErrorClass {
         | CR_SERVER_LOST
         | ER_RUN_HOOK_ERROR
         | ER_SERVER_ISNT_AVAILABLE
-        | ER_CLIENT_INTERACTION_TIMEOUT => ErrorClass::ConnectionLost,
+        | ER_CLIENT_INTERACTION_TIMEOUT
+        | ER_NET_READ_ERROR
+        | ER_NET_READ_INTERRUPTED
+        | ER_NET_ERROR_ON_WRITE
+        | ER_NET_WRITE_INTERRUPTED
+        | ER_SERVER_OFFLINE_MODE => ErrorClass::ConnectionLost,
         _ => ErrorClass::Permanent,
     }
 }
