@@ -1,17 +1,11 @@
 //! The daemon: builds the parts, starts their threads, waits for a signal, and stops them in order. Owns nothing that
 //! changes while it runs.
 
-use std::{
-    fmt::Display,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+mod signals;
+
+use std::{fmt::Display, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, RecvError, bounded, select};
-use signal_hook::{
-    consts::{SIGINT, SIGTERM},
-    iterator::Signals,
-};
 
 use crate::{
     base::failure::{Exit, Failure},
@@ -57,24 +51,29 @@ struct Running {
 /// # Errors
 /// Something cannot be started, a thread panicked, or jobs were still running at the end of the drain.
 pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
+    let (alarm, panicked) = alarm();
+    let stops = signals::listen().map_err(|e| failed("cannot listen for signals", e))?;
     let templates = Templates::load(config.sql_dir.as_deref())?;
-    let connections = config.queue.workers as u32 + FIXED_CONNECTIONS + events::CONNECTIONS + watch::CONNECTIONS;
-    let db = Db::open(&config.database, connections)?;
+    let supervisor = Supervisor::from_env();
+    if !config.database.wait.is_zero() {
+        supervisor.notify(State::Waiting(config.database.wait));
+    }
+    let Some(db) = connect(config, &alarm, &stops)? else {
+        log::info!("daemon: stopped while it waited for the database server");
+        return Ok(());
+    };
     // The same server, and so the same pool.
     let resources = db.clone();
     install::check_done(&db)?;
-    let (alarm, panicked) = alarm();
     // Read by nothing else yet; ends with this function.
     let _schema = SchemaWatch::start(&db, Inspection::new(&templates), &alarm)?;
-    let signals = signals().map_err(|e| failed("cannot listen for signals", e))?;
     let running = start(config, options, &db, &resources, templates, &alarm)?;
     let log_replaced = running.sequencer.log_replaced();
-    let supervisor = Supervisor::from_env();
     supervisor.notify(State::Ready(running.broker.local_addrs()));
 
     let drain_s = options.drain.as_secs();
     select! {
-        recv(signals) -> _ => {
+        recv(stops) -> _ => {
             log::info!("daemon: stopping; running jobs may finish, a second signal stops at once drain_s={drain_s}");
         }
         recv(log_replaced) -> found => return Err(replaced(found)),
@@ -94,11 +93,29 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
                 "jobs were still running after {drain_s} s; another daemon, or the next start, takes them over"
             ))),
         },
-        recv(signals) -> _ => Err(Failure::new(
+        recv(stops) -> _ => Err(Failure::new(
             Exit::Failed,
             "stopped by a second signal; running jobs are taken over when this daemon's lease expires",
         )),
         recv(panicked) -> name => Err(died(name)),
+    }
+}
+
+/// The pool of the daemon; None: a signal came while the server was waited for.
+fn connect(config: &Config, alarm: &Alarm, stops: &Receiver<()>) -> Result<Option<Db>, Failure> {
+    let connections = config.queue.workers as u32 + FIXED_CONNECTIONS + events::CONNECTIONS + watch::CONNECTIONS;
+    let database = config.database.clone();
+    let (done, opened) = bounded(1);
+    let open = move || {
+        let _ = done.send(Db::open(&database, connections));
+    };
+    Thread::spawn("connect", alarm, open).map_err(|e| failed("cannot start the thread that connects", e))?;
+    select! {
+        recv(opened) -> opened => match opened {
+            Ok(opened) => Ok(Some(opened?)),
+            Err(_) => Err(died(Ok("connect".into()))),
+        },
+        recv(stops) -> _ => Ok(None),
     }
 }
 
@@ -210,22 +227,4 @@ fn replaced(found: Result<LogReplaced, RecvError>) -> Failure {
 fn died(name: Result<String, RecvError>) -> Failure {
     let name = name.unwrap_or_default();
     Failure::new(Exit::Failed, format!("thread {name} panicked; see the message above and please report it"))
-}
-
-/// A message for each SIGTERM or SIGINT. Two in quick succession count as one: a sender that signals the process and its
-/// process group (`timeout` does) means to stop it once.
-fn signals() -> std::io::Result<Receiver<()>> {
-    const ONE_SIGNAL: Duration = Duration::from_millis(250);
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    let (sender, receiver) = bounded(2);
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        let mut last: Option<Instant> = None;
-        for _ in signals.forever() {
-            if last.is_none_or(|last| last.elapsed() > ONE_SIGNAL) {
-                let _ = sender.try_send(());
-                last = Some(Instant::now());
-            }
-        }
-    })?;
-    Ok(receiver)
 }

@@ -6,7 +6,11 @@ use std::{
     io,
     net::SocketAddr,
     os::unix::net::UnixDatagram,
+    time::Duration,
 };
+
+/// How long the start of a program takes at most, apart from a wait for its server.
+const START: Duration = Duration::from_secs(60);
 
 /// What is reported.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +19,8 @@ pub enum State<'a> {
     /// `STATUS=listening on ADDRESS, …`, names its TCP addresses, with the actual port where port 0 was set. For
     /// resq-client, which does not listen: the broker has confirmed its subscription.
     Ready(&'a [SocketAddr]),
+    /// The program waits for its database server, for so long at most: an `EXTEND_TIMEOUT_USEC=` beyond that.
+    Waiting(Duration),
     /// `STOPPING=1`: a signal arrived; running jobs are finished, no new ones are claimed.
     Stopping,
 }
@@ -37,6 +43,10 @@ impl Supervisor {
             State::Ready(addresses) => {
                 let addresses: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
                 format!("READY=1\nSTATUS=listening on {}", addresses.join(", "))
+            }
+            State::Waiting(wait) => {
+                let until = wait + START;
+                format!("STATUS=waiting for the database server\nEXTEND_TIMEOUT_USEC={}", until.as_micros())
             }
             State::Stopping => "STOPPING=1".into(),
         };
@@ -71,7 +81,7 @@ mod tests {
     use super::*;
 
     fn received(receiver: &UnixDatagram) -> String {
-        let mut buffer = [0; 64];
+        let mut buffer = [0; 128];
         let length = receiver.recv(&mut buffer).unwrap();
         String::from_utf8_lossy(&buffer[..length]).into_owned()
     }
@@ -84,8 +94,10 @@ mod tests {
         let supervisor = Supervisor(Some(path.into()));
         supervisor.notify(State::Ready(&["127.0.0.1:7".parse().unwrap(), "[::1]:8".parse().unwrap()]));
         supervisor.notify(State::Stopping);
+        supervisor.notify(State::Waiting(Duration::from_secs(30)));
         assert_eq!(received(&receiver), "READY=1\nSTATUS=listening on 127.0.0.1:7, [::1]:8");
         assert_eq!(received(&receiver), "STOPPING=1");
+        assert_eq!(received(&receiver), "STATUS=waiting for the database server\nEXTEND_TIMEOUT_USEC=90000000");
     }
 
     #[cfg(target_os = "linux")]

@@ -3,9 +3,10 @@
 //! a disk.
 
 use std::{
-    fs::OpenOptions,
-    io::{self, LineWriter},
-    sync::{Mutex, PoisonError},
+    fs::{File, OpenOptions},
+    io::{self, LineWriter, Write},
+    path::PathBuf,
+    sync::{Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -28,13 +29,62 @@ pub fn start(verbosity: usize, log_file: Option<&str>) -> io::Result<()> {
     let mut outputs: Vec<Box<dyn SharedLogger>> =
         vec![WriteLogger::new(level, layout(), LineWriter::new(io::stderr()))];
     if let Some(path) = log_file {
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
-        outputs.push(WriteLogger::new(level, layout(), LineWriter::new(file)));
+        let log_file = LogFile::open(path.into())?;
+        // A second log of this process is not used: see below.
+        outputs.push(WriteLogger::new(level, layout(), LINES_TO.get_or_init(|| log_file)));
     }
     log::set_max_level(level);
     // An error means that this process already has a log, which stays in use.
     let _ = log::set_boxed_logger(Box::new(Lines::new(CombinedLogger::new(outputs))));
     Ok(())
+}
+
+/// The file of `--log-file`.
+static LINES_TO: OnceLock<LogFile> = OnceLock::new();
+
+/// A file that can be replaced by one of the same name, as log rotation does.
+struct LogFile {
+    path: PathBuf,
+    file: Mutex<LineWriter<File>>,
+}
+
+impl LogFile {
+    fn open(path: PathBuf) -> io::Result<LogFile> {
+        let file = Mutex::new(open(&path)?);
+        Ok(LogFile { path, file })
+    }
+
+    fn reopen(&self) -> io::Result<()> {
+        let file = open(&self.path)?;
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file;
+        Ok(())
+    }
+}
+
+fn open(path: &PathBuf) -> io::Result<LineWriter<File>> {
+    Ok(LineWriter::new(OpenOptions::new().create(true).append(true).open(path)?))
+}
+
+impl Write for &LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner).flush()
+    }
+}
+
+/// Opens the file of `--log-file` again by its name, so that a renamed one gets no further lines.
+pub fn reopen() {
+    let Some(log_file) = LINES_TO.get() else { return };
+    match log_file.reopen() {
+        Ok(()) => log::info!("log: opened the log file again"),
+        Err(error) => log::warn!(
+            "log: cannot open the log file again ({error}); writing to the old one path={}",
+            log_file.path.display()
+        ),
+    }
 }
 
 fn layout() -> Config {

@@ -24,6 +24,7 @@ use crate::{
 use argv::{Grammar, Invocation, Mistake, Request};
 
 pub use crate::base::failure::{Exit, Failure};
+pub use logging::reopen as reopen_log;
 pub use output::Output;
 pub use program::Program;
 

@@ -74,6 +74,8 @@ pub struct Database {
     pub global_db: String,
     /// A cluster's nodes as (host, port), tried in order; empty: `host` and `port` alone.
     pub hosts: Vec<(String, u16)>,
+    /// `database.wait_s`: how long a program that starts waits for a server that is not there yet.
+    pub wait: Duration,
     /// Whether connections are encrypted.
     pub tls: Tls,
     /// A PEM file of authorities that [`Tls::Verify`] trusts in addition to the public ones.
@@ -157,6 +159,7 @@ impl Default for Config {
                 password: Secret::default(),
                 global_db: String::new(),
                 hosts: Vec::new(),
+                wait: Duration::ZERO,
                 tls: Tls::default(),
                 tls_ca: None,
             },

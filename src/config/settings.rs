@@ -111,6 +111,9 @@ pub const SETTINGS: &[Setting] = settings![
         "nodes of a database cluster, tried in this order, used instead of a single host",
         "HOST or HOST:PORT separated by commas, without repeats; the default port is 3306; IPv6 addresses go in []",
         |c, v| put(&mut c.database.hosts, value::nodes(v));
+    "database.wait_s", Some("RESQ_DB_WAIT_S"), Some("--db-wait-s"), "0", Number,
+        "seconds that a starting program waits for a database server that is not there yet", "a number from 0 to 86400",
+        |c, v| put(&mut c.database.wait, value::seconds(v, 0..=86_400));
     "database.tls", Some("MYSQL_TLS"), Some("--db-tls"), "preferred", Text,
         "encryption of the connections to the database server", "off, preferred, required or verify",
         |c, v| put(&mut c.database.tls, value::tls(v));

@@ -15,7 +15,11 @@ use super::{
     tls,
 };
 use crate::{
-    base::wakeup::{Wakeup, wakeup},
+    base::{
+        backoff::Backoff,
+        clock,
+        wakeup::{Wakeup, wakeup},
+    },
     config::Database,
 };
 
@@ -24,6 +28,9 @@ pub type Conn = r2d2::PooledConnection<HostPool>;
 
 /// How long a caller waits for a connection before it gets an error.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pauses between attempts at a server that is not there yet.
+const START_BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1), 0.5);
 
 /// The process's connections to one server or cluster. Cheap to clone.
 #[derive(Clone)]
@@ -36,11 +43,12 @@ pub struct Db {
 }
 
 impl Db {
-    /// A pool of at most `connections`, opened as they are needed.
+    /// A pool of at most `connections`, opened as they are needed. A server that is not there yet is waited for as long as
+    /// `database.wait_s` says.
     ///
     /// # Errors
     ///
-    /// No host can be reached and logged in to, or the settings for TLS are of no use.
+    /// No host can be reached and logged in to, or the settings for TLS are of no use. A refused login is not repeated.
     pub fn open(config: &Database, connections: u32) -> Result<Db, OpenError> {
         Db::open_within(config, connections, None)
     }
@@ -54,12 +62,10 @@ impl Db {
     pub fn open_within(config: &Database, connections: u32, within: Option<Duration>) -> Result<Db, OpenError> {
         tls::check_authority(config)?;
         let hosts = HostPool::new(config, within);
-        hosts.reach().map_err(|error| OpenError::Unreachable {
-            hosts: hosts.names(),
-            user: config.user.clone(),
-            error,
-        })?;
-        Ok(Db::pool(hosts, config, connections))
+        match reach_within(&hosts, config.wait) {
+            Ok(()) => Ok(Db::pool(hosts, config, connections)),
+            Err(error) => Err(OpenError::Unreachable { hosts: hosts.names(), user: config.user.clone(), error }),
+        }
     }
 
     /// As [`Db::open`], without trying to connect before a connection is asked for.
@@ -133,5 +139,25 @@ impl Db {
     /// two pieces of work: the nodes of a cluster see each other's commits a moment later.
     pub fn is_current(&self, conn: &Conn) -> bool {
         conn.is_on(&self.current)
+    }
+}
+
+/// Connects to the first host that is ready; tries again for as long as `wait` while the reason may pass.
+fn reach_within(hosts: &HostPool, wait: Duration) -> Result<(), Error> {
+    let deadline = clock::now() + wait;
+    let (mut backoff, mut is_reported) = (START_BACKOFF, false);
+    loop {
+        let error = match hosts.reach() {
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        let left = deadline.saturating_duration_since(clock::now());
+        if left.is_zero() || !error.may_pass() {
+            return Err(error);
+        }
+        if !std::mem::replace(&mut is_reported, true) {
+            log::warn!("database: cannot connect yet ({error}); waiting for the server wait_s={}", wait.as_secs());
+        }
+        clock::sleep(backoff.next(fastrand::f64()).min(left));
     }
 }
