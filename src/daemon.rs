@@ -17,7 +17,7 @@ use crate::{
     events::updates::{LogHead, LogPublisher, PageRequest},
     events::{self, LogReplaced, SequencerThread, StateWatch},
     net::{Broker, StartError},
-    queue::{FIXED_CONNECTIONS, QUEUE_STATE_NEW, Servers, Service, Wakeups},
+    queue::{FIXED_CONNECTIONS, Parts, QUEUE_STATE_NEW, Servers, Service, Telemetry, Wakeups},
     resources::{DatabaseBuilder, Templates, name::Naming},
     schema::{
         inspection::Inspection,
@@ -144,6 +144,7 @@ fn start(
 
     let (wake_dispatcher, dispatcher_wakeups) = wakeup();
     let (wake_sequencer, sequencer_wakeups) = wakeup();
+    let telemetry = Telemetry::default();
     let wakeups = Wakeups { to_dispatcher: dispatcher_wakeups, to_sequencer: wake_sequencer.clone() };
     // A RING means that anything may have changed.
     let on_ring = vec![wake_dispatcher.clone(), wake_sequencer];
@@ -161,7 +162,8 @@ fn start(
         SequencerThread::start(db, settings, sequencer_wakeups, page_requests, log_publisher, watches, alarm)
             .map_err(|e| failed("cannot start the sequencer", e))?;
     let servers = Servers { control: db, sessions: resources };
-    let queue = Service::start_with_hooks(servers, &server, &config.queue, builder.clone(), builder, wakeups, alarm)?;
+    let parts = Parts { handler: builder.clone(), hooks: builder, wakeups, telemetry: telemetry.clone() };
+    let queue = Service::start_with(servers, &server, &config.queue, parts, alarm)?;
     log::info!(
         "daemon: serving; jobs are claimed {} database={} workers={} server={}",
         if server.skip_locked { "with SKIP LOCKED" } else { "by token, since this server has no SKIP LOCKED" },

@@ -15,7 +15,7 @@ use resq::{
     base::wakeup::{Wakeup, wakeup},
     config,
     db::Error,
-    queue::{Handler, Job, Outcome, Servers, Service, TransactionHooks, Wakeups},
+    queue::{Handler, Job, Outcome, Parts, Servers, Service, Telemetry, TransactionHooks, Wakeups},
 };
 
 use resq_test_support::{TestDatabase, assert_done_by_one_attempt_each};
@@ -46,13 +46,12 @@ impl<'a> Run<'a> {
         };
         let (wake_dispatcher, to_dispatcher) = wakeup();
         let wakeups = Wakeups { to_dispatcher, ..Wakeups::default() };
-        let service = Service::start_with_hooks(
+        let parts = Parts { handler, hooks: Arc::new(counted), wakeups, telemetry: Telemetry::default() };
+        let service = Service::start_with(
             Servers { control: &database.db, sessions: &database.db },
             &database.info,
             &queue,
-            handler,
-            Arc::new(counted),
-            wakeups,
+            parts,
             &alarm,
         )
         .expect("a lease");

@@ -1,4 +1,4 @@
-//! Building blocks for every other module: time, threads, wakeups, backoff, throttling and text. Knows no database and
+//! Building blocks for every other module: time, threads, wakeups, backoff, throttling, text, health and metrics. Knows no database and
 //! no protocol. The modules without a `cfg` need no dependency and are shared with the loadable functions.
 
 pub mod address;
@@ -15,6 +15,12 @@ pub mod text;
 
 #[cfg(feature = "daemon")]
 pub mod clock;
+#[cfg(feature = "daemon")]
+pub mod health;
+#[cfg(feature = "daemon")]
+pub mod heartbeat;
+#[cfg(feature = "daemon")]
+pub mod metrics;
 #[cfg(feature = "daemon")]
 pub mod poll_schedule;
 #[cfg(feature = "daemon")]

@@ -9,16 +9,29 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::failure::{Exit, Failure};
+use super::{
+    failure::{Exit, Failure},
+    heartbeat::Heartbeats,
+};
 
-/// Reports the names of panicked threads, of those that were started with it. Cheap to clone.
+/// Reports the names of panicked threads, of those that were started with it, and keeps their heartbeats. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Alarm(Sender<String>);
+pub struct Alarm {
+    panicked: Sender<String>,
+    heartbeats: Heartbeats,
+}
 
 /// An alarm, and the names of the threads that panicked.
 pub fn alarm() -> (Alarm, Receiver<String>) {
     let (sender, panicked) = bounded(16);
-    (Alarm(sender), panicked)
+    (Alarm { panicked: sender, heartbeats: Heartbeats::default() }, panicked)
+}
+
+impl Alarm {
+    /// The heartbeats of the threads that were started with it.
+    pub fn heartbeats(&self) -> &Heartbeats {
+        &self.heartbeats
+    }
 }
 
 /// A running thread. Dropping it detaches the thread, after asking it to stop if it was started by
@@ -40,6 +53,7 @@ impl Thread {
         let (end, ended) = bounded(0);
         let on_end = OnEnd { name: name.to_string(), alarm: alarm.clone(), _ended: end };
         let handle = thread::Builder::new().name(name.to_string()).spawn(move || {
+            on_end.alarm.heartbeats.join(&on_end.name);
             let _on_end = on_end;
             body();
         })?;
@@ -103,7 +117,7 @@ impl Drop for OnEnd {
     fn drop(&mut self) {
         if thread::panicking() {
             // Full: the daemon is ending already.
-            let _ = self.alarm.0.try_send(std::mem::take(&mut self.name));
+            let _ = self.alarm.panicked.try_send(std::mem::take(&mut self.name));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mysql::prelude::Queryable;
 
 use super::{Conn, Db, Error, ErrorClass, host_pool::HostConn};
-use crate::base::{backoff::Backoff, clock};
+use crate::base::{backoff::Backoff, clock, heartbeat};
 
 /// How often a transaction that lost a race for locks is run before its error is reported.
 const TRIES: u32 = 20;
@@ -97,6 +97,7 @@ impl<S: Source> Link<S> {
     /// The last error of `op`, with nothing left open; or no connection was to be had. After
     /// [`ErrorClass::ConnectionLost`] the next call uses a new connection, and whether `op` took effect is unknown.
     pub fn run<T>(&mut self, mut op: impl FnMut(&mut S::Session) -> Result<T, Error>) -> Result<T, Error> {
+        let _waiting = heartbeat::in_database();
         let mut tries = 0;
         self.conn.take_if(|conn| !self.source.is_current(conn));
         loop {

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     base::backoff::Backoff,
     base::clock::now,
+    base::heartbeat,
     base::poll_schedule::PollSchedule,
     base::wakeup::Wakeup,
     db::{BACKOFF, Error, ThrottledWarning},
@@ -150,7 +151,9 @@ impl Sequencer {
         stopped: &Receiver<()>,
     ) -> Result<(), LogReplaced> {
         loop {
+            heartbeat::working();
             let wake = self.turn()?;
+            heartbeat::waiting();
             select! {
                 recv(stopped) -> _ => break,
                 recv(wakeups) -> _ => self.notified(),

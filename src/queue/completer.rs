@@ -1,17 +1,19 @@
 //! The completer: records how attempts ended, many in one transaction. Owns the outcomes from the moment a worker hands
 //! them over, and keeps them while the server is away. Its thread only collects them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::{
-    outcome::{self, FinishedAttempt, Next, Outcome},
+    outcome::{self, FinishedAttempt, JobError, Next, Outcome},
     progress::Progress,
     store::{Change, QueueStore},
 };
 use crate::{
     base::clock::{now, sleep},
+    base::heartbeat,
+    base::metrics::Metrics,
     base::wakeup::Wakeup,
     db::{
         BACKOFF, Error, ErrorClass, ThrottledWarning,
@@ -39,6 +41,7 @@ pub struct Completer {
     retried: Wakeup,
     max_attempts: u32,
     progress: Progress,
+    metrics: Arc<Metrics>,
     /// Outcomes that the server refused. Their jobs stay in progress under the lease meanwhile.
     refused: Quarantine<Change, Outcome>,
     reporter: Reporter,
@@ -46,13 +49,20 @@ pub struct Completer {
 
 impl Completer {
     /// `max_attempts` applies to jobs that have no limit of their own.
-    pub fn new(store: Box<dyn QueueStore>, to_sequencer: Wakeup, retried: Wakeup, max_attempts: u32) -> Completer {
+    pub fn new(
+        store: Box<dyn QueueStore>,
+        to_sequencer: Wakeup,
+        retried: Wakeup,
+        max_attempts: u32,
+        metrics: Arc<Metrics>,
+    ) -> Completer {
         Completer {
             store,
             to_sequencer,
             retried,
             max_attempts,
             progress: Progress::new(),
+            metrics,
             refused: Quarantine::new(),
             reporter: Reporter::new("job"),
         }
@@ -62,6 +72,7 @@ impl Completer {
     pub fn run(mut self, finished: &Receiver<FinishedAttempt>) {
         let mut next = now();
         while let Some(first) = self.first(finished) {
+            heartbeat::working();
             let deadline = next.max(now() + LINGER);
             let mut batch = vec![first];
             while batch.len() < BATCH
@@ -92,7 +103,9 @@ impl Completer {
     /// The next attempt, however long it takes; None: there will be no more. Does what is due meanwhile.
     fn first(&mut self, finished: &Receiver<FinishedAttempt>) -> Option<FinishedAttempt> {
         loop {
+            heartbeat::working();
             self.retry_refused();
+            heartbeat::waiting();
             let next = match self.progress.report_at().into_iter().chain(self.refused.retry_at()).min() {
                 Some(at) => finished.recv_deadline(at),
                 None => finished.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -183,8 +196,22 @@ impl Completer {
         if written.iter().any(|outcome| matches!(outcome.next, Next::Retry { .. })) {
             self.retried.notify();
         }
+        self.count(&written);
         self.progress.record(&written);
         refused
+    }
+
+    fn count(&self, written: &[&Outcome]) {
+        for outcome in written {
+            match outcome.next {
+                Next::Done => self.metrics.jobs_done.increment(),
+                Next::Error => self.metrics.jobs_failed.increment(),
+                Next::Retry { .. } => {}
+            }
+            if matches!(outcome.attempt.result, Err(JobError::Failed(_) | JobError::Permanent(_))) {
+                self.metrics.attempts_failed.increment();
+            }
+        }
     }
 
     fn decide(&self, mut attempt: FinishedAttempt) -> Outcome {

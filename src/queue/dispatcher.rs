@@ -2,7 +2,10 @@
 //! reclaims jobs of daemons whose lease has expired. Owns a claim from the table to the channel; never runs a job. Its
 //! thread only waits: every decision is made in a turn.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, at, never, select};
 
@@ -16,6 +19,8 @@ use super::{
 use crate::{
     base::backoff::Backoff,
     base::clock::now,
+    base::heartbeat,
+    base::metrics::Metrics,
     base::poll_schedule::PollSchedule,
     base::wakeup::Wakeup,
     db::{BACKOFF, Error, ThrottledWarning},
@@ -56,6 +61,7 @@ pub struct Outputs {
     pub unstarted: Receiver<Job>,
     /// Notified after each commit that claimed jobs: there are events to number.
     pub to_sequencer: Wakeup,
+    pub metrics: Arc<Metrics>,
 }
 
 /// When the next turn is.
@@ -121,7 +127,9 @@ impl Dispatcher {
     /// Runs until it is stopped; then releases what no worker has started.
     pub fn run(mut self, mut inputs: Inputs) {
         loop {
+            heartbeat::working();
             let Wait { until, ignore_wakeups } = self.turn();
+            heartbeat::waiting();
             if ignore_wakeups {
                 match inputs.stop.recv_deadline(until) {
                     Err(RecvTimeoutError::Timeout) => continue,
@@ -208,7 +216,11 @@ impl Dispatcher {
             }
             self.paused = paused;
         }
+        let metrics = &self.outputs.metrics;
+        metrics.wakeups_by_poll.increment();
+        metrics.paused.set(u64::from(paused));
         let reclaimed = self.store.reclaim()?;
+        metrics.jobs_reclaimed.add(reclaimed);
         if reclaimed > 0 {
             log::warn!("queue: the lease of another daemon expired; reclaimed its jobs jobs={reclaimed}");
         }
@@ -250,6 +262,7 @@ impl Dispatcher {
         self.hand_over(claims);
         let Scan { is_full, cursor } = result?;
         let now = now();
+        self.outputs.metrics.claim.observe(now - started);
         self.schedule.polled(now);
         if full_scan {
             self.next_full_scan = now + (now - started) * FULL_SCAN_SHARE;
@@ -322,76 +335,4 @@ impl Dispatcher {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use crossbeam_channel::bounded;
-
-    use super::{
-        super::{outcome::Outcome, store::Change, store::Claim, store::Reclaimed},
-        *,
-    };
-    use crate::{base::wakeup::wakeup, db::quarantine::Report};
-
-    /// A queue without an end, whose workers start `started` jobs while a claim runs.
-    struct Endless {
-        unstarted: Receiver<Job>,
-        started: usize,
-        limits: Arc<Mutex<Vec<usize>>>,
-    }
-
-    impl QueueStore for Endless {
-        #[rustfmt::skip]
-        fn claim(&mut self, claim_id: u64, limit: usize, _: Option<Cursor>, _: &[u64]) -> Result<Claim, Error> {
-            self.unstarted.try_iter().take(self.started).for_each(drop);
-            self.limits.lock().unwrap().push(limit);
-            let (name, res_type) = (String::new(), String::new());
-            let job = Job { id: 1, name, res_type, url: None, attempt: 1, max_attempts: None, interruptions: 0, claim_id };
-            Ok(Claim { jobs: vec![job; limit], cursor: None })
-        }
-        #[rustfmt::skip]
-        fn is_paused(&mut self) -> Result<bool, Error> { Ok(false) }
-        #[rustfmt::skip]
-        fn reclaim_expired(&mut self, _: &[u64]) -> Result<Reclaimed, Error> { Ok(Reclaimed::default()) }
-        #[rustfmt::skip]
-        fn due(&mut self, _: usize, _: &[u64]) -> Result<Vec<u64>, Error> { Ok(Vec::new()) }
-        #[rustfmt::skip]
-        fn promote(&mut self, _: &[u64]) -> Result<u64, Error> { Ok(0) }
-        #[rustfmt::skip]
-        fn next_due(&mut self, _: &[u64]) -> Result<Option<Duration>, Error> { Ok(None) }
-        #[rustfmt::skip]
-        fn claim_ids(&mut self, _: u64, _: &[u64]) -> Result<Vec<Job>, Error> { Ok(Vec::new()) }
-        #[rustfmt::skip]
-        fn ready(&mut self, _: usize, _: Option<Cursor>, _: &[u64]) -> Result<Vec<Cursor>, Error> { Ok(Vec::new()) }
-        #[rustfmt::skip]
-        fn claimed(&mut self, _: u64) -> Result<Vec<u64>, Error> { Ok(Vec::new()) }
-        #[rustfmt::skip]
-        fn release_claimed(&mut self, _: u64, _: Option<&[u64]>) -> Result<(), Error> { Ok(()) }
-        #[rustfmt::skip]
-        fn finish(&mut self, _: &[Outcome]) -> Result<usize, Error> { Ok(0) }
-        #[rustfmt::skip]
-        fn report_set_aside(&mut self, _: &[Report<Change>], _: &[u64]) -> Result<(), Error> { Ok(()) }
-        #[rustfmt::skip]
-        fn renew_lease(&mut self, _: u32) -> Result<(), Error> { Ok(()) }
-        #[rustfmt::skip]
-        fn end_lease(&mut self) -> Result<(), Error> { Ok(()) }
-    }
-
-    #[test]
-    fn claims_grow_if_the_workers_start_all_jobs_while_one_runs() {
-        for (started, grows) in [(Prefetch::LARGEST, true), (4, false)] {
-            let (jobs, unstarted) = bounded(Prefetch::capacity(5));
-            let limits = Arc::<Mutex<Vec<usize>>>::default();
-            let store = Endless { unstarted: unstarted.clone(), started, limits: limits.clone() };
-            let outputs = Outputs { jobs, unstarted: unstarted.clone(), to_sequencer: wakeup().0 };
-            let lease = Validity::new();
-            lease.extend(now(), Duration::from_secs(3_600));
-            let mut dispatcher = Dispatcher::new(Box::new(store), &lease, outputs, 5, Duration::from_secs(3_600));
-            for _ in 0..20 {
-                dispatcher.turn();
-                unstarted.try_iter().take(unstarted.len() / 2).for_each(drop);
-            }
-            assert_eq!(limits.lock().unwrap().iter().any(|limit| *limit > 100), grows, "{started} started");
-        }
-    }
-}
+mod tests;

@@ -9,6 +9,7 @@ use super::{store::QueueStore, validity::Validity};
 use crate::{
     base::clock::now,
     base::failure::Failure,
+    base::heartbeat,
     base::threads::{Alarm, Thread, cannot_start},
     db::Error,
 };
@@ -87,7 +88,9 @@ impl LeaseThread {
 fn renew_until(mut renewer: LeaseRenewer, stopped: &Receiver<()>) {
     let mut pause = renewer.renew_interval();
     while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+        heartbeat::working();
         pause = renewer.turn();
+        heartbeat::waiting();
     }
     renewer.end();
 }

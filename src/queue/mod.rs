@@ -22,6 +22,7 @@ pub mod set_aside;
 pub mod sql_store;
 #[doc(hidden)]
 pub mod store;
+mod telemetry;
 pub(crate) mod validity;
 pub(crate) mod worker;
 
@@ -30,9 +31,10 @@ pub use handler::Handler;
 pub use hooks::{NoHooks, TransactionHooks};
 pub use job::{Job, Status};
 pub use outcome::{JobError, JobResult, Outcome};
-pub use service::{FIXED_CONNECTIONS, Servers, Service, Wakeups};
+pub use service::{FIXED_CONNECTIONS, Parts, Servers, Service, Wakeups};
 pub use session::Session;
 pub use set_aside::SetAside;
+pub use telemetry::{SetAsideJobs, Telemetry};
 
 /// The state of the event that the triggers of `res_queue` write when a job becomes `new`: it was inserted, is retried,
 /// or was released or reclaimed unfinished (`sql/init_tables/050_triggers.sql`).

@@ -16,6 +16,7 @@ use super::{
     prefetch::Prefetch,
     session::Session,
     sql_store::{Claimer, SqlQueueStore},
+    telemetry::Telemetry,
     worker::Worker,
 };
 use crate::{
@@ -54,6 +55,18 @@ pub struct Servers<'a> {
     pub control: &'a Db,
     /// Where the handlers' sessions connect to.
     pub sessions: &'a Db,
+}
+
+/// What a program gives the queue besides its databases.
+pub struct Parts {
+    /// Runs the jobs.
+    pub handler: Arc<dyn Handler>,
+    /// Takes part in the queue's transactions.
+    pub hooks: Arc<dyn TransactionHooks>,
+    /// Wakes the queue, and is woken by it.
+    pub wakeups: Wakeups,
+    /// What the queue lets the program know.
+    pub telemetry: Telemetry,
 }
 
 /// A running queue. With a handler of one's own:
@@ -118,24 +131,25 @@ impl Service {
         alarm: &Alarm,
     ) -> Result<Service, Failure> {
         let servers = Servers { control: db, sessions: db };
-        Service::start_with_hooks(servers, server, config, handler, Arc::new(NoHooks), wakeups, alarm)
+        let parts = Parts { handler, hooks: Arc::new(NoHooks), wakeups, telemetry: Telemetry::default() };
+        Service::start_with(servers, server, config, parts, alarm)
     }
 
-    /// As [`Service::start`], with `hooks` taking part in the queue's transactions.
+    /// As [`Service::start`], with hooks and telemetry.
     ///
     /// # Errors
     /// As for [`Service::start`].
-    pub fn start_with_hooks(
+    pub fn start_with(
         servers: Servers<'_>,
         server: &ServerInfo,
         config: &config::Queue,
-        handler: Arc<dyn Handler>,
-        hooks: Arc<dyn TransactionHooks>,
-        wakeups: Wakeups,
+        parts: Parts,
         alarm: &Alarm,
     ) -> Result<Service, Failure> {
+        let Parts { handler, hooks, wakeups, telemetry } = parts;
+        telemetry.metrics.workers.set(config.workers as u64);
         let claimer = Claimer { owner: owner(), skip_locked: server.skip_locked };
-        let store = || Box::new(SqlQueueStore::new(servers.control, &claimer, &hooks));
+        let store = || Box::new(SqlQueueStore::new(servers.control, &claimer, &hooks).with_telemetry(&telemetry));
         let lease = LeaseThread::start(store(), config.lease.as_secs() as u32, alarm)?;
         let (jobs, claimed) = bounded(Prefetch::capacity(config.workers));
         let (finished, outcomes) = bounded(Prefetch::LARGEST);
@@ -143,7 +157,12 @@ impl Service {
         let (wake_for_retry, retried) = wakeup();
 
         let Wakeups { to_dispatcher, to_sequencer } = wakeups;
-        let outputs = Outputs { jobs, unstarted: claimed.clone(), to_sequencer: to_sequencer.clone() };
+        let outputs = Outputs {
+            jobs,
+            unstarted: claimed.clone(),
+            to_sequencer: to_sequencer.clone(),
+            metrics: telemetry.metrics.clone(),
+        };
         let poll = dispatcher::poll_interval(config.poll, config.lease);
         let dispatcher = Dispatcher::new(store(), &lease.validity, outputs, config.workers, poll);
         let run = |stop| dispatcher.run(Inputs { new_jobs: to_dispatcher, slots, retried, stop });
@@ -156,12 +175,14 @@ impl Service {
                 session: Session::new(servers.sessions, &lease.validity),
                 finished: finished.clone(),
                 slots: wake_for_slot.clone(),
+                metrics: telemetry.metrics.clone(),
             };
             let jobs = claimed.clone();
             let body = move || worker.run(&jobs);
             threads.push(Thread::spawn(&format!("worker-{number}"), alarm, body).map_err(cannot_start)?);
         }
-        let completer = Completer::new(store(), to_sequencer, wake_for_retry, config.max_attempts);
+        let completer =
+            Completer::new(store(), to_sequencer, wake_for_retry, config.max_attempts, telemetry.metrics.clone());
         let body = move || completer.run(&outcomes);
         threads.push(Thread::spawn("completer", alarm, body).map_err(cannot_start)?);
         Ok(Service { dispatcher, threads, lease })

@@ -14,7 +14,7 @@ use super::{
     outcome::{FinishedAttempt, JobError, JobResult, MAX_INTERRUPTIONS},
     session::Session,
 };
-use crate::base::wakeup::Wakeup;
+use crate::base::{clock::now, metrics::Metrics, wakeup::Wakeup};
 
 pub struct Worker {
     pub handler: Arc<dyn Handler>,
@@ -22,6 +22,7 @@ pub struct Worker {
     pub finished: Sender<FinishedAttempt>,
     /// Notified for each job received: there may be room for another claim.
     pub slots: Wakeup,
+    pub metrics: Arc<Metrics>,
 }
 
 impl Worker {
@@ -37,7 +38,11 @@ impl Worker {
     /// Runs one job; false if the completer has ended.
     pub fn run_job(&mut self, job: Job) -> bool {
         self.slots.notify();
+        let started = now();
+        self.metrics.workers_busy.increment();
         let result = attempt(&*self.handler, &job, &mut self.session);
+        self.metrics.workers_busy.decrement();
+        self.metrics.job_run.with(&job.res_type).observe(now() - started);
         self.session.reset();
         self.finished.send(FinishedAttempt { job, result }).is_ok()
     }

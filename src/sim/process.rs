@@ -68,7 +68,12 @@ fn start(plan: &Plan, daemon_id: u64) {
     let (request_in, requests) = bounded(64);
     let (update_in, updates) = unbounded();
 
-    let outputs = Outputs { jobs: job_in, unstarted: job_out.clone(), to_sequencer: to_sequencer.clone() };
+    let outputs = Outputs {
+        jobs: job_in,
+        unstarted: job_out.clone(),
+        to_sequencer: to_sequencer.clone(),
+        metrics: Arc::default(),
+    };
     let inputs = Inputs { new_jobs, slots, retried, stop: stopped.clone() };
     let poll = dispatcher::poll_interval(plan.poll, Duration::from_secs(plan.lease_s.into()));
     let dispatcher = Dispatcher::new(store(), &lease, outputs, plan.workers, poll);
@@ -80,12 +85,13 @@ fn start(plan: &Plan, daemon_id: u64) {
             session: Session::new(nowhere(), &lease),
             finished: outcome_in.clone(),
             slots: to_claim.clone(),
+            metrics: Arc::default(),
         };
         let jobs = job_out.clone();
         spawn(move || work(worker, &jobs));
     }
     let (queue_alive, queue_ended) = bounded(0);
-    let completer = Completer::new(store(), to_sequencer.clone(), to_replan, plan.max_attempts);
+    let completer = Completer::new(store(), to_sequencer.clone(), to_replan, plan.max_attempts, Arc::default());
     spawn(move || {
         complete(completer, &outcome_out);
         drop(queue_alive);

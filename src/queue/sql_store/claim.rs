@@ -1,5 +1,7 @@
 //! Claiming ready rows, and releasing them unstarted.
 
+use std::time::Duration;
+
 use mysql::{Conn, FromRowError, Row, Value, prelude::Queryable};
 
 use super::transaction::Transaction;
@@ -29,13 +31,15 @@ const READY: &str = "status = 'new' AND run_at IS NULL AND res_id + 0 > 0 \
 const CLAIMED: &str =
     "status = 'in_progress', attempts = LEAST(COALESCE(attempts, 0), 4294967294) + 1, started_at = NOW(6)";
 /// A table that is older than resq may have columns of these names that are NULL in old rows.
+/// The last one is how long the row has been ready, to the second; read after the UPDATE, since it was inserted.
 const COLUMNS: &str = "res_id, COALESCE(priority, 0), res_name, COALESCE(res_type, 'default'), res_url, \
-                       COALESCE(attempts, 0), max_attempts, interruptions";
-type Columns = (u64, i64, String, String, Option<String>, u32, Option<u32>, u32);
+                       COALESCE(attempts, 0), max_attempts, interruptions, \
+                       TIMESTAMPDIFF(SECOND, IF(status = 'new', updated_at, created_at), NOW())";
+type Columns = (u64, i64, String, String, Option<String>, u32, Option<u32>, u32, Option<i64>);
 
 /// `uncounted`: attempts that the row did not count yet when it was read.
 fn job(row: Columns, claim_id: u64, uncounted: u32) -> Job {
-    let (id, _, name, res_type, url, attempts, max_attempts, interruptions) = row;
+    let (id, _, name, res_type, url, attempts, max_attempts, interruptions, _) = row;
     Job { id, name, res_type, url, attempt: attempts.saturating_add(uncounted), max_attempts, interruptions, claim_id }
 }
 
@@ -104,13 +108,13 @@ impl Which<'_> {
 
 impl Claimer {
     /// Marks up to `limit` ready rows as claimed, in the order of (priority, res_id), and returns them with the
-    /// transaction still open. None: nothing was claimed and no transaction is open.
+    /// transaction still open, and how long each had been ready. None: nothing was claimed and no transaction is open.
     pub(super) fn claim<'c>(
         &self,
         conn: &'c mut Conn,
         claim_id: u64,
         which: Which<'_>,
-    ) -> Result<Option<(Transaction<'c>, Claim)>, Error> {
+    ) -> Result<Option<(Transaction<'c>, Claim, Vec<Duration>)>, Error> {
         let tx = Transaction::start(conn)?;
         let rows = if self.skip_locked {
             self.lock_and_mark(tx.conn, claim_id, which)?
@@ -125,8 +129,10 @@ impl Claimer {
         let cursor = self.skip_locked.then_some(Cursor { priority: last.1, id: last.0 });
         // Rows that are locked first were read before the UPDATE that counts the attempt, others after it.
         let uncounted = u32::from(self.skip_locked);
+        let waited = |row: &Columns| Duration::from_secs(row.8.unwrap_or(0).max(0).unsigned_abs());
+        let waited = rows.iter().map(waited).collect();
         let jobs = rows.into_iter().map(|row| job(row, claim_id, uncounted)).collect();
-        Ok(Some((tx, Claim { jobs, cursor })))
+        Ok(Some((tx, Claim { jobs, cursor }, waited)))
     }
 
     /// Empty also if another node of a cluster has committed a change of one of the rows, which no lock shows.

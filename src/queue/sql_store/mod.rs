@@ -19,6 +19,7 @@ use super::{
     job::Job,
     outcome::Outcome,
     store::{Change, Claim, Cursor, QueueStore, Reclaimed},
+    telemetry::Telemetry,
 };
 use crate::db::{Db, Error, Link, quarantine::Report};
 
@@ -27,23 +28,33 @@ pub struct SqlQueueStore {
     pub(crate) link: Link,
     claimer: Claimer,
     hooks: Arc<dyn TransactionHooks>,
+    telemetry: Telemetry,
 }
 
 impl SqlQueueStore {
     /// Connects when first used. `hooks` take part in claims, releases and outcomes.
     pub fn new(db: &Db, claimer: &Claimer, hooks: &Arc<dyn TransactionHooks>) -> SqlQueueStore {
-        SqlQueueStore { link: Link::new(db), claimer: claimer.clone(), hooks: hooks.clone() }
+        let (claimer, hooks, telemetry) = (claimer.clone(), hooks.clone(), Telemetry::default());
+        SqlQueueStore { link: Link::new(db), claimer, hooks, telemetry }
+    }
+
+    /// Lets the rest of the program know how long jobs waited for their claim, and which are set aside.
+    pub fn with_telemetry(self, telemetry: &Telemetry) -> SqlQueueStore {
+        SqlQueueStore { telemetry: telemetry.clone(), ..self }
     }
 }
 
 impl SqlQueueStore {
     fn claim_which(&mut self, claim_id: u64, which: Which<'_>) -> Result<Claim, Error> {
         self.link.run(|conn| {
-            let Some((tx, claim)) = self.claimer.claim(conn, claim_id, which)? else {
+            let Some((tx, claim, waited)) = self.claimer.claim(conn, claim_id, which)? else {
                 return Ok(Claim::default());
             };
             self.hooks.reserve(tx.conn, &claim.jobs)?;
             tx.commit()?;
+            for (job, waited) in claim.jobs.iter().zip(waited) {
+                self.telemetry.metrics.job_wait.with(&job.res_type).observe(waited);
+            }
             Ok(claim)
         })
     }
@@ -106,6 +117,7 @@ impl QueueStore for SqlQueueStore {
     }
 
     fn report_set_aside(&mut self, added: &[Report<Change>], removed: &[u64]) -> Result<(), Error> {
+        self.telemetry.set_aside.change(added, removed);
         self.link.run(|conn| quarantine::report(conn, &self.claimer.owner, added, removed))
     }
 
