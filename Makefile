@@ -6,6 +6,8 @@ SERVER   ?=
 ROUNDS   ?= 10
 FEATURES ?=
 udf      := --manifest-path udf/Cargo.toml
+# What `resqd --version` shows.
+export RESQ_COMMIT ?= $(shell git rev-parse --short=9 HEAD 2>/dev/null)
 
 .PHONY: build run demo db-stop clean-db test test-matrix test-faults bench udf install uninstall clean help
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# install.sh install|uninstall: copies what was built to $DESTDIR$PREFIX, or removes exactly those files. It builds nothing,
-# so it needs no cargo, and `sudo make install` leaves no files owned by root in target/.
+# install.sh install|uninstall: copies what was built, and the pages that the programs print, to $DESTDIR$PREFIX, or removes
+# exactly those files. It builds nothing, so it needs no cargo, and `sudo make install` leaves no files owned by root in target/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 shopt -s nullglob
@@ -25,6 +25,19 @@ files() { # prints one line per file: MODE SOURCE DESTINATION
   for file in udf/*.sql; do echo "644 $file lib/resq/${file##*/}"; done
 }
 
+# The manual pages and completions, which the programs print: one line per file, PROGRAM WHAT DESTINATION.
+pages() {
+  local program
+  for program in resqd resqctl resq-client resq-trigger; do
+    case $program in resqd) echo "$program man share/man/man8/$program.8" ;; *) echo "$program man share/man/man1/$program.1" ;; esac
+    echo "$program bash share/bash-completion/completions/$program"
+    echo "$program zsh share/zsh/site-functions/_$program"
+    echo "$program fish share/fish/vendor_completions.d/$program.fish"
+  done
+  echo "resqd settings-man share/man/man5/resq.toml.5"
+  echo "resqd settings-file share/resq/resq.toml"
+}
+
 case ${1:-} in
   install)
     for program in resqd resqctl resq-client resq-trigger; do
@@ -35,10 +48,13 @@ case ${1:-} in
       [ -f "$source" ] || continue
       install -D -m "$mode" "$source" "$root/$destination"
     done
+    pages | while read -r program what destination; do
+      "$target/$program" --generate "$what" | install -D -m 644 /dev/stdin "$root/$destination"
+    done
     sed -i "s,@PREFIX@,$prefix,g" "$root/lib/systemd/system/resqd.service"
     echo "installed below $root" ;;
   uninstall)
-    files | while read -r _ _ destination; do rm -f "$root/$destination"; done
+    { files; pages; } | while read -r _ _ destination; do rm -f "$root/$destination"; done
     # The folders that belong to resq, deepest first, if they are empty now.
     for folder in libexec/resq lib/resq share/doc/resq share/resq; do
       [ ! -d "$root/$folder" ] || find "$root/$folder" -depth -type d -empty -delete

@@ -12,7 +12,7 @@ shift
 [ $# -gt 0 ] || set -- "$(command -v apt-get >/dev/null && echo mariadb1011 || echo local)"
 
 # The tests must not depend on database settings of the caller's shell.
-for name in "${!MYSQL_@}" "${!RESQ_@}"; do [ "$name" = RESQ_SEED ] || unset "$name"; done
+for name in "${!MYSQL_@}" "${!RESQ_@}"; do case $name in RESQ_SEED | RESQ_COMMIT) ;; *) unset "$name" ;; esac; done
 
 step() { printf '\n== %s\n' "$*"; "$@"; }
 

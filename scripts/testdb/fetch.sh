@@ -17,6 +17,8 @@ case $kind in
   galera)      suite=bookworm packages=(mariadb-server-core mariadb-client-core rsync lsof) bare=(galera-4 mariadb-server) ;;
   # Not a database, but the session bus for the tests of desktop notifications.
   dbus)        suite=bookworm packages=(dbus-daemon) ;;
+  # For the tests of manual pages and completions.
+  tools)       suite=bookworm packages=(mandoc zsh fish) ;;
   *) echo "fetch.sh: unknown kind '$kind'" >&2; exit 2 ;;
 esac
 

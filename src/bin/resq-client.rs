@@ -21,7 +21,12 @@ use resq::{
     output::{exec, line},
 };
 
-const PROGRAM: Program = Program { name: "resq-client", takes: &["client", "broker.token"] };
+const PROGRAM: Program = Program {
+    name: "resq-client",
+    takes: &["client", "broker.token"],
+    handles_signals: false,
+    commit: option_env!("RESQ_COMMIT"),
+};
 
 /// Subscribe to events of resqd and print them, one per line.
 #[derive(FromArgs, ArgsInfo)]

@@ -12,7 +12,12 @@ use resq::{
     wire::State,
 };
 
-const PROGRAM: Program = Program { name: "resq-trigger", takes: &["client", "broker.token"] };
+const PROGRAM: Program = Program {
+    name: "resq-trigger",
+    takes: &["client", "broker.token"],
+    handles_signals: false,
+    commit: option_env!("RESQ_COMMIT"),
+};
 
 /// How long to wait for resqd to confirm that it has received everything.
 const CONFIRM: Duration = Duration::from_secs(30);

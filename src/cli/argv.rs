@@ -15,6 +15,8 @@ pub enum Request {
     Help(Option<String>),
     /// The version.
     Version,
+    /// A page or completion of the program, by its name.
+    Generate(String),
     /// To run the program.
     Run(Invocation),
 }
@@ -51,6 +53,7 @@ pub struct Grammar<'a> {
 enum Owner {
     Help,
     Version,
+    Generate,
     Verbose,
     Config,
     LogFile,
@@ -73,11 +76,12 @@ enum Item {
     Option { name: String, owner: Owner, values: Vec<String> },
 }
 
-const SHARED: [(&str, Owner, Arity); 8] = [
+const SHARED: [(&str, Owner, Arity); 9] = [
     ("--help", Owner::Help, Arity::Switch),
     ("-h", Owner::Help, Arity::Switch),
     ("--version", Owner::Version, Arity::Switch),
     ("-V", Owner::Version, Arity::Switch),
+    ("--generate", Owner::Generate, Arity::Value),
     ("--verbose", Owner::Verbose, Arity::Switch),
     ("-v", Owner::Verbose, Arity::Switch),
     ("--config", Owner::Config, Arity::Value),
@@ -109,6 +113,7 @@ impl Grammar<'_> {
             match owner {
                 Owner::Help => {} // handled above
                 Owner::Version => return Ok(Request::Version),
+                Owner::Generate => return Ok(Request::Generate(values.concat())),
                 Owner::Verbose => invocation.verbosity += 1,
                 Owner::Config => once(&mut invocation.config, &name, values)?,
                 Owner::LogFile => once(&mut invocation.log_file, &name, values)?,

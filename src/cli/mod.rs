@@ -1,10 +1,13 @@
 //! From argv to a running program, and from its failure to an exit code: parses the command line (`argv`), prints help
-//! (`help`), starts the log (`logging`), prints (`output`), and explains database errors (`advice`). Nothing else in the
-//! crate prints or exits.
+//! (`help`), makes manual pages and completions (`generate`), starts the log (`logging`), prints (`output`), and explains
+//! database errors (`advice`). Nothing else in the crate prints or exits.
 
 #[cfg(feature = "daemon")]
 mod advice;
 mod argv;
+#[cfg(unix)]
+mod first_process;
+mod generate;
 mod help;
 mod logging;
 mod output;
@@ -35,15 +38,31 @@ pub fn run<A: FromArgs + ArgsInfo>(
     body: impl FnOnce(A, Config, &mut Output) -> Result<(), Failure>,
 ) -> ExitCode {
     let mut out = Output::stdout();
+    #[cfg(unix)]
+    if !program.handles_signals
+        && let Err(error) = first_process::end_on_signals()
+    {
+        log::debug!("signals: cannot be handled ({error}); a container can only be killed");
+    }
     let result = match request(program, &A::get_args_info()) {
         Ok(Request::Help(subcommand)) => {
             out.line(help::text::<A>(program, subcommand.as_deref()).trim_end());
             Ok(())
         }
         Ok(Request::Version) => {
-            out.line(format_args!("{} {}", program.name, env!("CARGO_PKG_VERSION")));
+            out.line(program.version());
             Ok(())
         }
+        Ok(Request::Generate(what)) => match generate::text::<A>(program, &what) {
+            Some(text) => {
+                out.line(text.trim_end());
+                Ok(())
+            }
+            None => {
+                let kinds = generate::KINDS;
+                Err(usage(program, format!("--generate {}: expected one of {kinds}", printable(&what))))
+            }
+        },
         Ok(Request::Run(invocation)) => {
             prepare(program, &invocation).and_then(|(args, config)| body(args, config, &mut out))
         }

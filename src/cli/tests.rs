@@ -25,7 +25,7 @@ struct Flat {
 
 /// a program with subcommands
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
-struct Nested {
+pub struct Nested {
     /// a switch of the program itself
     #[argh(switch)]
     quiet: bool,
@@ -35,7 +35,7 @@ struct Nested {
 
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand)]
-enum Call {
+pub enum Call {
     Add(Add),
     List(List),
 }
@@ -43,7 +43,7 @@ enum Call {
 /// adds
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "add")]
-struct Add {
+pub struct Add {
     /// names
     #[argh(positional)]
     names: Vec<String>,
@@ -55,7 +55,7 @@ struct Add {
 /// lists
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "list")]
-struct List {
+pub struct List {
     /// a number
     #[argh(option)]
     limit: Option<u32>,
@@ -69,6 +69,7 @@ fn parsed<A: FromArgs + ArgsInfo>(line: &[&str]) -> String {
     match (Grammar { takes: TAKES, info: &A::get_args_info() }).parse(&words) {
         Err(Mistake(message)) => format!("error: {message}"),
         Ok(Request::Version) => "version".into(),
+        Ok(Request::Generate(what)) => format!("generate {what}"),
         Ok(Request::Help(subcommand)) => format!("help {}", subcommand.unwrap_or_default()),
         Ok(Request::Run(run)) => {
             let mut line = run.args.join(" ");
@@ -172,14 +173,15 @@ fn argh_accepts_the_normalized_form() {
 
 #[test]
 fn help_lists_the_options_and_settings_of_the_program_alone() {
-    let text = help::text::<Flat>(&Program { name: "p", takes: TAKES }, None);
+    let text = help::text::<Flat>(&Program { name: "p", takes: TAKES, handles_signals: false, commit: None }, None);
     for part in
         ["Usage: p", "--sub", "--config FILE", "--host VALUE, RESQ_HOST, client.host", "--token-file FILE, RESQ_TOKEN"]
     {
         assert!(text.contains(part), "{part} is missing in:\n{text}");
     }
     assert!(!text.contains("MYSQL_HOST"), "{text}");
-    let text = help::text::<Nested>(&Program { name: "p", takes: &[] }, Some("add"));
+    let text =
+        help::text::<Nested>(&Program { name: "p", takes: &[], handles_signals: false, commit: None }, Some("add"));
     assert!(text.contains("Usage: p add") && text.contains("--tag") && !text.contains("Settings"), "{text}");
 }
 

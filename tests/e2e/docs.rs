@@ -112,10 +112,15 @@ impl Grammar {
         let names = listed.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
         let commands: BTreeSet<String> =
             names.filter_map(|line| line.split_whitespace().next().map(str::to_string)).collect();
+        // A word after the name of a program that needs no subcommand may be prose.
+        let needs_one = !help.contains("[<command>]");
         let more = commands.iter().map(|command| Program::new(path).args([command, "--help"]).ok());
         let all = std::iter::once(help.clone()).chain(more).collect::<Vec<_>>().join("\n");
         let words = all.split(|c: char| c.is_whitespace() || ",[]".contains(c));
-        Grammar { flags: words.filter(|word| word.starts_with("--")).map(str::to_string).collect(), commands }
+        Grammar {
+            flags: words.filter(|word| word.starts_with("--")).map(str::to_string).collect(),
+            commands: if needs_one { commands } else { BTreeSet::new() },
+        }
     }
 
     /// What is wrong with the words after the program's name.

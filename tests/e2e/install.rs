@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use resq_test_support::Program;
 use tempfile::TempDir;
 
-/// A folder with resq in its `usr/local`.
-pub struct Installed(TempDir);
+/// A folder with resq in its `usr/local`, and one with the programs as the script expects them to be built.
+pub struct Installed(TempDir, TempDir);
 
 impl Installed {
     pub fn new() -> Installed {
-        let installed = Installed(tempfile::tempdir().unwrap());
+        let installed = Installed(tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let built = Path::new(env!("CARGO_BIN_EXE_resqd")).parent().unwrap();
+        std::os::unix::fs::symlink(built, installed.1.path().join("release")).unwrap();
         installed.script("install").ok();
         installed
     }
@@ -23,9 +25,7 @@ impl Installed {
 
     fn script(&self, verb: &str) -> Program {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/install.sh");
-        // Where cargo has put the programs.
-        let target = Path::new(env!("CARGO_BIN_EXE_resqd")).ancestors().nth(2).unwrap();
-        Program::new(script).arg(verb).env("DESTDIR", self.0.path()).env("CARGO_TARGET_DIR", target)
+        Program::new(script).arg(verb).env("DESTDIR", self.0.path()).env("CARGO_TARGET_DIR", self.1.path())
     }
 
     fn files(&self) -> Vec<String> {
@@ -59,6 +59,23 @@ fn installed_unit_starts_the_installed_daemon() {
     let unit = fs::read_to_string(Installed::new().path("lib/systemd/system/resqd.service")).unwrap();
     assert!(unit.contains("\nExecStart=/usr/local/bin/resqd -v\n"), "{unit}");
     assert!(!unit.contains("@PREFIX@"), "{unit}");
+}
+
+#[test]
+fn manual_pages_and_completions_are_installed() {
+    let files = Installed::new().files();
+    for page in [
+        "share/man/man8/resqd.8",
+        "share/man/man1/resqctl.1",
+        "share/man/man1/resq-client.1",
+        "share/man/man1/resq-trigger.1",
+        "share/man/man5/resq.toml.5",
+        "share/bash-completion/completions/resqctl",
+        "share/zsh/site-functions/_resq-client",
+        "share/fish/vendor_completions.d/resqd.fish",
+    ] {
+        assert!(files.iter().any(|file| file == page), "{page} is not among {files:#?}");
+    }
 }
 
 #[test]

@@ -6,7 +6,6 @@ mod claims;
 mod clients;
 mod cluster;
 mod commands;
-
 mod containers;
 mod crash;
 mod cron;
@@ -18,6 +17,7 @@ mod harness;
 mod install;
 mod login_errors;
 mod make;
+mod manuals;
 mod names;
 mod privileges;
 mod promises;

@@ -29,6 +29,8 @@ use args::{Args, Command};
 const PROGRAM: Program = Program {
     name: "resqctl",
     takes: &["database", "sql", "queue.db_prefix", "client", "broker.token", "queue.workers"],
+    handles_signals: false,
+    commit: option_env!("RESQ_COMMIT"),
 };
 
 /// The queue's, and the three of a [`Dropper`].
