@@ -1,6 +1,7 @@
 //! The daemon: builds the parts, starts their threads, waits for a signal, and stops them in order. Owns nothing that
 //! changes while it runs.
 
+pub mod healthcheck;
 mod signals;
 
 use std::{fmt::Display, sync::Arc, time::Duration};

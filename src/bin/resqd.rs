@@ -7,10 +7,15 @@ use std::{process::ExitCode, time::Duration};
 use argh::{ArgsInfo, FromArgs};
 use resq::{
     cli::{self, Program},
-    daemon,
+    daemon::{self, healthcheck},
 };
 
-const PROGRAM: Program = Program { name: "resqd", takes: &["database", "sql", "queue", "broker", "events"] };
+const PROGRAM: Program = Program {
+    name: "resqd",
+    takes: &["database", "sql", "queue", "broker", "events"],
+    handles_signals: true,
+    commit: option_env!("RESQ_COMMIT"),
+};
 
 /// Serve the queue: build a database for every resource in it, and deliver its events to subscribers.
 #[derive(FromArgs, ArgsInfo)]
@@ -21,11 +26,27 @@ struct Args {
     /// listen on addresses that other machines can reach, without a token
     #[argh(switch)]
     insecure: bool,
+    #[argh(subcommand)]
+    command: Option<Command>,
 }
+
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand)]
+enum Command {
+    Healthcheck(Healthcheck),
+}
+
+/// exit with 0 if the resqd with these settings answers its clients, for the probes of containers
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "healthcheck")]
+struct Healthcheck {}
 
 fn main() -> ExitCode {
     cli::run(&PROGRAM, |args: Args, config, _| {
-        let Args { drain_s, insecure } = args;
+        let Args { drain_s, insecure, command } = args;
+        if let Some(Command::Healthcheck(_)) = command {
+            return healthcheck::run(&config.broker);
+        }
         daemon::run(&config, daemon::Options { drain: Duration::from_secs(drain_s), insecure })
     })
 }

@@ -73,10 +73,23 @@ pub fn run(program: &Path, event: &Event, every: Duration, mut meanwhile: impl F
             }
         }
     });
-    match status.map_err(cannot)? {
+    let status = status.map_err(cannot)?;
+    #[cfg(unix)]
+    if std::process::id() == 1 {
+        reap_orphans();
+    }
+    match status {
         status if status.success() => Ok(()),
         status => Err(failed(Problem::Status(status))),
     }
+}
+
+/// The first process of a container inherits what a program leaves running, and has to collect it when it ends. Called when
+/// no child of our own is left.
+#[cfg(unix)]
+fn reap_orphans() {
+    use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+    while !matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Err(_) | Ok(WaitStatus::StillAlive)) {}
 }
 
 fn command(program: &Path, event: &Event) -> Command {

@@ -1,8 +1,9 @@
-//! What an orchestrator or a service manager expects of a program: secrets in files.
+//! What an orchestrator or a service manager expects of a program: secrets in files, signals and orphans as the first process
+//! of a container, health checks, and no dependence on the time zone.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use resq_test_support::{Instance, Program};
+use resq_test_support::{Instance, Program, binary, is_alive, signal, wait_until};
 
 #[test]
 fn mounted_secrets_reach_every_program() {
@@ -28,4 +29,111 @@ fn mounted_secrets_reach_every_program() {
     assert_eq!(finished.code(), Some(0), "{finished}");
     let of_files: Vec<_> = finished.warnings().into_iter().filter(|line| line.contains("_file")).collect();
     assert!(matches!(of_files[..], [line] if line.contains("database.password_file")), "{finished}");
+}
+
+/// A program as the first process of a process namespace of its own; None: this system allows none.
+fn first_process(instance: &Instance, name: &str) -> Option<Program> {
+    let unshare = ["--pid", "--fork", "--kill-child", "--mount-proc"];
+    if Program::new("unshare").args(unshare).arg("true").run().code() != Some(0) {
+        println!("this system allows no namespaces");
+        return None;
+    }
+    Some(instance.program("unshare").args(unshare).arg(binary(name)))
+}
+
+/// The child of `unshare`, which is the first process of the namespace.
+fn child(pid: u32) -> u32 {
+    let mut found = None;
+    wait_until("the first process", || {
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        found = children.split_whitespace().next().and_then(|pid| pid.parse().ok());
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+#[test]
+fn every_program_ends_by_sigterm_as_first_process() {
+    let instance = Instance::ready("first_process");
+    let Some(resqd) = first_process(&instance, "resqd") else { return };
+    let resqd = resqd.spawn_ready();
+    for (name, args) in [
+        ("resq-client", &["--sub", "*"][..]),
+        ("resq-trigger", &["--name", "a"]),
+        ("resqctl", &["wait", "--timeout", "600"]),
+    ] {
+        if name == "resqctl" {
+            instance.resqctl(["pause"]).ok();
+            instance.resqctl(["add", "a"]).ok();
+        }
+        let running = first_process(&instance, name).unwrap().args(args).spawn();
+        let pid = child(running.pid());
+        // Its handlers are in place once it has threads, connections or a terminal; until then it ignores the signal.
+        let mut running = running;
+        wait_until(name, || {
+            if is_alive(pid) {
+                signal(pid, "TERM");
+            }
+            !running.is_running()
+        });
+        assert_eq!(running.wait().code(), Some(128 + 15), "{name}");
+    }
+    signal(child(resqd.pid()), "TERM");
+    let finished = resqd.wait();
+    assert_eq!(finished.code(), Some(0), "{finished}");
+}
+
+#[test]
+fn orphans_of_programs_run_by_a_first_process_are_collected() {
+    let instance = Instance::ready("orphans");
+    let resqd = instance.resqd().spawn_ready();
+    let program = instance.dir().join("program");
+    // Leaves a process behind, which ends after it.
+    fs::write(&program, "#!/bin/sh\n(sh -c 'exit 0' &)\n").unwrap();
+    fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    let Some(client) = first_process(&instance, "resq-client") else { return };
+    let client = client.args(["--sub", "Completed", "--exec"]).arg(&program).spawn_ready();
+    let pid = child(client.pid());
+    instance.resqctl(["seed", "--count", "20"]).ok();
+    instance.resqctl(["wait", "--timeout", "60"]).ok();
+    let zombies = || {
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        children.split_whitespace().count()
+    };
+    wait_until("the last program", || client.stdout().lines().count() == 20);
+    // An orphan of the last program may have ended after it.
+    wait_until("the orphans to be collected", || zombies() <= 1);
+    assert_eq!(resqd.stop().code(), Some(0));
+}
+
+#[test]
+fn healthcheck_finds_the_daemon_with_its_settings() {
+    let instance = Instance::ready("healthcheck");
+    let check = || instance.resqd().arg("healthcheck").env("RESQ_TOKEN", "s3cret");
+    check().expect_code(3);
+    let resqd = instance.resqd().env("RESQ_TOKEN", "s3cret").spawn_ready();
+    check().ok();
+    check().env("RESQ_TOKEN", "wrong").expect_code(3);
+    resqd.signal("STOP");
+    check().expect_code(3);
+    resqd.signal("CONT");
+    check().ok();
+    assert_eq!(resqd.stop().code(), Some(0));
+    check().expect_code(3);
+    check().env("RESQ_SOCKET", "").expect_code(2);
+}
+
+#[test]
+fn no_time_depends_on_the_time_zone() {
+    let instance = Instance::ready("time_zone");
+    let resqd = instance.resqd().env("TZ", "Pacific/Kiritimati").spawn_ready();
+    instance.resqctl(["add", "a"]).ok();
+    instance.resqctl(["wait", "--timeout", "60"]).ok();
+    let read = ["--sub", "*", "--since", "0", "--count", "3", "--json"];
+    let event = instance.resq_client(read).env("TZ", "UTC").ok();
+    assert_eq!(event, instance.resq_client(read).env("TZ", "Asia/Kathmandu").ok());
+    let show = |zone| instance.resqctl(["show", "1"]).env("TZ", zone).ok();
+    assert_eq!(show("UTC"), show("America/St_Johns"));
+    let finished = resqd.stop();
+    assert_eq!(finished.code(), Some(0), "{finished}");
 }
