@@ -1,7 +1,7 @@
 //! Why a program ends: the message that its `main` prints and its exit code. Any module may return a [`Failure`]; only
 //! `cli` prints one.
 
-use std::{fmt, process::ExitCode};
+use std::process::ExitCode;
 
 /// The exit codes of all programs. 0 is success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,8 @@ pub enum Exit {
 }
 
 /// The end of a program that did not succeed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
 pub struct Failure {
     /// The exit code.
     pub exit: Exit,
@@ -31,14 +32,6 @@ impl Failure {
         Failure { exit, message: message.into() }
     }
 }
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Failure {}
 
 impl From<Failure> for ExitCode {
     fn from(failure: Failure) -> ExitCode {

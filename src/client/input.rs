@@ -1,10 +1,7 @@
 //! Publications as lines of `STATE PAYLOAD`, which resq-trigger reads from its standard input. Bounded: an overlong line
 //! is refused before it is in memory. Never sends anything.
 
-use std::{
-    fmt,
-    io::{self, BufRead, BufReader, Read},
-};
+use std::io::{self, BufRead, BufReader, Read};
 
 use crate::wire::{self, MAX_PAYLOAD, MAX_STATE, State};
 
@@ -21,32 +18,23 @@ pub struct Publication {
 }
 
 /// A line that is not a publication or cannot be read.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("line {number}: {problem}")]
 pub struct InvalidLine {
     /// The number of the line, from 1.
     pub number: u64,
     problem: Problem,
 }
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 enum Problem {
+    #[error("cannot read it ({0})")]
     Read(io::Error),
+    #[error("longer than a state and {} bytes of payload", MAX_PAYLOAD)]
     TooLong,
+    #[error("{0}; a line is STATE PAYLOAD")]
     State(wire::Error),
 }
-
-impl fmt::Display for InvalidLine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: ", self.number)?;
-        match &self.problem {
-            Problem::Read(error) => write!(f, "cannot read it ({error})"),
-            Problem::TooLong => write!(f, "longer than a state and {MAX_PAYLOAD} bytes of payload"),
-            Problem::State(error) => write!(f, "{error}; a line is STATE PAYLOAD"),
-        }
-    }
-}
-
-impl std::error::Error for InvalidLine {}
 
 /// Reads publications; empty lines are skipped.
 pub struct Lines<R> {

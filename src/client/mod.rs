@@ -10,7 +10,7 @@ mod publisher;
 mod stream;
 mod subscriber;
 
-use std::{fmt, io};
+use std::io;
 
 use crate::{
     base::text::printable,
@@ -50,9 +50,10 @@ pub struct Event {
 }
 
 /// Why a client call failed, by what the caller can do about it.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no connection, or it broke: trying again later may help.
+    #[error("no connection to resqd at {address}: {cause}")]
     Unreachable {
         /// The broker's address.
         address: Address,
@@ -60,6 +61,7 @@ pub enum Error {
         cause: io::Error,
     },
     /// The broker sent an ERROR frame. [`Error::is_final`] says whether trying again can help.
+    #[error("resqd at {address} refused (error {code}): {}", printable(.message))]
     Refused {
         /// The broker's address.
         address: Address,
@@ -69,8 +71,10 @@ pub enum Error {
         message: String,
     },
     /// An argument cannot be sent by RSQ/1: a state, pattern, name or payload. Nothing was sent.
+    #[error(transparent)]
     Invalid(wire::Error),
     /// The broker did not confirm a publisher's events in time.
+    #[error("resqd at {address} did not confirm in time")]
     TimedOut {
         /// The broker's address.
         address: Address,
@@ -94,21 +98,6 @@ impl Error {
         matches!(self, Error::Refused { code, .. } if *code == wanted as u16)
     }
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Unreachable { address, cause } => write!(f, "no connection to resqd at {address}: {cause}"),
-            Error::Refused { address, code, message } => {
-                write!(f, "resqd at {address} refused (error {code}): {}", printable(message))
-            }
-            Error::Invalid(cause) => cause.fmt(f),
-            Error::TimedOut { address } => write!(f, "resqd at {address} did not confirm in time"),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
 
 impl Peer {
     /// A peer without a token.

@@ -19,16 +19,9 @@ pub use settings::{Kind, SETTINGS, Setting, taken};
 pub const SYSTEM_DATABASES: [&str; 5] = ["mysql", "sys", "information_schema", "performance_schema", "ndbinfo"];
 
 /// Settings that cannot be used. The message names the source, the setting and what was expected.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub struct Invalid(String);
-
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Invalid {}
 
 /// A password or token. Its `Debug` form shows only whether it is set, so that it never reaches a log.
 #[derive(Clone, Default, PartialEq, Eq)]

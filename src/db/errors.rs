@@ -6,8 +6,7 @@ pub mod codes;
 mod unreached;
 
 use std::{
-    error::Error as StdError,
-    fmt,
+    error::Error as _,
     io::{self, ErrorKind},
 };
 
@@ -17,10 +16,11 @@ pub use class::ErrorClass;
 use codes::*;
 pub use unreached::Unreached;
 
-/// A failed use of the database.
-#[derive(Debug)]
+/// A failed use of the database, as database programs print it: `ERROR 1064 (42000): You have an error …`.
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The server answered with an error.
+    #[error("ERROR {code} ({state}): {message}")]
     Server {
         /// Its number; see [`codes`].
         code: u16,
@@ -30,16 +30,22 @@ pub enum Error {
         message: String,
     },
     /// The connection could not be made, broke, or carried something that is not the protocol.
-    Lost(mysql::Error),
+    #[error("{}", cause(.0))]
+    Lost(#[source] mysql::Error),
     /// No connection was made in time; why not.
+    #[error("{0}")]
     Unavailable(String),
     /// The node is reachable and must not be used now: read-only, not in its cluster, or behind it; which.
+    #[error("the node is not ready: {0}")]
     NotReady(String),
     /// Another node's commit changed rows that this transaction had locked: locks hold on one node of a cluster only.
+    #[error("another node changed a locked row")]
     RaceLost,
     /// A statement or a row is larger than `max_allowed_packet`.
+    #[error("larger than the server's max_allowed_packet")]
     TooLarge,
     /// The database or an answer holds what resq never puts there; what is wrong.
+    #[error("{0}")]
     Corrupt(&'static str),
 }
 
@@ -169,38 +175,18 @@ impl From<mysql::FromRowError> for Error {
     }
 }
 
-/// As database programs print it: `ERROR 1064 (42000): You have an error …`.
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Server { code, state, message } => write!(f, "ERROR {code} ({state}): {message}"),
-            // A read timed out; the system's text for it ("resource temporarily unavailable") misleads.
-            Error::Lost(error) if io_error(error).is_some_and(|e| e.kind() == ErrorKind::WouldBlock) => {
-                f.write_str("the server does not answer")
-            }
-            Error::Lost(mysql::Error::IoError(error)) => write!(f, "{error}"),
-            Error::Lost(mysql::Error::TlsError(error)) => write!(f, "{error}"),
-            Error::Lost(mysql::Error::DriverError(error)) => write!(f, "{error}"),
-            Error::Lost(mysql::Error::CodecError(error)) => match error.source() {
-                Some(source) => write!(f, "{source}"),
-                None => write!(f, "{error}"),
-            },
-            Error::Lost(error) => write!(f, "{error}"),
-            Error::Unavailable(why) => f.write_str(why),
-            Error::NotReady(why) => write!(f, "the node is not ready: {why}"),
-            Error::RaceLost => f.write_str("another node changed a locked row"),
-            Error::TooLarge => f.write_str("larger than the server's max_allowed_packet"),
-            Error::Corrupt(what) => f.write_str(what),
+/// The cause of a lost connection, without the driver's words around it.
+fn cause(error: &mysql::Error) -> String {
+    match error {
+        // A read timed out; the system's text for it ("resource temporarily unavailable") misleads.
+        _ if io_error(error).is_some_and(|e| e.kind() == ErrorKind::WouldBlock) => "the server does not answer".into(),
+        mysql::Error::IoError(error) => error.to_string(),
+        mysql::Error::TlsError(error) => error.to_string(),
+        mysql::Error::DriverError(error) => error.to_string(),
+        mysql::Error::CodecError(error) => {
+            error.source().map_or_else(|| error.to_string(), |source| source.to_string())
         }
-    }
-}
-
-impl StdError for Error {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match self {
-            Error::Lost(error) => Some(error),
-            _ => None,
-        }
+        error => error.to_string(),
     }
 }
 

@@ -10,7 +10,6 @@ use mio::{
 };
 use nix::unistd::Group;
 use std::{
-    fmt,
     fs::{self, Permissions},
     io,
     net::SocketAddr,
@@ -19,11 +18,16 @@ use std::{
 };
 
 /// Why the broker does not start.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Other machines can reach this address, and no token is set.
+    #[error(
+        "broker.listen {0} can be reached from other machines and broker.token is not set: set a token, listen on \
+         127.0.0.1 or a socket, or pass --insecure"
+    )]
     Exposed(SocketAddr),
     /// The address or path cannot be listened on.
+    #[error("cannot listen on {at}: {source}")]
     Listen {
         /// The address or path.
         at: String,
@@ -31,32 +35,11 @@ pub enum StartError {
         source: io::Error,
     },
     /// The group that is to own the socket does not exist.
+    #[error("broker.socket_group: group {0:?} does not exist")]
     NoGroup(String),
     /// The system refused something else that every broker needs.
-    System(io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::Exposed(address) => write!(
-                f,
-                "broker.listen {address} can be reached from other machines and broker.token is not set: set a token, \
-                 listen on 127.0.0.1 or a socket, or pass --insecure"
-            ),
-            StartError::Listen { at, source } => write!(f, "cannot listen on {at}: {source}"),
-            StartError::NoGroup(group) => write!(f, "broker.socket_group: group {group:?} does not exist"),
-            StartError::System(error) => write!(f, "cannot start the broker: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl From<io::Error> for StartError {
-    fn from(error: io::Error) -> StartError {
-        StartError::System(error)
-    }
+    #[error("cannot start the broker: {0}")]
+    System(#[from] io::Error),
 }
 
 /// A listening socket. Dropping it removes a Unix socket's file.

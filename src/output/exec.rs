@@ -3,7 +3,6 @@
 
 use std::{
     ffi::OsString,
-    fmt,
     io::{self, Write},
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
@@ -20,31 +19,16 @@ use crate::{
 /// In bytes. The system limits the environment, so a larger payload is passed on standard input only.
 const ENV_PAYLOAD_BYTES: usize = 64 * 1024;
 
-/// A program that could not be run for an event, or failed.
-#[derive(Debug)]
-pub struct ExecError {
-    program: PathBuf,
-    seq: u64,
-    problem: Problem,
+/// A program that was to be run for the event with this number.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    /// It could not be run.
+    #[error("--exec {}: cannot run for event {} ({})", .0.display(), .1, .2)]
+    Run(PathBuf, u64, io::Error),
+    /// It failed.
+    #[error("--exec {}: failed for event {} ({})", .0.display(), .1, .2)]
+    Status(PathBuf, u64, ExitStatus),
 }
-
-#[derive(Debug)]
-enum Problem {
-    Run(io::Error),
-    Status(ExitStatus),
-}
-
-impl fmt::Display for ExecError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ExecError { program, seq, problem } = self;
-        match problem {
-            Problem::Run(error) => write!(f, "--exec {}: cannot run for event {seq} ({error})", program.display()),
-            Problem::Status(status) => write!(f, "--exec {}: failed for event {seq} ({status})", program.display()),
-        }
-    }
-}
-
-impl std::error::Error for ExecError {}
 
 /// Runs `program` to its end with `RESQ_SEQ`, `RESQ_TIME`, `RESQ_STATE` and `RESQ_PAYLOAD` in its environment and the
 /// payload on its standard input. Calls `meanwhile` each time `every` has passed.
@@ -52,8 +36,7 @@ impl std::error::Error for ExecError {}
 /// # Errors
 /// The program cannot be run, or its exit status is not 0.
 pub fn run(program: &Path, event: &Event, every: Duration, mut meanwhile: impl FnMut()) -> Result<(), ExecError> {
-    let failed = |problem| ExecError { program: program.into(), seq: event.seq, problem };
-    let cannot = |error: io::Error| failed(Problem::Run(error));
+    let cannot = |error| ExecError::Run(program.into(), event.seq, error);
     let mut child = command(program, event).stdin(Stdio::piped()).spawn().map_err(cannot)?;
     let mut stdin = child.stdin.take();
     let (ended, end) = mpsc::channel();
@@ -80,7 +63,7 @@ pub fn run(program: &Path, event: &Event, every: Duration, mut meanwhile: impl F
     }
     match status {
         status if status.success() => Ok(()),
-        status => Err(failed(Problem::Status(status))),
+        status => Err(ExecError::Status(program.into(), event.seq, status)),
     }
 }
 
@@ -168,9 +151,9 @@ mod tests {
         fn failed_and_missing_programs_are_errors() {
             let dir = tempfile::tempdir().unwrap();
             let failed = run(&script(dir.path(), "exit 3"), &event(b""), Duration::from_secs(9), || {}).unwrap_err();
-            assert!(matches!(&failed.problem, Problem::Status(status) if status.code() == Some(3)), "{failed}");
+            assert!(matches!(&failed, ExecError::Status(.., status) if status.code() == Some(3)), "{failed}");
             let missing = run(&dir.path().join("none"), &event(b""), Duration::from_secs(9), || {}).unwrap_err();
-            assert!(matches!(missing.problem, Problem::Run(_)), "{missing}");
+            assert!(matches!(missing, ExecError::Run(..)), "{missing}");
         }
 
         #[test]

@@ -1,7 +1,7 @@
 //! How an attempt ended and what follows: done, another attempt, or failed for good. Pure rules: values and chance in,
 //! values out; no clock, no SQL.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use super::job::Job;
 use crate::{
@@ -18,7 +18,8 @@ pub const MAX_INTERRUPTIONS: u32 = 20;
 const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300), 0.5);
 
 /// Why an attempt failed, by what follows. Each carries the message that is recorded with the attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
 pub enum JobError {
     /// Another attempt may succeed. This one counts; the next follows after a growing pause.
     Failed(String),
@@ -51,14 +52,6 @@ impl JobError {
         self
     }
 }
-
-impl fmt::Display for JobError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.message())
-    }
-}
-
-impl std::error::Error for JobError {}
 
 impl From<Error> for JobError {
     fn from(error: Error) -> JobError {

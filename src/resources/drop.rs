@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use mysql::{Conn, prelude::Queryable};
 
 use super::{
-    drop_error::{DropError, Obstacle},
+    drop_error::DropError,
     registry::{self, Owned},
     resource_server::{self, ForeignKey},
 };
@@ -237,8 +237,8 @@ impl Dropper {
             let mut dropped = 0;
             let mut failed = None;
             for one in chunk {
-                if let Err(obstacle) = self.drop_one(one) {
-                    failed = Some(obstacle);
+                if let Err(error) = self.drop_one(one) {
+                    failed = Some(error);
                     break;
                 }
                 dropped += 1;
@@ -248,40 +248,43 @@ impl Dropper {
             let (gone, left) = chunk.split_at(dropped);
             let ids: Vec<u64> = gone.iter().map(|one| one.res_id).collect();
             rows += self.delete_rows(if and_rows { &ids } else { &[] }, gone)?;
-            if let (Some(obstacle), Some(one)) = (failed, left.first()) {
-                let untouched = if matches!(obstacle, Obstacle::Busy(_)) { left } else { &left[1..] };
+            if let Some(error) = failed {
+                let untouched = if matches!(error, DropError::Busy(..)) { left } else { &left[1..] };
                 self.mark(untouched, false)?;
-                return Err(DropError::Database(one.db_name.clone(), obstacle));
+                return Err(error);
             }
         }
         Ok(rows)
     }
 
     /// Drops one database under its lock.
-    fn drop_one(&mut self, owned: &Owned) -> Result<(), Obstacle> {
+    fn drop_one(&mut self, owned: &Owned) -> Result<(), DropError> {
+        let failed = |error| DropError::Database(owned.db_name.clone(), error);
         let mut resource = match self.resource.take() {
             Some(conn) => conn,
-            None => self.resources.any()?,
+            None => self.resources.any().map_err(failed)?,
         };
         let dropped = self.drop_locked(owned, &mut resource);
         let unlocked = resource_server::unlock(&mut resource, &owned.db_name);
         dropped?;
-        unlocked?;
+        unlocked.map_err(failed)?;
         self.resource = Some(resource);
         Ok(())
     }
 
-    fn drop_locked(&mut self, owned: &Owned, resource: &mut Conn) -> Result<(), Obstacle> {
+    fn drop_locked(&mut self, owned: &Owned, resource: &mut Conn) -> Result<(), DropError> {
         let Owned { db_name, res_id } = owned;
-        let locked = resource_server::lock(resource, db_name, LOCK_WAIT_S)?;
-        let entry = self.control.run(|conn| registry::entry(conn, &self.global_db, db_name, *res_id))?;
+        let failed = |error| DropError::Database(db_name.clone(), error);
+        let locked = resource_server::lock(resource, db_name, LOCK_WAIT_S).map_err(failed)?;
+        let entry =
+            self.control.run(|conn| registry::entry(conn, &self.global_db, db_name, *res_id)).map_err(failed)?;
         if !locked.held || entry.held_by.is_some() {
-            return Err(Obstacle::Busy(*res_id));
+            return Err(DropError::Busy(db_name.clone(), *res_id));
         }
         // Not if another job has the name by now.
         let is_ours = entry.row.is_some_and(|row| row.res_id == *res_id);
-        if is_ours && !resource_server::drop_if_exists(resource, db_name)? {
-            return Err(Obstacle::StillThere);
+        if is_ours && !resource_server::drop_if_exists(resource, db_name).map_err(failed)? {
+            return Err(DropError::StillThere(db_name.clone()));
         }
         Ok(())
     }

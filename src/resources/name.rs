@@ -1,40 +1,25 @@
 //! From a resource's name to its database's name. Pure: the registry decides whether that name is free.
 
-use std::fmt;
-
 use crate::{config::SYSTEM_DATABASES, db::ServerInfo};
 
 /// The longest database name of MySQL and MariaDB, in characters.
 const LONGEST: usize = 64;
 
 /// A resource's name that no database can be named after.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// `res_name` is empty.
+    #[error("res_name is empty, so no database can be named after it")]
     Empty,
     /// This name is one of the server's own databases.
+    #[error(
+        "its database would be named `{0}`, which is a system database; choose another res_name or queue.db_prefix"
+    )]
     System(String),
     /// This name is the database of the queue.
+    #[error("its database would be named `{0}`, which holds the queue; choose another res_name or queue.db_prefix")]
     Queue(String),
 }
-
-impl fmt::Display for NameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NameError::Empty => f.write_str("res_name is empty, so no database can be named after it"),
-            NameError::System(db_name) => write!(
-                f,
-                "its database would be named `{db_name}`, which is a system database; choose another res_name or queue.db_prefix"
-            ),
-            NameError::Queue(db_name) => write!(
-                f,
-                "its database would be named `{db_name}`, which holds the queue; choose another res_name or queue.db_prefix"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for NameError {}
 
 /// What names depend on besides the resource.
 #[derive(Clone, Debug)]

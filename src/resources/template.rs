@@ -2,8 +2,6 @@
 //! where the server expects a token, never inside quotes or a comment, so it cannot be read as anything else. Pure; reads
 //! no files.
 
-use std::fmt;
-
 use super::scanner::{Passed, Place, Scanner};
 use crate::db::{ident, literal};
 
@@ -46,6 +44,10 @@ impl Variable {
             Variable::ResUrl => "RES_URL",
             Variable::ResId => "RES_ID",
         }
+    }
+
+    fn list(variables: &[Variable]) -> String {
+        variables.iter().map(|variable| format!("{{{{{}}}}}", variable.name())).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -97,7 +99,8 @@ enum Piece {
 }
 
 /// A mistake in a template.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}: {mistake}")]
 pub struct TemplateError {
     /// The file, as in [`Template::name`].
     pub file: String,
@@ -108,11 +111,17 @@ pub struct TemplateError {
 }
 
 /// What can be wrong in a template.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Mistake {
     /// `{{` without `}}`.
+    #[error("`{{{{` without `}}}}`")]
     Unclosed,
     /// The placeholder does not exist, or is not allowed in this file.
+    #[error(
+        "unknown variable {{{{{name}}}}}; this file may use {}; to write {{{{ itself, write {}",
+        Variable::list(allowed),
+        ESCAPE
+    )]
     Unknown {
         /// The name in the file.
         name: String,
@@ -120,6 +129,7 @@ pub enum Mistake {
         allowed: &'static [Variable],
     },
     /// A placeholder inside quotes or a comment.
+    #[error("{{{{{}}}}} inside {inside}; write it bare, its value is quoted as needed", .variable.name())]
     Misplaced {
         /// The placeholder.
         variable: Variable,
@@ -127,47 +137,25 @@ pub enum Mistake {
         inside: &'static str,
     },
     /// Quotes or a comment that are never closed.
+    #[error("{0} opened here and never closed")]
     Endless(&'static str),
     /// A DELIMITER line of the command-line client.
+    #[error(
+        "DELIMITER is a command of the command-line client; remove it, the server recognises the end of a stored program"
+    )]
     Delimiter,
     /// A statement without text: `;;`.
+    #[error("a statement without text, which a server refuses (error 1065); remove the `;`")]
     Empty,
     /// A carriage return without a line feed inside a line comment, followed by text.
+    #[error(
+        "a line comment ends at a line feed only, so the server would skip what follows; save the file with line feeds"
+    )]
     CarriageReturn,
     /// A NUL character.
+    #[error("a NUL character; save the file as UTF-8 text")]
     Nul,
 }
-
-impl fmt::Display for TemplateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: ", self.file, self.line)?;
-        match &self.mistake {
-            Mistake::Unclosed => f.write_str("`{{` without `}}`"),
-            Mistake::Unknown { name, allowed } => {
-                let known: Vec<_> = allowed.iter().map(|variable| format!("{{{{{}}}}}", variable.name())).collect();
-                write!(
-                    f,
-                    "unknown variable {{{{{name}}}}}; this file may use {}; to write {{{{ itself, write {ESCAPE}",
-                    known.join(", ")
-                )
-            }
-            Mistake::Misplaced { variable, inside } => {
-                write!(f, "{{{{{}}}}} inside {inside}; write it bare, its value is quoted as needed", variable.name())
-            }
-            Mistake::Endless(place) => write!(f, "{place} opened here and never closed"),
-            Mistake::Empty => f.write_str("a statement without text, which a server refuses (error 1065); remove the `;`"),
-            Mistake::CarriageReturn => f.write_str(
-                "a line comment ends at a line feed only, so the server would skip what follows; save the file with line feeds",
-            ),
-            Mistake::Nul => f.write_str("a NUL character; save the file as UTF-8 text"),
-            Mistake::Delimiter => f.write_str(
-                "DELIMITER is a command of the command-line client; remove it, the server recognises the end of a stored program",
-            ),
-        }
-    }
-}
-
-impl std::error::Error for TemplateError {}
 
 /// How to write `{{` where no placeholder is meant.
 const ESCAPE: &str = "{{'{{'}}";

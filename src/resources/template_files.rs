@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, fs, io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -41,19 +41,28 @@ struct ResourceType {
 }
 
 /// Template files that cannot be used.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// A file or folder cannot be read.
+    #[error("cannot read {}: {}", .0.display(), .1)]
     Unreadable(PathBuf, io::Error),
     /// This line of this file is not UTF-8.
+    #[error("{}:{}: not UTF-8; save the file as UTF-8", .0.display(), .1)]
     NotUtf8(PathBuf, usize),
     /// A file is not a valid template.
-    Template(TemplateError),
+    #[error(transparent)]
+    Template(#[from] TemplateError),
     /// The folder `sql.dir` contains no file that creates a resource's database.
+    #[error("sql.dir {}: its folder res_db holds no *.sql file, so nothing would create a resource's database", .0.display())]
     NothingCreates(PathBuf),
     /// A folder where only files are expected.
+    #[error("{}: unexpected folder; templates are in res_tables/<res_type> at most", .0.display())]
     TooDeep(PathBuf),
     /// A file is larger than a statement may be for the server.
+    #[error(
+        "{file}: {bytes} bytes exceed the server's limit of {max_bytes}; raise max_allowed_packet on the server, or split \
+         the file"
+    )]
     TooLarge {
         /// The file, as in [`Template::name`].
         file: String,
@@ -63,33 +72,6 @@ pub enum LoadError {
         max_bytes: usize,
     },
 }
-
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            LoadError::Unreadable(path, error) => write!(f, "cannot read {}: {error}", path.display()),
-            LoadError::NotUtf8(path, line) => {
-                write!(f, "{}:{line}: not UTF-8; save the file as UTF-8", path.display())
-            }
-            LoadError::Template(error) => error.fmt(f),
-            LoadError::NothingCreates(dir) => write!(
-                f,
-                "sql.dir {}: its folder res_db holds no *.sql file, so nothing would create a resource's database",
-                dir.display()
-            ),
-            LoadError::TooDeep(path) => {
-                write!(f, "{}: unexpected folder; templates are in res_tables/<res_type> at most", path.display())
-            }
-            LoadError::TooLarge { file, bytes, max_bytes } => write!(
-                f,
-                "{file}: {bytes} bytes exceed the server's limit of {max_bytes}; raise max_allowed_packet on \
-                 the server, or split the file"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for LoadError {}
 
 impl From<LoadError> for Failure {
     fn from(error: LoadError) -> Failure {
@@ -141,7 +123,7 @@ impl Templates {
             }
             _ => return Ok(()),
         };
-        list.extend(parse(path, text, allowed).map_err(LoadError::Template)?);
+        list.extend(parse(path, text, allowed)?);
         Ok(())
     }
 
