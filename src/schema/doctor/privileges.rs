@@ -160,39 +160,34 @@ pub fn init(conn: &mut Conn, global_db: &str, user: &str, is_done: bool) -> Verd
     }
 }
 
+/// What the daemon writes: a table, a column of it, and the privileges.
+const WRITTEN: &[(&str, &str, &[&str])] = &[
+    ("res_queue", "status", &["INSERT", "UPDATE", "DELETE"]),
+    ("res_meta", "value", &["INSERT", "UPDATE", "DELETE"]),
+    ("res_daemon", "lease_until", &["INSERT", "UPDATE", "DELETE"]),
+    ("res_database", "state", &["INSERT", "UPDATE", "DELETE"]),
+    ("res_error", "message", &["INSERT", "DELETE"]),
+    ("res_log", "first_seq", &["UPDATE"]),
+    ("res_event", "state", &["DELETE"]),
+];
+
 /// Runs statements that change nothing, each of which needs a privilege that the daemon uses.
 pub fn access(conn: &mut Conn, global_db: &str, user: &str) -> Verdict {
     let mut missing = Missing::default();
-    for (privilege, statement) in [
-        (
-            "SELECT",
-            "SELECT 1 FROM res_queue, res_meta, res_daemon, res_error, res_database, res_log, res_event, res_outbox, \
-             res_quarantine LIMIT 0",
-        ),
-        ("INSERT", "INSERT INTO res_queue (res_name) SELECT '' FROM (SELECT 1) one WHERE 1 = 0"),
-        ("INSERT", "INSERT INTO res_meta (name, value) SELECT '', '' FROM (SELECT 1) one WHERE 1 = 0"),
-        ("INSERT", "INSERT INTO res_daemon (owner) SELECT '' FROM (SELECT 1) one WHERE 1 = 0"),
-        ("INSERT", "INSERT INTO res_error (res_id, attempt, message) SELECT 0, 0, '' FROM (SELECT 1) one WHERE 1 = 0"),
-        (
-            "INSERT",
-            "INSERT INTO res_database (db_name, res_id, res_type, template_version, claim_id) \
-             SELECT '', 0, '', '', 0 FROM (SELECT 1) one WHERE 1 = 0",
-        ),
-        ("UPDATE", "UPDATE res_queue SET status = 'new' WHERE 1 = 0"),
-        ("UPDATE", "UPDATE res_meta SET value = '' WHERE 1 = 0"),
-        ("UPDATE", "UPDATE res_daemon SET lease_until = NULL WHERE 1 = 0"),
-        ("UPDATE", "UPDATE res_database SET state = 'ready' WHERE 1 = 0"),
-        ("UPDATE", "UPDATE res_log SET first_seq = 0 WHERE 1 = 0"),
-        ("DELETE", "DELETE FROM res_queue WHERE 1 = 0"),
-        ("DELETE", "DELETE FROM res_meta WHERE 1 = 0"),
-        ("DELETE", "DELETE FROM res_daemon WHERE 1 = 0"),
-        ("DELETE", "DELETE FROM res_error WHERE 1 = 0"),
-        ("DELETE", "DELETE FROM res_database WHERE 1 = 0"),
-        ("DELETE", "DELETE FROM res_event WHERE 1 = 0"),
-        ("EXECUTE", "CALL res_number(18446744073709551615, 1, @res_none)"),
-    ] {
-        missing.check(conn, privilege, statement);
+    let read = "SELECT 1 FROM res_queue, res_meta, res_daemon, res_error, res_database, res_log, res_event, res_outbox, \
+                res_quarantine LIMIT 0";
+    missing.check(conn, "SELECT", read);
+    for (table, column, privileges) in WRITTEN {
+        for privilege in *privileges {
+            let statement = match *privilege {
+                "INSERT" => format!("INSERT INTO {table} ({column}) SELECT {column} FROM {table} WHERE 1 = 0"),
+                "UPDATE" => format!("UPDATE {table} SET {column} = {column} WHERE 1 = 0"),
+                _ => format!("DELETE FROM {table} WHERE 1 = 0"),
+            };
+            missing.check(conn, privilege, &statement);
+        }
     }
+    missing.check(conn, "EXECUTE", "CALL res_number(18446744073709551615, 1, @res_none)");
     match missing.report(&pattern(global_db, ""), user) {
         None => good(format!("{user} can read and write what the daemon reads and writes")),
         Some((error, fix)) => failed(error, fix),
