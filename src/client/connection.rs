@@ -90,15 +90,14 @@ impl Connection {
             let mut piece = &self.input[self.unread.clone()];
             let before = piece.len();
             let message = match self.splitter.next(&mut piece, limit) {
-                Ok(frame) => frame.map(|frame| ServerMessage::decode(frame).map(|m| m.map(Owned::from))),
+                Ok(frame) => frame.map(|frame| {
+                    ServerMessage::decode(frame).map(|message| message.map(|message| owned(message, &self.address)))
+                }),
                 Err(e) => Some(Err(e)),
             };
             self.unread.start += before - piece.len();
             match message {
-                Some(Ok(Some(Owned::Message(incoming)))) => return Ok(Some(incoming)),
-                Some(Ok(Some(Owned::Error { code, message }))) => {
-                    return Err(Error::Refused { address: self.address.clone(), code, message });
-                }
+                Some(Ok(Some(message))) => return message.map(Some),
                 Some(Ok(None)) => {} // A message type that only newer servers send.
                 Some(Err(e)) => {
                     let what = format!("it sent data that is not RSQ/1 ({e})");
@@ -159,26 +158,21 @@ impl Connection {
     }
 }
 
-/// A message, copied from the buffer that it arrived in.
-enum Owned {
-    Message(Incoming),
-    Error { code: u16, message: String },
-}
-
-impl From<ServerMessage<'_>> for Owned {
-    fn from(message: ServerMessage<'_>) -> Owned {
-        Owned::Message(match message {
-            ServerMessage::Error { code, message } => return Owned::Error { code, message: message.into() },
-            ServerMessage::Welcome { log_id, ping_interval_ms, .. } => {
-                Incoming::Welcome { log_id, ping_interval: Duration::from_millis(ping_interval_ms.into()) }
-            }
-            ServerMessage::Subscribed { seq } => Incoming::Subscribed(seq),
-            ServerMessage::Event { seq, unix_time_us, state, payload } => {
-                Incoming::Event(Event { seq, unix_time_us, state: state.into(), payload: payload.into() })
-            }
-            ServerMessage::Gap(gap) => Incoming::Gap(gap),
-            ServerMessage::Ping(number) => Incoming::Ping(number),
-            ServerMessage::Pong(number) => Incoming::Pong(number),
-        })
-    }
+/// The message, copied from the buffer that it arrived in.
+fn owned(message: ServerMessage<'_>, address: &Address) -> Result<Incoming, Error> {
+    Ok(match message {
+        ServerMessage::Error { code, message } => {
+            return Err(Error::Refused { address: address.clone(), code, message: message.into() });
+        }
+        ServerMessage::Welcome { log_id, ping_interval_ms, .. } => {
+            Incoming::Welcome { log_id, ping_interval: Duration::from_millis(ping_interval_ms.into()) }
+        }
+        ServerMessage::Subscribed { seq } => Incoming::Subscribed(seq),
+        ServerMessage::Event { seq, unix_time_us, state, payload } => {
+            Incoming::Event(Event { seq, unix_time_us, state: state.into(), payload: payload.into() })
+        }
+        ServerMessage::Gap(gap) => Incoming::Gap(gap),
+        ServerMessage::Ping(number) => Incoming::Ping(number),
+        ServerMessage::Pong(number) => Incoming::Pong(number),
+    })
 }
