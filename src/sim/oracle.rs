@@ -148,7 +148,8 @@ impl Oracle {
                 }
             }
             let history = self.jobs.get_mut(id).expect("a committed job");
-            history.check(*id, old, new, record, &self.ran, operator_action);
+            let returned = old.claim_id.and_then(|claim_id| self.ran.get(&(*id, claim_id)).copied());
+            history.check(Step { job: *id, old, new, record, returned, operator_action });
         }
     }
 
@@ -192,8 +193,7 @@ impl Oracle {
             let overtaken = later.find(|other| event.must_follow(other, self.is_causal));
             assert!(overtaken.is_none(), "{event:?} was numbered before {overtaken:?}");
         }
-        let gone: Vec<u64> = ids(outbox, false).collect();
-        for id in gone {
+        for id in ids(outbox, false) {
             assert!(!self.waiting.contains_key(&id), "event {id} was removed from the outbox without a number");
         }
         for Change { new, .. } in log {
@@ -235,65 +235,59 @@ impl Oracle {
     }
 }
 
+/// One change of a row.
+#[derive(Clone, Copy, Debug)]
+struct Step<'a> {
+    job: u64,
+    old: &'a JobRow,
+    new: &'a JobRow,
+    record: Option<&'a Record>,
+    /// What the handler returned under the claim that the row had.
+    returned: Option<ResultKind>,
+    operator_action: Option<OperatorAction>,
+}
+
 impl History {
     /// Checks one change of a row against the rules of a job's life.
-    fn check(
-        &mut self,
-        id: u64,
-        old: &JobRow,
-        new: &JobRow,
-        record: Option<&Record>,
-        ran: &BTreeMap<(u64, u64), ResultKind>,
-        operator_action: Option<OperatorAction>,
-    ) {
+    fn check(&mut self, step: Step<'_>) {
         use Status::{Done, Error, InProgress, New};
-        let what = || format!("job {id}: {old:?} -> {new:?} by {record:?}");
+        let Step { old, new, operator_action, .. } = step;
         match (old.status, new.status) {
-            (New, New) => assert_eq!(old.attempts, new.attempts, "{}", what()),
+            (New, New) => assert_eq!(old.attempts, new.attempts, "{step:?}"),
             (New, InProgress) => {
                 let claim_id = new.claim_id.expect("a claim");
-                assert!(old.is_ready() && new.owner.is_some(), "{}", what());
-                assert!(self.claims.insert(claim_id), "{}", what());
+                assert!(old.is_ready() && new.owner.is_some(), "{step:?}");
+                assert!(self.claims.insert(claim_id), "{step:?}");
             }
-            (InProgress, InProgress) => panic!("claimed twice: {}", what()),
-            (InProgress, _) => self.end(id, old, new, record, ran),
-            (New, Error) => assert_eq!(operator_action, Some(OperatorAction::Cancel), "{}", what()),
+            (InProgress, InProgress) => panic!("job {} was claimed twice: {step:?}", step.job),
+            (InProgress, _) => self.end(step),
+            (New, Error) => assert_eq!(operator_action, Some(OperatorAction::Cancel), "{step:?}"),
             (Error, New) => {
-                assert_eq!(operator_action, Some(OperatorAction::Retry), "{}", what());
+                assert_eq!(operator_action, Some(OperatorAction::Retry), "{step:?}");
                 self.counted = 0;
             }
-            (Done | Error, _) | (New, Done) => panic!("{}", what()),
+            (Done | Error, _) | (New, Done) => panic!("{step:?}"),
         }
         let running = u32::from(new.status == InProgress);
-        assert_eq!(new.attempts, self.counted + running, "attempts miscounted: {}", what());
-        assert_eq!(new.claim_id.is_some(), new.status == InProgress, "{}", what());
+        assert_eq!(new.attempts, self.counted + running, "attempts miscounted: {step:?}");
+        assert_eq!(new.claim_id.is_some(), new.status == InProgress, "{step:?}");
     }
 
-    fn end(
-        &mut self,
-        id: u64,
-        old: &JobRow,
-        new: &JobRow,
-        record: Option<&Record>,
-        ran: &BTreeMap<(u64, u64), ResultKind>,
-    ) {
-        let what = || format!("job {id}: {old:?} -> {new:?} by {record:?}");
+    fn end(&mut self, step: Step<'_>) {
+        let Step { old, new, .. } = step;
         let claim_id = old.claim_id.expect("a claim");
-        let Some(record) = record else {
+        let Some(record) = step.record else {
             // Reclaimed or released.
-            return assert_eq!(new.status, Status::New, "{}", what());
+            return assert_eq!(new.status, Status::New, "{step:?}");
         };
-        assert_eq!(record.claim_id, claim_id, "another attempt's outcome: {}", what());
-        assert!(self.recorded.insert(claim_id), "recorded twice: {}", what());
-        match ran.get(&(id, claim_id)) {
-            Some(kind) => {
-                assert!(*kind == record.kind || record.is_substitute, "the handler returned {kind:?}: {}", what())
-            }
+        assert_eq!(record.claim_id, claim_id, "another attempt's outcome: {step:?}");
+        assert!(self.recorded.insert(claim_id), "recorded twice: {step:?}");
+        match step.returned {
+            Some(kind) => assert!(kind == record.kind || record.is_substitute, "{step:?}"),
             // The lease expired before the handler started, or the job was abandoned.
             None => assert!(
                 matches!(record.kind, ResultKind::Interrupted | ResultKind::Permanent | ResultKind::Failed),
-                "{}",
-                what()
+                "{step:?}"
             ),
         }
         self.counted += u32::from(record.kind != ResultKind::Interrupted);
@@ -303,7 +297,7 @@ impl History {
             Next::Retry { .. } => Status::New,
             Next::Error => Status::Error,
         };
-        assert_eq!(new.status, expected, "{}", what());
-        assert_eq!(new.status == Status::Done, record.kind == ResultKind::Done, "{}", what());
+        assert_eq!(new.status, expected, "{step:?}");
+        assert_eq!(new.status == Status::Done, record.kind == ResultKind::Done, "{step:?}");
     }
 }
