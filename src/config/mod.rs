@@ -4,7 +4,6 @@
 
 mod file;
 mod load;
-mod reference;
 mod secret_file;
 mod settings;
 mod value;
@@ -12,7 +11,6 @@ mod value;
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use load::{DEFAULT_FILE, Loaded, Sources, load};
-pub use reference::reference;
 pub use settings::{Kind, SETTINGS, Setting, taken};
 
 /// The server's own databases, in lower case. No setting and no resource may name one of them, in any case.
