@@ -10,10 +10,10 @@ use std::{
 };
 
 use resq::{
-    config, config::Secret, events::event::Event, events::updates::LogHead, net::Broker, net::Limits,
-    wire::ClientMessage, wire::Role,
+    config, config::Secret, events::event::Event, events::updates::LogHead, net::Limits, wire::ClientMessage,
+    wire::Role,
 };
-use resq_test_support::{DEADLINE, MemoryLog, Program, Running, binary, own_port, wait_or_report};
+use resq_test_support::{DEADLINE, MemoryBroker, Program, Running, binary, own_port, wait_or_report};
 use tempfile::TempDir;
 
 const TIME_US: u64 = 1_795_287_601_123_456;
@@ -26,7 +26,7 @@ pub struct TestBroker {
     /// The log's events from `first_seq` on.
     events: Vec<(String, String)>,
     first_seq: u64,
-    running: Option<(Broker, MemoryLog)>,
+    running: Option<MemoryBroker>,
 }
 
 impl TestBroker {
@@ -74,8 +74,8 @@ impl TestBroker {
     /// Appends a durable event; published if the broker runs.
     pub fn append(&mut self, state: &str, payload: &str) {
         self.events.push((state.into(), payload.into()));
-        if let Some((_, log)) = &self.running {
-            log.append(TIME_US, &[(state, payload.as_bytes())]);
+        if let Some(running) = &self.running {
+            running.log.append(TIME_US, &[(state, payload.as_bytes())]);
         }
     }
 
@@ -83,16 +83,13 @@ impl TestBroker {
     pub fn prune(&mut self, first_seq: u64) {
         self.events.drain(..(first_seq - self.first_seq) as usize);
         self.first_seq = first_seq;
-        if let Some((_, log)) = &self.running {
-            log.prune(first_seq);
+        if let Some(running) = &self.running {
+            running.log.prune(first_seq);
         }
     }
 
     pub fn stop(&mut self) {
-        if let Some((broker, _)) = self.running.take() {
-            broker.stop();
-            assert!(broker.join(), "the broker panicked");
-        }
+        self.running = None;
     }
 
     pub fn start_again(&mut self) {
@@ -105,14 +102,13 @@ impl TestBroker {
         let mut started = None;
         // A process that another test is starting may still have inherited the previous listener.
         wait_or_report(DEADLINE, "the port", || {
-            let alarm = resq::base::threads::alarm().0;
-            let broker = Broker::start_with(&self.config, self.limits.clone(), false, head, vec![], &alarm);
-            started = Some(broker.map_err(|error| error.to_string())?);
+            let running = MemoryBroker::start(&self.config, self.limits.clone(), head, events.clone());
+            started = Some(running.map_err(|error| error.to_string())?);
             Ok(())
         });
-        let (broker, announcer, reads) = started.expect("it listens");
-        self.config.listen = broker.local_addrs().to_vec();
-        self.running = Some((broker, MemoryLog::start(announcer, reads, head, events)));
+        let running = started.expect("it listens");
+        self.config.listen = running.broker().local_addrs().to_vec();
+        self.running = Some(running);
     }
 
     /// Starts again with another, empty log.
@@ -148,13 +144,5 @@ impl TestBroker {
 
     fn program(&self, path: &str) -> Program {
         Program::new(path).arg(format!("--port={}", self.address().port()))
-    }
-}
-
-impl Drop for TestBroker {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            self.stop();
-        }
     }
 }

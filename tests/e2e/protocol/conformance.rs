@@ -224,13 +224,13 @@ fn set_up(lines: &[&str]) -> Settings {
 fn step(line: &str, fixture: &mut Fixture, address: &Address, peers: &mut HashMap<char, Peer>) {
     if let Some(rest) = line.strip_prefix("log ") {
         match rest.split_once(' ').unwrap() {
-            ("prune", first) => fixture.log.prune(first.parse().unwrap()),
+            ("prune", first) => fixture.running.log.prune(first.parse().unwrap()),
             (state, payload) => fixture.append(state, payload),
         }
     } else if line == "wakeup" {
-        fixture.wakeups.recv_timeout(DEADLINE).expect("a wakeup");
+        fixture.running.wakeups.recv_timeout(DEADLINE).expect("a wakeup");
     } else if line == "stop" {
-        fixture.broker.as_ref().unwrap().stop();
+        fixture.running.broker().stop();
     } else {
         let name = line.chars().next().unwrap();
         let peer = peers.entry(name).or_insert_with(|| Peer::connect(address));

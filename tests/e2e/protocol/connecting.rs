@@ -105,7 +105,7 @@ fn file_that_is_no_socket_is_left_alone() {
 #[test]
 fn stopping_twice_is_harmless() {
     let fixture = Fixture::with_defaults();
-    let broker = fixture.broker.as_ref().unwrap();
+    let broker = fixture.running.broker();
     broker.stop();
     broker.stop();
 }

@@ -1,22 +1,17 @@
 //! A separate broker for each test, on a TCP port and a Unix socket, with an event log in memory.
 
-use resq_test_support::MemoryLog;
+use std::sync::Arc;
+
+use resq::{config, events::event::Event, events::updates::LogHead, net::Limits};
+use resq_test_support::MemoryBroker;
+use tempfile::TempDir;
 
 use super::peer::Address;
-use crossbeam_channel::Receiver;
-use resq::{
-    base::threads::alarm, base::wakeup::wakeup, config, events::event::Event, events::updates::LogHead, net::Broker,
-    net::Limits,
-};
-use std::sync::Arc;
-use tempfile::TempDir;
 
 pub const LOG_ID: u64 = 0x1234_5678_9abc_def0;
 
 pub struct Fixture {
-    pub broker: Option<Broker>,
-    pub log: MemoryLog,
-    pub wakeups: Receiver<()>,
+    pub running: MemoryBroker,
     pub tcp: Address,
     pub unix: Address,
     _directory: TempDir,
@@ -45,12 +40,9 @@ impl Fixture {
         };
         let head = LogHead { log_id: LOG_ID, first_seq: 1, head_seq: settings.old_events };
         let old = (1..=settings.old_events).map(|seq| Arc::new(Event::new(seq, seq, "Old", &b"{}"[..]))).collect();
-        let (wakeup_sender, wakeups) = wakeup();
-        let (broker, log_publisher, reads) =
-            Broker::start_with(&config, settings.limits, false, head, vec![wakeup_sender], &alarm().0).unwrap();
-        let log = MemoryLog::start(log_publisher, reads, head, old);
-        let tcp = Address::Tcp(broker.local_addrs()[0]);
-        Fixture { broker: Some(broker), log, wakeups, tcp, unix: Address::Unix(socket), _directory: directory }
+        let running = MemoryBroker::start(&config, settings.limits, head, old).unwrap();
+        let tcp = Address::Tcp(running.broker().local_addrs()[0]);
+        Fixture { running, tcp, unix: Address::Unix(socket), _directory: directory }
     }
 
     pub fn with_defaults() -> Fixture {
@@ -58,16 +50,6 @@ impl Fixture {
     }
 
     pub fn append(&self, state: &str, payload: &str) {
-        self.log.append(1_700_000_000_000_000, &[(state, payload.as_bytes())]);
-    }
-}
-
-impl Drop for Fixture {
-    fn drop(&mut self) {
-        if let Some(broker) = self.broker.take() {
-            broker.stop();
-            let ended_well = broker.join();
-            assert!(ended_well || std::thread::panicking(), "the broker panicked");
-        }
+        self.running.log.append(1_700_000_000_000_000, &[(state, payload.as_bytes())]);
     }
 }

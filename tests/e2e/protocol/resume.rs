@@ -100,7 +100,7 @@ fn pruning_that_overtakes_a_slow_subscriber_is_a_gap() {
     let mut slow = Peer::subscribed(&fixture.tcp, &["Big"]);
     let payload = "x".repeat(100_000);
     (0..300).for_each(|_| fixture.append("Big", &payload));
-    fixture.log.prune(250);
+    fixture.running.log.prune(250);
     let (mut last, mut gaps) = (0, 0);
     while last < 300 {
         match slow.receive_past_pings() {

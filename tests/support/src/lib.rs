@@ -9,6 +9,7 @@ mod doctor;
 mod exactness;
 mod fault_proxy;
 mod instance;
+mod memory_broker;
 mod memory_log;
 mod notifications;
 mod ports;
@@ -29,6 +30,7 @@ pub use exactness::{
 };
 pub use fault_proxy::FaultProxy;
 pub use instance::{Instance, binary};
+pub use memory_broker::MemoryBroker;
 pub use memory_log::MemoryLog;
 pub use ports::own_port;
 pub use program::{Finished, Program, Running, is_alive, signal, warnings};
