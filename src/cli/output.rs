@@ -2,7 +2,7 @@
 //! panics: the first error is kept and reported once, at the end. Programs print in no other way.
 
 use std::{
-    fmt::{self, Display},
+    fmt::Display,
     io::{self, ErrorKind, Write},
 };
 
@@ -81,12 +81,6 @@ impl Output {
                 format!("cannot write to standard output ({error}); not written: {}", printable(&first_line)),
             )),
         }
-    }
-}
-
-impl fmt::Debug for Output {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Output")
     }
 }
 

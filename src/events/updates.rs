@@ -2,7 +2,7 @@
 //! asks for pages. Both ways are bounded. The sequencer may wait for the broker; the broker never waits for the
 //! sequencer.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
@@ -84,11 +84,5 @@ impl LogPublisher {
         if self.updates.send(update).is_ok() {
             (self.wake_receiver)();
         }
-    }
-}
-
-impl fmt::Debug for LogPublisher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LogPublisher")
     }
 }
