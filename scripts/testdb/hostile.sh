@@ -14,7 +14,7 @@ set_hostile() {
   fi
 }
 
-# A statement a line. init_connect does what no global variable does; administrators are spared it.
+# One statement per line. init_connect presets what no global variable can; it does not run for administrators.
 hostile_both() {
   cat <<'SQL'
 SET GLOBAL init_connect = 'SET autocommit = 0, timestamp = 1000000000, insert_id = 7, @res_last = 7, NAMES binary';

@@ -4,7 +4,7 @@ CREATE TABLE IF NOT EXISTS res_meta (
   name  VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
   value VARCHAR(255) NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
--- The daemons, and until when the lease on its jobs lasts for each.
+-- Each daemon, and until when the lease on its jobs lasts.
 CREATE TABLE IF NOT EXISTS res_daemon (
   owner       VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL PRIMARY KEY,
   lease_until TIMESTAMP(6) NULL DEFAULT NULL,
@@ -19,8 +19,8 @@ CREATE TABLE IF NOT EXISTS res_error (
   message TEXT NOT NULL,
   KEY res_error_job (res_id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
--- The rows of res_queue that a daemon has set aside because the server refuses to change them, for operators to see: the
--- daemon decides by what it has in memory.
+-- The rows of res_queue that a daemon has set aside because the server refuses to change them. For operators only: the
+-- daemon goes by what it has in memory.
 CREATE TABLE IF NOT EXISTS res_quarantine (
   res_id   BIGINT UNSIGNED NOT NULL,
   owner    VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
@@ -42,5 +42,5 @@ CREATE TABLE IF NOT EXISTS res_database (
   created_at       TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
   KEY res_database_job (res_id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
--- Set before DROP DATABASE, which may fail halfway, until the rows of the job are gone: what a crash leaves can be completed.
+-- Set from before DROP DATABASE until the rows of the job are deleted, so that a drop that failed halfway can be completed.
 CALL res_add('res_database', 'COLUMN', 'dropping_at', 'TIMESTAMP(6) NULL DEFAULT NULL');

@@ -112,7 +112,7 @@ pub const SETTINGS: &[Setting] = &[
     // Plans: a scan in place of a key reads rows that others have locked, and locks those that it reads.
     own("optimizer_search_depth", On::Both, "62", "a read of information_schema takes MySQL seconds: many joins"),
     own("optimizer_prune_level", On::Both, "1", "the same"),
-    own("optimizer_switch", On::MySql, "'derived_merge=on'", "the same; no value stands for all that is built in"),
+    own("optimizer_switch", On::MySql, "'derived_merge=on'", "the same; there is no value for the built-in default"),
     odd("range_optimizer_max_mem_size", On::MySql, "8388608", "a list of ids scans the table"),
     odd("optimizer_max_sel_arg_weight", On::MariaDb, "32000", "a list of ids scans the table"),
     own("in_predicate_conversion_threshold", On::MariaDb, OFF, "a list of ids becomes a join"),

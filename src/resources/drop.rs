@@ -1,4 +1,4 @@
-//! Drops databases that resq made, and only those: a database that the registry does not name stays. Owns the protocol that
+//! Drops databases that resq made, and no others: a database that the registry does not name stays. Owns the protocol that
 //! keeps daemons from working on what is being dropped: waiting jobs are cancelled first, running ones are refused,
 //! and each database is dropped under the lock of its name, before its rows. Whatever can be known to refuse is checked before
 //! anything is dropped. After any other failure and after a crash a mark in the registry lets the same call complete it.

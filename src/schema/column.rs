@@ -88,7 +88,7 @@ impl Column {
             definition.get(at + words.len()).map(|token| token.to_lowercase())
         };
         let is_generated = has("AS");
-        // DEFAULT NULL is no default that anybody would miss.
+        // A nullable column without a default has DEFAULT NULL all the same.
         let default = after(&["DEFAULT"]).filter(|value| value != "null");
         let written = definition.windows(2).position(|w| is(&w[0], "PRIMARY") && is(&w[1], "KEY"));
         Column {

@@ -31,7 +31,7 @@ pub struct Check {
     pub verdict: Verdict,
 }
 
-/// Runs all checks in the order in which they build on each other; ends where the next one could not tell anything.
+/// Runs all checks in the order in which they build on each other; stops where the next ones would mean nothing.
 pub fn examine(config: &Config) -> Vec<Check> {
     let mut checks = Vec::new();
     let mut add = |name, verdict| checks.push(Check { name, verdict });

@@ -47,8 +47,8 @@ pub struct Trigger {
 }
 
 impl Expected {
-    /// What the built-in files create. A file of a `sql.dir` may replace a procedure or trigger of theirs; what else it
-    /// creates is its own affair.
+    /// What the built-in files create. A file of a `sql.dir` may replace a procedure or trigger of theirs; its other
+    /// objects are not inspected.
     pub fn of(templates: &Templates, built_in: &Templates) -> Expected {
         let (mut expected, all) = (Expected::read(&built_in.init_tables), Expected::read(&templates.init_tables));
         for (name, tokens) in &mut expected.procedures {

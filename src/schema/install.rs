@@ -169,7 +169,7 @@ fn init_locked(
     }
     let version = conn.query_first::<u8, _>("SELECT 1 FROM res_meta WHERE name = 'schema_version'");
     let was_set_up = matches!(version, Ok(Some(_)));
-    // Asked before the steps below alter the table. An installation that lacks the columns is not known to be restored.
+    // Read before the steps below alter the table. An installation that lacks the columns is not known to be restored.
     let is_restored = !is_cluster && store::is_restored(conn).unwrap_or(false);
     mend(conn, &before, Pass::BeforeFiles)?;
     for template in &templates.init_tables {

@@ -1,5 +1,5 @@
-//! Keeps an eye on resq's own objects while the daemon runs: once a minute, and at once after a statement of resq's met
-//! something missing. Reports what changes; never mends and never stops the daemon.
+//! Inspects resq's own objects while the daemon runs: once a minute, and at once after a statement of resq's failed because
+//! one is missing. Reports what changes; never mends and never stops the daemon.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

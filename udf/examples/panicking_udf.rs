@@ -1,5 +1,6 @@
 //! A loadable function that only panics, behind the same guard as the real ones. The tests load it into a real server, so
-//! that the library itself needs no way to be made to fail.
+//! that the library itself needs no way to be made to fail. Includes the file of the guard: linked as a library, the real
+//! functions and their sender would start in it, too.
 
 #[path = "../src/abi.rs"]
 #[allow(dead_code)]
