@@ -29,7 +29,7 @@ pub struct SetAside<C, T> {
     pub change: C,
     /// What it takes to try again.
     pub item: T,
-    /// The server's words.
+    /// The server's message.
     pub message: String,
     code: Option<u16>,
     failures: u32,
@@ -43,7 +43,7 @@ pub struct Report<C> {
     pub id: u64,
     /// What the server refused.
     pub change: C,
-    /// The server's words.
+    /// The server's message.
     pub message: String,
     /// The pause until the next attempt.
     pub pause: Duration,

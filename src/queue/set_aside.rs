@@ -15,7 +15,7 @@ pub struct SetAside {
     pub name: String,
     /// What the server refuses: `claim`, `promotion`, `reclaim`, `release` or `outcome`.
     pub change: String,
-    /// The server's words.
+    /// The server's message.
     pub message: String,
     /// Since when: UTC, as the server prints it.
     pub since: String,

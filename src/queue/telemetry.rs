@@ -23,7 +23,7 @@ pub struct Telemetry {
 pub struct SetAsideJobs(Arc<Mutex<BTreeMap<u64, String>>>);
 
 impl SetAsideJobs {
-    /// Each job's `res_id`, with what was refused and the server's words.
+    /// Each job's `res_id`, with what was refused and the server's message.
     pub fn list(&self) -> Vec<(u64, String)> {
         let jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.iter().map(|(id, message)| (*id, message.clone())).collect()

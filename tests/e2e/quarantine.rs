@@ -21,7 +21,7 @@ struct Case {
     cause: &'static [&'static str],
     /// The columns of the bad row behind its name, and their values.
     row: (&'static str, &'static str),
-    /// Part of the server's words, or of resq's.
+    /// Part of the server's message, or of resq's.
     words: &'static [&'static str],
     /// What removes the cause.
     cure: &'static [&'static str],

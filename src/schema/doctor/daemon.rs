@@ -17,7 +17,7 @@ pub fn daemons(conn: &mut Conn) -> Verdict {
     }
 }
 
-/// The jobs that daemons have set aside: the first ones by their numbers, with the server's words for the first.
+/// The jobs that daemons have set aside: the first ones by their numbers, with the server's message for the first.
 pub fn set_aside(conn: &mut Conn) -> Verdict {
     const SHOWN: usize = 5;
     let jobs = match set_aside::set_aside(conn) {
