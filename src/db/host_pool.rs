@@ -15,23 +15,42 @@ use mysql::{Conn, OptsBuilder, prelude::Queryable};
 use r2d2::ManageConnection;
 
 use super::{
-    Error, orphaned_sessions::OrphanedSessions, outage::Outage, ready, timed_connect::TimedConnect, tls::Endpoint,
+    Error,
+    orphaned_sessions::OrphanedSessions,
+    outage::Outage,
+    ready,
+    timed_connect::{Check, TimedConnect},
+    tls::Endpoint,
 };
 use crate::config::Database;
 
-/// The hosts as r2d2 connects to them. The one that was connected to last is tried first.
+/// The hosts as r2d2 connects to them. The one that was connected to last is tried first. Clones share everything.
+#[derive(Clone)]
 pub struct HostPool {
     /// Each by its name for messages.
-    hosts: Vec<(String, TimedConnect)>,
+    hosts: Arc<[(String, TimedConnect)]>,
     /// Answers have a time limit, so that a returned connection is not tested: the program ends with its first error.
     has_answer_limit: bool,
     current: CurrentHost,
-    orphaned_sessions: OrphanedSessions,
+    orphaned_sessions: Arc<OrphanedSessions>,
     outage: Outage,
 }
 
-/// The host that this process is on, by its place in the list.
-pub type CurrentHost = Arc<AtomicUsize>;
+/// The host that this process is on, by its place in the list. Clones share one value.
+#[derive(Clone, Debug, Default)]
+pub struct CurrentHost(Arc<AtomicUsize>);
+
+impl CurrentHost {
+    /// Its place in the list.
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Moves to `host`; false if the process was there already.
+    fn move_to(&self, host: usize) -> bool {
+        self.0.swap(host, Ordering::Relaxed) != host
+    }
+}
 
 /// A connection that knows which host it leads to.
 pub struct HostConn {
@@ -43,7 +62,7 @@ pub struct HostConn {
 impl HostConn {
     /// False once the process has moved to another host.
     pub fn is_on(&self, current: &CurrentHost) -> bool {
-        self.host == current.load(Ordering::Relaxed)
+        self.host == current.get()
     }
 
     /// Keeps the pool from lending this connection again, even if it still answers, as that to a node which has left
@@ -96,10 +115,10 @@ impl HostPool {
             hosts => hosts.iter().map(|(name, port)| one(name, *port)).collect(),
         };
         HostPool {
-            hosts,
+            hosts: hosts.into(),
             has_answer_limit: answer_within.is_some(),
             current: CurrentHost::default(),
-            orphaned_sessions: OrphanedSessions::new(),
+            orphaned_sessions: Arc::new(OrphanedSessions::new()),
             outage: Outage::default(),
         }
     }
@@ -110,13 +129,13 @@ impl HostPool {
     }
 
     /// The outage that attempts to connect are noted in.
-    pub fn outage(&self) -> Outage {
-        self.outage.clone()
+    pub fn outage(&self) -> &Outage {
+        &self.outage
     }
 
     /// The host that this process is on, as it changes.
-    pub fn current(&self) -> CurrentHost {
-        self.current.clone()
+    pub fn current(&self) -> &CurrentHost {
+        &self.current
     }
 
     /// Connects to the first host that is ready, beginning with the current one, and makes it the current one.
@@ -125,13 +144,13 @@ impl HostPool {
     ///
     /// That of the last host tried.
     pub fn reach(&self) -> Result<HostConn, Error> {
-        let first = self.current.load(Ordering::Relaxed);
+        let first = self.current.get();
         let mut error = None;
         for host in (0..self.hosts.len()).map(|i| (first + i) % self.hosts.len()) {
             match self.connect_to(host) {
                 Ok(mut conn) => {
                     self.orphaned_sessions.kill_on(&mut conn);
-                    if self.current.swap(host, Ordering::Relaxed) != host {
+                    if self.current.move_to(host) {
                         let why = error.as_ref().map_or_else(String::new, |e| format!("; the one before it: {e}"));
                         log::warn!("database: now using node {}{why}", self.hosts[host].0);
                     }
@@ -144,10 +163,20 @@ impl HostPool {
     }
 
     fn connect_to(&self, host: usize) -> Result<HostConn, Error> {
-        let mut conn = self.hosts[host].1.connect()?;
-        if self.hosts.len() > 1 {
-            ready::check(&mut conn)?;
-        }
+        self.connect_and(host, (self.hosts.len() > 1).then_some(ready::check))
+    }
+
+    /// Waits until the current host has applied all that its cluster had committed at the time of the call.
+    ///
+    /// # Errors
+    ///
+    /// It is too far behind or has lost the other nodes, or there is no connection to be had.
+    pub fn catch_up(&self) -> Result<(), Error> {
+        self.connect_and(self.current.get(), Some(ready::catch_up)).map(drop)
+    }
+
+    fn connect_and(&self, host: usize, check: Option<Check>) -> Result<HostConn, Error> {
+        let conn = self.hosts[host].1.connect(check)?;
         Ok(HostConn { conn, host, is_given_up: false })
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mysql::prelude::Queryable;
 
-use super::{Conn, Db, Error, ErrorClass, host_pool::HostConn};
+use super::{Conn, Db, Error, ErrorClass, ServerInfo, host_pool::HostConn};
 use crate::base::{backoff::Backoff, clock, heartbeat};
 
 /// How often a transaction that lost a race for locks is run before its error is reported.
@@ -123,5 +123,17 @@ impl<S: Source> Link<S> {
             }
             clock::sleep(RACE_BACKOFF.pause(tries, fastrand::f64()));
         }
+    }
+}
+
+impl Link {
+    /// On a cluster, waits until the node has applied all that any node had committed at the time of the call. Asked over
+    /// a connection of its own, which is then closed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Link::run`]; or the node is too far behind, or has lost the others.
+    pub fn catch_up(&mut self) -> Result<(), Error> {
+        if self.run(ServerInfo::query)?.is_cluster { self.source.catch_up() } else { Ok(()) }
     }
 }

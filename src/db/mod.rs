@@ -29,7 +29,6 @@ pub use link::{Link, Source};
 pub use open_error::OpenError;
 pub use pool::{Conn, Db};
 pub use quote::{except, id_list, ident, literal};
-pub use ready::catch_up;
 pub use script::{ScriptError, run_script};
 pub use server_info::ServerInfo;
 pub use throttled_warning::ThrottledWarning;

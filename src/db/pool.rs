@@ -8,12 +8,7 @@ use std::{sync::Arc, time::Duration};
 use crossbeam_channel::Receiver;
 use r2d2::{NopErrorHandler, Pool};
 
-use super::{
-    Error, OpenError,
-    host_pool::{CurrentHost, HostPool},
-    outage::Outage,
-    tls,
-};
+use super::{Error, OpenError, host_pool::HostPool, tls};
 use crate::{
     base::{
         backoff::Backoff,
@@ -36,9 +31,8 @@ const START_BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration
 #[derive(Clone)]
 pub struct Db {
     pool: Pool<HostPool>,
+    hosts: HostPool,
     global_db: Arc<str>,
-    outage: Outage,
-    current: CurrentHost,
     schema_faults: (Wakeup, Receiver<()>),
 }
 
@@ -74,7 +68,6 @@ impl Db {
     }
 
     fn pool(hosts: HostPool, config: &Database, connections: u32) -> Db {
-        let (outage, current) = (hosts.outage(), hosts.current());
         let pool = Pool::builder()
             .max_size(connections)
             .min_idle(Some(0))
@@ -83,8 +76,8 @@ impl Db {
             .test_on_check_out(false)
             .connection_timeout(CONNECT_TIMEOUT)
             .error_handler(Box::new(NopErrorHandler))
-            .build_unchecked(hosts);
-        Db { pool, global_db: config.global_db.as_str().into(), outage, current, schema_faults: wakeup() }
+            .build_unchecked(hosts.clone());
+        Db { pool, hosts, global_db: config.global_db.as_str().into(), schema_faults: wakeup() }
     }
 
     /// The name of the global database, unquoted.
@@ -117,10 +110,10 @@ impl Db {
     pub fn any(&self) -> Result<Conn, Error> {
         match self.pool.get() {
             Ok(conn) => {
-                self.outage.report_recovery();
+                self.hosts.outage().report_recovery();
                 Ok(conn)
             }
-            Err(_) => Err(Error::Unavailable(self.outage.report_timeout(CONNECT_TIMEOUT))),
+            Err(_) => Err(Error::Unavailable(self.hosts.outage().report_timeout(CONNECT_TIMEOUT))),
         }
     }
 
@@ -135,10 +128,15 @@ impl Db {
         }
     }
 
+    /// As [`HostPool::catch_up`].
+    pub(super) fn catch_up(&self) -> Result<(), Error> {
+        self.hosts.catch_up()
+    }
+
     /// Whether `conn` leads to the host that the process is on. One that does not belongs back in the pool between
     /// two pieces of work: the nodes of a cluster see each other's commits a moment later.
     pub fn is_current(&self, conn: &Conn) -> bool {
-        conn.is_on(&self.current)
+        conn.is_on(self.hosts.current())
     }
 }
 

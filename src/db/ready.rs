@@ -14,14 +14,14 @@ const GROUP: &str = "SELECT @@global.read_only, \
 /// For an account that may not read that table: a member that left its group is read-only as well.
 const GROUP_UNSEEN: &str = "SELECT @@global.read_only, 'ONLINE'";
 
-/// Galera waits as long as its provider's `repl.causal_read_timeout` says.
-const CATCH_UP_GALERA: &str =
-    "SET SESSION wsrep_sync_wait = 1; START TRANSACTION; COMMIT; SET SESSION wsrep_sync_wait = 0";
-/// MySQL waits for `wait_timeout` at most, in seconds; [`session`](super::session) says what it is otherwise.
-const CATCH_UP_GROUP: &str = "SET SESSION wait_timeout = 5, group_replication_consistency = 'BEFORE'; \
-    START TRANSACTION; COMMIT; SET SESSION wait_timeout = 28800, group_replication_consistency = DEFAULT";
+/// Galera waits as long as its provider's `repl.causal_read_timeout` says. Within a transaction it does not wait, and
+/// `init_connect` may have begun one.
+const CATCH_UP_GALERA: &str = "COMMIT; SET SESSION wsrep_sync_wait = 1; START TRANSACTION; COMMIT";
+/// MySQL waits for `wait_timeout` at most, in seconds.
+const CATCH_UP_GROUP: &str =
+    "COMMIT; SET SESSION wait_timeout = 5, group_replication_consistency = 'BEFORE'; START TRANSACTION; COMMIT";
 
-/// Checks that the node at the other end of `conn` can be used now.
+/// Checks that the node at the other end of `conn` can be used now; `conn` is as [`catch_up`] wants it.
 ///
 /// # Errors
 ///
@@ -42,7 +42,8 @@ pub fn check(conn: &mut Conn) -> Result<(), Error> {
 }
 
 /// Waits until this node has applied all that any node had committed at the time of the call; returns at once where
-/// there is no cluster.
+/// there is no cluster. `conn` is a new session, and its settings are not restored: once a session of MariaDB was reset,
+/// by COM_CHANGE_USER or COM_RESET_CONNECTION, its `wsrep_sync_wait` has no effect any more (MDEV-41385).
 ///
 /// # Errors
 ///

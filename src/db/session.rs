@@ -152,6 +152,15 @@ static SCRIPT: LazyLock<String> = LazyLock::new(|| {
 /// The session cannot be used; throw the connection away.
 pub fn reset(conn: &mut Conn) -> Result<(), Error> {
     conn.change_user(ChangeUserOpts::new().with_db_name(None))?;
+    set(conn)
+}
+
+/// Sets what [`SETTINGS`] names, and nothing else.
+///
+/// # Errors
+///
+/// As [`reset`].
+pub fn set(conn: &mut Conn) -> Result<(), Error> {
     match run_script(conn, &SCRIPT) {
         Err(failed) if is_refusal(&failed.error) => set_each(conn),
         result => Ok(result?),

@@ -17,10 +17,13 @@ use mysql::Conn;
 
 use super::{Error, session, tls::Endpoint};
 
-/// How long a server may take for a login, with the setup of the session.
+/// How long a server may take for a login, with the setup of the session and the check of the node.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// At most this many logins to one server are left unanswered: no more are tried until some of them have ended.
 const MOST_UNANSWERED: usize = 8;
+
+/// What a new session has to pass.
+pub type Check = fn(&mut Conn) -> Result<(), Error>;
 
 /// Connects to one host.
 pub struct TimedConnect {
@@ -35,15 +38,19 @@ impl TimedConnect {
         TimedConnect { endpoint: Arc::new(endpoint), unanswered: Arc::default(), timeout: LOGIN_TIMEOUT }
     }
 
-    /// Opens a connection, its session set up.
+    /// Opens a connection, its session set up. Before the session is reset for the first time, `check` runs on it.
     ///
     /// # Errors
     ///
-    /// The login failed, or was not answered in time.
-    pub fn connect(&self) -> Result<Conn, Error> {
+    /// That of `check`; or the login failed, or one of the two was not answered in time.
+    pub fn connect(&self, check: Option<Check>) -> Result<Conn, Error> {
         let endpoint = self.endpoint.clone();
         self.in_time(move || {
             let mut conn = endpoint.connect()?;
+            if let Some(check) = check {
+                session::set(&mut conn)?;
+                check(&mut conn)?;
+            }
             session::reset(&mut conn)?;
             Ok(conn)
         })
@@ -113,10 +120,10 @@ mod tests {
             ..TimedConnect::new(Endpoint::new(opts, &Database { tls: Tls::Off, ..Config::default().database }))
         };
         for _ in 0..MOST_UNANSWERED {
-            let error = login.connect().unwrap_err().to_string();
+            let error = login.connect(None).unwrap_err().to_string();
             assert!(error.contains("no login within 0.02 s"), "{error}");
         }
-        let error = login.connect().unwrap_err().to_string();
+        let error = login.connect(None).unwrap_err().to_string();
         assert!(error.contains("the last 8 logins are still waiting"), "{error}");
         // The end of the server answers them all.
         drop(hung);
@@ -125,7 +132,7 @@ mod tests {
             assert!(Instant::now() < end, "the threads never ended");
             thread::yield_now();
         }
-        assert!(login.connect().is_err());
+        assert!(login.connect(None).is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::store::{self, Polled};
 use crate::{
-    db::{self, Db, Error, Link},
+    db::{Db, Error, Link},
     events::{event::SharedEvent, updates::LogHead},
 };
 
@@ -56,11 +56,9 @@ impl EventLog for SqlEventLog {
     }
 
     fn renew_log_id(&mut self, log_id: u64, unless_reached: Option<u64>) -> Result<bool, Error> {
-        self.link.run(|conn| {
-            // A node of a cluster may lag behind: its log only seems shorter.
-            db::catch_up(conn)?;
-            store::renew_log_id(conn, log_id, unless_reached)
-        })
+        // A node of a cluster may lag behind: its log only seems shorter.
+        self.link.catch_up()?;
+        self.link.run(|conn| store::renew_log_id(conn, log_id, unless_reached))
     }
 
     fn oldest_unmoved(&mut self) -> Result<Option<u64>, Error> {

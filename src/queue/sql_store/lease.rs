@@ -3,7 +3,7 @@
 use mysql::{Conn, prelude::Queryable};
 
 use crate::{
-    db::{self, Error, ErrorClass, except},
+    db::{Error, ErrorClass, except},
     queue::store::Reclaimed,
 };
 
@@ -21,24 +21,21 @@ pub fn end(conn: &mut Conn, owner: &str) -> Result<(), Error> {
     Ok(conn.exec_drop("DELETE FROM res_daemon WHERE owner = ?", (owner,))?)
 }
 
-/// Puts up to 500 jobs whose daemon's lease has expired back to `new`, with a growing pause. The attempt does not count,
-/// the interruption does. Each is a transaction by itself.
-pub fn reclaim_expired(conn: &mut Conn, excluded: &[u64]) -> Result<Reclaimed, Error> {
-    let expired = format!(
+/// Up to 500 jobs whose daemon's lease has expired, each with its claim.
+pub fn expired(conn: &mut Conn, excluded: &[u64]) -> Result<Vec<(u64, Option<u64>)>, Error> {
+    Ok(conn.query(format!(
         "SELECT q.res_id, q.claim_id FROM res_queue q FORCE INDEX (res_queue_claim) \
          LEFT JOIN res_daemon d ON d.owner = q.owner \
          WHERE q.status = 'in_progress' {} AND (d.owner IS NULL OR d.lease_until < NOW(6)) LIMIT 500",
         except("q.res_id", excluded)
-    );
+    ))?)
+}
+
+/// Puts those jobs back to `new`, with a growing pause. The attempt does not count, the interruption does. Each is a
+/// transaction by itself.
+pub fn reclaim_expired(conn: &mut Conn, excluded: &[u64]) -> Result<Reclaimed, Error> {
     let mut reclaimed = Reclaimed::default();
-    if conn.query_first::<(u64, Option<u64>), _>(&expired)?.is_none() {
-        return Ok(reclaimed);
-    }
-    // In a cluster this node may lag behind: the lease may have been renewed on another one, by a daemon that is
-    // running the job.
-    db::catch_up(conn)?;
-    let expired: Vec<(u64, Option<u64>)> = conn.query(expired)?;
-    for (id, claim_id) in expired {
+    for (id, claim_id) in expired(conn, excluded)? {
         let changed = conn.exec_drop(
             "UPDATE res_queue FORCE INDEX (PRIMARY) SET status = 'new', owner = NULL, claim_id = NULL, \
              attempts = GREATEST(attempts, 1) - 1, interruptions = LEAST(interruptions, 1000) + 1, \

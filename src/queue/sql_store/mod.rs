@@ -66,6 +66,12 @@ impl QueueStore for SqlQueueStore {
     }
 
     fn reclaim_expired(&mut self, excluded: &[u64]) -> Result<Reclaimed, Error> {
+        if self.link.run(|conn| lease::expired(conn, excluded))?.is_empty() {
+            return Ok(Reclaimed::default());
+        }
+        // In a cluster this node may lag behind: the lease may have been renewed on another one, by a daemon that is
+        // running the job.
+        self.link.catch_up()?;
         self.link.run(|conn| lease::reclaim_expired(conn, excluded))
     }
 
