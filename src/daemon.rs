@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvError, bounded, select};
 use crate::{
     base::failure::{Exit, Failure},
     base::readiness::{State, Supervisor},
-    base::threads::{Alarm, Thread, alarm},
+    base::threads::{Alarm, Thread, alarm, cannot_start},
     base::wakeup::{Wakeup, wakeup},
     config::Config,
     db::{Db, ServerInfo},
@@ -42,6 +42,8 @@ const CATCH_UP: Duration = Duration::from_secs(600);
 /// The running parts in the order in which they stop: the queue first, so that its last outcomes are still numbered; then
 /// the sequencer, so that they are still delivered; then the broker.
 struct Running {
+    /// On a cluster. It ends when this is dropped.
+    _node_watch: Option<Thread>,
     queue: Service,
     sequencer: SequencerThread,
     broker: Broker,
@@ -133,6 +135,10 @@ fn start(
     let server = ServerInfo::query(&mut conn)?;
     install::check_server(&server)?;
     templates.check_sizes(server.max_packet_bytes)?;
+    let node_watch = match server.is_cluster {
+        true => Some(db.watch_node(&config.database, alarm).map_err(cannot_start)?),
+        false => None,
+    };
     let naming = Naming::new(&config.queue.db_prefix, db.global_db(), &server);
     let builder = Arc::new(DatabaseBuilder::new(templates, naming));
     if !server.is_cluster {
@@ -172,7 +178,7 @@ fn start(
         config.queue.workers,
         server.version,
     );
-    Ok(Running { queue, sequencer, broker })
+    Ok(Running { _node_watch: node_watch, queue, sequencer, broker })
 }
 
 /// Gives an event log that was restored from a dump a new identity, so that clients do not go on by its numbers. Not on

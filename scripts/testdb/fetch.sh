@@ -19,6 +19,8 @@ case $kind in
   dbus)        suite=bookworm packages=(dbus-daemon) ;;
   # For the tests of manual pages and completions.
   tools)       suite=bookworm packages=(mandoc zsh fish) ;;
+  # ip and ss, for the tests of a cluster's partition.
+  iproute2)    suite=bookworm packages=(iproute2) ;;
   *) echo "fetch.sh: unknown kind '$kind'" >&2; exit 2 ;;
 esac
 

@@ -16,6 +16,7 @@ use r2d2::ManageConnection;
 
 use super::{
     Error,
+    open_sockets::{OpenSocket, OpenSockets},
     orphaned_sessions::OrphanedSessions,
     outage::Outage,
     ready,
@@ -32,6 +33,7 @@ pub struct HostPool {
     /// Answers have a time limit, so that a returned connection is not tested: the program ends with its first error.
     has_answer_limit: bool,
     current: CurrentHost,
+    sockets: OpenSockets,
     orphaned_sessions: Arc<OrphanedSessions>,
     outage: Outage,
 }
@@ -54,6 +56,8 @@ impl CurrentHost {
 
 /// A connection that knows which host it leads to.
 pub struct HostConn {
+    /// Above `conn`, so that it is dropped first.
+    _socket: OpenSocket,
     conn: Conn,
     host: usize,
     is_given_up: bool,
@@ -62,7 +66,12 @@ pub struct HostConn {
 impl HostConn {
     /// False once the process has moved to another host.
     pub fn is_on(&self, current: &CurrentHost) -> bool {
-        self.host == current.get()
+        self.leads_to(current.get())
+    }
+
+    /// Whether it leads to the host at this place in the list.
+    pub fn leads_to(&self, host: usize) -> bool {
+        self.host == host
     }
 
     /// Keeps the pool from lending this connection again, even if it still answers, as that to a node which has left
@@ -118,6 +127,7 @@ impl HostPool {
             hosts: hosts.into(),
             has_answer_limit: answer_within.is_some(),
             current: CurrentHost::default(),
+            sockets: OpenSockets::default(),
             orphaned_sessions: Arc::new(OrphanedSessions::new()),
             outage: Outage::default(),
         }
@@ -126,6 +136,21 @@ impl HostPool {
     /// Every host for a message: `host:port`, or the socket's path, separated by commas.
     pub fn names(&self) -> String {
         self.hosts.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// One host for a message.
+    pub fn name(&self, host: usize) -> &str {
+        &self.hosts[host].0
+    }
+
+    /// Whether there is no other host to move to.
+    pub fn is_single(&self) -> bool {
+        self.hosts.len() == 1
+    }
+
+    /// The sockets of the connections that were opened and still live.
+    pub fn sockets(&self) -> &OpenSockets {
+        &self.sockets
     }
 
     /// The outage that attempts to connect are noted in.
@@ -163,7 +188,16 @@ impl HostPool {
     }
 
     fn connect_to(&self, host: usize) -> Result<HostConn, Error> {
-        self.connect_and(host, (self.hosts.len() > 1).then_some(ready::check))
+        self.connect_and(host, (!self.is_single()).then_some(ready::check))
+    }
+
+    /// Connects to one host, whatever its state.
+    ///
+    /// # Errors
+    ///
+    /// As [`TimedConnect::connect`].
+    pub fn connect_unchecked(&self, host: usize) -> Result<HostConn, Error> {
+        self.connect_and(host, None)
     }
 
     /// Waits until the current host has applied all that its cluster had committed at the time of the call.
@@ -177,7 +211,7 @@ impl HostPool {
 
     fn connect_and(&self, host: usize, check: Option<Check>) -> Result<HostConn, Error> {
         let conn = self.hosts[host].1.connect(check)?;
-        Ok(HostConn { conn, host, is_given_up: false })
+        Ok(HostConn { _socket: self.sockets.add(host, &conn), conn, host, is_given_up: false })
     }
 }
 

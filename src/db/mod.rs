@@ -5,7 +5,9 @@
 pub mod errors;
 mod host_pool;
 mod link;
+mod node_watch;
 mod open_error;
+mod open_sockets;
 mod orphaned_sessions;
 mod outage;
 mod pool;

@@ -8,11 +8,12 @@ use std::{sync::Arc, time::Duration};
 use crossbeam_channel::Receiver;
 use r2d2::{NopErrorHandler, Pool};
 
-use super::{Error, OpenError, host_pool::HostPool, tls};
+use super::{Error, OpenError, host_pool::HostPool, node_watch::NodeWatch, tls};
 use crate::{
     base::{
         backoff::Backoff,
         clock,
+        threads::{Alarm, Thread},
         wakeup::{Wakeup, wakeup},
     },
     config::Database,
@@ -78,6 +79,17 @@ impl Db {
             .error_handler(Box::new(NopErrorHandler))
             .build_unchecked(hosts.clone());
         Db { pool, hosts, global_db: config.global_db.as_str().into(), schema_faults: wakeup() }
+    }
+
+    /// Starts the thread that gives up the current node of a cluster when it hangs or has lost the majority. It has a
+    /// connection of its own, beside those of the pool, and ends with the returned value.
+    ///
+    /// # Errors
+    ///
+    /// The system cannot start another thread.
+    pub fn watch_node(&self, config: &Database, alarm: &Alarm) -> std::io::Result<Thread> {
+        let watch = NodeWatch::new(config, &self.hosts);
+        Thread::spawn_stoppable("node watch", alarm, move |stopped| watch.run(&stopped))
     }
 
     /// The name of the global database, unquoted.

@@ -14,10 +14,17 @@ const GROUP: &str = "SELECT @@global.read_only, \
 /// For an account that may not read that table: a member that left its group is read-only as well.
 const GROUP_UNSEEN: &str = "SELECT @@global.read_only, 'ONLINE'";
 
+/// Whether most members of the group can be reached from this one; NULL: a server without group replication.
+const GROUP_MAJORITY: &str = "SELECT SUM(MEMBER_STATE <> 'UNREACHABLE') * 2 > COUNT(*) \
+    FROM performance_schema.replication_group_members";
+/// The same of a Galera cluster.
+const GALERA_MAJORITY: &str = "SELECT VARIABLE_VALUE <> 'non-Primary' \
+    FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'wsrep_cluster_status'";
+
 /// Galera waits as long as its provider's `repl.causal_read_timeout` says. Within a transaction it does not wait, and
 /// `init_connect` may have begun one.
 const CATCH_UP_GALERA: &str = "COMMIT; SET SESSION wsrep_sync_wait = 1; START TRANSACTION; COMMIT";
-/// MySQL waits for `wait_timeout` at most, in seconds.
+/// MySQL waits for `wait_timeout` at most, in seconds, but without an end if the group loses its majority meanwhile.
 const CATCH_UP_GROUP: &str =
     "COMMIT; SET SESSION wait_timeout = 5, group_replication_consistency = 'BEFORE'; START TRANSACTION; COMMIT";
 
@@ -37,7 +44,33 @@ pub fn check(conn: &mut Conn) -> Result<(), Error> {
         Some((_, Some(state))) if !matches!(state.as_str(), "Synced" | "ONLINE") => {
             Err(Error::NotReady(format!("its state is {state}")))
         }
-        _ => wait_for_cluster(conn, is_mariadb),
+        _ => {
+            check_majority_of(conn, is_mariadb)?;
+            wait_for_cluster(conn, is_mariadb)
+        }
+    }
+}
+
+/// Checks that the node belongs to the part of its cluster that has the majority, which alone can commit. A member of a
+/// group that has lost it answers queries as before and lets each commit wait, without an end by default. Never waits for
+/// the cluster.
+///
+/// # Errors
+///
+/// [`Error::NotReady`], or the connection broke.
+pub fn check_majority(conn: &mut Conn) -> Result<(), Error> {
+    let is_mariadb = is_mariadb(conn)?;
+    check_majority_of(conn, is_mariadb)
+}
+
+fn check_majority_of(conn: &mut Conn, is_mariadb: bool) -> Result<(), Error> {
+    let query = if is_mariadb { GALERA_MAJORITY } else { GROUP_MAJORITY };
+    match conn.query_first::<Option<bool>, _>(query).map_err(Error::from) {
+        Ok(Some(Some(false))) => Err(Error::NotReady("it has lost the majority of its cluster".into())),
+        Ok(_) => Ok(()),
+        // This account may not know.
+        Err(error) if error.code() == Some(codes::ER_TABLEACCESS_DENIED_ERROR) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod daemons;
 mod failover;
+mod partition;
 mod ready;
 mod setup;
 mod writers;
@@ -15,8 +16,8 @@ use std::{
 
 use mysql::{Conn, prelude::Queryable};
 use resq_test_support::{
-    EventOracle, Instance, Program, RecordingClient, Running, Server, assert_databases_are_exact, templates,
-    wait_at_most, wait_until, wait_until_all_done,
+    EventOracle, Instance, Program, RecordingClient, Running, Server, assert_databases_are_exact, signal, templates,
+    wait_at_most, wait_or_report, wait_until, wait_until_all_done,
 };
 use writers::Committed;
 
@@ -29,6 +30,24 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A node that hangs until this is dropped.
+struct Hanging {
+    pid: u32,
+}
+
+impl Hanging {
+    fn new(pid: u32) -> Hanging {
+        signal(pid, "STOP");
+        Hanging { pid }
+    }
+}
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        signal(self.pid, "CONT");
+    }
+}
+
 /// A program of this instance whose `database.hosts` are these nodes, in this order.
 fn on(program: Program, server: &Server, nodes: &[usize]) -> Program {
     let hosts: Vec<String> = nodes.iter().map(|n| format!("127.0.0.1:{}", server.node(*n).port)).collect();
@@ -37,9 +56,14 @@ fn on(program: Program, server: &Server, nodes: &[usize]) -> Program {
 
 /// A daemon that prefers the first of these nodes.
 fn daemon(instance: &Instance, nodes: &[usize], socket: &Path) -> Running {
+    resqd(instance, nodes, socket).spawn_ready()
+}
+
+/// The same, not started.
+fn resqd(instance: &Instance, nodes: &[usize], socket: &Path) -> Program {
     let sql = instance.sql_dir(templates::COUNTING);
     let resqd = on(instance.resqd(), instance.server, nodes).env("RESQ_SOCKET", socket);
-    resqd.args(["--poll-ms", "100", "--lease-s", "10", "--sql-dir"]).arg(sql).spawn_ready()
+    resqd.args(["--poll-ms", "100", "--lease-s", "10", "--sql-dir"]).arg(sql)
 }
 
 /// A client of the daemon on `socket`.
@@ -59,9 +83,14 @@ fn wait_until_used(instance: &Instance, n: usize) {
 /// Waits until all committed jobs are done and all events delivered; then nothing is lost, repeated, invented or out of
 /// order for any of the clients. `conn` leads to a node that lives.
 fn check(instance: &Instance, conn: &mut Conn, committed: &Committed, clients: &[RecordingClient]) {
+    wait_or_report(CATCH_UP, "exactly the committed jobs", || {
+        let names: Vec<String> = conn.query("SELECT res_name FROM res_queue").unwrap();
+        let count = names.len();
+        let names = names.into_iter().collect();
+        let differ: Vec<_> = committed.jobs.symmetric_difference(&names).collect();
+        if differ.is_empty() && count == names.len() { Ok(()) } else { Err(format!("{differ:?}, {count} rows")) }
+    });
     wait_until_all_done(conn, committed.jobs.len() as u64, CATCH_UP);
-    let names: Vec<String> = conn.query("SELECT res_name FROM res_queue ORDER BY res_name").unwrap();
-    assert_eq!(names, committed.jobs.iter().cloned().collect::<Vec<_>>(), "exactly the committed jobs");
     assert_databases_are_exact(instance, conn);
     let mut count = |sql: &str| conn.query_first::<u64, _>(sql).unwrap().unwrap();
     wait_at_most(CATCH_UP, "the outbox to be empty", || count("SELECT COUNT(*) FROM res_outbox") == 0);

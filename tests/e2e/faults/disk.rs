@@ -1,11 +1,11 @@
 //! A full disk under the server's data: jobs and events wait for room. The disk is a small one in memory, mounted for
-//! that server alone; where the system does not allow such a mount, the test prints that and tests nothing.
+//! that server alone; where the system does not allow such a mount, the test reports that and tests nothing.
 
 use std::{fs::File, io::Write, path::Path, sync::mpsc, thread, time::Duration};
 
 use mysql::prelude::Queryable;
 
-use resq_test_support::{Instance, Server, is_alive, wait_at_most};
+use resq_test_support::{Instance, Server, is_alive, not_tested, wait_at_most};
 
 use super::{
     checks::Trace,
@@ -44,7 +44,7 @@ fn disk_of_the_server_is_full() {
         _ => &["--innodb-data-file-path=ibdata1:12M;ibdata2:150M:autoextend"],
     };
     let Some(server) = Server::on_small_disk(400 + 50 * rounds(), options) else {
-        return println!("not tested: this system allows no private mounts (unshare -m)");
+        return not_tested("this system allows no private mounts (unshare -m)");
     };
     let instance = Instance::on(&server, "disk_full");
     // MariaDB 10.11 may end itself and find corrupt indexes afterwards when InnoDB cannot extend a table that it has to

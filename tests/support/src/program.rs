@@ -77,9 +77,7 @@ impl Program {
 
     /// The same for a program that may end before it is ready.
     pub fn try_spawn_ready(self) -> Result<Running, Finished> {
-        let notifications = Notifications::new();
-        let mut running = self.env("NOTIFY_SOCKET", notifications.env()).spawn();
-        running.notifications = Some(notifications);
+        let mut running = self.spawn_notifying();
         let mut is_ready = false;
         wait_or_report(DEADLINE, "readiness", || {
             // In this order, so that a report just before its end counts.
@@ -88,6 +86,14 @@ impl Program {
             if is_ready || ended { Ok(()) } else { Err(running.report()) }
         });
         if is_ready { Ok(running) } else { Err(running.wait()) }
+    }
+
+    /// Starts it with a `NOTIFY_SOCKET`, without waiting for a report.
+    pub fn spawn_notifying(self) -> Running {
+        let notifications = Notifications::new();
+        let mut running = self.env("NOTIFY_SOCKET", notifications.env()).spawn();
+        running.notifications = Some(notifications);
+        running
     }
 
     /// Starts it with a pipe for standard input.
@@ -176,9 +182,10 @@ impl Running {
         self.child.try_wait().expect("a child can be waited for").is_none()
     }
 
-    /// Whether it has reported this, such as `STOPPING=1`, to `NOTIFY_SOCKET`; only after [`Program::spawn_ready`].
+    /// Whether it has reported this, such as `STOPPING=1`, to `NOTIFY_SOCKET`; only after
+    /// [`Program::spawn_ready`] or [`Program::spawn_notifying`].
     pub fn has_notified(&mut self, line: &str) -> bool {
-        self.notifications.as_mut().expect("it was started by spawn_ready").has(line)
+        self.notifications.as_mut().expect("it was started with a NOTIFY_SOCKET").has(line)
     }
 
     /// Waits until its standard output contains `text`; panics with all of its output if it ends before.

@@ -3,7 +3,7 @@
 //! that no server outlives the test process, however that ends.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -135,6 +135,11 @@ impl Server {
         &self.kind
     }
 
+    /// The folder in which `testdb.sh` keeps it.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The folder from which the server loads functions and plugins.
     pub fn plugin_dir(&self) -> PathBuf {
         self.dir.join("plugin")
@@ -261,7 +266,8 @@ impl Drop for Server {
     }
 }
 
-fn kind() -> String {
+/// The kind in `TEST_SERVER`.
+pub(crate) fn kind() -> String {
     std::env::var("TEST_SERVER").unwrap_or_else(|_| "mariadb1011".into())
 }
 
