@@ -9,6 +9,10 @@ use std::{fmt::Display, sync::Arc, time::Duration};
 use crossbeam_channel::{Receiver, RecvError, bounded, select};
 
 use crate::{
+    api::{
+        batch,
+        batch_thread::{self, BatchThread},
+    },
     base::failure::{Exit, Failure},
     base::readiness::{State, Supervisor},
     base::threads::{Alarm, Thread, alarm, cannot_start},
@@ -44,6 +48,7 @@ const CATCH_UP: Duration = Duration::from_secs(600);
 struct Running {
     /// On a cluster. It ends when this is dropped.
     _node_watch: Option<Thread>,
+    batches: BatchThread,
     queue: Service,
     sequencer: SequencerThread,
     broker: Broker,
@@ -106,7 +111,11 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
 
 /// The pool of the daemon; None: a signal came while the server was waited for.
 fn connect(config: &Config, alarm: &Alarm, stops: &Receiver<()>) -> Result<Option<Db>, Failure> {
-    let connections = config.queue.workers as u32 + FIXED_CONNECTIONS + events::CONNECTIONS + watch::CONNECTIONS;
+    let connections = config.queue.workers as u32
+        + FIXED_CONNECTIONS
+        + events::CONNECTIONS
+        + watch::CONNECTIONS
+        + batch_thread::CONNECTIONS;
     let database = config.database.clone();
     let (done, opened) = bounded(1);
     let open = move || {
@@ -164,13 +173,18 @@ fn start(
         is_cluster: server.is_cluster,
         head,
     };
-    let watches = vec![StateWatch { state: QUEUE_STATE_NEW, wakeup: wake_dispatcher }];
+    let (wake_batches, batch_wakeups) = wakeup();
+    let watches = vec![
+        StateWatch { state: QUEUE_STATE_NEW, wakeup: wake_dispatcher },
+        StateWatch { state: batch::STARTED, wakeup: wake_batches },
+    ];
     let sequencer =
         SequencerThread::start(db, settings, sequencer_wakeups, page_requests, log_publisher, watches, alarm)
             .map_err(|e| failed("cannot start the sequencer", e))?;
     let servers = Servers { control: db, sessions: resources };
     let parts = Parts { handler: builder.clone(), hooks: builder, wakeups, telemetry: telemetry.clone() };
     let queue = Service::start_with(servers, &server, &config.queue, parts, alarm)?;
+    let batches = BatchThread::start(db, resources, batch_wakeups, alarm)?;
     log::info!(
         "daemon: serving; jobs are claimed {} database={} workers={} server={}",
         if server.skip_locked { "with SKIP LOCKED" } else { "by token, since this server has no SKIP LOCKED" },
@@ -178,7 +192,7 @@ fn start(
         config.queue.workers,
         server.version,
     );
-    Ok(Running { _node_watch: node_watch, queue, sequencer, broker })
+    Ok(Running { _node_watch: node_watch, batches, queue, sequencer, broker })
 }
 
 /// Gives an event log that was restored from a dump a new identity, so that clients do not go on by its numbers. Not on
@@ -198,6 +212,7 @@ fn notice_restore(conn: &mut mysql::Conn) -> Result<(), Failure> {
 impl Running {
     /// Stops all parts in order. False if jobs were still running after `drain`, or the broker panicked.
     fn stop(self, drain: Duration) -> bool {
+        self.batches.stop();
         let finished = self.queue.drain(drain);
         self.sequencer.stop();
         self.broker.stop();

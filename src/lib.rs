@@ -18,6 +18,9 @@ pub mod config;
 #[cfg(feature = "daemon")]
 pub mod queue;
 
+#[cfg(feature = "daemon")]
+#[doc(hidden)]
+pub mod api;
 #[doc(hidden)]
 pub mod base;
 #[cfg(feature = "client")]

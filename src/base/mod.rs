@@ -7,6 +7,8 @@ pub mod send_queue;
 pub mod throttle;
 
 #[cfg(feature = "client")]
+pub mod exact;
+#[cfg(feature = "client")]
 pub mod failure;
 #[cfg(all(unix, feature = "client"))]
 pub mod readiness;

@@ -44,6 +44,9 @@ pub enum Error {
     /// A statement or a row is larger than `max_allowed_packet`.
     #[error("larger than the server's max_allowed_packet")]
     TooLarge,
+    /// The server stopped a read that took longer than [`crate::db::limited::read`] allows.
+    #[error("the server stopped a query that took too long; ask for less")]
+    TooSlow,
     /// The database or an answer holds what resq never puts there; what is wrong.
     #[error("{0}")]
     Corrupt(&'static str),
@@ -56,7 +59,7 @@ impl Error {
             Error::Server { code, message, .. } => codes::class(*code, message),
             Error::RaceLost => ErrorClass::Retry,
             Error::Lost(_) | Error::Unavailable(_) | Error::NotReady(_) => ErrorClass::ConnectionLost,
-            Error::TooLarge | Error::Corrupt(_) => ErrorClass::Permanent,
+            Error::TooLarge | Error::TooSlow | Error::Corrupt(_) => ErrorClass::Permanent,
         }
     }
 

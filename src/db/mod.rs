@@ -4,6 +4,7 @@
 
 pub mod errors;
 mod host_pool;
+pub mod limited;
 mod link;
 mod node_watch;
 mod open_error;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use crate::base::backoff::Backoff;
 
 pub use errors::{Error, ErrorClass, Unreached, codes};
+pub use limited::Capped;
 pub use link::{Link, Source};
 pub use open_error::OpenError;
 pub use pool::{Conn, Db};

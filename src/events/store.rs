@@ -7,7 +7,7 @@ use mysql::{Conn, Row, prelude::Queryable};
 
 use crate::{
     base::text::printable,
-    db::Error,
+    db::{Error, literal},
     events::{
         event::{Event, SharedEvent},
         updates::LogHead,
@@ -20,7 +20,7 @@ use crate::{
 const PAGE_BYTES: usize = 1 << 20;
 
 /// When the event `e` was written, in µs since 1970.
-const WRITTEN_US: &str = "CAST(UNIX_TIMESTAMP(e.at) * 1000000 AS UNSIGNED)";
+pub(super) const WRITTEN_US: &str = "CAST(UNIX_TIMESTAMP(e.at) * 1000000 AS UNSIGNED)";
 
 /// Gives the log a new identity: it was restored, emptied or replaced, so its numbers mean other events than before. With
 /// `unless_reached`, only if its head lies before that number. False: it has another identity than `log_id` already, or
@@ -200,12 +200,7 @@ pub fn each(
     limit: u32,
     mut take: impl FnMut(Stored) -> bool,
 ) -> Result<(), Error> {
-    // A state has no character that means anything in a literal.
-    let wanted = match pattern {
-        Some(Pattern::Exact(state)) => format!("state = '{state}'"),
-        Some(Pattern::Prefix(prefix)) => format!("LEFT(state, {}) = '{prefix}'", prefix.len()),
-        None => "TRUE".into(),
-    };
+    let wanted = matching(pattern);
     let chosen = match since {
         Some(since) => format!("seq > {since} AND {wanted} ORDER BY seq"),
         None => format!("{wanted} ORDER BY seq DESC"),
@@ -221,6 +216,25 @@ pub fn each(
         }
     }
     Ok(())
+}
+
+/// A condition on the states of events.
+pub(super) fn matching(pattern: Option<Pattern<'_>>) -> String {
+    // A state has no character that means anything in a literal.
+    match pattern {
+        Some(Pattern::Exact(state)) => format!("state = '{state}'"),
+        Some(Pattern::Prefix(prefix)) => format!("LEFT(state, {}) = '{prefix}'", prefix.len()),
+        None => "TRUE".into(),
+    }
+}
+
+/// Writes a durable event; part of the caller's transaction. `payload` is JSON of at most 1,000,000 bytes.
+///
+/// # Errors
+/// The server's.
+pub fn write(conn: &mut Conn, state: &str, payload: &str) -> Result<(), Error> {
+    let (state, payload) = (literal(state), literal(payload));
+    Ok(conn.query_drop(format!("INSERT INTO res_outbox (state, payload) VALUES ({state}, {payload})"))?)
 }
 
 /// How many committed events have no number yet.

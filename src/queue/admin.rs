@@ -1,13 +1,14 @@
-//! The queue as applications and operators use it: enqueue, inspect, wait, retry, cancel, pause. Every call is one short
-//! statement or transaction; claiming and finishing jobs belong to the daemon.
+//! The queue as applications and operators see it: its jobs, their attempts, how many there are. Every call is one short
+//! statement; what changes the queue is in [`super::actions`], and claiming and finishing jobs belong to the daemon.
 
-use mysql::{Params, Value, prelude::Queryable};
+use mysql::{Value, prelude::Queryable};
 use serde_json::{Value as Json, json};
 
-use super::{job::Status, sql_store};
+use super::{audit::Actor, job::Status, sql_store};
 use crate::{
+    base::exact::integer,
     config::Config,
-    db::{Db, Error, Link, OpenError, id_list},
+    db::{Db, Error, Link, OpenError},
 };
 
 /// The queue of one global database.
@@ -26,6 +27,7 @@ use crate::{
 /// ```
 pub struct Queue {
     pub(crate) link: Link,
+    pub(super) actor: Option<Actor>,
 }
 
 /// A job to enqueue.
@@ -86,7 +88,7 @@ impl Row {
     /// An object with the column names as keys.
     pub fn to_json(&self) -> Json {
         json!({
-            "res_id": self.id, "res_name": self.name, "res_type": self.res_type, "status": self.status.map(Status::as_str),
+            "res_id": integer(self.id), "res_name": self.name, "res_type": self.res_type, "status": self.status.map(Status::as_str),
             "res_url": self.url, "priority": self.priority, "run_at": self.run_at, "attempts": self.attempts,
             "max_attempts": self.max_attempts, "last_error": self.last_error, "db_name": self.result,
             "owner": self.owner, "created_at": self.created_at, "updated_at": self.updated_at,
@@ -133,7 +135,7 @@ pub struct Running {
     pub lease_s: Option<f64>,
 }
 
-const COLUMNS: &str = "res_id, res_name, res_type, status, res_url, priority, run_at, attempts, max_attempts, \
+pub(super) const COLUMNS: &str = "res_id, res_name, res_type, status, res_url, priority, run_at, attempts, max_attempts, \
                        last_error, db_name, owner, created_at, updated_at";
 
 impl Queue {
@@ -147,55 +149,7 @@ impl Queue {
 
     /// Uses an open pool. Connects when first used.
     pub fn on(db: &Db) -> Queue {
-        Queue { link: Link::new(db) }
-    }
-
-    /// Inserts one row in a transaction of its own; returns its `res_id`.
-    ///
-    /// # Errors
-    /// Those of the database. After a lost connection it is unknown whether the row was inserted.
-    pub fn enqueue(&mut self, job: &NewJob) -> Result<u64, Error> {
-        self.link.run(|conn| {
-            conn.exec_drop(
-                "INSERT INTO res_queue (res_name, res_type, res_url, priority, run_at) \
-                 VALUES (?, ?, ?, ?, IF(? = 0, NULL, NOW(6) + INTERVAL ? SECOND))",
-                (&job.name, &job.res_type, &job.url, job.priority, job.delay_s, job.delay_s),
-            )?;
-            Ok(conn.last_insert_id())
-        })
-    }
-
-    /// A short text that no other call ever returns: the number of such calls so far, kept in `res_meta`.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn unique(&mut self) -> Result<String, Error> {
-        self.link.run(|conn| {
-            conn.query_drop(
-                "INSERT INTO res_meta (name, value) VALUES ('seedings', LAST_INSERT_ID(1)) \
-                 ON DUPLICATE KEY UPDATE value = LAST_INSERT_ID(value + 1)",
-            )?;
-            Ok(conn.query_first::<u64, _>("SELECT LAST_INSERT_ID()")?.unwrap_or_default().to_string())
-        })
-    }
-
-    /// Inserts one batch of seeded rows, named `<prefix>_<unique>_<number>`. `unique` is what [`Queue::unique`] returned
-    /// for this seeding.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn seed(
-        &mut self,
-        prefix: &str,
-        res_type: &str,
-        unique: &str,
-        numbers: std::ops::Range<u64>,
-    ) -> Result<(), Error> {
-        let places = vec!["(?, ?, TRUE)"; numbers.clone().count()].join(", ");
-        let sql = format!("INSERT INTO res_queue (res_name, res_type, seeded) VALUES {places}");
-        let values: Vec<Value> =
-            numbers.flat_map(|n| [Value::from(format!("{prefix}_{unique}_{n}")), Value::from(res_type)]).collect();
-        self.link.run(|conn| Ok(conn.exec_drop(&sql, Params::Positional(values.clone()))?))
+        Queue { link: Link::new(db), actor: None }
     }
 
     /// The row with this `res_id`, if there is one.
@@ -204,15 +158,6 @@ impl Queue {
     /// Those of the database.
     pub fn get(&mut self, id: u64) -> Result<Option<Row>, Error> {
         Ok(self.rows(&format!("WHERE res_id = {id}"))?.pop())
-    }
-
-    /// The newest `limit` rows, of one status or of all, newest first.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn list(&mut self, status: Option<Status>, limit: u32) -> Result<Vec<Row>, Error> {
-        let status = status.map_or_else(String::new, |status| format!("WHERE status = '{}'", status.as_str()));
-        self.rows(&format!("{status} ORDER BY res_id DESC LIMIT {limit}"))
     }
 
     fn rows(&mut self, tail: &str) -> Result<Vec<Row>, Error> {
@@ -303,59 +248,12 @@ impl Queue {
         })
     }
 
-    /// Puts jobs in `error` back to `new`, with no attempts counted; returns how many. Others are left alone.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn retry(&mut self, ids: &[u64]) -> Result<u64, Error> {
-        self.change(ids, "status = 'new', attempts = 0, interruptions = 0, run_at = NULL, last_error = NULL", "error")
-    }
-
-    /// Cancels waiting jobs: `new` becomes `error`; returns how many. Others are left alone.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn cancel(&mut self, ids: &[u64]) -> Result<u64, Error> {
-        self.change(ids, "status = 'error', last_error = 'cancelled'", "new")
-    }
-
-    fn change(&mut self, ids: &[u64], set: &str, from: &str) -> Result<u64, Error> {
-        let ids = id_list(ids);
-        self.link.run(|conn| {
-            conn.query_drop(format!(
-                "UPDATE res_queue FORCE INDEX (PRIMARY) SET {set} WHERE res_id IN ({ids}) AND status = '{from}'"
-            ))?;
-            Ok(conn.affected_rows())
-        })
-    }
-
     /// The `res_id` of every job in `error`, in ascending order.
     ///
     /// # Errors
     /// Those of the database.
     pub fn failed(&mut self) -> Result<Vec<u64>, Error> {
         self.link.run(|conn| Ok(conn.query("SELECT res_id FROM res_queue WHERE status = 'error' ORDER BY res_id")?))
-    }
-
-    /// Pauses the queue: from this commit on, no daemon claims jobs. Running jobs continue.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn pause(&mut self) -> Result<(), Error> {
-        self.link.run(|conn| Ok(conn.query_drop("INSERT IGNORE INTO res_meta (name, value) VALUES ('paused', NOW())")?))
-    }
-
-    /// Resumes a paused queue.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn resume(&mut self) -> Result<(), Error> {
-        self.link.run(|conn| Ok(conn.query_drop("DELETE FROM res_meta WHERE name = 'paused'")?))?;
-        // No trigger notifies the daemons of this; where the function is missing, they poll.
-        self.link.run(|conn| {
-            let _ = conn.query_drop("DO resq_ring()");
-            Ok(())
-        })
     }
 
     /// Whether the queue is paused.
@@ -367,7 +265,7 @@ impl Queue {
     }
 }
 
-fn row(row: mysql::Row) -> Row {
+pub(super) fn row(row: mysql::Row) -> Row {
     let mut values = row.unwrap().into_iter().map(|value| match value {
         Value::NULL => None,
         Value::Bytes(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
@@ -376,7 +274,7 @@ fn row(row: mysql::Row) -> Row {
     let mut next = || values.next().flatten();
     let number = |text: Option<String>| text.and_then(|text| text.parse::<i64>().ok());
     Row {
-        id: number(next()).unwrap_or_default().unsigned_abs(),
+        id: next().and_then(|text| text.parse().ok()).unwrap_or_default(),
         name: next().unwrap_or_default(),
         res_type: next().unwrap_or_default(),
         status: next().as_deref().and_then(Status::parse),

@@ -4,9 +4,13 @@
 //!
 //! [`Queue`] is for applications and operators: enqueue, inspect, retry, cancel, pause. [`Service`] runs the jobs.
 
+pub mod actions;
 pub mod admin;
+pub mod audit;
+pub mod change;
 pub(crate) mod completer;
 pub(crate) mod dispatcher;
+pub mod filter;
 mod handler;
 mod hooks;
 mod isolated_store;
@@ -15,6 +19,7 @@ pub(crate) mod lease;
 pub mod outcome;
 pub(crate) mod prefetch;
 mod progress;
+pub mod search;
 mod service;
 mod session;
 pub mod set_aside;
@@ -27,10 +32,12 @@ pub(crate) mod validity;
 pub(crate) mod worker;
 
 pub use admin::{Attempt, Depth, NewJob, Queue, Row, Running};
+pub use filter::Filter;
 pub use handler::Handler;
 pub use hooks::{NoHooks, TransactionHooks};
 pub use job::{Job, Status};
 pub use outcome::{JobError, JobResult, Outcome};
+pub use search::Page;
 pub use service::{FIXED_CONNECTIONS, Parts, Servers, Service, Wakeups};
 pub use session::Session;
 pub use set_aside::SetAside;

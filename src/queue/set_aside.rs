@@ -4,7 +4,7 @@ use mysql::{Conn, prelude::Queryable};
 use serde_json::{Value as Json, json};
 
 use super::admin::Queue;
-use crate::db::Error;
+use crate::{base::exact::integer, db::Error};
 
 /// A job that a daemon has set aside, because the server refuses to change its row.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +29,7 @@ impl SetAside {
     /// An object for programs.
     pub fn to_json(&self) -> Json {
         json!({
-            "res_id": self.id, "res_name": self.name, "refused": self.change, "error": self.message,
+            "res_id": integer(self.id), "res_name": self.name, "refused": self.change, "error": self.message,
             "since": self.since, "retry_s": self.retry_s, "owner": self.owner,
         })
     }

@@ -9,13 +9,19 @@ use mysql::{Conn, prelude::Queryable};
 
 use super::{
     drop_error::DropError,
+    drop_set::referring_first,
     registry::{self, Owned},
     resource_server::{self, ForeignKey},
 };
 use crate::{
-    db::{self, Db, ErrorClass, Link, id_list},
-    queue::Queue,
+    db::{self, Db, Error, ErrorClass, Link, id_list},
+    queue::{
+        audit::{self, Actor},
+        change::Change,
+    },
 };
+
+pub use super::drop_set::Which;
 
 /// How long to wait for the lock of a database's name, in seconds.
 const LOCK_WAIT_S: u32 = 10;
@@ -23,33 +29,6 @@ const LOCK_WAIT_S: u32 = 10;
 const CHUNK: usize = 1000;
 /// Databases that are marked together, and whose rows are deleted together.
 const MARKED: usize = 100;
-
-/// A set of databases of the registry.
-#[derive(Clone, Copy, Debug)]
-pub enum Which<'a> {
-    /// Of resources that `resqctl seed` made.
-    Seeded,
-    /// Every one.
-    All,
-    /// Of these jobs.
-    Of(&'a [u64]),
-}
-
-impl Which<'_> {
-    /// A condition on the rows `d` of the registry.
-    fn condition(self) -> String {
-        match self {
-            // Or of rows that an earlier call has deleted before it was interrupted.
-            Which::Seeded => "EXISTS (SELECT 1 FROM res_queue q WHERE q.res_id = d.res_id AND q.seeded) OR \
-                              (d.dropping_at IS NOT NULL \
-                               AND NOT EXISTS (SELECT 1 FROM res_queue q WHERE q.res_id = d.res_id))"
-                .to_string(),
-            Which::All => "TRUE".to_string(),
-            Which::Of([]) => "FALSE".to_string(),
-            Which::Of(ids) => format!("d.res_id IN ({})", id_list(ids)),
-        }
-    }
-}
 
 /// What was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +50,9 @@ pub enum Progress<'a> {
 
 /// Drops databases, for an operator.
 pub struct Dropper {
-    queue: Queue,
+    actor: Option<Actor>,
+    /// The row of `res_audit` of the call that is under way.
+    audit: Option<u64>,
     /// To the control server, which holds the queue and the registry.
     control: Link,
     global_db: String,
@@ -81,15 +62,46 @@ pub struct Dropper {
 }
 
 impl Dropper {
-    /// For the queue of `control` and databases on `resources`. Needs three connections in all.
+    /// For the queue of `control` and databases on `resources`. Needs two connections in all.
     pub fn new(control: &Db, resources: &Db) -> Dropper {
         Dropper {
-            queue: Queue::on(control),
+            actor: None,
+            audit: None,
             control: Link::new(control),
             global_db: control.global_db().into(),
             resources: resources.clone(),
             resource: None,
         }
+    }
+
+    /// From now on each call leaves a row in `res_audit`, written in the transaction of its first change.
+    pub fn acting(self, actor: Actor) -> Dropper {
+        Dropper { actor: Some(actor), ..self }
+    }
+
+    /// Makes the first change of an action and enters it. `change` returns how many jobs it changed.
+    fn begin(
+        &mut self,
+        action: &str,
+        target: &str,
+        mut change: impl FnMut(&mut Conn) -> Result<u64, Error>,
+    ) -> Result<u64, DropError> {
+        let actor = &self.actor;
+        let (changed, entered) = self.control.run(|conn| {
+            conn.query_drop("START TRANSACTION")?;
+            let changed = change(conn)?;
+            let entered =
+                actor.as_ref().map(|actor| audit::record(conn, actor, action, target, changed)).transpose()?;
+            conn.query_drop("COMMIT")?;
+            Ok((changed, entered))
+        })?;
+        self.audit = entered;
+        Ok(changed)
+    }
+
+    /// Cancels waiting jobs, so that no daemon claims them.
+    fn cancellation(&self, ids: &[u64]) -> String {
+        Change::Cancel.update(ids, self.actor.as_ref().and_then(|actor| actor.reason.as_deref()))
     }
 
     /// The databases of idle jobs that a call would drop, by name. Changes nothing.
@@ -115,7 +127,11 @@ impl Dropper {
         let keys = self.foreign_keys_between(&owned)?;
         self.check_rows(ids)?;
         // Waiting ones first, so that no daemon claims them meanwhile.
-        self.queue.cancel(ids)?;
+        let cancellation = self.cancellation(ids);
+        self.begin("drop", &audit::target_of(ids), |conn| {
+            conn.query_drop(&cancellation)?;
+            Ok(0)
+        })?;
         self.refuse_running(Some(ids))?;
         // Only now, since a job may have ended in between.
         let owned = referring_first(&self.list(&of_these)?, &keys);
@@ -139,7 +155,11 @@ impl Dropper {
             self.control.run(|conn| Ok(conn.query("SELECT res_id FROM res_queue WHERE seeded")?))?;
         ids.extend(owned.iter().map(|owned| owned.res_id));
         self.check_rows(&ids)?;
-        self.mark(&owned, true)?;
+        let target = if all { "all resources" } else { "seeded resources" };
+        self.begin("clear", target, |conn| {
+            registry::mark_dropping(conn, &owned, true)?;
+            Ok(0)
+        })?;
         self.delete_in_chunks("DELETE FROM res_queue WHERE seeded AND status = 'new'")?;
         if let Err(error) = self.refuse_running(None) {
             self.mark(&owned, false)?;
@@ -152,6 +172,7 @@ impl Dropper {
         }
         let mut rows = self.drop_all(&referring_first(&owned, &keys), true, progress)?;
         rows += self.delete_in_chunks("DELETE FROM res_queue WHERE seeded AND status IN ('new', 'done', 'error')")?;
+        self.audit = None; // what follows are no jobs
         self.delete_in_chunks(&format!("DELETE FROM res_error WHERE {ORPHANED}"))?;
         Ok(Dropped { databases: owned.len(), rows })
     }
@@ -162,14 +183,30 @@ impl Dropper {
     /// # Errors
     /// A statement failed. Then the call can be repeated.
     pub fn cancel(&mut self, ids: &[u64]) -> Result<u64, DropError> {
-        let cancelled = self.queue.cancel(ids)?;
+        let cancellation = self.cancellation(ids);
+        let cancelled = self.begin(Change::Cancel.as_str(), &audit::target_of(ids), |conn| {
+            conn.query_drop(&cancellation)?;
+            Ok(conn.affected_rows())
+        })?;
+        self.drop_partly_built(&Which::Of(ids).condition(), "")?;
+        Ok(cancelled)
+    }
+
+    /// Drops what a lost daemon has partly built for any job that was cancelled.
+    ///
+    /// # Errors
+    /// A statement failed. Then the call can be repeated.
+    pub fn drop_partly_built_of_cancelled(&mut self) -> Result<(), DropError> {
+        self.drop_partly_built("TRUE", "AND q.last_error LIKE 'cancelled%'")
+    }
+
+    fn drop_partly_built(&mut self, databases: &str, jobs: &str) -> Result<(), DropError> {
         let partly_built = self.list(&format!(
-            "{} AND d.state = 'making' \
-             AND EXISTS (SELECT 1 FROM res_queue q WHERE q.res_id = d.res_id AND q.status = 'error')",
-            Which::Of(ids).condition()
+            "{databases} AND d.state = 'making' \
+             AND EXISTS (SELECT 1 FROM res_queue q WHERE q.res_id = d.res_id AND q.status = 'error' {jobs})",
         ))?;
         self.drop_all(&partly_built, false, |_| {})?;
-        Ok(cancelled)
+        Ok(())
     }
 
     fn list(&mut self, condition: &str) -> Result<Vec<Owned>, DropError> {
@@ -292,6 +329,7 @@ impl Dropper {
     /// Deletes the rows of these jobs unless they are in progress, the history of their errors, and the registry's rows
     /// of databases that are gone; in one transaction.
     fn delete_rows(&mut self, ids: &[u64], gone: &[Owned]) -> Result<u64, DropError> {
+        let entered = self.audit;
         Ok(self.control.run(|conn| {
             let mut deleted = 0;
             conn.query_drop("START TRANSACTION")?;
@@ -301,6 +339,7 @@ impl Dropper {
                 conn.query_drop(format!("DELETE FROM res_error WHERE res_id IN ({}) AND {ORPHANED}", id_list(ids)))?;
             }
             registry::forget_marked(conn, gone)?;
+            count_deleted(conn, entered, deleted)?;
             conn.query_drop("COMMIT")?;
             Ok(deleted)
         })?)
@@ -308,12 +347,16 @@ impl Dropper {
 
     /// Repeats a DELETE with a limit, so that none holds many locks, until nothing is left; returns how many rows went.
     fn delete_in_chunks(&mut self, delete: &str) -> Result<u64, DropError> {
-        let sql = format!("{delete} LIMIT {CHUNK}");
+        let (sql, entered) = (format!("{delete} LIMIT {CHUNK}"), self.audit);
         let mut total = 0;
         loop {
             let deleted = self.control.run(|conn| {
+                conn.query_drop("START TRANSACTION")?;
                 conn.query_drop(&sql)?;
-                Ok(conn.affected_rows())
+                let deleted = conn.affected_rows();
+                count_deleted(conn, entered, deleted)?;
+                conn.query_drop("COMMIT")?;
+                Ok(deleted)
             })?;
             total += deleted;
             if deleted < CHUNK as u64 {
@@ -323,29 +366,18 @@ impl Dropper {
     }
 }
 
+/// Adds deleted jobs to the row of the audit, if there is one.
+fn count_deleted(conn: &mut Conn, entered: Option<u64>, deleted: u64) -> Result<(), Error> {
+    match entered {
+        Some(id) if deleted > 0 => audit::add(conn, id, deleted),
+        _ => Ok(()),
+    }
+}
+
 /// Deletes the rows of these jobs unless they are in progress.
 fn delete_idle(ids: &[u64]) -> String {
     let ids = id_list(ids);
     format!("DELETE FROM res_queue WHERE res_id IN ({ids}) AND (status <> 'in_progress' OR status IS NULL)")
-}
-
-/// Each database before those whose tables it refers to.
-fn referring_first(owned: &[Owned], keys: &[ForeignKey]) -> Vec<Owned> {
-    let mut left = owned.to_vec();
-    let mut order = Vec::new();
-    while !keys.is_empty() && !left.is_empty() {
-        let names: HashSet<String> = left.iter().map(|one| one.db_name.clone()).collect();
-        let is_referred_to =
-            |one: &Owned| keys.iter().any(|key| key.to_db == one.db_name && names.contains(&key.from_db));
-        let (later, now): (Vec<_>, Vec<_>) = left.into_iter().partition(is_referred_to);
-        left = later;
-        if now.is_empty() {
-            break; // a circle, which the server will refuse
-        }
-        order.extend(now);
-    }
-    order.extend(left);
-    order
 }
 
 /// A condition on `res_error`: the history of a job that is gone.

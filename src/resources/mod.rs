@@ -6,6 +6,7 @@
 mod build;
 pub mod drop;
 pub mod drop_error;
+mod drop_set;
 pub mod name;
 pub mod registry;
 mod resource_server;

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The version of the tables, written to `res_meta` after the last step. A daemon serves no other.
-pub const SCHEMA_VERSION: &str = "2";
+pub const SCHEMA_VERSION: &str = "3";
 
 /// How long to wait for another `init` on this server, in seconds.
 const LOCK_WAIT_S: u32 = 300;

@@ -14,6 +14,7 @@ const LEVELS: &[&[&str]] = &[
     &["cli", "client", "db"],
     &["events", "fanout", "output", "queue"],
     &["net", "resources", "schema"],
+    &["api"],
     &["daemon", "sim"],
 ];
 

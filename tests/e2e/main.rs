@@ -19,6 +19,7 @@ mod login_errors;
 mod make;
 mod manuals;
 mod names;
+mod operators;
 mod privileges;
 mod promises;
 mod protocol;

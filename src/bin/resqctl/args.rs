@@ -26,6 +26,7 @@ pub enum Command {
     Drop(Drop),
     Clear(Clear),
     Events(Events),
+    Audit(Audit),
     Doctor(Doctor),
 }
 
@@ -51,6 +52,9 @@ pub struct Seed {
     /// prefix of the names (default: seed)
     #[argh(option, default = "\"seed\".into()")]
     pub prefix: String,
+    /// why, for the audit
+    #[argh(option)]
+    pub reason: Option<String>,
 }
 
 /// enqueue one resource and print its res_id
@@ -72,6 +76,9 @@ pub struct Add {
     /// seconds to wait before the job may be claimed (default 0)
     #[argh(option, default = "0")]
     pub delay: u32,
+    /// why, for the audit
+    #[argh(option)]
+    pub reason: Option<String>,
 }
 
 /// show jobs by status, the age of the oldest waiting one, running jobs and their leases, the server, functions, triggers
@@ -90,6 +97,18 @@ pub struct List {
     /// only jobs of this status: new, in_progress, done or error
     #[argh(option)]
     pub status: Option<String>,
+    /// jobs of this res_type
+    #[argh(option, long = "type")]
+    pub res_type: Option<String>,
+    /// jobs whose res_name begins with this
+    #[argh(option)]
+    pub name_prefix: Option<String>,
+    /// the job that this database was built for
+    #[argh(option)]
+    pub database: Option<String>,
+    /// only jobs with smaller res_ids
+    #[argh(option)]
+    pub after: Option<u64>,
     /// maximum number to print (default 50)
     #[argh(option, default = "50")]
     pub limit: u32,
@@ -129,6 +148,24 @@ pub struct Retry {
     /// retry every failed job
     #[argh(switch)]
     pub all_errors: bool,
+    /// jobs of this status: error, the only one that can be retried
+    #[argh(option)]
+    pub status: Option<String>,
+    /// jobs of this res_type
+    #[argh(option, long = "type")]
+    pub res_type: Option<String>,
+    /// jobs whose res_name begins with this
+    #[argh(option)]
+    pub name_prefix: Option<String>,
+    /// the job that this database was built for
+    #[argh(option)]
+    pub database: Option<String>,
+    /// only print how many jobs match
+    #[argh(switch)]
+    pub dry_run: bool,
+    /// why, for the audit
+    #[argh(option)]
+    pub reason: Option<String>,
 }
 
 /// end waiting jobs in error, so that they do not run
@@ -138,17 +175,43 @@ pub struct Cancel {
     /// res_ids of the jobs
     #[argh(positional)]
     pub ids: Vec<u64>,
+    /// jobs of this status: new, the only one that can be cancelled
+    #[argh(option)]
+    pub status: Option<String>,
+    /// jobs of this res_type
+    #[argh(option, long = "type")]
+    pub res_type: Option<String>,
+    /// jobs whose res_name begins with this
+    #[argh(option)]
+    pub name_prefix: Option<String>,
+    /// the job that this database was built for
+    #[argh(option)]
+    pub database: Option<String>,
+    /// only print how many jobs match
+    #[argh(switch)]
+    pub dry_run: bool,
+    /// why, for the audit
+    #[argh(option)]
+    pub reason: Option<String>,
 }
 
 /// stop claiming jobs, for every daemon on this queue; running jobs continue
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "pause")]
-pub struct Pause {}
+pub struct Pause {
+    /// why, for the audit
+    #[argh(option)]
+    pub reason: Option<String>,
+}
 
 /// resume claiming jobs after pause
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "resume")]
-pub struct Resume {}
+pub struct Resume {
+    /// why, for the audit
+    #[argh(option)]
+    pub reason: Option<String>,
+}
 
 /// drop the databases of resources and delete their rows
 #[derive(FromArgs, ArgsInfo)]
@@ -160,6 +223,9 @@ pub struct Drop {
     /// drop the databases; without this option they are only listed
     #[argh(switch)]
     pub yes: bool,
+    /// why, for the audit
+    #[argh(option)]
+    pub reason: Option<String>,
 }
 
 /// drop the databases of seeded test resources and delete their rows
@@ -172,6 +238,9 @@ pub struct Clear {
     /// drop every database that resq made, not only those of seeded resources
     #[argh(switch)]
     pub all: bool,
+    /// why, for the audit
+    #[argh(option)]
+    pub reason: Option<String>,
 }
 
 /// print the newest events of the event log, or those after a number
@@ -188,6 +257,21 @@ pub struct Events {
     #[argh(option, default = "50")]
     pub limit: u32,
     /// print each event as one line of JSON
+    #[argh(switch)]
+    pub json: bool,
+}
+
+/// list what operators did, newest first
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "audit")]
+pub struct Audit {
+    /// only actions before this one
+    #[argh(option)]
+    pub after: Option<u64>,
+    /// maximum number to print (default 50)
+    #[argh(option, default = "50")]
+    pub limit: u32,
+    /// print a JSON array
     #[argh(switch)]
     pub json: bool,
 }

@@ -7,7 +7,7 @@ use resq::{
     db::{Db, ServerInfo},
     events::store,
     output::line,
-    queue::{Queue, SetAside, Status},
+    queue::{Filter, Queue, SetAside, Status, search::LARGEST_PAGE},
     resources::registry::{self, Owned},
     schema::{
         doctor::{Check, Functions, Verdict, trigger_names},
@@ -112,12 +112,24 @@ pub fn status(
 }
 
 pub fn list(queue: &mut Queue, args: &List, out: &mut Output) -> Result<(), Failure> {
-    let status = args.status.as_deref().map(|text| {
-        let known = Status::ALL.map(Status::as_str).join(", ");
-        Status::parse(text)
-            .ok_or_else(|| Failure::new(Exit::Usage, format!("--status {}: expected one of {known}", printable(text))))
-    });
-    let rows = queue.list(status.transpose()?, args.limit)?;
+    let mut filter = Filter::default();
+    let parts = [&args.status, &args.res_type, &args.name_prefix, &args.database];
+    for (key, value) in ["status", "type", "name", "database"].into_iter().zip(parts) {
+        if let Some(value) = value {
+            filter.set(key, value).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+        }
+    }
+    let mut rows = Vec::new();
+    let (mut left, mut after) = (args.limit, args.after);
+    while left > 0 {
+        let page = queue.find(&filter, after, left.min(LARGEST_PAGE))?;
+        left -= page.items.len() as u32;
+        rows.extend(page.items);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
     if args.json {
         out.line(Json::Array(rows.iter().map(resq::queue::admin::Row::to_json).collect()));
         return Ok(());

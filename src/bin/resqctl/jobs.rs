@@ -9,12 +9,15 @@ use std::{
 use resq::{
     base::backoff::Backoff,
     cli::{Exit, Failure, Output},
-    queue::{NewJob, Queue},
+    db::Db,
+    queue::{NewJob, Queue, change::Change},
     resources::drop::Dropper,
 };
 
 use crate::{
-    args::{Add, Retry, Seed},
+    actor,
+    args::{Add, Cancel, Retry, Seed},
+    bulk,
     shared::{bar, count, need_ids},
 };
 
@@ -23,11 +26,11 @@ const SEED_BATCH: u64 = 1000;
 
 pub fn seed(queue: &mut Queue, args: &Seed, out: &mut Output) -> Result<(), Failure> {
     // No two calls ever get the same part, so the names are new even if several seed at the same time.
-    let unique = queue.unique()?;
+    let seeding = queue.begin_seeding(&args.prefix, &args.res_type)?;
     let bar = bar(args.count);
     for start in (0..args.count).step_by(SEED_BATCH as usize) {
         let end = (start + SEED_BATCH).min(args.count);
-        queue.seed(&args.prefix, &args.res_type, &unique, start + 1..end + 1)?;
+        queue.seed(&seeding, start + 1..end + 1)?;
         bar.set_position(end);
     }
     bar.finish_and_clear();
@@ -36,7 +39,7 @@ pub fn seed(queue: &mut Queue, args: &Seed, out: &mut Output) -> Result<(), Fail
 }
 
 pub fn add(queue: &mut Queue, args: Add, out: &mut Output) -> Result<(), Failure> {
-    let Add { name, res_type, url, priority, delay } = args;
+    let Add { name, res_type, url, priority, delay, reason: _ } = args;
     out.line(queue.enqueue(&NewJob { name, res_type, url, priority, delay_s: delay })?);
     Ok(())
 }
@@ -84,25 +87,35 @@ pub fn wait(queue: &mut Queue, timeout_s: Option<u64>) -> Result<(), Failure> {
     Ok(())
 }
 
-pub fn retry(queue: &mut Queue, args: &Retry, out: &mut Output) -> Result<(), Failure> {
-    let ids = if args.all_errors {
-        queue.failed()?
-    } else {
-        need_ids(&args.ids, "one or more res_ids, or --all-errors")?;
-        args.ids.clone()
-    };
-    let mut changed = 0;
-    for ids in ids.chunks(SEED_BATCH as usize) {
-        changed += queue.retry(ids)?;
+pub fn retry(db: &Db, args: &Retry, out: &mut Output) -> Result<(), Failure> {
+    let Retry { ids, all_errors, status, res_type, name_prefix, database, dry_run, reason } = args;
+    let actor = actor::of_system(reason);
+    let what = "one or more res_ids, a filter, or --all-errors";
+    if let Some(filter) = bulk::filter(Change::Retry, ids, *all_errors, [status, res_type, name_prefix, database])? {
+        return bulk::change(db, Change::Retry, &filter, &actor, *dry_run, out);
     }
-    out.line(format_args!("{} returned to the queue", count(changed, "job")));
-    all_of(&args.ids, changed, "not in error")
+    need_ids(ids, what)?;
+    if *dry_run {
+        return bulk::preview(Change::Retry, Queue::on(db).count(Change::Retry, ids)?, out);
+    }
+    let mut queue = Queue::on(db).acting(actor);
+    let changed = queue.retry(ids)?;
+    bulk::report(Change::Retry, changed, out);
+    all_of(ids, changed, "not in error")
 }
 
-pub fn cancel(dropper: &mut Dropper, ids: &[u64], out: &mut Output) -> Result<(), Failure> {
-    need_ids(ids, "one or more res_ids")?;
-    let changed = dropper.cancel(ids)?;
-    out.line(format_args!("{} cancelled", count(changed, "job")));
+pub fn cancel(db: &Db, args: &Cancel, out: &mut Output) -> Result<(), Failure> {
+    let Cancel { ids, status, res_type, name_prefix, database, dry_run, reason } = args;
+    let actor = actor::of_system(reason);
+    if let Some(filter) = bulk::filter(Change::Cancel, ids, false, [status, res_type, name_prefix, database])? {
+        return bulk::change(db, Change::Cancel, &filter, &actor, *dry_run, out);
+    }
+    need_ids(ids, "one or more res_ids, or a filter")?;
+    if *dry_run {
+        return bulk::preview(Change::Cancel, Queue::on(db).count(Change::Cancel, ids)?, out);
+    }
+    let changed = Dropper::new(db, db).acting(actor).cancel(ids)?;
+    bulk::report(Change::Cancel, changed, out);
     all_of(ids, changed, "not waiting")
 }
 

@@ -3,7 +3,10 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod actor;
 mod args;
+mod audit;
+mod bulk;
 mod drop;
 mod inspect;
 mod jobs;
@@ -11,12 +14,13 @@ mod shared;
 
 use std::process::ExitCode;
 
+use mysql::prelude::Queryable;
 use resq::{
     cli::{self, Failure, Output, Program},
     config::Config,
     db::{ANSWER, Db, ServerInfo},
     events::store,
-    queue::Queue,
+    queue::{Queue, audit::record},
     resources::{Templates, drop::Dropper},
     schema::doctor,
     schema::inspection::Inspection,
@@ -33,7 +37,7 @@ const PROGRAM: Program = Program {
     commit: option_env!("RESQ_COMMIT"),
 };
 
-/// The queue's, and the three of a [`Dropper`].
+/// The queue's, the two of a [`Dropper`], and that of a batch.
 const CONNECTIONS: u32 = 4;
 
 fn main() -> ExitCode {
@@ -62,7 +66,10 @@ fn run(command: Command, config: &Config, out: &mut Output) -> Result<(), Failur
         if args.new_log {
             let mut conn = db.global()?;
             let head = store::head(&mut conn)?;
+            conn.query_drop("START TRANSACTION")?;
             store::renew_log_id(&mut conn, head.log_id, None)?;
+            record(&mut conn, &actor::of_system(&None), "new-log", "the event log", 0)?;
+            conn.query_drop("COMMIT")?;
             out.line(format_args!(
                 "the event log, which ends at event {}, has a new identity; every client reads it from its beginning",
                 head.head_seq
@@ -71,22 +78,26 @@ fn run(command: Command, config: &Config, out: &mut Output) -> Result<(), Failur
         return Ok(());
     }
     install::check_done(&db)?;
-    let mut queue = Queue::on(&db);
+    let acting = |reason: &Option<String>| Queue::on(&db).acting(actor::of_system(reason));
+    let dropper = |reason: &Option<String>| Dropper::new(&db, &db).acting(actor::of_system(reason));
     match command {
         Command::Init(_) | Command::Doctor(_) => Ok(()),
-        Command::Seed(args) => jobs::seed(&mut queue, &args, out),
-        Command::Add(args) => jobs::add(&mut queue, args, out),
-        Command::Wait(args) => jobs::wait(&mut queue, args.timeout),
-        Command::Retry(args) => jobs::retry(&mut queue, &args, out),
-        Command::Cancel(args) => jobs::cancel(&mut Dropper::new(&db, &db), &args.ids, out),
-        Command::Pause(_) => jobs::pause(&mut queue, out),
-        Command::Resume(_) => jobs::resume(&mut queue, out),
-        Command::Status(args) => inspect::status(&db, &mut queue, &schema_problems(&db, config)?, args.json, out),
-        Command::List(args) => inspect::list(&mut queue, &args, out),
-        Command::Show(args) => inspect::show(&mut queue, &args, out),
+        Command::Seed(args) => jobs::seed(&mut acting(&args.reason), &args, out),
+        Command::Add(args) => jobs::add(&mut acting(&args.reason), args, out),
+        Command::Wait(args) => jobs::wait(&mut Queue::on(&db), args.timeout),
+        Command::Retry(args) => jobs::retry(&db, &args, out),
+        Command::Cancel(args) => jobs::cancel(&db, &args, out),
+        Command::Pause(args) => jobs::pause(&mut acting(&args.reason), out),
+        Command::Resume(args) => jobs::resume(&mut acting(&args.reason), out),
+        Command::Status(args) => {
+            inspect::status(&db, &mut Queue::on(&db), &schema_problems(&db, config)?, args.json, out)
+        }
+        Command::List(args) => inspect::list(&mut Queue::on(&db), &args, out),
+        Command::Show(args) => inspect::show(&mut Queue::on(&db), &args, out),
         Command::Events(args) => inspect::events(&mut *db.global()?, &args, out),
-        Command::Drop(args) => drop::drop(&mut Dropper::new(&db, &db), &args, out),
-        Command::Clear(args) => drop::clear(&mut Dropper::new(&db, &db), &args, out),
+        Command::Audit(args) => audit::list(&mut Queue::on(&db), &args, out),
+        Command::Drop(args) => drop::drop(&mut dropper(&args.reason), &args, out),
+        Command::Clear(args) => drop::clear(&mut dropper(&args.reason), &args, out),
     }
 }
 

@@ -169,13 +169,16 @@ const WRITTEN: &[(&str, &str, &[&str])] = &[
     ("res_error", "message", &["INSERT", "DELETE"]),
     ("res_log", "first_seq", &["UPDATE"]),
     ("res_event", "state", &["DELETE"]),
+    ("res_outbox", "state", &["INSERT"]),
+    ("res_audit", "count", &["INSERT", "UPDATE"]),
+    ("res_batch", "worker", &["INSERT", "UPDATE"]),
 ];
 
 /// Runs statements that change nothing, each of which needs a privilege that the daemon uses.
 pub fn access(conn: &mut Conn, global_db: &str, user: &str) -> Verdict {
     let mut missing = Missing::default();
     let read = "SELECT 1 FROM res_queue, res_meta, res_daemon, res_error, res_database, res_log, res_event, res_outbox, \
-                res_quarantine LIMIT 0";
+                res_quarantine, res_audit, res_batch LIMIT 0";
     missing.check(conn, "SELECT", read);
     for (table, column, privileges) in WRITTEN {
         for privilege in *privileges {

@@ -1,0 +1,5 @@
+//! What operators do to many jobs, and what is kept of it: the audit, actions on all that match a filter, and searches.
+
+mod audit;
+mod batches;
+mod searches;
