@@ -5,6 +5,7 @@
 //! [`store`] the SQL of that; `sequencer` is the role and [`SequencerThread`] its thread.
 
 pub mod event;
+pub mod history;
 pub(crate) mod log;
 pub(crate) mod sequencer;
 pub mod store;

@@ -17,6 +17,7 @@ mod isolated_store;
 pub mod job;
 pub(crate) mod lease;
 pub mod outcome;
+pub mod overview;
 pub(crate) mod prefetch;
 mod progress;
 pub mod search;

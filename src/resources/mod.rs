@@ -9,6 +9,7 @@ pub mod drop_error;
 mod drop_set;
 pub mod name;
 pub mod registry;
+pub mod registry_page;
 mod resource_server;
 pub mod scanner;
 pub mod template;

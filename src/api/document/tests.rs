@@ -1,0 +1,133 @@
+use std::collections::BTreeSet;
+
+use serde_json::{Value as Json, json};
+
+use super::DOCUMENT;
+use crate::{
+    api::call::{Request, check},
+    queue::{
+        SetAside,
+        audit::{Batch, Entry},
+        overview::{Daemon, Overview},
+    },
+    resources::registry_page::Database,
+};
+
+fn document() -> Json {
+    serde_json::from_str(DOCUMENT).unwrap()
+}
+
+fn names(object: &Json) -> BTreeSet<String> {
+    object.as_object().unwrap().keys().cloned().collect()
+}
+
+/// Each answer that the code makes has exactly the fields that the document says.
+#[test]
+fn document_has_every_field_of_every_answer() {
+    let document = document();
+    let row = crate::queue::Row {
+        id: 1,
+        name: String::new(),
+        res_type: String::new(),
+        status: None,
+        url: None,
+        priority: 0,
+        run_at: None,
+        attempts: 0,
+        max_attempts: None,
+        last_error: None,
+        result: None,
+        owner: None,
+        created_at: None,
+        updated_at: None,
+    };
+    let set_aside = SetAside {
+        id: 1,
+        name: String::new(),
+        change: String::new(),
+        message: String::new(),
+        since: String::new(),
+        retry_s: 0,
+        owner: String::new(),
+    };
+    let entry = Entry {
+        id: 1,
+        at: String::new(),
+        who: String::new(),
+        action: String::new(),
+        target: String::new(),
+        reason: None,
+        count: 0,
+        batch: Some(Batch::default()),
+    };
+    let database = Database {
+        db_name: String::new(),
+        res_id: 1,
+        res_name: None,
+        res_type: String::new(),
+        state: String::new(),
+        template_version: String::new(),
+        created_at: String::new(),
+        dropping_at: None,
+    };
+    let daemon = Daemon { owner: String::new(), started_at: String::new(), lease_s: 0.0, jobs: 0 };
+    let overview =
+        Overview { counts: Default::default(), delayed: Default::default(), oldest_waiting_s: None, is_paused: false };
+    let action = entry.to_json();
+    for (schema, answer) in [
+        ("Job", row.to_json()),
+        ("SetAside", set_aside.to_json()),
+        ("Action", action.clone()),
+        ("Batch", action["batch"].clone()),
+        ("Database", database.to_json()),
+        ("Daemon", daemon.to_json()),
+        ("Counts", overview.counts_json()),
+    ] {
+        let described = &document["components"]["schemas"][schema];
+        assert_eq!(names(&answer), names(&described["properties"]), "{schema}");
+        let required: BTreeSet<String> = serde_json::from_value(described["required"].clone()).unwrap();
+        assert_eq!(required, names(&answer), "{schema}");
+    }
+}
+
+#[test]
+fn document_names_no_path_or_parameter_that_is_not_there() {
+    let document = document();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, described) in methods.as_object().unwrap() {
+            let acts = method == "post";
+            let path = path.replace("{id}", "7");
+            let bodies = [json!({}), json!({"name": "a"}), json!({"ids": [1]})];
+            let listed = described["parameters"].as_array().cloned().unwrap_or_default();
+            let parameters = listed.iter().filter(|parameter| parameter["in"] == "query").map(|parameter| {
+                let name = parameter["name"].as_str().unwrap().to_string();
+                let value = match name.as_str() {
+                    "status" => "new",
+                    "after" | "since" | "limit" => "5",
+                    _ => "a",
+                };
+                (name, value.to_string())
+            });
+            let parameters: Vec<(String, String)> = parameters.collect();
+            let answered = bodies.iter().any(|body| {
+                let body = if acts { body.to_string().into_bytes() } else { Vec::new() };
+                let (path, parameters) = (path.clone(), parameters.clone());
+                check(&Request { acts, path, parameters, body, who: String::new() }).is_ok()
+            });
+            assert!(answered, "{method} {path}");
+            let other = Request { acts, path: format!("{path}x"), ..Request::default() };
+            assert_eq!(check(&other).map_err(|refused| refused.status), Err(404), "{path}");
+        }
+    }
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    let document = document();
+    for reference in DOCUMENT.split("\"$ref\": \"#").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        assert!(document.pointer(reference).is_some(), "{reference}");
+    }
+    let schemas = names(&document["components"]["schemas"]);
+    let unused = schemas.iter().filter(|name| !DOCUMENT.contains(&format!("schemas/{name}\"")));
+    assert_eq!(unused.collect::<Vec<_>>(), Vec::<&String>::new());
+}

@@ -1,0 +1,112 @@
+//! The state of the queue at a glance, by queries whose cost does not grow with the number of jobs: counts end at a limit.
+
+use mysql::Conn;
+use serde_json::{Value as Json, json};
+
+use super::{job::Status, search, sql_store};
+use crate::{
+    base::exact::integer,
+    db::{Capped, Error, limited},
+};
+
+/// Jobs of one status are counted up to here.
+pub const COUNTED: u64 = 100_000;
+
+/// The state of the queue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Overview {
+    /// Jobs of each status, in the order of [`Status::ALL`].
+    pub counts: [Capped; 4],
+    /// Of the new ones, those that are not due yet.
+    pub delayed: Capped,
+    /// The age of the oldest ready job in seconds: of those with the smallest priorities, if there are more than are counted.
+    pub oldest_waiting_s: Option<u64>,
+    /// No jobs are claimed.
+    pub is_paused: bool,
+}
+
+/// Reads it.
+///
+/// # Errors
+/// The server's, which stops a read after 5 seconds.
+pub fn overview(conn: &mut Conn) -> Result<Overview, Error> {
+    let mut counts = [Capped::default(); 4];
+    for (status, place) in Status::ALL.into_iter().zip(&mut counts) {
+        *place = count(conn, &format!("status = '{}'", status.as_str()))?;
+    }
+    let delayed = count(conn, "status = 'new' AND run_at > NOW(6)")?;
+    let oldest = format!(
+        "SELECT TIMESTAMPDIFF(SECOND, q.created_at, NOW()) FROM (SELECT MIN(res_id) AS res_id FROM \
+         (SELECT res_id FROM res_queue FORCE INDEX (res_queue_claim) WHERE status = 'new' AND run_at IS NULL \
+          LIMIT {COUNTED}) ready) first STRAIGHT_JOIN res_queue q ON q.res_id = first.res_id"
+    );
+    let age: Option<Option<i64>> = limited::read_first(conn, &oldest)?;
+    Ok(Overview {
+        counts,
+        delayed,
+        oldest_waiting_s: age.flatten().map(|age| age.max(0).unsigned_abs()),
+        is_paused: sql_store::is_paused(conn)?,
+    })
+}
+
+fn count(conn: &mut Conn, condition: &str) -> Result<Capped, Error> {
+    search::count(conn, &format!("FORCE INDEX (res_queue_claim) WHERE {condition}"), COUNTED)
+}
+
+impl Overview {
+    /// The counts as an object; `capped` names those of which there are more.
+    pub fn counts_json(&self) -> Json {
+        let named = Status::ALL.map(Status::as_str).into_iter().zip(self.counts).chain([("delayed", self.delayed)]);
+        let mut object = serde_json::Map::new();
+        let mut capped = Vec::new();
+        for (name, Capped { count, is_more }) in named {
+            object.insert(name.into(), integer(count));
+            capped.extend(is_more.then_some(name));
+        }
+        object.insert("capped".into(), capped.into());
+        object.into()
+    }
+}
+
+/// A daemon that serves this queue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Daemon {
+    /// Host, process number and a random part.
+    pub owner: String,
+    /// When it was first seen: UTC, as the server prints it.
+    pub started_at: String,
+    /// How long its lease lasts, in seconds; negative: it ended so long ago.
+    pub lease_s: f64,
+    /// The jobs that it has claimed; counted up to 10,000 of all daemons.
+    pub jobs: u64,
+}
+
+impl Daemon {
+    /// An object for programs.
+    pub fn to_json(&self) -> Json {
+        json!({
+            "owner": self.owner, "started_at": self.started_at, "lease_s": self.lease_s, "jobs": integer(self.jobs),
+        })
+    }
+}
+
+/// The daemons, by name, at most 1,000.
+///
+/// # Errors
+/// The server's.
+pub fn daemons(conn: &mut Conn) -> Result<Vec<Daemon>, Error> {
+    let rows: Vec<(String, String, Option<f64>, u64)> = limited::read(
+        conn,
+        "SELECT d.owner, CAST(d.started_at AS CHAR), TIMESTAMPDIFF(MICROSECOND, NOW(6), d.lease_until) / 1000000, \
+         COALESCE(j.jobs, 0) FROM res_daemon d LEFT JOIN (SELECT owner, COUNT(*) AS jobs FROM \
+         (SELECT owner FROM res_queue FORCE INDEX (res_queue_claim) WHERE status = 'in_progress' LIMIT 10000) r \
+         GROUP BY owner) j ON j.owner = d.owner ORDER BY d.owner LIMIT 1000",
+    )?;
+    let daemon = |(owner, started_at, lease_s, jobs): (_, _, Option<f64>, _)| Daemon {
+        owner,
+        started_at,
+        lease_s: lease_s.unwrap_or_default(),
+        jobs,
+    };
+    Ok(rows.into_iter().map(daemon).collect())
+}

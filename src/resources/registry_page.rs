@@ -1,0 +1,83 @@
+//! The registry as operators see it, page by page.
+
+use mysql::Conn;
+use serde_json::{Value as Json, json};
+
+use crate::{
+    base::exact::integer,
+    db::{Error, limited, literal},
+};
+
+/// A database that resq built or builds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Database {
+    /// Its name, unquoted.
+    pub db_name: String,
+    /// The job that it was made for.
+    pub res_id: u64,
+    /// The job's name; None: the job is gone.
+    pub res_name: Option<String>,
+    /// Its type.
+    pub res_type: String,
+    /// `making` or `ready`.
+    pub state: String,
+    /// Which templates built it.
+    pub template_version: String,
+    /// When it was entered: UTC, as the server prints it.
+    pub created_at: String,
+    /// Since when it is being dropped.
+    pub dropping_at: Option<String>,
+}
+
+impl Database {
+    /// An object for programs.
+    pub fn to_json(&self) -> Json {
+        json!({
+            "db_name": self.db_name, "res_id": integer(self.res_id), "res_name": self.res_name,
+            "res_type": self.res_type, "state": self.state, "template_version": self.template_version,
+            "created_at": self.created_at, "dropping_at": self.dropping_at,
+        })
+    }
+}
+
+/// Up to `limit` databases behind `after`, by name, and the name after which the list goes on. `prefix`: their names begin
+/// with it.
+///
+/// # Errors
+/// The server's, which stops a read after 5 seconds.
+pub fn databases(
+    conn: &mut Conn,
+    prefix: Option<&str>,
+    res_type: Option<&str>,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<(Vec<Database>, Option<String>), Error> {
+    let mut all = vec!["TRUE".to_string()];
+    all.extend(after.map(|after| format!("d.db_name > {}", literal(after))));
+    all.extend(res_type.map(|res_type| format!("d.res_type = {}", literal(res_type))));
+    if let Some(prefix) = prefix {
+        let escaped = prefix.replace('|', "||").replace('%', "|%").replace('_', "|_");
+        all.push(format!("d.db_name LIKE {} ESCAPE '|'", literal(&format!("{escaped}%"))));
+    }
+    type Columns = (String, u64, Option<Vec<u8>>, String, String, String, String, Option<String>);
+    let rows: Vec<Columns> = limited::read(
+        conn,
+        &format!(
+            "SELECT d.db_name, d.res_id, CAST(q.res_name AS BINARY), d.res_type, d.state, d.template_version, \
+         CAST(d.created_at AS CHAR), CAST(d.dropping_at AS CHAR) \
+         FROM res_database d FORCE INDEX (PRIMARY) LEFT JOIN res_queue q ON q.res_id = d.res_id \
+         WHERE {} ORDER BY d.db_name LIMIT {}",
+            all.join(" AND "),
+            limit + 1
+        ),
+    )?;
+    let database = |(db_name, res_id, name, res_type, state, template_version, created_at, dropping_at)| {
+        let res_name = Option::map(name, |name: Vec<u8>| String::from_utf8_lossy(&name).into_owned());
+        Database { db_name, res_id, res_name, res_type, state, template_version, created_at, dropping_at }
+    };
+    let mut found: Vec<Database> = rows.into_iter().map(database).collect();
+    let has_more = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    let next = found.last().filter(|_| has_more).map(|last| last.db_name.clone());
+    Ok((found, next))
+}
