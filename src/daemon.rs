@@ -1,6 +1,7 @@
 //! The daemon: builds the parts, starts their threads, waits for a signal, and stops them in order. Owns nothing that
 //! changes while it runs.
 
+mod checks;
 pub mod healthcheck;
 mod signals;
 
@@ -12,8 +13,10 @@ use crate::{
     api::{
         batch,
         batch_thread::{self, BatchThread},
+        sampler::{self, Sampler},
     },
     base::failure::{Exit, Failure},
+    base::health::Health,
     base::readiness::{State, Supervisor},
     base::threads::{Alarm, Thread, alarm, cannot_start},
     base::wakeup::{Wakeup, wakeup},
@@ -21,13 +24,13 @@ use crate::{
     db::{Db, ServerInfo},
     events::updates::{LogHead, LogPublisher, PageRequest},
     events::{self, LogReplaced, SequencerThread, StateWatch},
-    net::{Broker, StartError},
+    net::{self, Broker, StartError},
     queue::{FIXED_CONNECTIONS, Parts, QUEUE_STATE_NEW, Servers, Service, Telemetry, Wakeups},
     resources::{DatabaseBuilder, Templates, name::Naming},
     schema::{
         inspection::Inspection,
         install,
-        watch::{self, SchemaWatch},
+        watch::{self, Findings, SchemaWatch},
     },
 };
 
@@ -52,6 +55,8 @@ struct Running {
     queue: Service,
     sequencer: SequencerThread,
     broker: Broker,
+    /// Ends when it is dropped.
+    _sampler: Sampler,
 }
 
 /// Serves until SIGTERM or SIGINT, then drains.
@@ -73,11 +78,14 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
     // The same server, and so the same pool.
     let resources = db.clone();
     install::check_done(&db)?;
-    // Read by nothing else yet; ends with this function.
-    let _schema = SchemaWatch::start(&db, Inspection::new(&templates), &alarm)?;
-    let running = start(config, options, &db, &resources, templates, &alarm)?;
+    // Ends with this function.
+    let schema = SchemaWatch::start(&db, Inspection::new(&templates), &alarm)?;
+    let health = Arc::new(Health::new(alarm.heartbeats().clone()));
+    let context = Context { config, options, health: &health, findings: schema.findings(), alarm: &alarm };
+    let running = start(&context, &db, &resources, templates)?;
+    health.serving();
     let log_replaced = running.sequencer.log_replaced();
-    supervisor.notify(State::Ready(running.broker.local_addrs()));
+    supervisor.notify(State::Ready(running.broker.local_addrs(), running.broker.http_addrs()));
 
     let drain_s = options.drain.as_secs();
     select! {
@@ -87,6 +95,7 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
         recv(log_replaced) -> found => return Err(replaced(found)),
         recv(panicked) -> name => return Err(died(name)),
     }
+    health.draining();
     supervisor.notify(State::Stopping);
     // On a thread of its own, so that a second signal or a panic can still end the process.
     let (done, drained) = bounded(1);
@@ -115,7 +124,8 @@ fn connect(config: &Config, alarm: &Alarm, stops: &Receiver<()>) -> Result<Optio
         + FIXED_CONNECTIONS
         + events::CONNECTIONS
         + watch::CONNECTIONS
-        + batch_thread::CONNECTIONS;
+        + batch_thread::CONNECTIONS
+        + sampler::CONNECTIONS;
     let database = config.database.clone();
     let (done, opened) = bounded(1);
     let open = move || {
@@ -131,15 +141,18 @@ fn connect(config: &Config, alarm: &Alarm, stops: &Receiver<()>) -> Result<Optio
     }
 }
 
-/// `db` is the control server, `resources` that of the resource databases.
-fn start(
-    config: &Config,
+/// What all parts are started with.
+struct Context<'a> {
+    config: &'a Config,
     options: Options,
-    db: &Db,
-    resources: &Db,
-    templates: Templates,
-    alarm: &Alarm,
-) -> Result<Running, Failure> {
+    health: &'a Arc<Health>,
+    findings: &'a Findings,
+    alarm: &'a Alarm,
+}
+
+/// `db` is the control server, `resources` that of the resource databases.
+fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -> Result<Running, Failure> {
+    let Context { config, health, alarm, .. } = *context;
     let mut conn = db.global()?;
     let server = ServerInfo::query(&mut conn)?;
     install::check_server(&server)?;
@@ -164,7 +177,16 @@ fn start(
     let wakeups = Wakeups { to_dispatcher: dispatcher_wakeups, to_sequencer: wake_sequencer.clone() };
     // A RING means that anything may have changed.
     let on_ring = vec![wake_dispatcher.clone(), wake_sequencer];
-    let (broker, log_publisher, page_requests) = start_broker(config, options, head, on_ring, alarm)?;
+    let (metrics_read, scrapes) = wakeup();
+    let http = net::Http {
+        config: Some(config.http.clone()),
+        metrics: telemetry.metrics.clone(),
+        health: health.clone(),
+        metrics_read: Some(metrics_read),
+    };
+    let (broker, log_publisher, page_requests) = start_broker(context, head, on_ring, http)?;
+    let sampler = Sampler::start(db, telemetry.metrics.clone(), scrapes, alarm)
+        .map_err(|e| failed("cannot start the thread of the metrics", e))?;
     let settings = events::Settings {
         poll: config.queue.poll,
         retention_days: config.events.retention_days,
@@ -185,6 +207,7 @@ fn start(
     let parts = Parts { handler: builder.clone(), hooks: builder, wakeups, telemetry: telemetry.clone() };
     let queue = Service::start_with(servers, &server, &config.queue, parts, alarm)?;
     let batches = BatchThread::start(db, resources, batch_wakeups, alarm)?;
+    checks::add(health, db, alarm.heartbeats(), queue.validity(), context.findings, &telemetry);
     log::info!(
         "daemon: serving; jobs are claimed {} database={} workers={} server={}",
         if server.skip_locked { "with SKIP LOCKED" } else { "by token, since this server has no SKIP LOCKED" },
@@ -192,7 +215,7 @@ fn start(
         config.queue.workers,
         server.version,
     );
-    Ok(Running { _node_watch: node_watch, batches, queue, sequencer, broker })
+    Ok(Running { _node_watch: node_watch, batches, queue, sequencer, broker, _sampler: sampler })
 }
 
 /// Gives an event log that was restored from a dump a new identity, so that clients do not go on by its numbers. Not on
@@ -221,14 +244,15 @@ impl Running {
 }
 
 fn start_broker(
-    config: &Config,
-    options: Options,
+    context: &Context<'_>,
     head: LogHead,
     on_ring: Vec<Wakeup>,
-    alarm: &Alarm,
+    http: net::Http,
 ) -> Result<(Broker, LogPublisher, Receiver<PageRequest>), Failure> {
-    Broker::start(&config.broker, options.insecure, head, on_ring, alarm).map_err(|error| {
-        let exit = if matches!(error, StartError::Exposed(_)) { Exit::Usage } else { Exit::Failed };
+    let Context { config, options, alarm, .. } = *context;
+    Broker::start(&config.broker, options.insecure, head, on_ring, http, alarm).map_err(|error| {
+        let is_usage = matches!(error, StartError::Exposed(_) | StartError::HttpExposed(_));
+        let exit = if is_usage { Exit::Usage } else { Exit::Failed };
         Failure::new(exit, error.to_string())
     })
 }

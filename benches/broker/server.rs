@@ -1,7 +1,12 @@
 //! The three servers as separate processes, each on a free port; they end with the benchmark.
 
 use crate::dialect::Dialect;
-use resq::{base::threads::alarm, config, events::updates::LogHead, net::Broker};
+use resq::{
+    base::threads::alarm,
+    config,
+    events::updates::LogHead,
+    net::{Broker, Http},
+};
 use resq_test_support::MemoryLog;
 use std::{
     fs,
@@ -90,7 +95,8 @@ pub fn serve(port: u16) {
     let config = config::Broker { listen, ping: Duration::from_secs(600), ..config::Broker::default() };
     let head = LogHead { log_id: 1, first_seq: 1, head_seq: 0 };
     let (alarm, _) = alarm();
-    let (_broker, log_publisher, reads) = Broker::start(&config, false, head, Vec::new(), &alarm).expect("it starts");
+    let (_broker, log_publisher, reads) =
+        Broker::start(&config, false, head, Vec::new(), Http::default(), &alarm).expect("it starts");
     let _log = MemoryLog::start(log_publisher, reads, head, Vec::new());
     let _ = io::stdin().read(&mut [0]);
 }

@@ -2,7 +2,8 @@
 //! the event log and the registry; it knows no socket and decides no right.
 //!
 //! [`call`] checks what a request asks for, [`answer`] carries it out; `openapi.json` describes both. [`batch`] is an action on
-//! all jobs that match a filter; [`batch_runner`] does it, in this process or in [`batch_thread`].
+//! all jobs that match a filter; [`batch_runner`] does it, in this process or in [`batch_thread`]. [`sampler`] keeps those metrics
+//! that only the database knows.
 
 pub mod answer;
 pub mod batch;
@@ -10,3 +11,5 @@ pub mod batch_runner;
 pub mod batch_thread;
 pub mod call;
 pub mod document;
+mod sample;
+pub mod sampler;

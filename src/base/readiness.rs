@@ -16,9 +16,9 @@ const START: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug)]
 pub enum State<'a> {
     /// `READY=1`. For resqd: it listens, holds its lease and knows the end of the event log; a second line,
-    /// `STATUS=listening on ADDRESS, …`, names its TCP addresses, with the actual port where port 0 was set. For
-    /// resq-client, which does not listen: the broker has confirmed its subscription.
-    Ready(&'a [SocketAddr]),
+    /// `STATUS=listening on ADDRESS, …; http on ADDRESS, …`, names its TCP addresses, first the broker's, with the actual
+    /// port where port 0 was set. For resq-client, which does not listen: the broker has confirmed its subscription.
+    Ready(&'a [SocketAddr], &'a [SocketAddr]),
     /// The program waits for its database server, for so long at most: an `EXTEND_TIMEOUT_USEC=` beyond that.
     Waiting(Duration),
     /// `STOPPING=1`: a signal arrived; running jobs are finished, no new ones are claimed.
@@ -39,10 +39,16 @@ impl Supervisor {
     pub fn notify(&self, state: State<'_>) {
         let Some(socket) = &self.0 else { return };
         let message = match state {
-            State::Ready([]) => "READY=1".into(),
-            State::Ready(addresses) => {
-                let addresses: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
-                format!("READY=1\nSTATUS=listening on {}", addresses.join(", "))
+            State::Ready(broker, http) => {
+                let part = |(what, addresses): (&str, &[SocketAddr])| {
+                    let addresses: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+                    (!addresses.is_empty()).then(|| format!("{what} on {}", addresses.join(", ")))
+                };
+                let parts: Vec<String> = [("listening", broker), ("http", http)].into_iter().filter_map(part).collect();
+                match parts.is_empty() {
+                    true => "READY=1".into(),
+                    false => format!("READY=1\nSTATUS={}", parts.join("; ")),
+                }
             }
             State::Waiting(wait) => {
                 let until = wait + START;
@@ -92,10 +98,15 @@ mod tests {
         let path = dir.path().join("notify");
         let receiver = UnixDatagram::bind(&path).unwrap();
         let supervisor = Supervisor(Some(path.into()));
-        supervisor.notify(State::Ready(&["127.0.0.1:7".parse().unwrap(), "[::1]:8".parse().unwrap()]));
+        let addresses = ["127.0.0.1:7".parse().unwrap(), "[::1]:8".parse().unwrap()];
+        supervisor.notify(State::Ready(&addresses, &[]));
+        supervisor.notify(State::Ready(&addresses[..1], &addresses[1..]));
+        supervisor.notify(State::Ready(&[], &[]));
         supervisor.notify(State::Stopping);
         supervisor.notify(State::Waiting(Duration::from_secs(30)));
         assert_eq!(received(&receiver), "READY=1\nSTATUS=listening on 127.0.0.1:7, [::1]:8");
+        assert_eq!(received(&receiver), "READY=1\nSTATUS=listening on 127.0.0.1:7; http on [::1]:8");
+        assert_eq!(received(&receiver), "READY=1");
         assert_eq!(received(&receiver), "STOPPING=1");
         assert_eq!(received(&receiver), "STATUS=waiting for the database server\nEXTEND_TIMEOUT_USEC=90000000");
     }

@@ -96,7 +96,7 @@ fn listen(args: Args, config: Config, out: &mut Output) -> Result<(), Failure> {
     let peer = Peer::from_config(&config, args.name);
     let mut subscriber = Subscriber::connect_deadline(peer, subscription, deadline)?;
     #[cfg(unix)]
-    Supervisor::from_env().notify(State::Ready(&[]));
+    Supervisor::from_env().notify(State::Ready(&[], &[]));
     #[cfg(feature = "toast")]
     let mut toast = args.toast.then(resq::output::toast::Toast::default);
     let mut events = 0;

@@ -12,7 +12,7 @@ use resq::{
 
 const PROGRAM: Program = Program {
     name: "resqd",
-    takes: &["database", "sql", "queue", "broker", "events"],
+    takes: &["database", "sql", "queue", "broker", "http", "events"],
     handles_signals: true,
     commit: option_env!("RESQ_COMMIT"),
 };

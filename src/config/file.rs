@@ -155,7 +155,10 @@ mod tests {
             ("[database]\nworkers = 1\n", "f:2: unknown setting database.workers; did you mean queue.workers?"),
             ("workers = 1\n", "f:1: unknown setting workers; did you mean queue.workers?"),
             ("[quue]\nworkers = 1\n", "f:1: unknown table [quue]; did you mean [queue]?"),
-            ("[zzzzzzzzz]\n", "f:1: unknown table [zzzzzzzzz]; known are database, sql, queue, broker, client, events"),
+            (
+                "[zzzzzzzzz]\n",
+                "f:1: unknown table [zzzzzzzzz]; known are database, sql, queue, broker, http, client, events",
+            ),
             (
                 "[queue]\nworkers = '5'\n",
                 "f:2: queue.workers has the wrong type; expected a number from 1 to 1024, without quotes",

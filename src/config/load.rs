@@ -85,6 +85,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, Invalid> {
         }
     }
     let config = &mut loaded.config;
+    config.http.is_default = !strengths.contains_key("http.listen");
     drop_overridden(config, &strengths);
     if sources.takes.contains(&"broker") && config.broker.listen.is_empty() && config.broker.socket.is_none() {
         return Err(Invalid(

@@ -42,6 +42,8 @@ pub struct Config {
     pub queue: Queue,
     /// `[broker]`
     pub broker: Broker,
+    /// `[http]`
+    pub http: Http,
     /// `[client]`
     pub client: Client,
     /// `[events]`
@@ -121,6 +123,21 @@ pub struct Broker {
     pub states: Option<Vec<String>>,
 }
 
+/// What resqd serves HTTP on, and who may use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// TCP addresses; port 0 picks a free one.
+    pub listen: Vec<SocketAddr>,
+    /// The addresses are the default: no source of the settings names them.
+    pub is_default: bool,
+    /// Permits to read and to act.
+    pub token: Option<Secret>,
+    /// Permits to read.
+    pub read_token: Option<Secret>,
+    /// Names accepted in `Host` besides `localhost`, in lower case.
+    pub hosts: Vec<String>,
+}
+
 /// How clients reach the broker. The token is [`Broker::token`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
@@ -171,6 +188,7 @@ impl Default for Config {
                 ping: Duration::ZERO,
                 states: None,
             },
+            http: Http { listen: Vec::new(), is_default: true, token: None, read_token: None, hosts: Vec::new() },
             client: Client { host: String::new(), port: 0, socket: None },
             events: Events { retention_days: 0 },
         };
@@ -191,4 +209,4 @@ macro_rules! default_section {
         })*
     };
 }
-default_section!(Database database, Queue queue, Broker broker, Client client, Events events);
+default_section!(Database database, Queue queue, Broker broker, Http http, Client client, Events events);

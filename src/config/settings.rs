@@ -169,6 +169,30 @@ pub const SETTINGS: &[Setting] = settings![
         "allow-list of event states; unset, every state is allowed",
         "1 to 1024 states separated by commas, without repeats, each 1 to 64 of A-Z a-z 0-9 _ . : -",
         |c, v| put(&mut c.broker.states, value::states(v));
+    "http.listen", Some("RESQ_HTTP"), Some("--http"), "127.0.0.1:1301", List,
+        "TCP addresses to serve HTTP on: health, metrics and the event stream; none if the list is empty",
+        "ADDRESS:PORT separated by commas, without repeats, such as 127.0.0.1:1301 or [::1]:1301",
+        |c, v| put(&mut c.http.listen, value::listeners(v));
+    "http.token", Some("RESQ_HTTP_TOKEN"), None, "", Secret,
+        "token that permits HTTP requests to read and to act; read from the environment or a settings file only",
+        "1 to 1024 bytes without control characters",
+        |c, v| put(&mut c.http.token, value::token(v));
+    "http.token_file", Some("RESQ_HTTP_TOKEN_FILE"), None, "", SecretFile,
+        "file that contains the token, used instead of http.token",
+        "the path of a file that contains 1 to 1024 bytes without control characters",
+        |c, v| put(&mut c.http.token, value::token(v));
+    "http.read_token", Some("RESQ_HTTP_READ_TOKEN"), None, "", Secret,
+        "token that permits HTTP requests to read; read from the environment or a settings file only",
+        "1 to 1024 bytes without control characters",
+        |c, v| put(&mut c.http.read_token, value::token(v));
+    "http.read_token_file", Some("RESQ_HTTP_READ_TOKEN_FILE"), None, "", SecretFile,
+        "file that contains the token for reading, used instead of http.read_token",
+        "the path of a file that contains 1 to 1024 bytes without control characters",
+        |c, v| put(&mut c.http.read_token, value::token(v));
+    "http.hosts", None, None, "", List,
+        "names besides localhost under which HTTP requests may address resqd; IP addresses always may",
+        "host names separated by commas, without ports and without repeats",
+        |c, v| put(&mut c.http.hosts, value::host_names(v));
     "client.host", Some("RESQ_HOST"), Some("--host"), "127.0.0.1", Text,
         "host name or address of resqd", "a host name or an address",
         |c, v| put(&mut c.client.host, value::word(v));
@@ -213,6 +237,7 @@ mod tests {
     fn every_setter_changes_its_own_setting_alone() {
         let valid = |s: &Setting| match s.key {
             "broker.listen" => "127.0.0.1:7",
+            "http.listen" => "127.0.0.1:8",
             "database.tls" => "verify",
             "broker.states" | "database.hosts" => "other",
             _ if s.kind == Kind::Number => "17",

@@ -102,6 +102,12 @@ pub fn listeners(text: &str) -> Option<Vec<SocketAddr>> {
     (!addresses.iter().enumerate().any(|(i, a)| repeated(i, a))).then_some(addresses)
 }
 
+/// Names as they stand in `Host`, in lower case.
+pub fn host_names(text: &str) -> Option<Vec<String>> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-' || c == '_';
+    list(text, |name| word(name).filter(|name| name.chars().all(is_plain)).map(|name| name.to_ascii_lowercase()))
+}
+
 /// States as RSQ/1 allows them, without patterns.
 pub fn states(text: &str) -> Option<Option<Vec<String>>> {
     let states = list(text, |s| State::new(s).ok().map(|s| s.to_string()))?;
@@ -149,6 +155,14 @@ mod tests {
         assert_eq!(listeners(""), Some(vec![]));
         for wrong in ["1300", "localhost", "127.0.0.1", "127.0.0.1:1300,127.0.0.1:1300", "127.0.0.1:70000", ","] {
             assert_eq!(listeners(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn host_names_have_no_port_and_no_case() {
+        assert_eq!(host_names("Resq.example, b"), Some(vec!["resq.example".to_string(), "b".to_string()]));
+        for wrong in ["a:1", "a,A", "http://a", "a/b", "*", "a b", "[::1]"] {
+            assert_eq!(host_names(wrong), None, "{wrong}");
         }
     }
 

@@ -129,6 +129,16 @@ impl Db {
         }
     }
 
+    /// Why no connection is to be had, while that is so.
+    pub fn outage(&self) -> Option<String> {
+        self.hosts.outage().current()
+    }
+
+    /// How many connections are open.
+    pub fn connections(&self) -> u32 {
+        self.pool.state().connections
+    }
+
     /// Notified when a statement of a role failed because an object of resq's is missing or not what it should be.
     pub fn schema_faults(&self) -> Receiver<()> {
         self.schema_faults.1.clone()

@@ -94,15 +94,16 @@ impl Cursor {
         }
     }
 
-    /// An ephemeral event that matches. Without room it is dropped and counted.
+    /// An ephemeral event that matches. Without room it is dropped and counted: false.
     #[inline]
-    pub fn ephemeral(&mut self, event: &Event<'_>, sink: &mut impl Sink) {
+    pub fn ephemeral(&mut self, event: &Event<'_>, sink: &mut impl Sink) -> bool {
         if !sink.make_room(event) {
             self.dropped += 1;
-            return;
+            return false;
         }
         self.report_dropped(sink);
         sink.push(Message::Event(event));
+        true
     }
 
     /// Reports how many ephemeral events were dropped, if any were.

@@ -27,6 +27,8 @@ pub struct Fanout {
     head: LogHead,
     recent: RecentWindow,
     page_requests: PageRequests,
+    /// Ephemeral events dropped since this was last asked for.
+    dropped: u64,
 }
 
 impl Fanout {
@@ -38,12 +40,25 @@ impl Fanout {
             head,
             recent: RecentWindow::new(limits),
             page_requests: PageRequests::new(page_requests),
+            dropped: 0,
         }
     }
 
     /// The head of the event log, as far as it was delivered.
     pub fn head(&self) -> LogHead {
         self.head
+    }
+
+    /// How many subscriptions there are, and by how many events the slowest of them is behind.
+    pub fn lag(&self) -> (u64, u64) {
+        let head = self.head.head_seq;
+        let lags = self.cursors.iter().flatten().map(|cursor| head.saturating_sub(cursor.complete_up_to(head)));
+        lags.fold((0, 0), |(subscriptions, most), lag| (subscriptions + 1, most.max(lag)))
+    }
+
+    /// How many ephemeral events were dropped since the last call, counted once for each subscriber.
+    pub fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
     }
 
     /// The number up to which this subscriber has received every event it wants; None without a subscription.
@@ -102,7 +117,7 @@ impl Fanout {
             };
             let Some(mut sink) = sinks.sink(subscriber) else { continue };
             let event = event.get_or_insert_with(|| Event::new(0, unix_time_us, state.as_str(), payload));
-            cursor.ephemeral(event, &mut sink);
+            self.dropped += u64::from(!cursor.ephemeral(event, &mut sink));
         }
     }
 

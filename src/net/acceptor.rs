@@ -2,7 +2,8 @@
 //! accepted and refused instead of being left waiting. Never reads from a peer.
 
 use super::{
-    connection::Socket,
+    connection::{Kind, Socket},
+    http::{request::Rejection, response::Response},
     listener::Listener,
     rsq::{encode, session::Refusal},
     stream::Stream,
@@ -43,12 +44,12 @@ impl Acceptor {
     }
 
     /// Accepts one peer, without blocking.
-    pub fn accept(&mut self, listener: &Listener) -> Accepted {
+    pub fn accept(&mut self, listener: &Listener, kind: Kind) -> Accepted {
         match listener.accept_once() {
             Ok(stream) => Accepted::Peer(stream),
             Err(error) => match error.raw_os_error().map(Errno::from_raw) {
                 _ if error.kind() == io::ErrorKind::WouldBlock => Accepted::Empty,
-                Some(Errno::EMFILE | Errno::ENFILE) => self.turn_away(listener, error),
+                Some(Errno::EMFILE | Errno::ENFILE) => self.turn_away(listener, kind, error),
                 // These concern this one peer, which has already disconnected.
                 Some(Errno::ECONNABORTED | Errno::EINTR | Errno::EPROTO) => Accepted::Gone,
                 _ => Accepted::Exhausted(error),
@@ -56,11 +57,11 @@ impl Acceptor {
         }
     }
 
-    fn turn_away(&mut self, listener: &Listener, error: io::Error) -> Accepted {
+    fn turn_away(&mut self, listener: &Listener, kind: Kind, error: io::Error) -> Accepted {
         if self.reserve.take().is_some()
             && let Ok(stream) = listener.accept_once()
         {
-            refuse_too_many(stream);
+            refuse_too_many(stream, kind);
         }
         self.reserve = spare().ok();
         match self.reserve {
@@ -74,9 +75,13 @@ fn spare() -> io::Result<File> {
     File::open("/dev/null")
 }
 
-/// Sends ERROR 9 and closes. A socket just accepted has room for it.
-pub fn refuse_too_many(mut stream: Stream) {
-    let refusal = Refusal::new(Code::TooManyConnections, "too many connections");
-    let _ = stream.write_all(&encode::refusal(&refusal));
+/// Sends ERROR 9, or 503, and closes. A socket just accepted has room for it.
+pub fn refuse_too_many(mut stream: Stream, kind: Kind) {
+    const WHY: &str = "too many connections";
+    let bytes = match kind {
+        Kind::Rsq => encode::refusal(&Refusal::new(Code::TooManyConnections, WHY)),
+        Kind::Http => Response::from(&Rejection::new(503, WHY)).encode(true, false),
+    };
+    let _ = stream.write_all(&bytes);
     let _ = stream.shutdown_write();
 }

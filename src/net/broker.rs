@@ -1,13 +1,17 @@
 //! Starts and stops the broker's thread. What the thread does is in `event_loop`.
 
 use super::{
+    connection::Kind,
     event_loop::{EventLoop, WAKER},
+    http::{access::Access, site::Site},
     hub::Hub,
     limits::Limits,
-    listener::{self, StartError},
+    listener::{self, Listener, StartError},
     rsq::session::Rules,
 };
 use crate::{
+    base::health::Health,
+    base::metrics::Metrics,
     base::threads::{Alarm, Thread},
     base::wakeup::Wakeup,
     config,
@@ -28,17 +32,43 @@ use std::{
 /// File descriptors left to the rest of the daemon: the pool of connections, the log file, templates.
 const OTHER_FILES: u64 = 128;
 
+/// How a broker works.
+#[derive(Clone)]
+pub struct Settings<'a> {
+    /// Where it listens, and to whom.
+    pub config: &'a config::Broker,
+    /// Its limits, which take precedence over those in `config`.
+    pub limits: Limits,
+    /// Addresses that other machines can reach need no token.
+    pub insecure: bool,
+}
+
+/// What a broker serves by HTTP. By default nothing.
+#[derive(Default)]
+pub struct Http {
+    /// Where, and to whom.
+    pub config: Option<config::Http>,
+    /// The daemon's metrics, some of which the broker keeps.
+    pub metrics: Arc<Metrics>,
+    /// The daemon's health.
+    pub health: Arc<Health>,
+    /// Notified when the metrics are read.
+    pub metrics_read: Option<Wakeup>,
+}
+
 /// A running broker.
 pub struct Broker {
     addresses: Vec<SocketAddr>,
+    http_addresses: Vec<SocketAddr>,
     stop: Arc<AtomicBool>,
     waker: Arc<Waker>,
     thread: Thread,
 }
 
 impl Broker {
-    /// Binds all listeners and starts the thread. `head` is the current head of the event log: the
-    /// [`LogPublisher`] has to publish every later event and to answer every [`PageRequest`]. Each RING notifies `on_ring`.
+    /// Binds all listeners and starts the thread. `head` is the current head of the event log: the [`LogPublisher`] has to
+    /// publish every later event and to answer every [`PageRequest`]. Each RING notifies `on_ring`. `http`: what it serves
+    /// besides RSQ/1.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -47,6 +77,7 @@ impl Broker {
         insecure: bool,
         head: LogHead,
         on_ring: Vec<Wakeup>,
+        http: Http,
         alarm: &Alarm,
     ) -> Result<(Broker, LogPublisher, Receiver<PageRequest>), StartError> {
         let limits = Limits {
@@ -54,23 +85,31 @@ impl Broker {
             max_connections: config.max_connections.min(room_for_connections(config.max_connections)),
             ..Limits::default()
         };
-        Broker::start_with(config, limits, insecure, head, on_ring, alarm)
+        Broker::start_with(Settings { config, limits, insecure }, head, on_ring, http, alarm)
     }
 
-    /// The same with other limits, which take precedence over those in `config`.
+    /// The same with any limits.
     ///
     /// # Errors
     /// See [`StartError`].
     pub fn start_with(
-        config: &config::Broker,
-        limits: Limits,
-        insecure: bool,
+        settings: Settings<'_>,
         head: LogHead,
         on_ring: Vec<Wakeup>,
+        http: Http,
         alarm: &Alarm,
     ) -> Result<(Broker, LogPublisher, Receiver<PageRequest>), StartError> {
+        let Settings { config, limits, insecure } = settings;
+        let bound = |listeners: &[Listener]| -> Vec<SocketAddr> {
+            listeners.iter().filter_map(|listener| listener.local_addr()).collect()
+        };
         let listeners = listener::bind(config, insecure)?;
-        let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr()).collect();
+        let http_listeners = match &http.config {
+            Some(config) => listener::bind_http(config, insecure)?,
+            None => Vec::new(),
+        };
+        let (addresses, http_addresses) = (bound(&listeners), bound(&http_listeners));
+        http_addresses.iter().for_each(|address| log::info!("http: listening on http://{address}"));
         addresses.iter().for_each(|address| log::info!("broker: listening on {address}"));
         if let Some(path) = &config.socket {
             log::info!("broker: listening on {}", path.display());
@@ -83,7 +122,9 @@ impl Broker {
         let token = config.token.clone().filter(|token| !token.0.is_empty());
         let rules = Rules { limits, token, states: config.states.clone() };
         let stop = Arc::new(AtomicBool::new(false));
-        let hub = Hub::new(rules, head, page_request_sender, on_ring);
+        let hub = Hub::new(rules, http.site(), head, page_request_sender, on_ring);
+        let listeners = listeners.into_iter().map(|listener| (Kind::Rsq, listener));
+        let listeners = listeners.chain(http_listeners.into_iter().map(|listener| (Kind::Http, listener))).collect();
         let event_loop = EventLoop::new(poll, listeners, hub, log_updates, stop.clone())?;
         let serve = || {
             if let Err(error) = event_loop.run() {
@@ -96,12 +137,17 @@ impl Broker {
             let waker = waker.clone();
             move || wake(&waker)
         });
-        Ok((Broker { addresses, stop, waker, thread }, log_publisher, page_requests))
+        Ok((Broker { addresses, http_addresses, stop, waker, thread }, log_publisher, page_requests))
     }
 
     /// The TCP addresses in the order of the settings, with the actual port where port 0 was set.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The addresses for HTTP, likewise.
+    pub fn http_addrs(&self) -> &[SocketAddr] {
+        &self.http_addresses
     }
 
     /// Asks the broker to stop: for up to 2 seconds peers receive what is queued for them and ERROR 8. May be called again.
@@ -113,6 +159,19 @@ impl Broker {
     /// Waits for the thread's end, after [`Self::stop`]. False if it panicked, which the alarm has reported.
     pub fn join(self) -> bool {
         self.thread.join()
+    }
+}
+
+impl Http {
+    fn site(self) -> Site {
+        let Http { config, metrics, health, metrics_read } = self;
+        let access = config.map_or_else(Access::default, |config| Access {
+            token: config.token,
+            read_token: config.read_token,
+            hosts: config.hosts,
+            ..Access::default()
+        });
+        Site { access, metrics, health, metrics_read }
     }
 }
 

@@ -2,11 +2,9 @@
 //! block or it is another peer's turn; never blocks.
 
 use super::{
+    http,
     limits::WRITE_BUDGET,
-    rsq::{
-        encode,
-        session::{Refusal, Rules, Session},
-    },
+    rsq::session::{self, Rules},
 };
 use crate::{
     base::send_queue::{Flow, SendQueue},
@@ -14,6 +12,7 @@ use crate::{
 };
 use std::{
     io::{self, Read, Write},
+    net::IpAddr,
     sync::Arc,
     time::Instant,
 };
@@ -23,6 +22,9 @@ pub trait Socket: Read + Write {
     /// The peer's address, for the log.
     fn peer(&self) -> String;
 
+    /// The peer's IP address; None: it has none, being local.
+    fn address(&self) -> Option<IpAddr>;
+
     /// Ends the writing half; the peer can still read all that was written.
     ///
     /// # Errors
@@ -30,16 +32,74 @@ pub trait Socket: Read + Write {
     fn shutdown_write(&self) -> io::Result<()>;
 }
 
+/// What is spoken on a connection; a listener's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// RSQ/1.
+    Rsq,
+    /// HTTP/1.1.
+    Http,
+}
+
+/// The rules of one connection, and what has arrived on it incompletely.
+pub enum Protocol {
+    /// RSQ/1.
+    Rsq {
+        /// The session's rules.
+        session: session::Session,
+        /// The received bytes of an incomplete frame.
+        splitter: Splitter,
+    },
+    /// HTTP/1.1.
+    Http(Box<http::session::Session>),
+}
+
+impl Protocol {
+    /// Whether more may be read: answers are not to be queued for a peer that does not wait for them.
+    #[inline]
+    pub fn is_reading(&self) -> bool {
+        match self {
+            Protocol::Rsq { .. } => true,
+            Protocol::Http(session) => session.is_reading(),
+        }
+    }
+
+    /// Whether bytes that have arrived wait for their turn.
+    #[inline]
+    pub fn has_input(&self) -> bool {
+        match self {
+            Protocol::Rsq { .. } => false,
+            Protocol::Http(session) => session.has_input(),
+        }
+    }
+
+    /// Whether the connection is ending.
+    #[inline]
+    pub fn is_closing(&self) -> bool {
+        match self {
+            Protocol::Rsq { session, .. } => session.is_closing(),
+            Protocol::Http(session) => session.is_closing(),
+        }
+    }
+
+    /// When its timer is due.
+    #[inline]
+    pub fn due(&self, rules: &Rules) -> Option<Instant> {
+        match self {
+            Protocol::Rsq { session, .. } => session.due(rules),
+            Protocol::Http(session) => session.due(rules.limits.stuck_timeout),
+        }
+    }
+}
+
 /// A peer's connection.
 pub struct Connection<S> {
     /// Its socket.
     pub socket: S,
-    /// The received bytes of an incomplete frame.
-    pub splitter: Splitter,
     /// Frames to be written.
     pub send_queue: SendQueue<Arc<[u8]>>,
-    /// The protocol's rules.
-    pub session: Session,
+    /// What is spoken on it.
+    pub protocol: Protocol,
     /// The socket may have data: true until a read would have blocked.
     pub readable: bool,
     /// The poll reported that the peer has hung up: reading continues until it returns the end of the stream.
@@ -56,12 +116,15 @@ pub struct Connection<S> {
 
 impl<S: Socket> Connection<S> {
     /// A peer just accepted.
-    pub fn new(socket: S, now: Instant, rules: &Rules) -> Connection<S> {
+    pub fn new(socket: S, kind: Kind, now: Instant, rules: &Rules) -> Connection<S> {
+        let protocol = match kind {
+            Kind::Rsq => Protocol::Rsq { session: session::Session::new(now, rules), splitter: Splitter::default() },
+            Kind::Http => Protocol::Http(Box::new(http::session::Session::new(now, &rules.limits.http))),
+        };
         Connection {
             socket,
-            splitter: Splitter::default(),
             send_queue: SendQueue::default(),
-            session: Session::new(now, rules),
+            protocol,
             readable: true,
             hung_up: false,
             writable: true,
@@ -79,7 +142,9 @@ impl<S: Socket> Connection<S> {
         loop {
             match self.socket.read(buffer) {
                 Ok(bytes) => {
-                    self.session.received();
+                    if let Protocol::Rsq { session, .. } = &mut self.protocol {
+                        session.received();
+                    }
                     // A short read has emptied the socket, and the poll reports what arrives later (see epoll(7)); an
                     // end that arrived before was reported already.
                     self.readable = self.hung_up || bytes == buffer.len();
@@ -104,17 +169,11 @@ impl<S: Socket> Connection<S> {
         let flow = self.send_queue.write_to(&mut self.socket, WRITE_BUDGET, |()| {})?;
         self.writable = flow != Flow::Blocked;
         let written = self.send_queue.written();
-        self.session.wrote(written > before, written, !self.send_queue.is_empty(), now);
-        Ok(flow)
-    }
-
-    /// Ends the session with an ERROR after the queued frames; with `at_once`, only after a frame that is partly written.
-    pub fn refuse(&mut self, refusal: &Refusal, at_once: bool, now: Instant, rules: &Rules) {
-        if at_once {
-            self.send_queue.cut();
+        let (took_any, left) = (written > before, !self.send_queue.is_empty());
+        match &mut self.protocol {
+            Protocol::Rsq { session, .. } => session.wrote(took_any, written, left, now),
+            Protocol::Http(session) => session.wrote(took_any, left, now),
         }
-        self.send_queue.push(encode::refusal(refusal), ());
-        self.session.close(now, rules);
-        self.splitter = Splitter::default();
+        Ok(flow)
     }
 }

@@ -3,11 +3,15 @@
 
 use super::{
     acceptor::{Accepted, Acceptor, refuse_too_many},
+    connection::Kind,
     hub::Hub,
     listener::Listener,
     stream::Stream,
 };
-use crate::{base::throttle::Throttle, events::updates::LogUpdate};
+use crate::{
+    base::{heartbeat, throttle::Throttle},
+    events::updates::LogUpdate,
+};
 use crossbeam_channel::Receiver;
 use mio::{Events, Poll, Token};
 use std::{
@@ -37,7 +41,8 @@ const WARN_INTERVAL: Duration = Duration::from_secs(10);
 /// Everything the broker's thread owns.
 pub struct EventLoop {
     poll: Poll,
-    listeners: Vec<Listener>,
+    /// Each with what is spoken there.
+    listeners: Vec<(Kind, Listener)>,
     hub: Hub<Stream>,
     log_updates: Receiver<LogUpdate>,
     stop: Arc<AtomicBool>,
@@ -54,12 +59,12 @@ impl EventLoop {
     /// The system's.
     pub fn new(
         poll: Poll,
-        mut listeners: Vec<Listener>,
+        mut listeners: Vec<(Kind, Listener)>,
         hub: Hub<Stream>,
         log_updates: Receiver<LogUpdate>,
         stop: Arc<AtomicBool>,
     ) -> io::Result<EventLoop> {
-        for (listener, index) in listeners.iter_mut().zip(1..) {
+        for ((_, listener), index) in listeners.iter_mut().zip(1..) {
             listener.register(poll.registry(), Token(WAKER.0 - index))?;
         }
         let acceptor = Acceptor::new()?;
@@ -83,8 +88,10 @@ impl EventLoop {
         let mut events = Events::with_capacity(EVENTS);
         let mut stopping = false;
         while !(stopping && self.hub.len() == 0) {
+            heartbeat::waiting();
             self.wait(&mut events)?;
-            let now = Instant::now();
+            heartbeat::working();
+            let (now, unix_time_us) = (Instant::now(), unix_time_us());
             for event in &events {
                 match event.token() {
                     WAKER => {}
@@ -97,11 +104,11 @@ impl EventLoop {
             // Read before the updates, so that those sent before the stop are still delivered.
             let stop = self.stop.load(Ordering::Acquire);
             let waiting = self.log_updates.len();
-            self.log_updates.try_iter().take(waiting).for_each(|update| self.hub.update(update, now));
+            self.log_updates.try_iter().take(waiting).for_each(|update| self.hub.update(update, now, unix_time_us));
             if self.accept_at.is_some_and(|at| at <= now) {
                 self.accept(now);
             }
-            self.hub.turn(now, unix_time_us());
+            self.hub.turn(now, unix_time_us);
             if stop && !stopping {
                 stopping = true;
                 self.listeners.clear();
@@ -136,14 +143,22 @@ impl EventLoop {
                     self.accept_at = Some(now);
                     break;
                 }
-                match self.acceptor.accept(&self.listeners[index]) {
-                    Accepted::Peer(stream) if self.hub.is_full() => {
-                        self.warn(now, "broker: too many connections; refused a peer (broker.max_connections)");
-                        refuse_too_many(stream);
+                let (kind, listener) = &self.listeners[index];
+                let kind = *kind;
+                match self.acceptor.accept(listener, kind) {
+                    Accepted::Peer(stream) if self.hub.is_full(kind) => {
+                        self.warn(
+                            now,
+                            match kind {
+                                Kind::Rsq => "broker: too many connections; refused a peer (broker.max_connections)",
+                                Kind::Http => "http: too many connections; refused a client",
+                            },
+                        );
+                        refuse_too_many(stream, kind);
                     }
                     Accepted::Peer(mut stream) => {
                         match stream.register(self.poll.registry(), Token(self.hub.next_key())) {
-                            Ok(()) => self.hub.insert(stream, now),
+                            Ok(()) => self.hub.insert(stream, kind, now),
                             Err(error) => log::debug!("lost a peer just accepted: {error}"),
                         }
                     }

@@ -1,30 +1,40 @@
-//! All peers: which to read, write or time out next, and what their frames do. Knows sockets only as [`Socket`] and
-//! time only as an argument, so that a simulation can provide both. Never blocks.
+//! All peers: which to read, write or time out next; `rsq` and `http` have what their bytes do. Knows sockets only as
+//! [`Socket`] and time only as an argument, so that a simulation can provide both. Never blocks.
+
+mod http;
+mod rsq;
 
 use super::{
-    connection::{Connection, Socket},
+    connection::{Connection, Kind, Protocol, Socket},
     connections::Connections,
+    http::site::Site,
     limits::READ_BUDGET,
-    rsq::{
-        encode,
-        session::{Action, Due, Refusal, Rules},
-    },
+    rsq::session::{Refusal, Rules},
 };
 use crate::{
     base::send_queue::Flow,
     base::wakeup::Wakeup,
     events::updates::{LogHead, LogUpdate, PageRequest},
     fanout::{Fanout, Sinks},
-    wire::{Code, MAX_FRAME, ServerMessage, VERSION},
+    wire::Code,
 };
 use crossbeam_channel::Sender;
-use std::{collections::BTreeSet, mem, time::Instant};
+use std::{
+    collections::BTreeSet,
+    mem,
+    time::{Duration, Instant},
+};
+
+/// Bytes read from an HTTP client at once: what it sends beyond a request is kept until its turn.
+const HTTP_READ: usize = 16 << 10;
 
 /// The peers and their subscriptions.
 pub struct Hub<S> {
     pub(crate) connections: Connections<S>,
     fanout: Fanout,
     rules: Rules,
+    /// What is shown by HTTP, and the daemon's metrics.
+    site: Site,
     /// Notified at each RING.
     on_ring: Vec<Wakeup>,
     /// When each peer's timer is due: to send it a PING or to disconnect it. No peer is examined before.
@@ -35,11 +45,18 @@ pub struct Hub<S> {
 
 impl<S: Socket> Hub<S> {
     /// A hub without peers. Delivery begins at `head`; pages of the event log are requested through `page_requests`.
-    pub fn new(rules: Rules, head: LogHead, page_requests: Sender<PageRequest>, on_ring: Vec<Wakeup>) -> Hub<S> {
+    pub fn new(
+        rules: Rules,
+        site: Site,
+        head: LogHead,
+        page_requests: Sender<PageRequest>,
+        on_ring: Vec<Wakeup>,
+    ) -> Hub<S> {
         Hub {
             connections: Connections::new(rules.limits.queue_bytes),
             fanout: Fanout::new(head, page_requests, &rules.limits.fanout),
             rules,
+            site,
             on_ring,
             timers: BTreeSet::new(),
             buffer: vec![0; READ_BUDGET].into(),
@@ -51,9 +68,13 @@ impl<S: Socket> Hub<S> {
         self.connections.len()
     }
 
-    /// Whether `max_connections` is reached, so that the next peer has to be refused.
-    pub fn is_full(&self) -> bool {
-        self.len() >= self.rules.limits.max_connections
+    /// Whether there are as many peers of this kind as there may be, so that the next one has to be refused.
+    pub fn is_full(&self, kind: Kind) -> bool {
+        let limits = &self.rules.limits;
+        match kind {
+            Kind::Rsq => self.len() - self.connections.http() >= limits.max_connections,
+            Kind::Http => self.connections.http() >= limits.http.max_connections,
+        }
     }
 
     /// The key that the next peer will have.
@@ -62,8 +83,8 @@ impl<S: Socket> Hub<S> {
     }
 
     /// Adds a peer just accepted.
-    pub fn insert(&mut self, socket: S, now: Instant) {
-        let key = self.connections.insert(Connection::new(socket, now, &self.rules));
+    pub fn insert(&mut self, socket: S, kind: Kind, now: Instant) {
+        let key = self.connections.insert(Connection::new(socket, kind, now, &self.rules));
         self.set_timer(key);
     }
 
@@ -81,8 +102,15 @@ impl<S: Socket> Hub<S> {
         }
     }
 
-    /// Delivers what the sequencer published.
-    pub fn update(&mut self, update: LogUpdate, now: Instant) {
+    /// Delivers what the sequencer published. `unix_time_us`: microseconds since 1970.
+    pub fn update(&mut self, update: LogUpdate, now: Instant, unix_time_us: u64) {
+        if let LogUpdate::Live(events) = &update {
+            let metrics = &self.site.metrics;
+            for event in events {
+                metrics.events.with(&event.state).increment();
+                metrics.event_delay.observe(Duration::from_micros(unix_time_us.saturating_sub(event.unix_time_us)));
+            }
+        }
         self.fanout.update(update, &mut self.connections.sinks(now));
     }
 
@@ -106,6 +134,9 @@ impl<S: Socket> Hub<S> {
             self.write(key, now);
             self.tick(key, now);
         }
+        // Once per turn, since an addition that other threads may read costs as much as a small part of a delivery.
+        self.site.metrics.deliveries.add(self.connections.take_delivered());
+        self.site.metrics.dropped_ephemeral.add(self.fanout.take_dropped());
     }
 
     /// When the next turn is due unless a socket becomes ready or an update arrives earlier; None: no timer is set.
@@ -121,14 +152,24 @@ impl<S: Socket> Hub<S> {
         let refusal = Refusal::new(Code::ShuttingDown, "the server is shutting down");
         for key in self.connections.keys() {
             self.refuse(key, &refusal, false, now);
+            self.close_http(key, self.rules.limits.farewell, now);
             self.write(key, now);
         }
     }
 
     fn read(&mut self, key: usize, now: Instant, unix_time_us: u64) {
-        let mut budget = READ_BUDGET;
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let mut budget = match connection.protocol {
+            Protocol::Rsq { .. } => READ_BUDGET,
+            Protocol::Http(_) => {
+                // Those that arrived before have their turn first.
+                self.answer_requests(key, now, unix_time_us);
+                HTTP_READ
+            }
+        };
         while let Some(connection) = self.connections.get_mut(key)
             && connection.readable
+            && connection.protocol.is_reading()
             // No more is read from a peer that does not read its answers; writing to it queues the read again.
             && connection.send_queue.bytes() <= self.rules.limits.queue_bytes
         {
@@ -140,7 +181,10 @@ impl<S: Socket> Hub<S> {
                 Ok(None) => {}
                 Ok(Some(bytes)) if bytes > 0 => {
                     budget -= bytes;
-                    self.process_frames(key, &buffer[..bytes], now, unix_time_us);
+                    match connection.protocol {
+                        Protocol::Rsq { .. } => self.receive_frames(key, &buffer[..bytes], now, unix_time_us),
+                        Protocol::Http(_) => self.receive_requests(key, &buffer[..bytes], now, unix_time_us),
+                    }
                 }
                 Ok(Some(_)) => {
                     // The peer sends no more; it may still be waiting for an answer.
@@ -156,66 +200,6 @@ impl<S: Socket> Hub<S> {
         }
     }
 
-    /// Acts on the frames that these bytes complete.
-    fn process_frames(&mut self, key: usize, mut bytes: &[u8], now: Instant, unix_time_us: u64) {
-        // The splitter is moved out while a frame borrows its bytes; a connection that closes keeps a new, empty one.
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let mut splitter = mem::take(&mut connection.splitter);
-        while let Some(connection) = self.connections.get_mut(key)
-            && !connection.session.is_closing()
-        {
-            let action = match splitter.next(&mut bytes, connection.session.frame_limit()) {
-                Ok(None) => {
-                    connection.splitter = splitter;
-                    return;
-                }
-                Ok(Some(frame)) => connection.session.frame(frame, &self.rules, now),
-                Err(error) => Err(error.into()),
-            };
-            match action {
-                Ok(action) => self.apply(key, action, now, unix_time_us),
-                Err(refusal) => self.refuse(key, &refusal, false, now),
-            }
-        }
-    }
-
-    fn apply(&mut self, key: usize, action: Action<'_>, now: Instant, unix_time_us: u64) {
-        match action {
-            Action::Welcome { name, role } => {
-                if let Some(connection) = self.connections.get_mut(key) {
-                    log::debug!("{} is {name:?}, {role:?}", connection.socket.peer());
-                }
-                let head = self.fanout.head();
-                let welcome = ServerMessage::Welcome {
-                    version: VERSION,
-                    head_seq: head.head_seq,
-                    max_frame: MAX_FRAME as u32,
-                    ping_interval_ms: self.rules.limits.ping_interval.as_millis() as u32,
-                    log_id: head.log_id,
-                };
-                self.send(key, &welcome);
-                self.set_timer(key);
-            }
-            Action::Subscribe { resume_after, durable_only, patterns } => {
-                if let Some(mut sink) = self.connections.sinks(now).sink(key) {
-                    self.fanout.subscribe(key, resume_after, durable_only, &patterns, &mut sink);
-                }
-            }
-            Action::Publish { state, payload } => {
-                self.fanout.publish(state, payload, unix_time_us, &mut self.connections.sinks(now));
-            }
-            Action::Ring => self.on_ring.iter().for_each(Wakeup::notify),
-            Action::Pong(number) => self.send(key, &ServerMessage::Pong(number)),
-            Action::Nothing => {}
-        }
-    }
-
-    fn send(&mut self, key: usize, message: &ServerMessage<'_>) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.send_queue.push(encode::frame(message), ());
-        self.connections.queue_write(key);
-    }
-
     fn write(&mut self, key: usize, now: Instant) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if !connection.writable {
@@ -223,7 +207,7 @@ impl<S: Socket> Hub<S> {
         }
         let flow = connection.write(now);
         let shutdown = match &flow {
-            Ok(Flow::Empty) if connection.session.is_closing() => connection.socket.shutdown_write(),
+            Ok(Flow::Empty) if connection.protocol.is_closing() => connection.socket.shutdown_write(),
             _ => Ok(()),
         };
         match flow.and_then(|flow| shutdown.map(|()| flow)) {
@@ -236,7 +220,7 @@ impl<S: Socket> Hub<S> {
             }
         }
         if let Some(connection) = self.connections.get_mut(key)
-            && connection.readable
+            && (connection.readable || connection.protocol.has_input())
             && connection.send_queue.bytes() <= self.rules.limits.queue_bytes
         {
             self.connections.queue_read(key);
@@ -257,35 +241,21 @@ impl<S: Socket> Hub<S> {
         if let Some(at) = connection.due.take() {
             self.timers.remove(&(at, key));
         }
-        match connection.session.tick(&self.rules, now) {
-            Due::Nothing => {}
-            Due::Ping => {
-                let complete_up_to = self.fanout.complete_up_to(key).unwrap_or(0);
-                connection.send_queue.push(encode::frame(&ServerMessage::Ping(complete_up_to)), ());
-                connection.session.ping_queued(connection.send_queue.end());
-                self.write(key, now);
+        let limits = &self.rules.limits;
+        let stays = match &mut connection.protocol {
+            Protocol::Rsq { session, .. } => {
+                let due = session.tick(&self.rules, now);
+                self.rsq_due(key, due, now)
             }
-            Due::Refuse(refusal) => {
-                let at_once = refusal.code == Code::Slow;
-                self.refuse(key, &refusal, at_once, now);
-                self.write(key, now);
+            Protocol::Http(session) => {
+                let due = session.tick(&limits.http, limits.stuck_timeout, now);
+                self.http_due(key, due, now)
             }
-            Due::Close => return self.remove(key),
+        };
+        match stays {
+            true => self.set_timer(key),
+            false => self.remove(key),
         }
-        self.set_timer(key);
-    }
-
-    fn refuse(&mut self, key: usize, refusal: &Refusal, at_once: bool, now: Instant) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        if connection.session.is_closing() {
-            return;
-        }
-        let message = refusal.message.escape_debug();
-        log::info!("disconnected {}: {:?}: {message}", connection.socket.peer(), refusal.code);
-        connection.refuse(refusal, at_once, now, &self.rules);
-        self.fanout.unsubscribe(key);
-        self.connections.queue_write(key);
-        self.set_timer(key);
     }
 
     fn remove(&mut self, key: usize) {
@@ -298,7 +268,7 @@ impl<S: Socket> Hub<S> {
 
     fn set_timer(&mut self, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let due = connection.session.due(&self.rules);
+        let due = connection.protocol.due(&self.rules);
         if due == connection.due {
             return;
         }

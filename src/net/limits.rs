@@ -1,5 +1,6 @@
 //! Every limit of the broker that is not a setting, and what happens when it is reached.
 
+use super::http;
 use crate::fanout;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub struct Limits {
     pub queue_bytes: usize,
     /// Updates from the event log waiting for the broker. When full, the sequencer waits.
     pub log_updates: usize,
+    /// Limits of HTTP.
+    pub http: http::Limits,
     /// Limits of the fan-out.
     pub fanout: fanout::Limits,
 }
@@ -35,6 +38,7 @@ impl Default for Limits {
             max_connections: 16_384,
             queue_bytes: 1 << 20,
             log_updates: 64,
+            http: http::Limits::default(),
             fanout: fanout::Limits::default(),
         }
     }

@@ -26,6 +26,12 @@ pub enum StartError {
          127.0.0.1 or a socket, or pass --insecure"
     )]
     Exposed(SocketAddr),
+    /// The same of an address for HTTP.
+    #[error(
+        "http.listen {0} can be reached from other machines and http.token is not set: set a token, listen on 127.0.0.1, or \
+         pass --insecure"
+    )]
+    HttpExposed(SocketAddr),
     /// The address or path cannot be listened on.
     #[error("cannot listen on {at}: {source}")]
     Listen {
@@ -76,6 +82,38 @@ pub fn bind(config: &config::Broker, insecure: bool) -> Result<Vec<Listener>, St
         let group = config.socket_group.as_deref().map(group_id).transpose()?;
         let failed = |source| StartError::Listen { at: path.display().to_string(), source };
         listeners.push(Listener::Unix(bind_unix(path, group).map_err(failed)?, path.clone()));
+    }
+    Ok(listeners)
+}
+
+/// Binds the addresses for HTTP. The default address may belong to another process, such as a second resqd: nothing is
+/// bound then.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn bind_http(config: &config::Http, insecure: bool) -> Result<Vec<Listener>, StartError> {
+    for address in config.listen.iter().filter(|address| !address.ip().is_loopback()) {
+        match (config.token.is_some(), insecure) {
+            (true, _) => log::warn!(
+                "http: {address} can be reached from other machines; requests and their tokens are sent in clear text"
+            ),
+            (false, true) => log::warn!(
+                "http: {address} can be reached from other machines; accepting requests without a token (--insecure)"
+            ),
+            (false, false) => return Err(StartError::HttpExposed(*address)),
+        }
+    }
+    let mut listeners = Vec::new();
+    for address in &config.listen {
+        match TcpListener::bind(*address) {
+            Ok(listener) => listeners.push(Listener::Tcp(listener)),
+            Err(error) if config.is_default && error.kind() == io::ErrorKind::AddrInUse => {
+                log::warn!(
+                    "http: {address} belongs to another process; serving no HTTP, set http.listen to change that"
+                );
+            }
+            Err(source) => return Err(StartError::Listen { at: address.to_string(), source }),
+        }
     }
     Ok(listeners)
 }

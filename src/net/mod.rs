@@ -3,19 +3,20 @@
 //!
 //! From the outside in: [`Broker`] starts and stops the thread, `event_loop` is its loop, `listener` and `acceptor`
 //! accept peers, `hub` gives each its turn, `connection` is one peer, [`Limits`] bounds them all, and `rsq` is the
-//! protocol, without any socket.
+//! protocol, without any socket. `http` is the other protocol: health, metrics and the event stream.
 
 mod acceptor;
 mod broker;
 pub(crate) mod connection;
 mod connections;
 mod event_loop;
+pub(crate) mod http;
 pub(crate) mod hub;
 mod limits;
 mod listener;
 pub(crate) mod rsq;
 mod stream;
 
-pub use broker::Broker;
+pub use broker::{Broker, Http, Settings};
 pub use limits::Limits;
 pub use listener::StartError;

@@ -8,7 +8,7 @@ use mio::{
 };
 use std::{
     io::{self, IoSlice, Read, Write},
-    net::Shutdown,
+    net::{IpAddr, Shutdown},
 };
 
 /// A connected socket.
@@ -71,6 +71,13 @@ impl Socket for Stream {
         match self {
             Stream::Tcp(stream) => stream.peer_addr().map_or("a closed peer".into(), |address| address.to_string()),
             Stream::Unix(_) => "a local peer".into(),
+        }
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        match self {
+            Stream::Tcp(stream) => stream.peer_addr().ok().map(|address| address.ip().to_canonical()),
+            Stream::Unix(_) => None,
         }
     }
 

@@ -17,11 +17,16 @@ pub fn human(event: &Event) -> String {
 /// `{"seq":42,"time":"2026-11-21T19:00:01.123456Z","state":"Completed","payload":{"res_id":1}}`. A payload that is JSON
 /// is copied, without the white space between its parts; any other becomes a JSON string.
 pub fn json(event: &Event) -> String {
-    let payload = std::str::from_utf8(&event.payload)
+    event_json(event.seq, event.unix_time_us, &event.state, &event.payload)
+}
+
+/// The same of an event's parts; `unix_time_us` in microseconds since 1970.
+pub fn event_json(seq: u64, unix_time_us: u64, state: &str, payload: &[u8]) -> String {
+    let payload = std::str::from_utf8(payload)
         .ok()
         .filter(|text| serde_json::from_str::<&RawValue>(text).is_ok())
-        .map_or_else(|| quoted(&String::from_utf8_lossy(&event.payload)), without_white_space);
-    let (seq, time, state) = (event.seq, utc(event.unix_time_us), quoted(&event.state));
+        .map_or_else(|| quoted(&String::from_utf8_lossy(payload)), without_white_space);
+    let (time, state) = (utc(unix_time_us), quoted(state));
     format!(r#"{{"seq":{seq},"time":"{time}","state":{state},"payload":{payload}}}"#)
 }
 

@@ -43,6 +43,7 @@ pub use service::{FIXED_CONNECTIONS, Parts, Servers, Service, Wakeups};
 pub use session::Session;
 pub use set_aside::SetAside;
 pub use telemetry::{SetAsideJobs, Telemetry};
+pub(crate) use validity::Validity;
 
 /// The state of the event that the triggers of `res_queue` write when a job becomes `new`: it was inserted, is retried,
 /// or was released or reclaimed unfinished (`sql/init_tables/050_triggers.sql`).

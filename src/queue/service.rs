@@ -17,6 +17,7 @@ use super::{
     session::Session,
     sql_store::{Claimer, SqlQueueStore},
     telemetry::Telemetry,
+    validity::Validity,
     worker::Worker,
 };
 use crate::{
@@ -186,6 +187,11 @@ impl Service {
         let body = move || completer.run(&outcomes);
         threads.push(Thread::spawn("completer", alarm, body).map_err(cannot_start)?);
         Ok(Service { dispatcher, threads, lease })
+    }
+
+    /// Whether the lease is valid, as it changes.
+    pub(crate) fn validity(&self) -> &Validity {
+        &self.lease.validity
     }
 
     /// Stops claiming; running jobs continue. Calling it again changes nothing.

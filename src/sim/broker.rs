@@ -10,7 +10,7 @@ use crate::{
         updates::{LogHead, LogUpdate, PageRequest},
     },
     fanout,
-    net::{Limits, hub::Hub, rsq::session::Rules},
+    net::{Limits, connection::Kind, http::site::Site, hub::Hub, rsq::session::Rules},
     wire::{ClientMessage, Code, Gap, MAX_FRAME, Pattern, Role, ServerMessage, State, split},
 };
 use crossbeam_channel::{Receiver, bounded};
@@ -91,7 +91,7 @@ impl World {
         let limits = Limits { ping_interval, queue_bytes: QUEUE_BYTES, fanout, ..Limits::default() };
         let (sender, page_requests) = bounded(limits.fanout.page_requests);
         let head = LogHead { log_id: 1, first_seq: 1, head_seq: 0 };
-        let hub = Hub::new(Rules { limits, token: None, states: None }, head, sender, Vec::new());
+        let hub = Hub::new(Rules { limits, token: None, states: None }, Site::default(), head, sender, Vec::new());
         World { hub, page_requests, log: Vec::new(), head_seq: 0, now: Instant::now(), peers: Vec::new(), published: 0 }
     }
 
@@ -112,7 +112,7 @@ impl World {
                 let first_seq = u64::from(to) % (self.head_seq + 1) + 1;
                 self.log.retain(|event| event.seq >= first_seq);
                 let first_seq = self.first_seq();
-                self.hub.update(LogUpdate::Pruned { first_seq }, self.now);
+                self.hub.update(LogUpdate::Pruned { first_seq }, self.now, 0);
             }
             Step::Answer => self.answer(),
             Step::Read { peer, bytes } if peer < self.peers.len() => self.read(peer, bytes),
@@ -125,7 +125,7 @@ impl World {
     fn connect(&mut self, filter: &'static [&'static str], durable_only: bool, resume_after: Option<u64>) {
         let pipe = Rc::new(RefCell::new(Pipe::default()));
         let key = self.hub.next_key();
-        self.hub.insert(PipeEnd(pipe.clone()), self.now);
+        self.hub.insert(PipeEnd(pipe.clone()), Kind::Rsq, self.now);
         self.peers.push(Peer {
             key,
             pipe,
@@ -162,7 +162,7 @@ impl World {
         // Not where the broker does not read, for a while or for ever: then it is unknown when it will be delivered.
         let connection = self.hub.connections.get(self.peers[peer].key);
         let is_unread = connection
-            .is_none_or(|connection| connection.session.is_closing() || connection.send_queue.bytes() > QUEUE_BYTES);
+            .is_none_or(|connection| connection.protocol.is_closing() || connection.send_queue.bytes() > QUEUE_BYTES);
         if self.peers[peer].is_over() || is_unread {
             return;
         }
@@ -180,7 +180,7 @@ impl World {
             .collect();
         self.head_seq += events as u64;
         self.log.extend(fresh.iter().cloned());
-        self.hub.update(LogUpdate::Live(fresh), self.now);
+        self.hub.update(LogUpdate::Live(fresh), self.now, 0);
     }
 
     fn first_seq(&self) -> u64 {
@@ -191,7 +191,7 @@ impl World {
         if let Ok(PageRequest { after_seq }) = self.page_requests.try_recv() {
             let events = self.log.iter().filter(|event| event.seq > after_seq).take(PAGE).cloned().collect();
             let first_seq = self.first_seq();
-            self.hub.update(LogUpdate::Page { after_seq, events, first_seq }, self.now);
+            self.hub.update(LogUpdate::Page { after_seq, events, first_seq }, self.now, 0);
         }
     }
 

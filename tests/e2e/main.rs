@@ -14,6 +14,7 @@ mod drop_whole;
 mod events;
 mod faults;
 mod harness;
+mod http;
 mod install;
 mod login_errors;
 mod make;

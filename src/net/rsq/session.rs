@@ -140,7 +140,7 @@ impl Session {
             }
             ClientMessage::Subscribe { resume_after, durable_only, patterns } => {
                 for pattern in &patterns {
-                    rules.known(pattern, |state| pattern.matches(state))?;
+                    rules.check_pattern(pattern)?;
                 }
                 *subscribed = true;
                 Ok(Action::Subscribe { resume_after, durable_only, patterns })
@@ -228,6 +228,14 @@ impl Session {
 }
 
 impl Rules {
+    /// Checks that a pattern matches some state that is allowed.
+    ///
+    /// # Errors
+    /// It matches none.
+    pub fn check_pattern(&self, pattern: &Pattern<'_>) -> Result<(), Refusal> {
+        self.known(pattern, |state| pattern.matches(state))
+    }
+
     fn known(&self, asked: impl fmt::Display, matches: impl Fn(&str) -> bool) -> Result<(), Refusal> {
         match &self.states {
             Some(states) if !states.iter().any(|state| matches(state)) => {

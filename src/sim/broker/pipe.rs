@@ -5,6 +5,7 @@ use std::{
     cell::RefCell,
     collections::VecDeque,
     io::{self, ErrorKind},
+    net::IpAddr,
     rc::Rc,
 };
 
@@ -54,6 +55,10 @@ impl io::Write for PipeEnd {
 impl Socket for PipeEnd {
     fn peer(&self) -> String {
         "a pipe".into()
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        None
     }
 
     fn shutdown_write(&self) -> io::Result<()> {

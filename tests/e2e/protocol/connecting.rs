@@ -8,7 +8,7 @@ use resq::{
     base::threads::alarm,
     config,
     events::updates::{LogHead, LogPublisher, PageRequest},
-    net::{Broker, Limits, StartError},
+    net::{Broker, Http, Limits, StartError},
 };
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
@@ -16,7 +16,7 @@ const EMPTY: LogHead = LogHead { log_id: 1, first_seq: 1, head_seq: 0 };
 
 fn start(config: &config::Broker, insecure: bool) -> Result<Broker, StartError> {
     let started: (Broker, LogPublisher, crossbeam_channel::Receiver<PageRequest>) =
-        Broker::start_with(config, Limits::default(), insecure, EMPTY, Vec::new(), &alarm().0)?;
+        Broker::start(config, insecure, EMPTY, Vec::new(), Http::default(), &alarm().0)?;
     Ok(started.0)
 }
 

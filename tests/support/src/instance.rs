@@ -138,6 +138,7 @@ impl<'a> Instance<'a> {
             ("RESQ_GLOBAL_DB", self.global_db.clone()),
             ("RESQ_DB_PREFIX", self.db_prefix.clone()),
             ("RESQ_LISTEN", "127.0.0.1:0".into()),
+            ("RESQ_HTTP", "127.0.0.1:0".into()),
             ("RESQ_SOCKET", self.broker_socket().display().to_string()),
         ]
     }

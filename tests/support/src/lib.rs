@@ -8,6 +8,7 @@ mod account;
 mod doctor;
 mod exactness;
 mod fault_proxy;
+mod http;
 mod instance;
 mod memory_broker;
 mod memory_log;
@@ -31,6 +32,7 @@ pub use exactness::{
     EventOracle, InOrder, assert_databases_are_exact, assert_done_by_one_attempt_each, wait_until_all_done,
 };
 pub use fault_proxy::FaultProxy;
+pub use http::{Answer, HttpPeer, http};
 pub use instance::{Instance, binary};
 pub use memory_broker::MemoryBroker;
 pub use memory_log::MemoryLog;

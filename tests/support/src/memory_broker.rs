@@ -5,7 +5,7 @@ use resq::{
     base::{threads::alarm, wakeup::wakeup},
     config,
     events::{event::SharedEvent, updates::LogHead},
-    net::{Broker, Limits, StartError},
+    net::{Broker, Http, Limits, Settings, StartError},
 };
 
 use crate::MemoryLog;
@@ -27,8 +27,13 @@ impl MemoryBroker {
         events: Vec<SharedEvent>,
     ) -> Result<MemoryBroker, StartError> {
         let (on_ring, wakeups) = wakeup();
-        let (broker, log_publisher, page_requests) =
-            Broker::start_with(config, limits, false, head, vec![on_ring], &alarm().0)?;
+        let (broker, log_publisher, page_requests) = Broker::start_with(
+            Settings { config, limits, insecure: false },
+            head,
+            vec![on_ring],
+            Http::default(),
+            &alarm().0,
+        )?;
         let log = MemoryLog::start(log_publisher, page_requests, head, events);
         Ok(MemoryBroker { broker: Some(broker), log, wakeups })
     }

@@ -1,0 +1,18 @@
+//! HTTP/1.1 at the server: from bytes to requests (`request`, `body`, `query`, `session`), who may ask for what
+//! (`access`, `login`), what is answered (`routes`, `site`, `response`), and the events of a stream (`stream`). Knows no
+//! socket and no database.
+
+pub mod access;
+mod body;
+mod limits;
+mod login;
+mod penalties;
+mod query;
+pub mod request;
+pub mod response;
+mod routes;
+pub mod session;
+pub mod site;
+pub mod stream;
+
+pub use limits::Limits;

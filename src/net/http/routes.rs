@@ -1,0 +1,82 @@
+//! What is there: paths, and the methods that each allows. Paths are compared as they were sent: none of resq's needs an
+//! escape, so one that has any is another path. Pure.
+
+use super::request::{Head, Method, Rejection};
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// Whether the daemon is alive.
+    Health,
+    /// Whether it is ready to serve.
+    Ready,
+    /// Its metrics.
+    Metrics,
+    /// Its events.
+    Stream,
+    /// A cookie for a token.
+    Login,
+    /// No cookie any more.
+    Logout,
+}
+
+const READ: &str = "GET, HEAD";
+const ACT: &str = "POST";
+
+/// Path, allowed methods, route.
+const ROUTES: &[(&str, &str, Route)] = &[
+    ("/healthz", READ, Route::Health),
+    ("/readyz", READ, Route::Ready),
+    ("/metrics", READ, Route::Metrics),
+    ("/api/v1/stream", READ, Route::Stream),
+    ("/login", ACT, Route::Login),
+    ("/logout", ACT, Route::Logout),
+];
+
+/// The route of a request.
+///
+/// # Errors
+/// 404: nothing is there, 405: the method is not allowed there.
+pub fn find(head: &Head) -> Result<Route, Rejection> {
+    let found = ROUTES.iter().find(|(path, ..)| *path == head.path);
+    let (_, allowed, route) = found.ok_or_else(|| Rejection::new(404, "there is nothing at this path"))?;
+    let is_allowed = match head.method {
+        Method::Get | Method::Head => *allowed == READ,
+        Method::Post => *allowed == ACT,
+        Method::Other => false,
+    };
+    match is_allowed {
+        true => Ok(*route),
+        false => Err(Rejection::new(405, format!("this path allows {allowed} only")).with("Allow", *allowed)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_exact() {
+        for (line, expected) in [
+            ("GET /healthz", Ok(Route::Health)),
+            ("HEAD /metrics?x", Ok(Route::Metrics)),
+            ("POST /login", Ok(Route::Login)),
+            ("GET /login", Err(405)),
+            ("POST /metrics", Err(405)),
+            ("DELETE /metrics", Err(405)),
+            ("GET /", Err(404)),
+            ("GET //metrics", Err(404)),
+            ("GET /metrics/", Err(404)),
+            ("GET /Metrics", Err(404)),
+            ("GET /%6detrics", Err(404)),
+            ("GET /x/../metrics", Err(404)),
+            ("GET /metrics%00", Err(404)),
+            ("GET /../../etc/passwd", Err(404)),
+            ("GET /metrics;a=b", Err(404)),
+            ("GET /metrics\\", Err(404)),
+        ] {
+            let head = Head::parse(format!("{line} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).unwrap();
+            assert_eq!(find(&head).map_err(|rejection| rejection.status), expected, "{line}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What a request is answered, from what the daemon has in memory. Never asks a database and never waits; what only the
+//! broker has, it is asked for.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::{
+    access::{Access, Arrival},
+    login::{COOKIE, LASTS_S, Right},
+    query::{Parameters, whole_number},
+    request::{Head, Rejection, Request},
+    response::Response,
+    routes::{self, Route},
+};
+use crate::{
+    base::{
+        health::Health,
+        metrics::{Format, Metrics},
+        wakeup::Wakeup,
+    },
+    wire::MAX_STATES,
+};
+
+/// What the daemon shows by HTTP.
+#[derive(Default)]
+pub struct Site {
+    /// Who may see it.
+    pub access: Access,
+    /// What it counts and measures.
+    pub metrics: Arc<Metrics>,
+    /// Whether it is alive and ready.
+    pub health: Arc<Health>,
+    /// Notified when the metrics are read: those that only the database knows may be read from there for the next time.
+    pub metrics_read: Option<Wakeup>,
+}
+
+/// An answer, or what the broker has to do for one.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Send this.
+    Response(Response),
+    /// Bring the broker's metrics up to date, then send all of them.
+    Metrics(Format),
+    /// Send events: those of these patterns, after this number or from now on.
+    Stream {
+        /// Patterns, not checked yet.
+        patterns: Vec<String>,
+        /// None: from now on.
+        after_seq: Option<u64>,
+    },
+}
+
+impl Site {
+    /// Answers a request.
+    ///
+    /// # Errors
+    /// Its rejection, after which the connection may carry another request.
+    pub fn reply(&mut self, request: &Request, arrival: Arrival) -> Result<Reply, Rejection> {
+        let head = &request.head;
+        self.access.check_origin(head)?;
+        let route = routes::find(head)?;
+        if !matches!(route, Route::Health | Route::Ready | Route::Login | Route::Logout) {
+            self.access.check_right(head, Right::Read, arrival)?;
+        }
+        let parameters = Parameters::parse(&head.query)?;
+        if route != Route::Stream {
+            parameters.only(&[])?;
+        }
+        match route {
+            Route::Health => Ok(Reply::Response(self.health())),
+            Route::Ready => self.ready(head, arrival).map(Reply::Response),
+            Route::Metrics => {
+                self.metrics_read.iter().for_each(Wakeup::notify);
+                Ok(Reply::Metrics(Format::accepted(head.field("accept").unwrap_or_default())))
+            }
+            Route::Stream => stream(head, &parameters),
+            Route::Login => self.log_in(request, arrival).map(Reply::Response),
+            Route::Logout => {
+                let response = Response::json(200, &json!({ "right": null }));
+                Ok(Reply::Response(response.with("Set-Cookie", cookie("", 0))))
+            }
+        }
+    }
+
+    fn health(&self) -> Response {
+        let stalled = self.health.stalled();
+        let threads = stalled.iter().map(|(name, since)| json!({ "thread": name, "seconds": since.as_secs() }));
+        let threads: Vec<_> = threads.collect();
+        let status = if threads.is_empty() { 200 } else { 503 };
+        Response::json(status, &json!({ "alive": threads.is_empty(), "stalled": threads }))
+    }
+
+    /// A probe without a right learns whether the daemon is ready, and which checks failed; their words only readers.
+    fn ready(&mut self, head: &Head, arrival: Arrival) -> Result<Response, Rejection> {
+        let may_read = self.access.right(head, arrival)?.is_some();
+        let (mut reasons, mut warnings) = (Vec::new(), Vec::new());
+        for finding in self.health.findings() {
+            let list = if finding.is_blocking { &mut reasons } else { &mut warnings };
+            list.push(match may_read {
+                true => json!({ "check": finding.check, "reason": finding.reason }),
+                false => json!({ "check": finding.check }),
+            });
+        }
+        let status = if reasons.is_empty() { 200 } else { 503 };
+        Ok(Response::json(status, &json!({ "ready": reasons.is_empty(), "reasons": reasons, "warnings": warnings })))
+    }
+
+    /// Takes a token as a form or as JSON. A form comes from a page, which goes on to the first one.
+    fn log_in(&mut self, request: &Request, arrival: Arrival) -> Result<Response, Rejection> {
+        let body = std::str::from_utf8(&request.body).map_err(|_| Rejection::new(400, "the body is not UTF-8"))?;
+        let kind = request.head.field("content-type").unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        let (token, is_form) = match kind {
+            "application/x-www-form-urlencoded" => {
+                let form = Parameters::parse(body)?;
+                (form.one("token")?.map(str::to_string), true)
+            }
+            "application/json" => {
+                let json: serde_json::Value =
+                    serde_json::from_str(body).map_err(|error| Rejection::new(400, format!("not JSON: {error}")))?;
+                (json["token"].as_str().map(str::to_string), false)
+            }
+            _ => return Err(Rejection::new(415, "expected a form or JSON with a token")),
+        };
+        let token = token.ok_or_else(|| Rejection::new(400, "expected a token: {\"token\":\"…\"}"))?;
+        let right = self.access.compare(&token, arrival)?;
+        let value = self.access.cookie(right, arrival.unix_s).ok_or_else(|| Rejection::new(400, "no token is set"))?;
+        let name = if right == Right::Act { "act" } else { "read" };
+        let response = match is_form {
+            true => Response::new(303, "text/plain; charset=utf-8", "").with("Location", "/"),
+            false => Response::json(200, &json!({ "right": name })),
+        };
+        Ok(response.with("Set-Cookie", cookie(&value, LASTS_S)))
+    }
+}
+
+fn cookie(value: &str, lasts_s: u64) -> String {
+    format!("{COOKIE}={value}; Path=/; Max-Age={lasts_s}; HttpOnly; SameSite=Strict")
+}
+
+/// A client that reconnects says where it was: that goes before where it first began.
+fn stream(head: &Head, parameters: &Parameters) -> Result<Reply, Rejection> {
+    parameters.only(&["sub", "since"])?;
+    let mut patterns: Vec<String> = parameters.all("sub").map(str::to_string).collect();
+    if patterns.is_empty() {
+        patterns.push("*".into());
+    }
+    if patterns.len() > MAX_STATES {
+        return Err(Rejection::new(400, format!("more than {MAX_STATES} states")));
+    }
+    let since = parameters.number("since")?;
+    let after_seq = match head.field("last-event-id") {
+        None | Some("") => since,
+        Some(id) => {
+            Some(whole_number(id).ok_or_else(|| Rejection::new(400, format!("Last-Event-ID {id:?} is not a number")))?)
+        }
+    };
+    Ok(Reply::Stream { patterns, after_seq })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! What HTTP requests do: the hub's part for its clients. The rules of one connection are in `http::session`, what is
+//! answered in `http::site`.
+
+use std::time::{Duration, Instant};
+
+use super::Hub;
+use crate::{
+    base::metrics::Format,
+    fanout::Sinks,
+    net::{
+        connection::{Protocol, Socket},
+        http::{
+            access::Arrival,
+            request::{Method, Rejection, Request},
+            response::{self, Response},
+            session::{Due, Input},
+            site::Reply,
+            stream,
+        },
+    },
+    wire::Pattern,
+};
+
+/// Requests answered per connection and turn, so that a client which sends many at once does not hold up the others.
+const ANSWER_BUDGET: usize = 16;
+
+impl<S: Socket> Hub<S> {
+    /// Acts on the requests that these bytes complete.
+    pub(super) fn receive_requests(&mut self, key: usize, bytes: &[u8], now: Instant, unix_time_us: u64) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && let Protocol::Http(session) = &mut connection.protocol
+        {
+            session.receive(bytes);
+            self.answer_requests(key, now, unix_time_us);
+        }
+    }
+
+    /// Answers the requests received so far, in their order, as long as the client reads the answers.
+    pub(super) fn answer_requests(&mut self, key: usize, now: Instant, unix_time_us: u64) {
+        for _ in 0..ANSWER_BUDGET {
+            let Some(connection) = self.connections.get_mut(key) else { return };
+            let Protocol::Http(session) = &mut connection.protocol else { return };
+            if connection.send_queue.bytes() > self.rules.limits.queue_bytes {
+                return;
+            }
+            match session.next(&self.rules.limits.http, now) {
+                Input::Incomplete => return self.set_timer(key),
+                Input::Continue => {
+                    connection.send_queue.push(response::go_on(), ());
+                    self.connections.queue_write(key);
+                }
+                Input::Request(request) => self.answer(key, &request, now, unix_time_us),
+                Input::Rejected(rejection) => self.reject(key, &rejection, now),
+            }
+        }
+        self.set_timer(key);
+        // Any further ones have their turn later.
+        self.connections.queue_read(key);
+    }
+
+    fn answer(&mut self, key: usize, request: &Request, now: Instant, unix_time_us: u64) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let arrival = Arrival { address: connection.socket.address(), now, unix_s: unix_time_us / 1_000_000 };
+        let response = match self.site.reply(request, arrival) {
+            Ok(Reply::Response(response)) => response,
+            Ok(Reply::Metrics(format)) => self.metrics(format),
+            Ok(Reply::Stream { patterns, after_seq }) if request.head.method == Method::Get => {
+                match self.start_stream(key, &patterns, after_seq, now) {
+                    Ok(()) => return,
+                    Err(rejection) => Response::from(&rejection),
+                }
+            }
+            Ok(Reply::Stream { .. }) => Response::new(200, "text/event-stream", ""),
+            Err(rejection) => Response::from(&rejection),
+        };
+        self.respond(key, &response, !request.head.keep_alive, request.head.method == Method::Head, now);
+    }
+
+    fn metrics(&mut self, format: Format) -> Response {
+        let (subscribers, lag_max) = self.fanout.lag();
+        let metrics = &self.site.metrics;
+        metrics.subscribers.set(subscribers);
+        metrics.subscriber_lag_max.set(lag_max);
+        metrics.event_head.set(self.fanout.head().head_seq);
+        Response::new(200, format.content_type(), metrics.encode(format))
+    }
+
+    fn start_stream(
+        &mut self,
+        key: usize,
+        patterns: &[String],
+        after_seq: Option<u64>,
+        now: Instant,
+    ) -> Result<(), Rejection> {
+        let mut checked = Vec::with_capacity(patterns.len());
+        for text in patterns {
+            let pattern = Pattern::new(text).map_err(|error| Rejection::new(400, error.to_string()))?;
+            self.rules.check_pattern(&pattern).map_err(|refusal| Rejection::new(400, refusal.message))?;
+            checked.push(pattern);
+        }
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
+        if let Protocol::Http(session) = &mut connection.protocol {
+            session.stream(&self.rules.limits.http, now);
+        }
+        connection.send_queue.push(response::stream_head(), ());
+        if let Some(mut sink) = self.connections.sinks(now).sink(key) {
+            self.fanout.subscribe(key, after_seq, false, &checked, &mut sink);
+        }
+        self.set_timer(key);
+        Ok(())
+    }
+
+    fn respond(&mut self, key: usize, response: &Response, closes: bool, is_head: bool, now: Instant) {
+        let farewell = self.rules.limits.farewell;
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Protocol::Http(session) = &mut connection.protocol else { return };
+        connection.send_queue.push(response.encode(closes, is_head), ());
+        match closes {
+            true => session.close(now + farewell),
+            false => session.answered(&self.rules.limits.http, now),
+        }
+        self.connections.queue_write(key);
+    }
+
+    /// Ends the connection with this rejection, after the answers that are queued.
+    fn reject(&mut self, key: usize, rejection: &Rejection, now: Instant) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        log::debug!("refused a request of {}: {}", connection.socket.peer(), rejection.message.escape_debug());
+        self.respond(key, &Response::from(rejection), true, false, now);
+        self.set_timer(key);
+    }
+
+    /// Does what a timer requires. False: the connection is to be removed.
+    pub(super) fn http_due(&mut self, key: usize, due: Due, now: Instant) -> bool {
+        match due {
+            Due::Nothing => {}
+            Due::Comment => {
+                let complete_up_to = self.fanout.complete_up_to(key).unwrap_or(0);
+                let Some(connection) = self.connections.get_mut(key) else { return true };
+                // A comment behind other bytes would be no sign of life.
+                if connection.send_queue.is_empty() {
+                    connection.send_queue.push(stream::position(complete_up_to), ());
+                    self.write(key, now);
+                }
+            }
+            Due::Reject(rejection) => {
+                self.reject(key, &rejection, now);
+                self.write(key, now);
+            }
+            Due::Close => return false,
+        }
+        true
+    }
+
+    /// Ends an HTTP connection after what is queued for it.
+    pub(super) fn close_http(&mut self, key: usize, farewell: Duration, now: Instant) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Protocol::Http(session) = &mut connection.protocol else { return };
+        session.close(now + farewell);
+        self.fanout.unsubscribe(key);
+        self.connections.queue_write(key);
+        self.set_timer(key);
+    }
+}
