@@ -14,8 +14,8 @@ export RESQ_COMMIT ?= $(shell git rev-parse --short=9 HEAD 2>/dev/null)
 build: ## Build the programs into target/release (FEATURES=toast: with desktop notifications)
 	$(CARGO) build --release --locked --bins --features "$(FEATURES)"
 
-run: build udf ## Start a private server, queue 20 resources (SEED=n) and run resqd (WORKERS=5); MYSQL_HOST=… or MYSQL_SOCKET=… uses that server instead
-	@scripts/run.sh
+run: build udf ## Start a private server, queue 20 resources (SEED=n) and run resqd (WORKERS=5; V=1: with its log); MYSQL_HOST=… or MYSQL_SOCKET=… uses that server instead
+	@scripts/run.sh $(if $(V),-v)
 
 demo: build udf ## Play one story on a private server: rows change, a trigger publishes, two clients receive what they subscribed to
 	@scripts/demo.sh

@@ -5,7 +5,7 @@
 # nothing that was rolled back. The server is private and removed at the end; SERVER is a kind of testdb.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-programs=$PWD/${CARGO_TARGET_DIR:-target}/release
+programs=${CARGO_TARGET_DIR:-$PWD/target}/release
 unset "${!MYSQL_@}" "${!RESQ_@}"
 dir=$(mktemp -d)
 pids=()

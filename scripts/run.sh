@@ -1,39 +1,91 @@
 #!/usr/bin/env bash
-# run.sh: what `make run` runs after the build. Starts a private server, enqueues resources and runs resqd in the
-# foreground until Ctrl-C. If MYSQL_HOST or MYSQL_SOCKET is set, it uses that server instead.
+# run.sh [-v]: what `make run` runs after the build. Starts a private server, enqueues resources, runs resqd until Ctrl-C, and
+# shows what it finishes. If MYSQL_HOST or MYSQL_SOCKET is set, it uses that server instead.
+#   -v       show the log of resqd with every event instead
 #   WORKERS  number of workers of resqd (5)
 #   SEED     number of resources to enqueue (20 on the private server, 0 on another)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 programs=${CARGO_TARGET_DIR:-target}/release
-listen=()
+mkdir -p .resq
+config=() listen=() client=()
 
 if [ -n "${MYSQL_HOST:-}${MYSQL_SOCKET:-}" ]; then
   seed=${SEED:-0}
-  echo "server: ${MYSQL_SOCKET:-$MYSQL_HOST:${MYSQL_PORT:-3306}} as ${MYSQL_USER:-root}, from the environment; not starting a private one"
-  [ "$seed" != 0 ] || echo "nothing is enqueued there; SEED=20 enqueues twenty test resources"
+  echo "server     ${MYSQL_SOCKET:-$MYSQL_HOST:${MYSQL_PORT:-3306}} as ${MYSQL_USER:-root}, from the environment"
 else
   seed=${SEED:-20}
   node=$(scripts/testdb.sh up local .resq/server)
   read -r port socket _ <<<"$node"
   # Other settings of the environment or /etc are about another server.
   unset "${!MYSQL_@}" RESQ_DB_HOSTS
+  config=(--config .resq/resq.toml)
   printf '[database]\nsocket = "%s"\nport = %s\nuser = "root"\n' "$socket" "$port" >.resq/resq.toml
   export RESQ_CONFIG=$PWD/.resq/resq.toml
-  echo "server: private, in .resq/server, port $port"
+  echo "server     private, in .resq/server, port $port"
   # With the loadable functions an INSERT starts its job at once; without them the job waits for the next poll.
   MYSQL="$(cat .resq/server/client) --no-defaults -uroot -S $socket" udf/install.sh >.resq/udf.log 2>&1 ||
-    echo "the loadable functions are not installed, so changes are found by polling; see .resq/udf.log for the reason"
-  echo "in another terminal:  $programs/resqctl --config .resq/resq.toml status"
+    echo "           without the loadable functions, so changes are found by polling; .resq/udf.log has the reason"
 fi
 
 # A second `make run` shares the queue, but cannot have the same port.
-if [ -z "${RESQ_LISTEN:-}" ] && (exec 9<>/dev/tcp/127.0.0.1/1300) 2>/dev/null; then
-  echo "port 1300 is in use; resqd listens on another one and logs it"
-  listen=(--listen 127.0.0.1:0)
+if [ -z "${RESQ_LISTEN:-}" ]; then
+  port=1300
+  while (exec 9<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
+  [ "$port" = 1300 ] || listen=(--listen "127.0.0.1:$port") client=(--port "$port")
+elif [ -z "${RESQ_SOCKET:-}" ]; then
+  client=(--port "${RESQ_LISTEN##*:}")
 fi
 
-"$programs/resqctl" init
-[ "$seed" = 0 ] || "$programs/resqctl" seed --count "$seed"
-exec "$programs/resqd" -v --workers "${WORKERS:-5}" "${listen[@]}"
+"$programs/resqctl" init >/dev/null
+# Where the event log ends before this run.
+head=$("$programs/resqctl" events --limit 1 --json 2>/dev/null | sed -n 's/^{"seq":\([0-9]*\).*/\1/p')
+[ "$seed" = 0 ] || "$programs/resqctl" seed --count "$seed" >/dev/null
+resqd=("$programs/resqd" --workers "${WORKERS:-5}" "${listen[@]}")
+[ "${1:-}" != -v ] || exec "${resqd[@]}" -v
+"${resqd[@]}" &
+daemon=$! feed=
+finish() {
+  kill "$daemon" 2>/dev/null || true
+  status=0
+  wait "$daemon" || status=$?
+  [ -z "$feed" ] || kill "$feed" 2>/dev/null || true
+  exit "$status"
+}
+trap finish INT TERM HUP
+while code=0; "$programs/resqd" "${listen[@]}" healthcheck 2>.resq/healthcheck.log || code=$?; [ "$code" != 0 ]; do
+  [ "$code" != 2 ] || { cat .resq/healthcheck.log >&2; finish; }
+  kill -0 "$daemon" 2>/dev/null || finish
+  sleep 0.1
+done
+echo "queue      $seed test resources, ${WORKERS:-5} workers"
+printf 'subscribe  %s\n' "$programs/resq-client ${client[*]:+${client[*]} }--sub Completed Error --since 0"
+printf 'add        %s\n' "$programs/resqctl ${config[*]:+${config[*]} }add my-first"
+printf 'status     %s\n\n' "$programs/resqctl ${config[*]:+${config[*]} }status"
+
+text() { sed -n "s/.*\"$1\":\"\(\([^\"\\\\]\|\\\\.\)*\)\".*/\1/p" <<<"$line"; }
+bar() { # on a terminal: how many of the enqueued resources are finished
+  [ -t 1 ] && [ "$finished" -lt "$seed" ] || return 0
+  local full=$((40 * finished / seed))
+  printf '[%-40s] %d/%d' "$(printf '%*s' "$full" '' | tr ' ' '#')" "$finished" "$seed"
+}
+finished=0 failed=0 line=
+exec 3< <(exec "$programs/resq-client" "${client[@]}" --sub Completed Error --since "${head:-0}" --json 2>/dev/null)
+feed=$!
+bar
+while kill -0 "$daemon" 2>/dev/null; do
+  IFS= read -r -t 1 line <&3 || continue
+  finished=$((finished + 1))
+  [ ! -t 1 ] || printf '\r\033[K'
+  case $line in
+    *'"state":"Error"'*)
+      failed=$((failed + 1))
+      printf 'failed     %s: %s\n' "$(text res_name)" "$(text last_error)" ;;
+    *) printf 'done       %s in database %s\n' "$(text res_name)" "$(text db_name)" ;;
+  esac
+  bar
+  [ "$finished" != "$seed" ] ||
+    printf '\nAll %d resources are finished, %d of them with an error. resqd waits for more; Ctrl-C stops it.\n\n' "$seed" "$failed"
+done
+finish

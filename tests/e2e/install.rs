@@ -9,11 +9,17 @@ use tempfile::TempDir;
 /// A folder with resq in its `usr/local`, and one with the programs as the script expects them to be built.
 pub struct Installed(TempDir, TempDir);
 
+/// A folder for `CARGO_TARGET_DIR`, with the programs under test as its release.
+pub fn built() -> TempDir {
+    let built = tempfile::tempdir().unwrap();
+    let programs = Path::new(env!("CARGO_BIN_EXE_resqd")).parent().unwrap();
+    std::os::unix::fs::symlink(programs, built.path().join("release")).unwrap();
+    built
+}
+
 impl Installed {
     pub fn new() -> Installed {
-        let installed = Installed(tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let built = Path::new(env!("CARGO_BIN_EXE_resqd")).parent().unwrap();
-        std::os::unix::fs::symlink(built, installed.1.path().join("release")).unwrap();
+        let installed = Installed(tempfile::tempdir().unwrap(), built());
         installed.script("install").ok();
         installed
     }

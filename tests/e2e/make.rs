@@ -2,6 +2,9 @@
 
 use mysql::prelude::Queryable;
 use resq_test_support::{Instance, Program, Server};
+use tempfile::TempDir;
+
+use super::install::built;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -15,14 +18,15 @@ fn help_lists_every_target() {
 }
 
 /// `scripts/run.sh` on the test's server, which is named by the environment.
-fn run(instance: &Instance) -> Program {
-    instance.program(&format!("{ROOT}/scripts/run.sh")).env("WORKERS", "2")
+fn run(instance: &Instance, built: &TempDir) -> Program {
+    instance.program(&format!("{ROOT}/scripts/run.sh")).env("WORKERS", "2").env("CARGO_TARGET_DIR", built.path())
 }
 
 #[test]
 fn run_on_a_named_server_queues_nothing_by_default() {
     let instance = Instance::new("run_named");
-    let resqd = run(&instance).spawn_ready();
+    let built = built();
+    let resqd = run(&instance, &built).arg("-v").spawn_ready();
     let queued: u64 = instance.conn().query_first("SELECT COUNT(*) FROM res_queue").unwrap().unwrap();
     assert_eq!(queued, 0);
     resqd.signal("INT");
@@ -31,14 +35,19 @@ fn run_on_a_named_server_queues_nothing_by_default() {
 }
 
 #[test]
-fn run_queues_seeded_jobs_and_drains_on_ctrl_c() {
+fn run_shows_each_resource_that_is_finished_and_drains_on_ctrl_c() {
     let instance = Instance::new("run_seeded");
-    let resqd = run(&instance).env("SEED", "3").spawn_ready();
-    let done = "SELECT COUNT(*) FROM res_queue WHERE status = 'done'";
-    resq_test_support::wait_until("three databases", || instance.conn().query_first(done).unwrap() == Some(3));
-    resqd.signal("INT");
-    let finished = resqd.wait();
+    let built = built();
+    let mut running = run(&instance, &built).env("SEED", "3").spawn();
+    running.wait_for_output("All 3 resources are finished, 0 of them with an error.");
+    instance.resqctl(["add", "one more"]).ok();
+    running.wait_for_output("done       one more in database run_seeded_one_more_");
+    running.signal("INT");
+    let finished = running.wait();
     assert_eq!(finished.code(), Some(0), "{finished}");
+    let done: Vec<&str> = finished.stdout.lines().filter(|line| line.starts_with("done       seed_")).collect();
+    assert_eq!(done.len(), 3, "{finished}");
+    assert!(!finished.stdout.contains(['\r', '\x1b', '{']), "plain lines: {finished}");
 }
 
 #[test]
@@ -49,7 +58,9 @@ fn demo_delivers_to_each_client_its_states() {
     };
     let cache = std::env::var_os("TESTDB_CACHE").unwrap_or_default();
     let home = std::env::var_os("HOME").unwrap_or_default();
-    let demo = Program::new(format!("{ROOT}/scripts/demo.sh")).env("SERVER", kind);
+    let built = built();
+    let demo =
+        Program::new(format!("{ROOT}/scripts/demo.sh")).env("SERVER", kind).env("CARGO_TARGET_DIR", built.path());
     // It compares what its clients received by itself.
     demo.env("TESTDB_CACHE", cache).env("HOME", home).ok();
 }
