@@ -55,8 +55,8 @@ fn when_unreached(why: Unreached) -> &'static str {
     match why {
         Unreached::NameUnknown => "check the name in database.host (MYSQL_HOST) and the DNS of this machine",
         Unreached::Refused => {
-            "start the server, or correct database.port or database.socket (MYSQL_PORT, MYSQL_SOCKET); a server that \
-             starts later is waited for with database.wait_s; TCP also needs bind_address and no skip_networking there"
+            "start the server, or correct database.port or database.socket (MYSQL_PORT, MYSQL_SOCKET); if it runs, check \
+             its bind_address and skip_networking; with database.wait_s a starting program waits for a server"
         }
         Unreached::TimedOut => {
             "check database.host (MYSQL_HOST), and that no firewall drops the packets to database.port on the way"

@@ -290,6 +290,14 @@ pub fn check_done(db: &Db) -> Result<(), Failure> {
             version.unwrap_or_else(|| "none".into())
         ),
         Err(error) if matches!(error.code(), Some(ER_BAD_DB_ERROR | ER_NO_SUCH_TABLE)) => error.to_string(),
+        Err(error) if error.is_denied() => {
+            let db = db.global_db();
+            let message = format!(
+                "cannot read database `{db}`: {error}; run `resqctl init` with the same settings first, or grant this \
+                 account access to `{db}`"
+            );
+            return Err(Failure::new(Exit::Failed, message));
+        }
         Err(error) => return Err(error.into()),
     };
     Err(Failure::new(
