@@ -31,6 +31,16 @@ CALL res_add('res_log', 'COLUMN', 'moved_at', 'TIMESTAMP(6) NULL DEFAULT NULL');
 -- The server that holds this table and when the table was created there. A dump restores the row into a newer table.
 CALL res_add('res_log', 'COLUMN', 'made_on', 'VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL');
 CALL res_add('res_log', 'COLUMN', 'made_at', 'BIGINT NULL');
+-- The rows of the event log that the server refuses to number (by the outbox id) or to delete (by the sequence number), for
+-- operators to see: a daemon decides by what it has in memory.
+CREATE TABLE IF NOT EXISTS res_event_quarantine (
+  what     VARCHAR(16) CHARACTER SET ascii NOT NULL,
+  id       BIGINT UNSIGNED NOT NULL,
+  message  VARCHAR(1000) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci NOT NULL,
+  since    TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+  retry_at TIMESTAMP(6) NULL DEFAULT NULL,
+  PRIMARY KEY (what, id)
+) ENGINE = InnoDB;
 INSERT IGNORE INTO res_log (id, log_id) VALUES (1, CONV(LEFT(SHA2(CONCAT(UUID(), RAND(), NOW(6)), 256), 16), 16, 10));
 
 -- Numbers up to p_limit committed events whose outbox id is above p_floor, in one transaction of its own, and stops at
@@ -61,7 +71,8 @@ BEGIN
   IF v_bytes > 16777216 THEN
     SELECT COUNT(*), MIN(id), MAX(id) INTO v_count, v_first, p_last
       FROM (SELECT id, SUM(bytes) OVER (ORDER BY id) - bytes AS before_it
-            FROM (SELECT id, bytes FROM res_outbox WHERE id > p_floor ORDER BY id LIMIT p_limit) page) z
+            FROM (SELECT id, COALESCE(bytes, 0) AS bytes FROM res_outbox WHERE id > p_floor ORDER BY id LIMIT p_limit)
+                  page) z
       WHERE before_it < 16777216;
   END IF;
   IF v_count > 0 THEN

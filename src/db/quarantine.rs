@@ -75,6 +75,11 @@ impl<C: Copy + PartialEq, T> Quarantine<C, T> {
         self.rows.keys().copied().collect()
     }
 
+    /// Whether no row is set aside.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// Whether this row is set aside.
     pub fn contains(&self, id: u64) -> bool {
         self.rows.contains_key(&id)

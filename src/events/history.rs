@@ -1,13 +1,9 @@
 //! The event log as operators read it: from a number on, by state, or all of one job. Every query reads a bounded number of
 //! rows: the log has no index but its numbers.
 
-use mysql::{Conn, prelude::Queryable};
+use mysql::{Conn, Row, prelude::Queryable};
 
-use super::{
-    event::Event,
-    store::{self, Stored, WRITTEN_US},
-    updates::LogHead,
-};
+use super::{event::Event, store, updates::LogHead};
 use crate::{
     db::{Error, id_list, limited, literal},
     wire::Pattern,
@@ -51,7 +47,8 @@ pub fn section(
     let mut sizes: Vec<(u64, u64)> = limited::read(
         conn,
         &format!(
-            "SELECT seq, bytes FROM res_event WHERE seq > {from} AND seq <= {to} AND {matches} ORDER BY seq {order} LIMIT {limit}"
+            "SELECT seq, COALESCE(bytes, 0) FROM res_event WHERE seq > {from} AND seq <= {to} AND {matches} \
+             ORDER BY seq {order} LIMIT {limit}"
         ),
     )?;
     let is_cut = cut(&mut sizes) || sizes.len() == limit as usize;
@@ -81,15 +78,16 @@ fn read(conn: &mut Conn, seqs: &[u64]) -> Result<Vec<Event<'static>>, Error> {
     if seqs.is_empty() {
         return Ok(Vec::new());
     }
-    let rows: Vec<Stored> = limited::read(
+    let rows: Vec<Row> = limited::read(
         conn,
         &format!(
-            "SELECT e.seq, {WRITTEN_US}, e.state, e.payload FROM res_event e FORCE INDEX (PRIMARY) \
-         WHERE e.seq IN ({}) ORDER BY e.seq",
+            "SELECT {} FROM res_event e FORCE INDEX (PRIMARY) WHERE e.seq IN ({}) ORDER BY e.seq",
+            store::columns(),
             id_list(seqs)
         ),
     )?;
-    Ok(rows.into_iter().map(|(seq, at, state, payload)| Event::new(seq, at, state, payload)).collect())
+    let events = rows.into_iter().map(store::printed);
+    Ok(events.map(|(seq, at, state, payload)| Event::new(seq, at, state, payload)).collect())
 }
 
 /// The queue's events of one job, in their order, and whether these are surely all that the log still has: only what was

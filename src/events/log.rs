@@ -1,9 +1,12 @@
 //! What the sequencer asks of the database: the seam between its rules and the SQL, where the simulation puts a server
 //! in memory. Decides nothing.
 
-use super::store::{self, Polled};
+use super::{
+    chosen_rows::{self, Refused},
+    store::{self, Polled},
+};
 use crate::{
-    db::{Db, Error, Link},
+    db::{Db, Error, Link, quarantine::Report},
     events::{event::SharedEvent, updates::LogHead},
 };
 
@@ -23,15 +26,31 @@ pub trait EventLog: Send {
     /// False: nothing was changed.
     fn renew_log_id(&mut self, log_id: u64, unless_reached: Option<u64>) -> Result<bool, Error>;
 
-    /// The least id in the outbox, committed or not.
-    fn oldest_unmoved(&mut self) -> Result<Option<u64>, Error>;
+    /// The least id in the outbox, committed or not, but for `excluded` ones.
+    fn oldest_unmoved(&mut self, excluded: &[u64]) -> Result<Option<u64>, Error>;
+
+    /// The ids of committed events that have no number, but for `excluded` ones: in their order, those above `floor`, at
+    /// most `limit`.
+    fn unnumbered(&mut self, floor: u64, limit: usize, excluded: &[u64]) -> Result<Vec<u64>, Error>;
+
+    /// Numbers the events with these outbox ids, in this order; those that are gone are left out.
+    fn number(&mut self, ids: &[u64]) -> Result<(), Error>;
+
+    /// Lets numbering go on behind events that lie beyond the head. False: there are none.
+    fn skip_taken(&mut self) -> Result<bool, Error>;
 
     /// The first events after `after_seq`, at most `limit`, and no more bytes than make a page.
     fn read(&mut self, after_seq: u64, limit: usize) -> Result<Vec<SharedEvent>, Error>;
 
-    /// Deletes at most `limit` of the oldest events, those numbered more than `days` days ago. Returns the new first
-    /// number if any was deleted.
-    fn prune(&mut self, days: u32, limit: usize) -> Result<Option<u64>, Error>;
+    /// The numbers of the oldest events but for `excluded` ones, in ascending order: at most `limit`, and only those
+    /// numbered more than `days` days ago.
+    fn old(&mut self, days: u32, limit: usize, excluded: &[u64]) -> Result<Vec<u64>, Error>;
+
+    /// Deletes the events from the first to the last of these but for `excluded` ones, behind which the log begins then.
+    fn delete(&mut self, seqs: &[u64], excluded: &[u64]) -> Result<(), Error>;
+
+    /// Adds rows to the list of those that the server refuses to change, and removes others.
+    fn report_set_aside(&mut self, what: Refused, added: &[Report<Refused>], removed: &[u64]) -> Result<(), Error>;
 }
 
 /// The event log in a server's global database.
@@ -61,15 +80,35 @@ impl EventLog for SqlEventLog {
         self.link.run(|conn| store::renew_log_id(conn, log_id, unless_reached))
     }
 
-    fn oldest_unmoved(&mut self) -> Result<Option<u64>, Error> {
-        self.link.run(store::oldest_unmoved)
+    fn oldest_unmoved(&mut self, excluded: &[u64]) -> Result<Option<u64>, Error> {
+        self.link.run(|conn| store::oldest_unmoved(conn, excluded))
+    }
+
+    fn unnumbered(&mut self, floor: u64, limit: usize, excluded: &[u64]) -> Result<Vec<u64>, Error> {
+        self.link.run(|conn| chosen_rows::unnumbered(conn, floor, limit, excluded))
+    }
+
+    fn number(&mut self, ids: &[u64]) -> Result<(), Error> {
+        self.link.run(|conn| chosen_rows::number(conn, ids))
+    }
+
+    fn skip_taken(&mut self) -> Result<bool, Error> {
+        self.link.run(chosen_rows::skip_taken)
     }
 
     fn read(&mut self, after_seq: u64, limit: usize) -> Result<Vec<SharedEvent>, Error> {
         self.link.run(|conn| store::read(conn, after_seq, limit))
     }
 
-    fn prune(&mut self, days: u32, limit: usize) -> Result<Option<u64>, Error> {
-        self.link.run(|conn| store::prune(conn, days, limit))
+    fn old(&mut self, days: u32, limit: usize, excluded: &[u64]) -> Result<Vec<u64>, Error> {
+        self.link.run(|conn| chosen_rows::old(conn, days, limit, excluded))
+    }
+
+    fn delete(&mut self, seqs: &[u64], excluded: &[u64]) -> Result<(), Error> {
+        self.link.run(|conn| chosen_rows::delete(conn, seqs, excluded))
+    }
+
+    fn report_set_aside(&mut self, what: Refused, added: &[Report<Refused>], removed: &[u64]) -> Result<(), Error> {
+        self.link.run(|conn| chosen_rows::report(conn, what, added, removed))
     }
 }

@@ -2,10 +2,13 @@
 //! and prunes what is past its retention. Never touches a socket and knows no protocol.
 //!
 //! [`event`] and [`updates`] are what it shares with the fan-out; `log` is what the sequencer asks of the database and
-//! [`store`] the SQL of that; `sequencer` is the role and [`SequencerThread`] its thread.
+//! [`store`] and [`chosen_rows`] the SQL of that; `isolated_log` sets aside rows that the server refuses; `sequencer` is the
+//! role and [`SequencerThread`] its thread.
 
+pub mod chosen_rows;
 pub mod event;
 pub mod history;
+mod isolated_log;
 pub(crate) mod log;
 pub(crate) mod sequencer;
 pub mod store;

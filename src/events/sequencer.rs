@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, at, select};
 
 use super::{
+    isolated_log::IsolatedLog,
     log::EventLog,
     store::{Polled, is_full},
     trace::EventTrace,
@@ -16,7 +17,7 @@ use crate::{
     base::heartbeat,
     base::poll_schedule::PollSchedule,
     base::wakeup::Wakeup,
-    db::{BACKOFF, Error, ThrottledWarning},
+    db::{BACKOFF, Error, ErrorClass, ThrottledWarning},
     events::{
         event::SharedEvent,
         updates::{LogHead, LogPublisher, PageRequest},
@@ -88,7 +89,7 @@ impl From<Error> for Broken {
 
 /// Numbers, delivers, answers and prunes, one turn at a time.
 pub struct Sequencer {
-    log: Box<dyn EventLog>,
+    log: IsolatedLog,
     log_publisher: LogPublisher,
     watches: Vec<StateWatch>,
     settings: Settings,
@@ -120,7 +121,7 @@ impl Sequencer {
     ) -> Sequencer {
         let now = now();
         Sequencer {
-            log,
+            log: IsolatedLog::new(log),
             log_publisher,
             watches,
             last_seq: settings.head.head_seq,
@@ -221,6 +222,9 @@ impl Sequencer {
             self.unanswered.remove(0);
         }
         let due = now();
+        if self.log.retry_at().is_some_and(|at| at <= due) && self.log.retry()? {
+            self.more = true;
+        }
         if due >= self.next_poll || self.schedule.is_due(due) || self.more {
             if due >= self.next_poll {
                 self.next_full_poll = due;
@@ -233,13 +237,20 @@ impl Sequencer {
             }
         }
         if due >= self.next_prune {
-            self.prune()?;
+            match self.prune() {
+                // Delivery does not depend on it.
+                Err(Broken::Database(error)) if error.class() == ErrorClass::Permanent => {
+                    log::warn!("event log: cannot delete old events: {error}; trying again in a minute");
+                    self.next_prune = now() + PRUNE_EVERY;
+                }
+                done => done?,
+            }
         }
         if self.more {
             // Due at once, but page requests and the stop have their turn first.
             return Ok(due);
         }
-        let wake = self.next_poll.min(self.next_prune);
+        let wake = self.log.retry_at().into_iter().fold(self.next_poll.min(self.next_prune), Instant::min);
         Ok(self.schedule.next().map_or(wake, |schedule| wake.min(schedule)))
     }
 
@@ -278,7 +289,7 @@ impl Sequencer {
             }
             // It is pruned, or the log is shorter than it was.
             (_, None) if self.last_seq > 0 => {
-                let head = self.log.head()?;
+                let head = self.log.log.head()?;
                 self.check_head(head)?;
             }
             _ => {}
@@ -308,7 +319,7 @@ impl Sequencer {
     /// that lags behind its cluster only seems to.
     fn replaced(&mut self, behind: Option<u64>, found: String) -> Result<(), Broken> {
         let known = self.settings.head.log_id;
-        if self.log.renew_log_id(known, behind)? || self.log.head()?.log_id != known {
+        if self.log.log.renew_log_id(known, behind)? || self.log.log.head()?.log_id != known {
             return Err(Broken::Replaced(LogReplaced { found }));
         }
         Ok(())
@@ -331,9 +342,10 @@ impl Sequencer {
     }
 
     fn answer(&mut self, PageRequest { after_seq }: PageRequest) -> Result<(), Broken> {
-        let head = self.log.head()?;
+        let head = self.log.log.head()?;
         self.check_head(head)?;
-        let events = self.log.read(after_seq, self.settings.batch)?;
+        // Below its first number, the log may still hold events that the server refuses to delete.
+        let events = self.log.log.read(after_seq.max(head.first_seq.saturating_sub(1)), self.settings.batch)?;
         // Events pruned between the two queries are missing from the page.
         let first_seq = events.first().map_or(head.first_seq, |first| match first.seq {
             seq if seq > after_seq + 1 => seq.max(head.first_seq),
@@ -345,7 +357,7 @@ impl Sequencer {
 
     /// Deletes one batch; due again at once while there may be more.
     fn prune(&mut self) -> Result<(), Broken> {
-        let head = self.log.head()?;
+        let head = self.log.log.head()?;
         self.check_head(head)?;
         let days = self.settings.retention_days;
         match self.log.prune(days, PRUNE_BATCH)? {

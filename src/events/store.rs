@@ -1,4 +1,4 @@
-//! The event log's SQL: numbering committed events, reading pages, pruning. Expects the global database as the current
+//! The event log's SQL: numbering committed events and reading pages. Expects the global database as the current
 //! one. The only place where stored events are checked against what a frame can carry.
 
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use mysql::{Conn, Row, prelude::Queryable};
 
 use crate::{
     base::text::printable,
-    db::{Error, literal},
+    db::{Error, except, literal},
     events::{
         event::{Event, SharedEvent},
         updates::LogHead,
     },
-    wire::{self, MAX_PAYLOAD, Pattern, State},
+    wire::{MAX_PAYLOAD, Pattern, State},
 };
 
 /// Payload bytes that fill a page. It ends with the event that exceeds them, so that an event of any size fits. As
@@ -20,7 +20,14 @@ use crate::{
 const PAGE_BYTES: usize = 1 << 20;
 
 /// When the event `e` was written, in µs since 1970.
-pub(super) const WRITTEN_US: &str = "CAST(UNIX_TIMESTAMP(e.at) * 1000000 AS UNSIGNED)";
+const WRITTEN_US: &str = "CAST(UNIX_TIMESTAMP(e.at) * 1000000 AS UNSIGNED)";
+/// The state of an event that cannot be delivered.
+const UNREADABLE: &str = "resq.unreadable";
+
+/// An event `e` as it is read: number, time, state, payload. One that no frame can carry may be larger than any answer, too.
+pub(super) fn columns() -> String {
+    format!("e.seq, {WRITTEN_US}, e.state, IF(LENGTH(e.payload) > {MAX_PAYLOAD}, NULL, e.payload)")
+}
 
 /// Gives the log a new identity: it was restored, emptied or replaced, so its numbers mean other events than before. With
 /// `unless_reached`, only if its head lies before that number. False: it has another identity than `log_id` already, or
@@ -119,7 +126,7 @@ pub fn poll(conn: &mut Conn, floor: u64, after_seq: u64, limit: usize) -> Result
                     polled.after_at = row.take::<Option<u64>, _>(1).flatten();
                     polled.log_id = row.take::<Option<u64>, _>(2).flatten();
                 }
-                _ => polled.events.push(event(row)?),
+                _ => polled.events.push(event(row)),
             }
         }
     }
@@ -132,60 +139,77 @@ pub fn poll(conn: &mut Conn, floor: u64, after_seq: u64, limit: usize) -> Result
 /// The server's.
 pub fn read(conn: &mut Conn, after_seq: u64, limit: usize) -> Result<Vec<SharedEvent>, Error> {
     let rows: Vec<Row> = conn.query(page(after_seq, limit))?;
-    rows.into_iter().map(event).collect()
+    Ok(rows.into_iter().map(event).collect())
 }
 
 fn page(after_seq: u64, limit: usize) -> String {
     // The sizes are summed before any payload is read.
     format!(
-        "SELECT e.seq, {WRITTEN_US}, e.state, e.payload \
+        "SELECT {} \
          FROM (SELECT seq, SUM(bytes) OVER (ORDER BY seq) - bytes AS before_it FROM \
-               (SELECT seq, bytes FROM res_event WHERE seq > {after_seq} ORDER BY seq LIMIT {limit}) page) z \
-         STRAIGHT_JOIN res_event e ON e.seq = z.seq WHERE z.before_it < {PAGE_BYTES} ORDER BY e.seq"
+               (SELECT seq, COALESCE(bytes, 0) AS bytes FROM res_event WHERE seq > {after_seq} ORDER BY seq LIMIT {limit}) page) z \
+         STRAIGHT_JOIN res_event e ON e.seq = z.seq WHERE z.before_it < {PAGE_BYTES} ORDER BY e.seq",
+        columns()
     )
 }
 
-/// The least id in the outbox, committed or not. Once all committed events are numbered, it belongs to a transaction of
-/// this node that wrote events and is still open.
+/// The least id in the outbox, committed or not, but for `excluded` ones. Once all committed events are numbered, it
+/// belongs to a transaction of this node that wrote events and is still open.
 ///
 /// # Errors
 /// The server's.
-pub fn oldest_unmoved(conn: &mut Conn) -> Result<Option<u64>, Error> {
+pub fn oldest_unmoved(conn: &mut Conn, excluded: &[u64]) -> Result<Option<u64>, Error> {
     conn.query_drop("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")?;
-    Ok(conn.query_first("SELECT MIN(id) FROM res_outbox")?.flatten())
+    let except = except("id", excluded);
+    Ok(conn.query_first(format!("SELECT MIN(id) FROM res_outbox WHERE TRUE {except}"))?.flatten())
 }
 
 /// Whether a page of at most `limit` events was ended by a limit, so that more may follow.
 pub fn is_full(page: &[SharedEvent], limit: usize) -> bool {
-    page.len() == limit || page.iter().map(|event| event.bytes()).sum::<usize>() >= PAGE_BYTES
+    // A substitute is smaller than what it stands for.
+    let has_substitute = page.iter().any(|event| event.state == UNREADABLE);
+    page.len() == limit || has_substitute || page.iter().map(|event| event.bytes()).sum::<usize>() >= PAGE_BYTES
 }
 
-fn event(row: Row) -> Result<SharedEvent, Error> {
-    let (seq, at, state, payload): Stored = mysql::from_row_opt(row)?;
-    // A client that writes to the outbox without `publish` may write what no frame can carry. The number stays taken,
-    // so a substitute is delivered instead of stopping the log.
-    Ok(Arc::new(match check(&state, &payload) {
-        Ok(()) => Event::new(seq, at, state, payload),
-        Err(error) => {
+fn event(row: Row) -> SharedEvent {
+    let (seq, at, state, payload) = stored(row);
+    // A client that writes to the outbox without `publish` may write what no frame can carry, and another hand may change
+    // the columns. The number stays taken, so a substitute is delivered instead of stopping the log.
+    let why = match (&state, &payload) {
+        (Some(state), Some(_)) => State::new(state).err().map(|error| error.to_string()),
+        (None, _) => Some("its state is not UTF-8".into()),
+        (_, None) => Some(format!("its payload is NULL or has over {MAX_PAYLOAD} bytes")),
+    };
+    let (state, payload) = (state.unwrap_or_default(), payload.unwrap_or_default());
+    Arc::new(match why {
+        None => Event::new(seq, at, state, payload),
+        Some(why) => {
             log::error!(
-                "event log: event {seq} cannot be delivered, {error}; delivering resq.unreadable instead state=`{}`",
+                "event log: event {seq} cannot be delivered, {why}; delivering resq.unreadable instead state=`{}`",
                 printable(&state)
             );
-            Event::new(seq, at, "resq.unreadable", &b"null"[..])
+            Event::new(seq, at, UNREADABLE, &b"null"[..])
         }
-    }))
+    })
 }
 
-/// What every frame can carry.
-fn check(state: &str, payload: &[u8]) -> Result<(), wire::Error> {
-    State::new(state)?;
-    match payload.len() {
-        ..=MAX_PAYLOAD => Ok(()),
-        bytes => Err(wire::Error::TooLarge { bytes, limit: MAX_PAYLOAD }),
-    }
+/// An event as it is stored, for operators, from [`columns`].
+pub(super) fn printed(row: Row) -> Stored {
+    let (seq, at, state, payload) = stored(row);
+    (seq, at, state.unwrap_or_default(), payload.unwrap_or_else(|| b"null".to_vec()))
 }
 
-/// An event as it is stored: number, microseconds since 1970, state, payload.
+/// The values of [`columns`]. None: a state that is NULL or not UTF-8, a payload that is NULL.
+fn stored(mut row: Row) -> (u64, u64, Option<String>, Option<Vec<u8>>) {
+    let mut number = |column| row.take_opt::<Option<u64>, _>(column).and_then(Result::ok).flatten().unwrap_or_default();
+    let (seq, at) = (number(0), number(1));
+    let mut bytes = |column| row.take_opt::<Option<Vec<u8>>, _>(column).and_then(Result::ok).flatten();
+    let (state, payload) = (bytes(2), bytes(3));
+    (seq, at, state.and_then(|state| String::from_utf8(state).ok()), payload)
+}
+
+/// An event as it is stored: number, microseconds since 1970, state (empty: it is not UTF-8), payload (`null`: it has none,
+/// or one that is too large to be delivered).
 pub type Stored = (u64, u64, String, Vec<u8>);
 
 /// Passes events to `take` in their order, as they arrive from the server, until it returns false: the first `limit`
@@ -206,12 +230,13 @@ pub fn each(
         None => format!("{wanted} ORDER BY seq DESC"),
     };
     let mut rows = conn.query_iter(format!(
-        "SELECT e.seq, {WRITTEN_US}, e.state, e.payload \
+        "SELECT {} \
          FROM (SELECT seq FROM res_event WHERE {chosen} LIMIT {limit}) z \
-         STRAIGHT_JOIN res_event e ON e.seq = z.seq ORDER BY z.seq"
+         STRAIGHT_JOIN res_event e ON e.seq = z.seq ORDER BY z.seq",
+        columns()
     ))?;
     for row in rows.by_ref() {
-        if !take(mysql::from_row_opt(row?)?) {
+        if !take(printed(row?)) {
             break;
         }
     }
@@ -243,21 +268,4 @@ pub fn write(conn: &mut Conn, state: &str, payload: &str) -> Result<(), Error> {
 /// The server's.
 pub fn waiting(conn: &mut Conn) -> Result<u64, Error> {
     Ok(conn.query_first("SELECT COUNT(*) FROM res_outbox")?.unwrap_or(0))
-}
-
-/// Deletes at most `limit` of the oldest events, those numbered more than `days` days ago. Returns the new first number
-/// if any was deleted.
-///
-/// # Errors
-/// The server's.
-pub fn prune(conn: &mut Conn, days: u32, limit: usize) -> Result<Option<u64>, Error> {
-    let old: Vec<(u64, bool)> = conn.query(format!(
-        "SELECT seq, COALESCE(numbered_at, at) < NOW(6) - INTERVAL {days} DAY FROM res_event ORDER BY seq LIMIT {limit}"
-    ))?;
-    let Some((last, _)) = old.iter().take_while(|(_, is_old)| *is_old).last() else { return Ok(None) };
-    conn.query_drop("START TRANSACTION")?;
-    conn.query_drop(format!("DELETE FROM res_event WHERE seq <= {last}"))?;
-    conn.query_drop(format!("UPDATE res_log SET first_seq = GREATEST(first_seq, {last} + 1) WHERE id = 1"))?;
-    conn.query_drop("COMMIT")?;
-    Ok(Some(last + 1))
 }

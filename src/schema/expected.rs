@@ -153,7 +153,8 @@ mod tests {
         let names = |keys: Vec<&String>| keys.into_iter().cloned().collect::<Vec<_>>().join(" ");
         assert_eq!(
             names(expected.tables.keys().collect()),
-            "res_audit res_batch res_daemon res_database res_error res_event res_log res_meta res_outbox res_quarantine res_queue"
+            "res_audit res_batch res_daemon res_database res_error res_event res_event_quarantine res_log res_meta res_outbox \
+             res_quarantine res_queue"
         );
         assert_eq!(names(expected.procedures.keys().collect()), "publish res_number");
         assert_eq!(names(expected.triggers.keys().collect()), "res_queue_inserted res_queue_updated");

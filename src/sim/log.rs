@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use super::{
     rows::Tx,
-    server::Server,
+    server::{Server, Stop},
     session::{Host, Session},
     simulation::with,
     tables::{Entry, LOG_ID, LogRow, ONE},
 };
 use crate::{
-    db::{Error, Link},
+    db::{Error, Link, quarantine::Report},
     events::event::{Event, SharedEvent},
-    events::{log::EventLog, store::Polled, updates::LogHead},
+    events::{chosen_rows::Refused, log::EventLog, store::Polled, updates::LogHead},
 };
 
 /// A day, in µs: shortened, so that pruning happens within a run.
@@ -53,7 +53,7 @@ fn number(session: &mut Session, floor: u64, limit: usize) -> Result<Option<u64>
     let seen = session.alone(|server, tx| {
         let moved = server.log.get(tx, ONE).and_then(|log| log.moved);
         let is_others = moved.is_some_and(|(mover, at_us)| mover != me && server.now_us - at_us <= TURN_US);
-        Ok(if is_others { Vec::new() } else { committed(server, tx, floor + 1..=u64::MAX, limit) })
+        Ok(if is_others { Vec::new() } else { committed(server, tx, floor.saturating_add(1)..=u64::MAX, limit) })
     })?;
     let (Some((first, _)), Some((last, _))) = (seen.first(), seen.last()) else { return Ok(None) };
     let (first, mut last, count) = (*first, *last, seen.len() as u64);
@@ -72,12 +72,10 @@ fn number(session: &mut Session, floor: u64, limit: usize) -> Result<Option<u64>
             // An event committed after the count may precede the first.
             false => committed(server, tx, floor + 1..=last, count as usize),
         };
-        for (n, (id, entry)) in entries.iter().enumerate() {
-            let seq = if is_run { head + 1 + (id - first) } else { head + 1 + n as u64 };
-            server.events.lock(tx, seq)?;
-            let numbered_at = Some(server.now_us);
-            server.events.set(tx, seq, Some(Entry { numbered_at, ..entry.clone() }));
-        }
+        let seqs =
+            |(n, (id, _)): (usize, &(u64, _))| if is_run { head + 1 + (id - first) } else { head + 1 + n as u64 };
+        let seqs: Vec<u64> = entries.iter().enumerate().map(seqs).collect();
+        append(server, tx, &seqs, &entries)?;
         Ok(entries.into_iter().map(|(id, _)| id).collect::<Vec<_>>())
     })?;
     if copied.len() as u64 != count {
@@ -86,15 +84,62 @@ fn number(session: &mut Session, floor: u64, limit: usize) -> Result<Option<u64>
         return Ok(None);
     }
     last = copied.last().copied().unwrap_or(last);
-    session.within(|server, tx| {
-        for id in &copied {
-            server.outbox.lock(tx, *id)?;
-            server.outbox.set(tx, *id, None);
-        }
-        Ok(())
-    })?;
+    session.within(|server, tx| take_out(server, tx, &copied))?;
     session.commit()?;
     Ok(Some(last))
+}
+
+/// `INSERT INTO res_event`: refused whole if the server refuses one of the rows.
+fn append(server: &mut Server, tx: Tx, seqs: &[u64], entries: &[(u64, Entry)]) -> Result<(), Stop> {
+    if entries.iter().any(|(id, _)| server.refuses_event(Refused::Numbering, *id)) {
+        return Err(Stop::Refused);
+    }
+    for (seq, (_, entry)) in seqs.iter().zip(entries) {
+        server.events.lock(tx, *seq)?;
+        let numbered_at = Some(server.now_us);
+        server.events.set(tx, *seq, Some(Entry { numbered_at, ..entry.clone() }));
+    }
+    Ok(())
+}
+
+/// `DELETE` from `res_outbox`.
+fn take_out(server: &mut Server, tx: Tx, ids: &[u64]) -> Result<(), Stop> {
+    for id in ids {
+        server.outbox.lock(tx, *id)?;
+        server.outbox.set(tx, *id, None);
+    }
+    Ok(())
+}
+
+/// `chosen_rows::number`.
+fn number_chosen(session: &mut Session, ids: &[u64]) -> Result<(), Error> {
+    let me = session.number;
+    session.begin()?;
+    let log = session.within(|server, tx| {
+        server.log.lock(tx, ONE)?;
+        let log = server.log.get(tx, ONE).expect("the only row").clone();
+        let log = LogRow { moved: Some((me, server.now_us)), ..log };
+        server.log.set(tx, ONE, Some(log.clone()));
+        Ok(log)
+    })?;
+    let entries = session.within(|server, tx| {
+        let entries: Vec<(u64, Entry)> =
+            ids.iter().filter_map(|id| Some((*id, server.outbox.get(tx, *id)?.clone()))).collect();
+        entries.iter().try_for_each(|(id, _)| server.outbox.lock(tx, *id))?;
+        Ok(entries)
+    })?;
+    if !entries.is_empty() {
+        let head_seq = log.head_seq + entries.len() as u64;
+        let seqs: Vec<u64> = (log.head_seq + 1..=head_seq).collect();
+        session.within(|server, tx| append(server, tx, &seqs, &entries))?;
+        let ids: Vec<u64> = entries.iter().map(|(id, _)| *id).collect();
+        session.within(|server, tx| take_out(server, tx, &ids))?;
+        session.within(|server, tx| {
+            server.log.set(tx, ONE, Some(LogRow { head_seq, ..log.clone() }));
+            Ok(())
+        })?;
+    }
+    session.commit()
 }
 
 impl EventLog for SimEventLog {
@@ -122,28 +167,52 @@ impl EventLog for SimEventLog {
         Ok(false)
     }
 
-    fn oldest_unmoved(&mut self) -> Result<Option<u64>, Error> {
-        self.link.run(|session| session.alone(|server, tx| Ok(server.outbox.least_uncommitted(tx.node))))
+    fn oldest_unmoved(&mut self, excluded: &[u64]) -> Result<Option<u64>, Error> {
+        self.link.run(|session| session.alone(|server, tx| Ok(server.outbox.least_uncommitted(tx.node, excluded))))
+    }
+
+    fn unnumbered(&mut self, floor: u64, limit: usize, excluded: &[u64]) -> Result<Vec<u64>, Error> {
+        self.link.run(|session| {
+            session.alone(|server, tx| {
+                let ids = server.outbox.seen_by(tx).map(|(id, _)| id);
+                Ok(ids.filter(|id| *id > floor && !excluded.contains(id)).take(limit).collect())
+            })
+        })
+    }
+
+    fn number(&mut self, ids: &[u64]) -> Result<(), Error> {
+        self.link.run(|session| number_chosen(session, ids))
+    }
+
+    fn skip_taken(&mut self) -> Result<bool, Error> {
+        panic!("a number was given twice")
     }
 
     fn read(&mut self, after_seq: u64, limit: usize) -> Result<Vec<SharedEvent>, Error> {
         self.link.run(|session| session.alone(|server, tx| Ok(page(server, tx, after_seq, limit))))
     }
 
-    fn prune(&mut self, days: u32, limit: usize) -> Result<Option<u64>, Error> {
+    fn old(&mut self, days: u32, limit: usize, excluded: &[u64]) -> Result<Vec<u64>, Error> {
         self.link.run(|session| {
-            let limit = limit.min(5);
-            let old = session.alone(|server, tx| {
+            session.alone(|server, tx| {
                 let before = server.now_us.saturating_sub(u64::from(days) * DAY_US);
-                let old =
-                    server.events.seen_by(tx).take(limit).take_while(|(_, entry)| entry.numbered_at < Some(before));
-                Ok(old.last().map(|(seq, _)| seq))
-            })?;
-            let Some(last) = old else { return Ok(None) };
+                let events = server.events.seen_by(tx).filter(|(seq, _)| !excluded.contains(seq)).take(limit.min(5));
+                let old = events.take_while(|(_, entry)| entry.numbered_at < Some(before));
+                Ok(old.map(|(seq, _)| seq).collect())
+            })
+        })
+    }
+
+    fn delete(&mut self, seqs: &[u64], excluded: &[u64]) -> Result<(), Error> {
+        let (Some(&first), Some(&last)) = (seqs.first(), seqs.last()) else { return Ok(()) };
+        self.link.run(|session| {
             session.begin()?;
             session.within(|server, tx| {
-                let seqs: Vec<u64> =
-                    server.events.seen_by(tx).map(|(seq, _)| seq).take_while(|seq| *seq <= last).collect();
+                let is_meant = |seq: &u64| (first..=last).contains(seq) && !excluded.contains(seq);
+                let seqs: Vec<u64> = server.events.seen_by(tx).map(|(seq, _)| seq).filter(is_meant).collect();
+                if seqs.iter().any(|seq| server.refuses_event(Refused::Deletion, *seq)) {
+                    return Err(Stop::Refused);
+                }
                 for seq in seqs {
                     server.events.lock(tx, seq)?;
                     server.events.set(tx, seq, None);
@@ -156,9 +225,13 @@ impl EventLog for SimEventLog {
                 server.log.set(tx, ONE, Some(LogRow { first_seq: log.first_seq.max(last + 1), ..log }));
                 Ok(())
             })?;
-            session.commit()?;
-            Ok(Some(last + 1))
+            session.commit()
         })
+    }
+
+    /// The list is for operators.
+    fn report_set_aside(&mut self, _: Refused, _: &[Report<Refused>], _: &[u64]) -> Result<(), Error> {
+        Ok(())
     }
 }
 

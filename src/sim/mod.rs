@@ -92,6 +92,7 @@ fn is_over() -> bool {
         let is_final = |status| matches!(status, Status::Done | Status::Error);
         let may_wait = |id, row: &JobRow| is_final(row.status) || server.is_stuck(id);
         let waiting: Vec<_> = server.jobs.all_committed().filter(|(id, row)| !may_wait(*id, row)).collect();
+        let unnumbered = server.oracle.unnumbered().filter(|id| !server.is_event_stuck(*id)).count();
         let head_seq = server.oracle.head_seq();
         let all_delivered =
             sim.machines.iter().all(|machine| machine.daemon_id != 0 && machine.subscriber_seq == head_seq);
@@ -100,12 +101,12 @@ fn is_over() -> bool {
             "after {} s: unfinished jobs {waiting:?}, {} events not numbered, \
              delivered up to {:?} of {head_seq}, paused: {}, open transactions: {:?}",
             sim.now_us / 1_000_000,
-            server.oracle.unnumbered(),
+            unnumbered,
             sim.machines.iter().map(|machine| machine.subscriber_seq).collect::<Vec<_>>(),
             server.paused.committed(tables::ONE).is_some(),
             server.open,
         );
-        waiting.is_empty() && server.open.is_empty() && server.oracle.unnumbered() == 0 && all_delivered
+        waiting.is_empty() && server.open.is_empty() && unnumbered == 0 && all_delivered
     })
 }
 

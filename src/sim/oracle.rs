@@ -170,6 +170,7 @@ impl Oracle {
         events: &[Change<Entry>],
         log: &[Change<LogRow>],
         (began, committed): (u64, u64),
+        was_refused: &dyn Fn(u64) -> bool,
     ) {
         for Change { id, new, .. } in outbox {
             if let Some(entry) = new {
@@ -190,7 +191,9 @@ impl Oracle {
         }
         for (i, event) in batch.iter().enumerate() {
             let mut later = self.waiting.values().chain(&batch[i + 1..]);
-            let overtaken = later.find(|other| event.must_follow(other, self.is_causal));
+            // One that the server refused to number has lost its place.
+            let has_place = |event: &CommittedEvent| !was_refused(event.entry.outbox_id);
+            let overtaken = later.find(|other| has_place(other) && event.must_follow(other, self.is_causal));
             assert!(overtaken.is_none(), "{event:?} was numbered before {overtaken:?}");
         }
         for id in ids(outbox, false) {
@@ -219,8 +222,9 @@ impl Oracle {
         self.first_seq
     }
 
-    pub fn unnumbered(&self) -> usize {
-        self.waiting.len()
+    /// The outbox ids of committed events without a number.
+    pub fn unnumbered(&self) -> impl Iterator<Item = u64> {
+        self.waiting.keys().copied()
     }
 
     pub fn jobs(&self) -> usize {

@@ -104,13 +104,13 @@ impl<T: Clone> Rows<T> {
         wanted.map(|(id, _)| *id).collect()
     }
 
-    /// READ UNCOMMITTED: the smallest id on `node`, committed or not.
-    pub fn least_uncommitted(&self, node: usize) -> Option<u64> {
+    /// READ UNCOMMITTED: the smallest id on `node`, committed or not, but for `excluded` ones.
+    pub fn least_uncommitted(&self, node: usize, excluded: &[u64]) -> Option<u64> {
         let is_there = |row: &Row<T>| match row.holders.iter().find(|holder| holder.tx.node == node) {
             Some(Holder { change: Some(change), .. }) => change.is_some(),
             _ => row.committed.is_some(),
         };
-        self.rows.iter().find(|(_, row)| is_there(row)).map(|(id, _)| *id)
+        self.rows.iter().find(|(id, row)| !excluded.contains(id) && is_there(row)).map(|(id, _)| *id)
     }
 
     /// Commits the changes of `tx`. Adds to `losers` the transactions of other nodes that had changed the same rows;

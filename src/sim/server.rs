@@ -10,8 +10,12 @@ use super::{
 };
 use crate::{
     db::codes::ER_LOCK_DEADLOCK,
+    events::chosen_rows::Refused,
     queue::{Status, store::Change},
 };
+
+/// How many bad events there are for each bad job, which has several.
+const BAD_EVENTS: f64 = 0.3;
 
 /// Why a statement has no result yet, or none at all.
 #[derive(Debug)]
@@ -128,7 +132,10 @@ impl Server {
             }
         }
         self.oracle.jobs_changed(&jobs, &open.records, open.returning);
-        self.oracle.events_changed(&outbox, &events, &log, (open.began, self.commits));
+        let bad_rows = self.bad_rows;
+        let was_refused =
+            move |id| refused_until(&mut event_rng(Refused::Numbering, id), bad_rows * BAD_EVENTS).is_some();
+        self.oracle.events_changed(&outbox, &events, &log, (open.began, self.commits), &was_refused);
         Ok(())
     }
 
@@ -217,10 +224,23 @@ impl Server {
         const CHANGES: [Change; 5] =
             [Change::Claim, Change::Promotion, Change::Reclaim, Change::Release, Change::Outcome];
         let mut rng = fastrand::Rng::with_seed(id);
-        let is_bad = rng.f64() < self.bad_rows;
+        let until_us = refused_until(&mut rng, self.bad_rows);
         let change = CHANGES[rng.usize(..CHANGES.len())];
-        let until_us = if rng.u8(0..4) == 0 { u64::MAX } else { rng.u64(0..60_000_000) };
-        is_bad.then_some((change, until_us))
+        until_us.map(|until_us| (change, until_us))
+    }
+
+    /// Whether the server refuses to do this with a row of the event log: an outbox id, or a number.
+    pub fn refuses_event(&self, what: Refused, id: u64) -> bool {
+        self.event_refused_until(what, id).is_some_and(|until_us| self.now_us < until_us)
+    }
+
+    /// Whether the server never lets this event be numbered.
+    pub fn is_event_stuck(&self, id: u64) -> bool {
+        self.event_refused_until(Refused::Numbering, id) == Some(u64::MAX)
+    }
+
+    fn event_refused_until(&self, what: Refused, id: u64) -> Option<u64> {
+        refused_until(&mut event_rng(what, id), self.bad_rows * BAD_EVENTS)
     }
 
     /// Writes a job's row, which `tx` has locked, and runs the triggers.
@@ -267,4 +287,15 @@ impl Server {
     pub fn has_lease(&self, owner: u64) -> bool {
         self.leases.committed(owner).is_some_and(|until| *until >= self.now_us)
     }
+}
+
+fn event_rng(what: Refused, id: u64) -> fastrand::Rng {
+    fastrand::Rng::with_seed(!id ^ what as u64)
+}
+
+/// Until when a row is refused; None: it is not. `bad_rows`: the share of such rows.
+fn refused_until(rng: &mut fastrand::Rng, bad_rows: f64) -> Option<u64> {
+    let is_bad = rng.f64() < bad_rows;
+    let until_us = if rng.u8(0..4) == 0 { u64::MAX } else { rng.u64(0..60_000_000) };
+    is_bad.then_some(until_us)
 }

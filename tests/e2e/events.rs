@@ -7,6 +7,7 @@ mod log;
 mod pages;
 mod payloads;
 mod queue;
+mod refused_rows;
 mod restored;
 mod retention;
 mod wakeups;

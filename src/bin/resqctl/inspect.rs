@@ -5,7 +5,7 @@ use resq::{
     cli::{Exit, Failure, Output},
     client::Event,
     db::{Db, ServerInfo},
-    events::store,
+    events::{chosen_rows, store},
     output::line,
     queue::{Filter, Queue, SetAside, Status, search::LARGEST_PAGE},
     resources::registry::{self, Owned},
@@ -37,17 +37,20 @@ pub fn status(
     let functions = Functions::query(&mut conn)?;
     let triggers = trigger_names(&mut conn)?;
     let dropping = registry::dropping(&mut conn)?;
+    let events_set_aside = chosen_rows::set_aside(&mut conn)?;
     if as_json {
         let running: Vec<Json> = running
             .iter()
             .map(|job| json!({"res_id": job.id, "res_name": job.name, "owner": job.owner, "lease_s": job.lease_s}))
             .collect();
         let set_aside: Vec<Json> = set_aside.iter().map(SetAside::to_json).collect();
+        let events_set_aside: Vec<Json> = events_set_aside.iter().map(chosen_rows::SetAside::to_json).collect();
         let dropping: Vec<Json> =
             dropping.iter().map(|one| json!({"db_name": one.db_name, "res_id": one.res_id})).collect();
         out.line(json!({
                 "new": depth.new, "delayed": depth.delayed, "in_progress": depth.in_progress, "done": depth.done, "error": depth.error,
                 "oldest_waiting_s": oldest, "paused": paused, "running": running, "set_aside": set_aside,
+                "events_set_aside": events_set_aside,
                 "server": server.version, "host": server.host,
                 "global_db": db.global_db(), "udf": functions.present(), "triggers": triggers, "dropping": dropping,
                 "schema": problems.iter().map(|problem| problem.what.as_str()).collect::<Vec<_>>(),
@@ -88,6 +91,17 @@ pub fn status(
             job.since,
             job.retry_s,
             printable(&job.message)
+        ));
+    }
+    for row in events_set_aside {
+        out.line(format_args!(
+            "set aside    {} `{}`: the server refuses its {} since {}; next try in {} s: {}",
+            row.name(),
+            printable(&row.state),
+            row.what,
+            row.since,
+            row.retry_s,
+            printable(&row.message)
         ));
     }
     for Owned { db_name, res_id } in dropping {

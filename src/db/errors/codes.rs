@@ -42,6 +42,8 @@ pub const ER_BAD_FIELD_ERROR: u16 = 1054;
 pub const ER_DUP_FIELDNAME: u16 = 1060;
 /// The index exists.
 pub const ER_DUP_KEYNAME: u16 = 1061;
+/// A row with this key exists.
+pub const ER_DUP_ENTRY: u16 = 1062;
 /// Syntax error.
 pub const ER_PARSE_ERROR: u16 = 1064;
 /// The statement is empty.

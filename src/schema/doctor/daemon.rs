@@ -6,6 +6,7 @@ use super::verdict::{Verdict, failed, good, warning};
 use crate::{
     client::{Peer, Publisher},
     config::Config,
+    events::chosen_rows::{self, SetAside},
     queue::set_aside,
 };
 
@@ -17,24 +18,40 @@ pub fn daemons(conn: &mut Conn) -> Verdict {
     }
 }
 
-/// The jobs that daemons have set aside: the first ones by their numbers, with the server's message for the first.
+/// The jobs and rows of the event log that daemons have set aside: the first ones, with the server's message for each kind.
 pub fn set_aside(conn: &mut Conn) -> Verdict {
-    const SHOWN: usize = 5;
-    let jobs = match set_aside::set_aside(conn) {
-        Ok(jobs) => jobs,
+    const FIX: &str = "mend what the error names (a trigger, a constraint, a value); resqd tries them again by itself";
+    let found = set_aside::set_aside(conn).and_then(|jobs| Ok((jobs, chosen_rows::set_aside(conn)?)));
+    let (jobs, events) = match found {
+        Ok(found) => found,
         Err(error) => return failed(error.to_string(), "see the check `access`"),
     };
-    let Some(first) = jobs.first() else { return good("no jobs") };
-    let ids: Vec<String> = jobs.iter().take(SHOWN).map(|job| job.id.to_string()).collect();
-    let more = if jobs.len() > SHOWN { format!(" and {} more", jobs.len() - SHOWN) } else { String::new() };
-    let what = format!(
-        "the server refuses to change jobs {}{more}; job {}, {}: {}",
-        ids.join(", "),
-        first.id,
-        first.change,
-        first.message
-    );
-    warning(what, "mend what the error names (a trigger, a constraint, a value); resqd tries them again by itself")
+    let mut parts = Vec::new();
+    if let Some(first) = jobs.first() {
+        let ids = first_of(jobs.iter().map(|job| job.id.to_string()));
+        parts.push(format!(
+            "the server refuses to change jobs {ids}; job {}, {}: {}",
+            first.id, first.change, first.message
+        ));
+    }
+    if let Some(first) = events.first() {
+        let names = first_of(events.iter().map(SetAside::name));
+        parts.push(format!(
+            "the server refuses to number or delete {names}; {}, {}: {}",
+            first.name(),
+            first.what,
+            first.message
+        ));
+    }
+    if parts.is_empty() { good("no jobs, no events") } else { warning(parts.join("; "), FIX) }
+}
+
+/// The first few, and how many more there are.
+fn first_of(names: impl ExactSizeIterator<Item = String>) -> String {
+    const SHOWN: usize = 5;
+    let more = names.len().saturating_sub(SHOWN);
+    let shown = names.take(SHOWN).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
 /// Connects as a client does: with the settings of `client` and the token.

@@ -168,8 +168,10 @@ const WRITTEN: &[(&str, &str, &[&str])] = &[
     ("res_database", "state", &["INSERT", "UPDATE", "DELETE"]),
     ("res_error", "message", &["INSERT", "DELETE"]),
     ("res_log", "first_seq", &["UPDATE"]),
-    ("res_event", "state", &["DELETE"]),
-    ("res_outbox", "state", &["INSERT"]),
+    ("res_event", "state", &["INSERT", "DELETE"]),
+    ("res_outbox", "state", &["INSERT", "DELETE"]),
+    ("res_quarantine", "message", &["INSERT", "UPDATE", "DELETE"]),
+    ("res_event_quarantine", "message", &["INSERT", "UPDATE", "DELETE"]),
     ("res_audit", "count", &["INSERT", "UPDATE"]),
     ("res_batch", "worker", &["INSERT", "UPDATE"]),
 ];
@@ -178,7 +180,7 @@ const WRITTEN: &[(&str, &str, &[&str])] = &[
 pub fn access(conn: &mut Conn, global_db: &str, user: &str) -> Verdict {
     let mut missing = Missing::default();
     let read = "SELECT 1 FROM res_queue, res_meta, res_daemon, res_error, res_database, res_log, res_event, res_outbox, \
-                res_quarantine, res_audit, res_batch LIMIT 0";
+                res_quarantine, res_event_quarantine, res_audit, res_batch LIMIT 0";
     missing.check(conn, "SELECT", read);
     for (table, column, privileges) in WRITTEN {
         for privilege in *privileges {

@@ -24,7 +24,7 @@ use crate::{
 impl Fidelity {
     /// One call of a daemon: its name, and whether it had an effect.
     pub fn daemon_calls(&mut self) -> (&'static str, bool) {
-        match self.rng.u8(0..12) {
+        match self.rng.u8(0..13) {
             0 | 1 => {
                 self.claims += 1;
                 let (claim_id, limit) = (self.claims, self.rng.usize(1..5));
@@ -113,11 +113,38 @@ impl Fidelity {
                 same("numbered and read", &memory, &server);
                 ("number", server.0.is_some())
             }
+            11 => {
+                let (floor, limit) = (self.floor(), self.rng.usize(1..8));
+                let (memory, server) = self
+                    .on_log(move |log| log.unnumbered(floor.0, limit, &[]), |log| log.unnumbered(floor.1, limit, &[]));
+                same("unnumbered", &memory, &server.iter().map(|id| self.ids[id]).collect());
+                // The first ones, since the order is checked.
+                let count = self.rng.usize(0..=memory.len());
+                let first = |mut ids: Vec<u64>| {
+                    ids.truncate(count);
+                    ids
+                };
+                let (mut memory, mut server) = (first(memory), first(server));
+                // Without these, others remain.
+                let excluded = (memory.clone(), server.clone());
+                let (oldest, real) =
+                    self.on_log(move |log| log.oldest_unmoved(&excluded.0), |log| log.oldest_unmoved(&excluded.1));
+                same("the oldest of the others", &oldest, &real.map(|id| self.ids[&id]));
+                // Gone since it was read.
+                memory.push(u64::MAX);
+                server.push(u64::MAX);
+                self.on_log(move |log| log.number(&memory), |log| log.number(&server));
+                ("number chosen ones", true)
+            }
             _ => {
                 let limit = self.rng.usize(1..6);
-                let (memory, server) = self.on_log(move |log| log.prune(SHORT_DAYS, limit), |log| log.prune(1, limit));
-                same("pruned", &memory, &server);
-                ("prune", server.is_some())
+                let (memory, server) =
+                    self.on_log(move |log| log.old(SHORT_DAYS, limit, &[]), |log| log.old(1, limit, &[]));
+                same("old", &memory, &server);
+                let kept: Vec<u64> = server.iter().copied().filter(|seq| seq % 5 == 0).collect();
+                let (seqs, except) = (server.clone(), kept.clone());
+                self.on_log(move |log| log.delete(&seqs, &except), |log| log.delete(&server, &kept));
+                ("prune", !server.is_empty())
             }
         }
     }
@@ -158,7 +185,7 @@ impl Fidelity {
 
     /// An outbox id below every event without a number, simulated and real.
     fn floor(&mut self) -> (u64, u64) {
-        let (memory, server) = self.on_log(|log| log.oldest_unmoved(), |log| log.oldest_unmoved());
+        let (memory, server) = self.on_log(|log| log.oldest_unmoved(&[]), |log| log.oldest_unmoved(&[]));
         same("the oldest without a number", &memory, &server.map(|id| self.ids[&id]));
         let below = self.ids.iter().rfind(|(id, _)| server.is_none_or(|oldest| **id < oldest));
         below.filter(|_| self.rng.bool()).map_or((0, 0), |(server, memory)| (*memory, *server))
