@@ -79,7 +79,7 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
     let resources = db.clone();
     install::check_done(&db)?;
     // Ends with this function.
-    let schema = SchemaWatch::start(&db, Inspection::new(&templates), &alarm)?;
+    let schema = SchemaWatch::start(&db, Inspection::new(&templates), watch::Intervals::default(), &alarm)?;
     let health = Arc::new(Health::new(alarm.heartbeats().clone()));
     let context = Context { config, options, health: &health, findings: schema.findings(), alarm: &alarm };
     let running = start(&context, &db, &resources, templates)?;

@@ -1,5 +1,5 @@
-//! Inspects resq's own objects while the daemon runs: once a minute, and at once after a statement of resq's failed because
-//! one is missing. Reports what changes; never mends and never stops the daemon.
+//! Inspects resq's own objects while the daemon runs: once a minute, soon after a statement of resq's failed because one is
+//! missing, and every few seconds until that is mended. Reports what changes; never mends and never stops the daemon.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -21,10 +21,21 @@ use crate::{
 /// Connections that the watch needs of the pool.
 pub const CONNECTIONS: u32 = 1;
 
-/// Between two inspections.
-const EVERY: Duration = Duration::from_secs(60);
-/// The least time between two inspections, however many statements fail.
-const PAUSE: Duration = Duration::from_secs(5);
+/// When to inspect.
+#[derive(Clone, Copy, Debug)]
+pub struct Intervals {
+    /// Between two inspections while all is in order: a minute, unless a test is in a hurry.
+    pub every: Duration,
+    /// Between two inspections while something is not, and the least time between two however many statements fail: 5 s.
+    pub pause: Duration,
+}
+
+impl Default for Intervals {
+    fn default() -> Self {
+        Intervals { every: Duration::from_secs(60), pause: Duration::from_secs(5) }
+    }
+}
+
 /// After this time a problem that lasts is reported again.
 const REMIND_AFTER: Duration = Duration::from_secs(3600);
 
@@ -56,7 +67,7 @@ impl SchemaWatch {
     ///
     /// Something is missing without which resqd cannot serve, the server is lost, or the system cannot start another
     /// thread.
-    pub fn start(db: &Db, inspection: Inspection, alarm: &Alarm) -> Result<SchemaWatch, Failure> {
+    pub fn start(db: &Db, inspection: Inspection, intervals: Intervals, alarm: &Alarm) -> Result<SchemaWatch, Failure> {
         let findings = Findings::default();
         let problems = match inspect(db, &inspection) {
             Ok(problems) => problems,
@@ -79,7 +90,7 @@ impl SchemaWatch {
         let (db, faults) = (db.clone(), db.schema_faults());
         let body = {
             let findings = findings.clone();
-            move |stopped: Receiver<()>| run(&db, &inspection, &findings, &faults, &stopped)
+            move |stopped: Receiver<()>| run(&db, &inspection, intervals, &findings, &faults, &stopped)
         };
         let thread = Thread::spawn_stoppable("schema", alarm, body).map_err(cannot_start)?;
         Ok(SchemaWatch { _thread: thread, findings })
@@ -99,20 +110,28 @@ fn report(problem: &Problem) {
     log::warn!("schema: {problem}; resqd goes on; {}", problem.remedy());
 }
 
-fn run(db: &Db, inspection: &Inspection, findings: &Findings, faults: &Receiver<()>, stopped: &Receiver<()>) {
+fn run(
+    db: &Db,
+    inspection: &Inspection,
+    intervals: Intervals,
+    findings: &Findings,
+    faults: &Receiver<()>,
+    stopped: &Receiver<()>,
+) {
+    let Intervals { every, pause } = intervals;
     let (mut last, mut last_reminder) = (Instant::now(), Instant::now());
-    let mut due = last + EVERY;
+    let mut due = last + if findings.problems().is_empty() { every } else { pause };
     loop {
         select! {
             recv(stopped) -> _ => return,
             recv(faults) -> _ => {
-                due = due.min((last + PAUSE).max(Instant::now()));
+                due = due.min((last + pause).max(Instant::now()));
                 continue;
             }
             recv(at(due)) -> _ => {}
         }
         last = Instant::now();
-        due = last + EVERY;
+        due = last + every;
         let problems = match inspect(db, inspection) {
             Ok(problems) => problems,
             // What is wrong with the server is reported by the roles that wait for it.
@@ -122,6 +141,9 @@ fn run(db: &Db, inspection: &Inspection, findings: &Findings, faults: &Receiver<
             }
         };
         let known = findings.replace(problems.clone());
+        if !problems.is_empty() {
+            due = last + pause;
+        }
         let is_reminder = last.duration_since(last_reminder) >= REMIND_AFTER;
         if is_reminder {
             last_reminder = last;

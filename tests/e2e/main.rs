@@ -28,6 +28,7 @@ mod quarantine;
 mod repository;
 mod schema_dump;
 mod schema_objects;
+mod schema_watch;
 mod server_defaults;
 mod setup;
 mod signals;

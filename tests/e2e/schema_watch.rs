@@ -1,0 +1,83 @@
+//! What another tool does to resq's own objects while resqd runs is found without a restart, and so is its mending.
+
+use std::time::Duration;
+
+use mysql::prelude::Queryable;
+use resq::{
+    base::threads::alarm,
+    queue::Queue,
+    resources::Templates,
+    schema::{
+        inspection::Inspection,
+        install,
+        watch::{Intervals, SchemaWatch},
+    },
+};
+use resq_test_support::{Instance, Server, TestDatabase, wait_until};
+
+/// As an online schema change leaves it: nothing fails, and no event is written any more.
+const SWAP: &str = "CREATE TABLE q2 LIKE res_queue; RENAME TABLE res_queue TO q_old, q2 TO res_queue";
+
+const HOUR: Duration = Duration::from_secs(3600);
+const SOON: Duration = Duration::from_millis(50);
+
+fn watch(database: &TestDatabase, every: Duration) -> SchemaWatch {
+    let inspection = Inspection::new(&Templates::load(None).unwrap());
+    SchemaWatch::start(&database.db, inspection, Intervals { every, pause: SOON }, &alarm().0).unwrap()
+}
+
+fn found(watch: &SchemaWatch) -> Vec<String> {
+    watch.findings().problems().into_iter().map(|problem| problem.what).collect()
+}
+
+#[test]
+fn swapped_table_is_found_by_the_regular_inspection_and_its_mending_too() {
+    let database = TestDatabase::new(Server::shared(), "watched");
+    let watch = watch(&database, SOON);
+    assert_eq!(found(&watch), [""; 0]);
+    database.bare().query_drop(SWAP).unwrap();
+    wait_until("both triggers to be missed", || {
+        let found = found(&watch);
+        found.len() == 2 && found.iter().all(|what| what.contains("is on the table q_old"))
+    });
+    install::init(&database.db, &database.info, &Templates::load(None).unwrap()).unwrap();
+    wait_until("the problems to be gone", || found(&watch).is_empty());
+}
+
+#[test]
+fn failed_statement_brings_the_inspection_forward_and_a_problem_the_next_one() {
+    let database = TestDatabase::new(Server::shared(), "woken");
+    let watch = watch(&database, HOUR);
+    let mut root = database.bare();
+    root.query_drop("RENAME TABLE res_queue TO q_away").unwrap();
+    assert!(Queue::on(&database.db).depth().is_err());
+    wait_until("the table to be missed", || {
+        found(&watch).iter().any(|what| what.contains("res_queue: does not exist"))
+    });
+    root.query_drop("RENAME TABLE q_away TO res_queue").unwrap();
+    wait_until("the problems to be gone", || found(&watch).is_empty());
+}
+
+#[test]
+fn running_daemon_reports_what_is_missing_until_init_has_mended_it() {
+    let instance = Instance::ready("watch_daemon");
+    let mut conn = instance.conn();
+    let resqd = instance.resqd().args(["--poll-ms", "20"]).spawn_ready();
+    conn.query_drop(SWAP).unwrap();
+    conn.query_drop("DROP PROCEDURE res_number").unwrap();
+    conn.query_drop("CALL publish('A', '1')").unwrap();
+    let status: serde_json::Value = serde_json::from_str(&instance.resqctl(["status", "--json"]).ok()).unwrap();
+    assert_eq!(status["schema"].as_array().map(Vec::len), Some(3), "{status}");
+    // The log is what is tested here.
+    let lines = |part: &str| resqd.stderr().matches(part).count();
+    wait_until("the daemon to notice", || lines("[WARN ] schema: ") == 3);
+    assert_eq!(lines("is on the table q_old; changes in res_queue cause no events; resqd goes on"), 2);
+    instance.resqctl(["init"]).ok();
+    wait_until("the warning to end", || lines("schema: all of resq's own objects are in order again") == 1);
+    instance.resqctl(["add", "a"]).ok();
+    wait_until("the events to be numbered", || {
+        conn.query_first::<u64, _>("SELECT COUNT(*) FROM res_event WHERE state IN ('A', 'New', 'Completed')").unwrap()
+            == Some(3)
+    });
+    assert_eq!(resqd.stop().code(), Some(0));
+}
