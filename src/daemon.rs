@@ -11,9 +11,10 @@ use crossbeam_channel::{Receiver, RecvError, bounded, select};
 
 use crate::{
     api::{
-        batch,
+        answer, batch,
         batch_thread::{self, BatchThread},
         sampler::{self, Sampler},
+        threads,
     },
     base::failure::{Exit, Failure},
     base::health::Health,
@@ -125,7 +126,8 @@ fn connect(config: &Config, alarm: &Alarm, stops: &Receiver<()>) -> Result<Optio
         + events::CONNECTIONS
         + watch::CONNECTIONS
         + batch_thread::CONNECTIONS
-        + sampler::CONNECTIONS;
+        + sampler::CONNECTIONS
+        + answer::CONNECTIONS;
     let database = config.database.clone();
     let (done, opened) = bounded(1);
     let open = move || {
@@ -187,6 +189,7 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
     let (broker, log_publisher, page_requests) = start_broker(context, head, on_ring, http)?;
     let sampler = Sampler::start(db, telemetry.metrics.clone(), scrapes, alarm)
         .map_err(|e| failed("cannot start the thread of the metrics", e))?;
+    threads::start(db, resources, broker.api_end(), alarm)?;
     let settings = events::Settings {
         poll: config.queue.poll,
         retention_days: config.events.retention_days,

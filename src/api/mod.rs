@@ -1,7 +1,7 @@
 //! What operators ask and do beside single commands: the JSON interface, and actions on many jobs. It works with the queue,
 //! the event log and the registry; it knows no socket and decides no right.
 //!
-//! [`call`] checks what a request asks for, [`answer`] carries it out; `openapi.json` describes both. [`batch`] is an action on
+//! [`call`] checks what a request asks for, [`answer`] carries it out, [`threads`] does both for HTTP; `openapi.json` describes both. [`batch`] is an action on
 //! all jobs that match a filter; [`batch_runner`] does it, in this process or in [`batch_thread`]. [`sampler`] keeps those metrics
 //! that only the database knows.
 
@@ -13,3 +13,4 @@ pub mod call;
 pub mod document;
 mod sample;
 pub mod sampler;
+pub mod threads;

@@ -38,7 +38,7 @@ impl Sampler {
     pub fn start(db: &Db, metrics: Arc<Metrics>, scrapes: Receiver<()>, alarm: &Alarm) -> io::Result<Sampler> {
         let link = Link::new(db);
         let body = move |stopped: Receiver<()>| run(link, &metrics, &scrapes, &stopped);
-        Ok(Sampler { _thread: Thread::spawn_stoppable("api", alarm, body)? })
+        Ok(Sampler { _thread: Thread::spawn_stoppable("sampler", alarm, body)? })
     }
 }
 

@@ -3,7 +3,11 @@
 use super::{
     connection::Kind,
     event_loop::{EventLoop, WAKER},
-    http::{access::Access, site::Site},
+    http::{
+        access::Access,
+        handoff::{ApiEnd, handoff},
+        site::Site,
+    },
     hub::Hub,
     limits::Limits,
     listener::{self, Listener, StartError},
@@ -60,6 +64,7 @@ pub struct Http {
 pub struct Broker {
     addresses: Vec<SocketAddr>,
     http_addresses: Vec<SocketAddr>,
+    api_end: ApiEnd,
     stop: Arc<AtomicBool>,
     waker: Arc<Waker>,
     thread: Thread,
@@ -122,10 +127,14 @@ impl Broker {
         let token = config.token.clone().filter(|token| !token.0.is_empty());
         let rules = Rules { limits, token, states: config.states.clone() };
         let stop = Arc::new(AtomicBool::new(false));
-        let hub = Hub::new(rules, http.site(), head, page_request_sender, on_ring);
+        let (api_requests, api_end, api_answers) = handoff({
+            let waker = waker.clone();
+            move || wake(&waker)
+        });
+        let hub = Hub::new(rules, http.site(), head, page_request_sender, api_requests, on_ring);
         let listeners = listeners.into_iter().map(|listener| (Kind::Rsq, listener));
         let listeners = listeners.chain(http_listeners.into_iter().map(|listener| (Kind::Http, listener))).collect();
-        let event_loop = EventLoop::new(poll, listeners, hub, log_updates, stop.clone())?;
+        let event_loop = EventLoop::new(poll, listeners, hub, log_updates, api_answers, stop.clone())?;
         let serve = || {
             if let Err(error) = event_loop.run() {
                 // Without its poll there is no broker: the daemon ends as at any other thread's panic.
@@ -137,7 +146,7 @@ impl Broker {
             let waker = waker.clone();
             move || wake(&waker)
         });
-        Ok((Broker { addresses, http_addresses, stop, waker, thread }, log_publisher, page_requests))
+        Ok((Broker { addresses, http_addresses, api_end, stop, waker, thread }, log_publisher, page_requests))
     }
 
     /// The TCP addresses in the order of the settings, with the actual port where port 0 was set.
@@ -148,6 +157,11 @@ impl Broker {
     /// The addresses for HTTP, likewise.
     pub fn http_addrs(&self) -> &[SocketAddr] {
         &self.http_addresses
+    }
+
+    /// Where requests arrive that only the database can answer. Each has to be answered; where none is, clients get 503.
+    pub fn api_end(&self) -> &ApiEnd {
+        &self.api_end
     }
 
     /// Asks the broker to stop: for up to 2 seconds peers receive what is queued for them and ERROR 8. May be called again.

@@ -4,6 +4,7 @@
 use super::{
     acceptor::{Accepted, Acceptor, refuse_too_many},
     connection::Kind,
+    http::handoff::ApiAnswer,
     hub::Hub,
     listener::Listener,
     stream::Stream,
@@ -45,6 +46,7 @@ pub struct EventLoop {
     listeners: Vec<(Kind, Listener)>,
     hub: Hub<Stream>,
     log_updates: Receiver<LogUpdate>,
+    api_answers: Receiver<ApiAnswer>,
     stop: Arc<AtomicBool>,
     acceptor: Acceptor,
     /// A peer may be waiting at a listener; not to be accepted before this time.
@@ -62,6 +64,7 @@ impl EventLoop {
         mut listeners: Vec<(Kind, Listener)>,
         hub: Hub<Stream>,
         log_updates: Receiver<LogUpdate>,
+        api_answers: Receiver<ApiAnswer>,
         stop: Arc<AtomicBool>,
     ) -> io::Result<EventLoop> {
         for ((_, listener), index) in listeners.iter_mut().zip(1..) {
@@ -73,6 +76,7 @@ impl EventLoop {
             listeners,
             hub,
             log_updates,
+            api_answers,
             stop,
             acceptor,
             accept_at: None,
@@ -105,6 +109,7 @@ impl EventLoop {
             let stop = self.stop.load(Ordering::Acquire);
             let waiting = self.log_updates.len();
             self.log_updates.try_iter().take(waiting).for_each(|update| self.hub.update(update, now, unix_time_us));
+            self.api_answers.try_iter().for_each(|answer| self.hub.answered(answer, now));
             if self.accept_at.is_some_and(|at| at <= now) {
                 self.accept(now);
             }

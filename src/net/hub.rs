@@ -7,7 +7,7 @@ mod rsq;
 use super::{
     connection::{Connection, Kind, Protocol, Socket},
     connections::Connections,
-    http::site::Site,
+    http::{handoff::Requests, site::Site},
     limits::READ_BUDGET,
     rsq::session::{Refusal, Rules},
 };
@@ -35,6 +35,10 @@ pub struct Hub<S> {
     rules: Rules,
     /// What is shown by HTTP, and the daemon's metrics.
     site: Site,
+    /// Where requests go that only the database can answer.
+    api: Requests,
+    /// How many of those there were.
+    asked: u64,
     /// Notified at each RING.
     on_ring: Vec<Wakeup>,
     /// When each peer's timer is due: to send it a PING or to disconnect it. No peer is examined before.
@@ -50,6 +54,7 @@ impl<S: Socket> Hub<S> {
         site: Site,
         head: LogHead,
         page_requests: Sender<PageRequest>,
+        api: Requests,
         on_ring: Vec<Wakeup>,
     ) -> Hub<S> {
         Hub {
@@ -57,6 +62,8 @@ impl<S: Socket> Hub<S> {
             fanout: Fanout::new(head, page_requests, &rules.limits.fanout),
             rules,
             site,
+            api,
+            asked: 0,
             on_ring,
             timers: BTreeSet::new(),
             buffer: vec![0; READ_BUDGET].into(),

@@ -18,5 +18,6 @@ pub(crate) mod rsq;
 mod stream;
 
 pub use broker::{Broker, Http, Settings};
+pub use http::handoff::{ApiAnswer, ApiEnd, ApiRequest};
 pub use limits::Limits;
 pub use listener::StartError;

@@ -10,7 +10,7 @@ use crate::{
         updates::{LogHead, LogUpdate, PageRequest},
     },
     fanout,
-    net::{Limits, connection::Kind, http::site::Site, hub::Hub, rsq::session::Rules},
+    net::{Limits, connection::Kind, http::handoff::handoff, http::site::Site, hub::Hub, rsq::session::Rules},
     wire::{ClientMessage, Code, Gap, MAX_FRAME, Pattern, Role, ServerMessage, State, split},
 };
 use crossbeam_channel::{Receiver, bounded};
@@ -91,7 +91,14 @@ impl World {
         let limits = Limits { ping_interval, queue_bytes: QUEUE_BYTES, fanout, ..Limits::default() };
         let (sender, page_requests) = bounded(limits.fanout.page_requests);
         let head = LogHead { log_id: 1, first_seq: 1, head_seq: 0 };
-        let hub = Hub::new(Rules { limits, token: None, states: None }, Site::default(), head, sender, Vec::new());
+        let hub = Hub::new(
+            Rules { limits, token: None, states: None },
+            Site::default(),
+            head,
+            sender,
+            handoff(|| {}).0,
+            Vec::new(),
+        );
         World { hub, page_requests, log: Vec::new(), head_seq: 0, now: Instant::now(), peers: Vec::new(), published: 0 }
     }
 

@@ -1,5 +1,6 @@
 //! HTTP: probes, metrics, the event stream, and who is refused.
 
+mod api;
 mod probes;
 mod refusals;
 mod stream;

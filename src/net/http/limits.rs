@@ -21,6 +21,8 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// A request's body must be complete this long after its head: else 408.
     pub body_timeout: Duration,
+    /// What is asked of the database must be answered within this time: else 503, and the connection ends.
+    pub answer_timeout: Duration,
     /// A connection without a request is closed after this time.
     pub idle_timeout: Duration,
     /// A stream that has nothing else to send gets a comment after this time.
@@ -33,6 +35,7 @@ impl Default for Limits {
             max_connections: 2_048,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(20),
+            answer_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
             comment_interval: Duration::from_secs(15),
         }

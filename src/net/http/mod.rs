@@ -4,6 +4,7 @@
 
 pub mod access;
 mod body;
+pub mod handoff;
 mod limits;
 mod login;
 mod penalties;

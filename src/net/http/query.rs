@@ -27,6 +27,11 @@ impl Parameters {
         Ok(Parameters(all))
     }
 
+    /// All of them.
+    pub fn into_pairs(self) -> Vec<(String, String)> {
+        self.0
+    }
+
     /// Refuses parameters with other names.
     ///
     /// # Errors

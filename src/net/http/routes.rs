@@ -18,10 +18,15 @@ pub enum Route {
     Login,
     /// No cookie any more.
     Logout,
+    /// What only the database can answer, below [`API`].
+    Api,
 }
 
 const READ: &str = "GET, HEAD";
 const ACT: &str = "POST";
+
+/// Everything below it that has no route of its own is asked of the database.
+pub const API: &str = "/api/v1";
 
 /// Path, allowed methods, route.
 const ROUTES: &[(&str, &str, Route)] = &[
@@ -38,16 +43,19 @@ const ROUTES: &[(&str, &str, Route)] = &[
 /// # Errors
 /// 404: nothing is there, 405: the method is not allowed there.
 pub fn find(head: &Head) -> Result<Route, Rejection> {
-    let found = ROUTES.iter().find(|(path, ..)| *path == head.path);
+    const EITHER: &str = "GET, HEAD, POST";
+    let found = ROUTES.iter().find(|(path, ..)| *path == head.path).copied();
+    let below = head.path.strip_prefix(API).filter(|rest| rest.starts_with('/'));
+    let found = found.or(below.map(|_| (API, EITHER, Route::Api)));
     let (_, allowed, route) = found.ok_or_else(|| Rejection::new(404, "there is nothing at this path"))?;
     let is_allowed = match head.method {
-        Method::Get | Method::Head => *allowed == READ,
-        Method::Post => *allowed == ACT,
+        Method::Get | Method::Head => allowed != ACT,
+        Method::Post => allowed != READ,
         Method::Other => false,
     };
     match is_allowed {
-        true => Ok(*route),
-        false => Err(Rejection::new(405, format!("this path allows {allowed} only")).with("Allow", *allowed)),
+        true => Ok(route),
+        false => Err(Rejection::new(405, format!("this path allows {allowed} only")).with("Allow", allowed)),
     }
 }
 
@@ -61,6 +69,12 @@ mod tests {
             ("GET /healthz", Ok(Route::Health)),
             ("HEAD /metrics?x", Ok(Route::Metrics)),
             ("POST /login", Ok(Route::Login)),
+            ("GET /api/v1/jobs/17?a=b", Ok(Route::Api)),
+            ("POST /api/v1/jobs", Ok(Route::Api)),
+            ("DELETE /api/v1/jobs/17", Err(405)),
+            ("POST /api/v1/stream", Err(405)),
+            ("GET /api/v1", Err(404)),
+            ("GET /api/v12/jobs", Err(404)),
             ("GET /login", Err(405)),
             ("POST /metrics", Err(405)),
             ("DELETE /metrics", Err(405)),

@@ -26,12 +26,25 @@ enum Phase {
     Head { until: Instant, begun: bool },
     /// Expects the rest of a body.
     Body { until: Instant, head: Box<Head>, body: Body },
-    /// A request is being answered.
-    Answering,
+    /// A request is being answered, at once or by the database.
+    Answering { asked: Option<Asked> },
     /// A stream of events is sent.
     Streaming { comment_at: Instant, every: Duration },
     /// What is queued is sent, and nothing more is read.
     Closing { until: Instant },
+}
+
+/// A request whose answer is awaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Its number among all requests.
+    pub serial: u64,
+    /// The connection ends after its answer.
+    pub closes: bool,
+    /// Its method is HEAD.
+    pub is_head: bool,
+    /// When its answer is due.
+    pub until: Instant,
 }
 
 /// What the bytes received so far amount to.
@@ -74,7 +87,7 @@ impl Session {
 
     /// Whether bytes are expected now. Those of further requests are left in the socket until there is room for them.
     pub fn is_reading(&self) -> bool {
-        !matches!(self.phase, Phase::Answering) && self.inbox.len() <= MAX_HEAD
+        !matches!(self.phase, Phase::Answering { .. }) && self.inbox.len() <= MAX_HEAD
     }
 
     /// Whether bytes have arrived that are no part of a request yet.
@@ -94,7 +107,7 @@ impl Session {
         match &self.phase {
             Phase::Head { .. } => self.next_head(limits, now),
             Phase::Body { .. } => self.next_body(),
-            Phase::Answering | Phase::Streaming { .. } | Phase::Closing { .. } => Input::Incomplete,
+            Phase::Answering { .. } | Phase::Streaming { .. } | Phase::Closing { .. } => Input::Incomplete,
         }
     }
 
@@ -144,7 +157,7 @@ impl Session {
             Ok(false) => return Input::Incomplete,
             Ok(true) => {}
         }
-        match std::mem::replace(&mut self.phase, Phase::Answering) {
+        match std::mem::replace(&mut self.phase, Phase::Answering { asked: None }) {
             Phase::Body { head, body, .. } => {
                 Input::Request(Box::new(Request { head: *head, body: body.into_bytes() }))
             }
@@ -160,10 +173,25 @@ impl Session {
         if self.inbox.capacity() > MAX_HEAD {
             self.inbox.shrink_to_fit();
         }
-        if matches!(self.phase, Phase::Answering) {
+        if matches!(self.phase, Phase::Answering { .. }) {
             let begun = !self.inbox.is_empty();
             let timeout = if begun { limits.head_timeout } else { limits.idle_timeout };
             self.phase = Phase::Head { until: now + timeout, begun };
+        }
+    }
+
+    /// The request's answer is awaited.
+    pub fn ask(&mut self, asked: Asked) {
+        if matches!(self.phase, Phase::Answering { .. }) {
+            self.phase = Phase::Answering { asked: Some(asked) };
+        }
+    }
+
+    /// The request with this number, if its answer is awaited.
+    pub fn asked(&self, serial: u64) -> Option<Asked> {
+        match self.phase {
+            Phase::Answering { asked } => asked.filter(|asked| asked.serial == serial),
+            _ => None,
         }
     }
 
@@ -202,7 +230,7 @@ impl Session {
         let phase = match &self.phase {
             Phase::Closing { until } => return Some(*until),
             Phase::Head { until, .. } | Phase::Body { until, .. } => Some(*until),
-            Phase::Answering => None,
+            Phase::Answering { asked } => asked.map(|asked| asked.until),
             Phase::Streaming { comment_at, .. } => Some(*comment_at),
         };
         let stuck = self.stuck_since.map(|since| since + stuck_timeout);
@@ -225,6 +253,9 @@ impl Session {
                 }
             }
             Phase::Body { until, .. } if now >= *until => Due::Reject(late("body", limits.body_timeout)),
+            Phase::Answering { asked: Some(asked) } if now >= asked.until => {
+                Due::Reject(Rejection::new(503, format!("no answer within {:?}", limits.answer_timeout)))
+            }
             Phase::Streaming { comment_at, every } if now >= *comment_at => {
                 *comment_at = now + *every;
                 Due::Comment

@@ -7,11 +7,12 @@ use serde_json::json;
 
 use super::{
     access::{Access, Arrival},
+    handoff::{ApiRequest, Ticket},
     login::{COOKIE, LASTS_S, Right},
     query::{Parameters, whole_number},
-    request::{Head, Rejection, Request},
+    request::{Head, Method, Rejection, Request},
     response::Response,
-    routes::{self, Route},
+    routes::{self, API, Route},
 };
 use crate::{
     base::{
@@ -42,6 +43,8 @@ pub enum Reply {
     Response(Response),
     /// Bring the broker's metrics up to date, then send all of them.
     Metrics(Format),
+    /// Ask the database.
+    Ask(ApiRequest),
     /// Send events: those of these patterns, after this number or from now on.
     Stream {
         /// Patterns, not checked yet.
@@ -60,11 +63,12 @@ impl Site {
         let head = &request.head;
         self.access.check_origin(head)?;
         let route = routes::find(head)?;
+        let acts = head.method == Method::Post;
         if !matches!(route, Route::Health | Route::Ready | Route::Login | Route::Logout) {
-            self.access.check_right(head, Right::Read, arrival)?;
+            self.access.check_right(head, if acts { Right::Act } else { Right::Read }, arrival)?;
         }
         let parameters = Parameters::parse(&head.query)?;
-        if route != Route::Stream {
+        if !matches!(route, Route::Stream | Route::Api) {
             parameters.only(&[])?;
         }
         match route {
@@ -75,6 +79,7 @@ impl Site {
                 Ok(Reply::Metrics(Format::accepted(head.field("accept").unwrap_or_default())))
             }
             Route::Stream => stream(head, &parameters),
+            Route::Api => ask(request, parameters, arrival).map(Reply::Ask),
             Route::Login => self.log_in(request, arrival).map(Reply::Response),
             Route::Logout => {
                 let response = Response::json(200, &json!({ "right": null }));
@@ -109,8 +114,7 @@ impl Site {
     /// Takes a token as a form or as JSON. A form comes from a page, which goes on to the first one.
     fn log_in(&mut self, request: &Request, arrival: Arrival) -> Result<Response, Rejection> {
         let body = std::str::from_utf8(&request.body).map_err(|_| Rejection::new(400, "the body is not UTF-8"))?;
-        let kind = request.head.field("content-type").unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        let (token, is_form) = match kind {
+        let (token, is_form) = match media_type(&request.head) {
             "application/x-www-form-urlencoded" => {
                 let form = Parameters::parse(body)?;
                 (form.one("token")?.map(str::to_string), true)
@@ -136,6 +140,27 @@ impl Site {
 
 fn cookie(value: &str, lasts_s: u64) -> String {
     format!("{COOKIE}={value}; Path=/; Max-Age={lasts_s}; HttpOnly; SameSite=Strict")
+}
+
+/// A body has to say that it is JSON: no form of a page of another site can.
+fn ask(request: &Request, parameters: Parameters, arrival: Arrival) -> Result<ApiRequest, Rejection> {
+    let Request { head, body } = request;
+    if !body.is_empty() && media_type(head) != "application/json" {
+        return Err(Rejection::new(415, "expected a body of the type application/json"));
+    }
+    let from = arrival.address.map_or_else(String::new, |address| format!(" from {address}"));
+    Ok(ApiRequest {
+        ticket: Ticket::default(),
+        acts: head.method == Method::Post,
+        path: head.path.strip_prefix(API).unwrap_or_default().into(),
+        parameters: parameters.into_pairs(),
+        body: body.clone(),
+        who: format!("token via http{from}"),
+    })
+}
+
+fn media_type(head: &Head) -> &str {
+    head.field("content-type").unwrap_or_default().split(';').next().unwrap_or_default().trim()
 }
 
 /// A client that reconnects says where it was: that goes before where it first began.

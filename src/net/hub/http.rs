@@ -11,9 +11,10 @@ use crate::{
         connection::{Protocol, Socket},
         http::{
             access::Arrival,
-            request::{Method, Rejection, Request},
+            handoff::{ApiAnswer, ApiRequest, Ticket},
+            request::{Head, Method, Rejection, Request},
             response::{self, Response},
-            session::{Due, Input},
+            session::{Asked, Due, Input},
             site::Reply,
             stream,
         },
@@ -71,9 +72,38 @@ impl<S: Socket> Hub<S> {
                 }
             }
             Ok(Reply::Stream { .. }) => Response::new(200, "text/event-stream", ""),
+            Ok(Reply::Ask(asked)) => match self.ask(key, &request.head, asked, now) {
+                Ok(()) => return,
+                Err(rejection) => Response::from(&rejection),
+            },
             Err(rejection) => Response::from(&rejection),
         };
         self.respond(key, &response, !request.head.keep_alive, request.head.method == Method::Head, now);
+    }
+
+    fn ask(&mut self, key: usize, head: &Head, request: ApiRequest, now: Instant) -> Result<(), Rejection> {
+        self.asked += 1;
+        let serial = self.asked;
+        self.api.send(ApiRequest { ticket: Ticket { key, serial }, ..request })?;
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
+        if let Protocol::Http(session) = &mut connection.protocol {
+            let until = now + self.rules.limits.http.answer_timeout;
+            session.ask(Asked { serial, closes: !head.keep_alive, is_head: head.method == Method::Head, until });
+        }
+        self.set_timer(key);
+        Ok(())
+    }
+
+    /// Sends an answer of the database, if its client still waits for it, and has the client's next requests read.
+    pub fn answered(&mut self, answer: ApiAnswer, now: Instant) {
+        let ApiAnswer { ticket: Ticket { key, serial }, status, body } = answer;
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Protocol::Http(session) = &mut connection.protocol else { return };
+        let Some(asked) = session.asked(serial) else { return };
+        let response = Response::new(status, "application/json", body);
+        self.respond(key, &response, asked.closes, asked.is_head, now);
+        self.set_timer(key);
+        self.connections.queue_read(key);
     }
 
     fn metrics(&mut self, format: Format) -> Response {

@@ -115,6 +115,22 @@ fn next_request_waits_until_the_one_before_it_is_answered() {
 }
 
 #[test]
+fn awaited_answer_belongs_to_its_request_and_is_due() {
+    let (limits, now) = (Limits::default(), Instant::now());
+    let mut session = Session::new(now, &limits);
+    session.receive(&request("/a", None, None));
+    assert!(matches!(session.next(&limits, now), Input::Request(_)));
+    let asked = Asked { serial: 7, closes: false, is_head: false, until: now + 30 * SECOND };
+    session.ask(asked);
+    assert_eq!((session.asked(7), session.asked(6)), (Some(asked), None));
+    assert_eq!(session.due(STUCK), Some(now + 30 * SECOND));
+    assert_eq!(session.tick(&limits, STUCK, now + 29 * SECOND), Due::Nothing);
+    assert!(matches!(session.tick(&limits, STUCK, now + 30 * SECOND), Due::Reject(late) if late.status == 503));
+    session.answered(&limits, now);
+    assert_eq!(session.asked(7), None);
+}
+
+#[test]
 fn client_that_waits_for_permission_gets_it_once() {
     let (limits, now) = (Limits::default(), Instant::now());
     let mut session = Session::new(now, &limits);

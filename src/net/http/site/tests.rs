@@ -73,6 +73,36 @@ fn streams_begin_where_the_client_was() {
 }
 
 #[test]
+fn acting_needs_the_right_and_a_body_of_json() {
+    let mut site = site(Some("s3cret"));
+    site.access.read_token = Some(Secret("reader".into()));
+    let json = "Content-Type: application/json\r\n";
+    let (act, read) = ("Authorization: Bearer s3cret\r\n", "Authorization: Bearer reader\r\n");
+    for (line, fields, body, expected) in [
+        ("GET /api/v1/jobs?name=a%20b", read.to_string(), "", None),
+        ("GET /api/v1/jobs", String::new(), "", Some(401)),
+        ("POST /api/v1/queue/pause", act.to_string(), "", None),
+        ("POST /api/v1/queue/pause", read.to_string(), "", Some(403)),
+        ("POST /api/v1/jobs", format!("{act}{json}"), "{}", None),
+        ("POST /api/v1/jobs", act.to_string(), "{}", Some(415)),
+        ("POST /api/v1/jobs", format!("{act}{json}Origin: http://evil.example\r\n"), "{}", Some(403)),
+    ] {
+        let asked = ask(&mut site, line, &fields, body);
+        assert_eq!(asked.as_ref().err().copied(), expected, "{line} {fields}");
+        if let Ok(reply) = asked {
+            let Reply::Ask(asked) = reply else { panic!("{reply:?}") };
+            assert_eq!((asked.acts, asked.body.as_slice()), (line.starts_with("POST"), body.as_bytes()));
+            assert!(line.contains(&asked.path), "{asked:?}");
+        }
+    }
+    assert_eq!(
+        ask(&mut self::site(None), "POST /api/v1/queue/pause", "", ""),
+        Err(403),
+        "without a token nothing acts"
+    );
+}
+
+#[test]
 fn login_gives_a_cookie_for_a_token_and_for_nothing_else() {
     let mut site = site(Some("s3 c&ret"));
     let login =

@@ -1,0 +1,80 @@
+//! The JSON interface over HTTP: what it reads and does on a real queue, and in what order it answers.
+
+use mysql::prelude::Queryable;
+use resq_test_support::{Answer, HttpPeer, Instance, http, templates, wait_until};
+use serde_json::json;
+
+use super::resqd;
+
+const TOKEN: &str = "Authorization: Bearer s3cret\r\n";
+
+fn post(port: u16, path: &str, token: &str, body: &str) -> Answer {
+    let mut peer = HttpPeer::connect(port);
+    let kind = "Content-Type: application/json\r\n";
+    peer.request(&format!("POST {path}"), &format!("{token}{kind}Content-Length: {}\r\n", body.len()));
+    peer.send(body);
+    peer.answer()
+}
+
+#[test]
+fn jobs_are_added_followed_and_changed_with_a_trace() {
+    let instance = Instance::ready("http_api");
+    let (resqd, port) = resqd(&instance);
+    let sql = instance.sql_dir(templates::MINIMAL);
+    let resqd = resqd.arg("--sql-dir").arg(&sql).env("RESQ_HTTP_TOKEN", "s3cret");
+    let resqd = resqd.env("RESQ_HTTP_READ_TOKEN", "reader").spawn_ready();
+    let read = "Authorization: Bearer reader\r\n";
+    let body = r#"{"name":"<script>alert(1)</script>\r\nX: y","reason":"a \"test\""}"#;
+    assert_eq!(post(port, "/api/v1/jobs", read, body).status, 403, "a reader may not act");
+    assert_eq!(post(port, "/api/v1/jobs", "", body).status, 401);
+    let added = post(port, "/api/v1/jobs", TOKEN, body);
+    assert_eq!(added.status, 201, "{}", added.body);
+    let id = added.json()["res_id"].as_u64().unwrap();
+    let mut conn = instance.conn();
+    wait_until("the job to be done", || {
+        conn.query_first("SELECT 1 FROM res_queue WHERE status = 'done'").unwrap() == Some(1)
+    });
+    let job = http(port, &format!("GET /api/v1/jobs/{id}"), read);
+    assert_eq!((job.status, job.fields["content-type"].as_str()), (200, "application/json"), "{}", job.body);
+    assert!(!job.fields.contains_key("x") && job.body.contains("<script>"), "a name is text in a string: {}", job.body);
+    let audit = http(port, "GET /api/v1/audit", read).json();
+    let who = audit["actions"][0]["who"].as_str().unwrap_or_default().to_string();
+    assert!(who.contains("via http from 127.0.0.1"), "{audit}");
+    assert_eq!(audit["actions"][0]["reason"], json!("a \"test\""));
+    for (line, status) in [
+        ("GET /api/v1/openapi.json", 200),
+        ("GET /api/v1/status", 200),
+        ("GET /api/v1/jobs?status=done&limit=1", 200),
+        ("GET /api/v1/jobs?status=lost", 400),
+        ("GET /api/v1/jobs/x", 404),
+        ("GET /api/v1/nothing", 404),
+        ("GET /api/v1/jobs/../status", 404),
+    ] {
+        assert_eq!(http(port, line, read).status, status, "{line}");
+    }
+    assert_eq!(post(port, "/api/v1/queue/pause", TOKEN, "").status, 200);
+    assert_eq!(conn.query_first("SELECT COUNT(*) FROM res_meta WHERE name = 'paused'").unwrap(), Some(1));
+    assert_eq!(resqd.stop().code(), Some(0));
+}
+
+#[test]
+fn answers_of_the_database_keep_the_order_of_their_requests() {
+    let instance = Instance::ready("http_order");
+    let (resqd, port) = resqd(&instance);
+    let resqd = resqd.spawn_ready();
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let mut peer = HttpPeer::connect(port);
+    let paths = ["/api/v1/status", "/healthz", "/api/v1/jobs", "/nothing", "/api/v1/nothing", "/api/v1/daemons"];
+    peer.send(paths.map(get).concat());
+    let answers = paths.map(|_| peer.answer());
+    assert_eq!(answers.each_ref().map(|answer| answer.status), [200, 200, 200, 404, 404, 200]);
+    let parts = ["", "alive", "jobs", "error", "error", "daemons"];
+    for (answer, part) in answers.iter().zip(parts).skip(1) {
+        assert!(answer.json().get(part).is_some(), "{part}: {}", answer.body);
+    }
+    assert_eq!(post(port, "/api/v1/queue/pause", "", "").status, 403, "without a token nothing may act");
+    // One that leaves before its answer costs nothing.
+    HttpPeer::connect(port).send(get("/api/v1/status"));
+    assert_eq!(http(port, "GET /api/v1/status", "").status, 200);
+    assert_eq!(resqd.stop().code(), Some(0));
+}
