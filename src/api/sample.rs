@@ -3,7 +3,7 @@
 
 use mysql::{Conn, prelude::Queryable};
 
-use crate::db::Error;
+use crate::{db::Error, queue::sql_store::READY_SINCE};
 
 /// Counting stops here.
 pub const COUNTED: u64 = 100_000;
@@ -20,7 +20,7 @@ pub struct Sample {
     pub in_progress: u64,
     /// Jobs in `error`.
     pub error: u64,
-    /// The age of the oldest job that is ready, in seconds; 0: there is none.
+    /// How long the oldest ready job has been ready, in seconds; 0: there is none.
     pub oldest_waiting_s: u64,
     /// Events committed and not numbered yet; at most [`COUNTED`].
     pub outbox: u64,
@@ -40,10 +40,12 @@ pub fn read(conn: &mut Conn) -> Result<Sample, Error> {
     // The first of each priority, which the index has without reading the others.
     let oldest = number(
         conn,
-        "COALESCE(TIMESTAMPDIFF(SECOND, MIN(q.created_at), NOW()), 0) FROM \
+        &format!(
+            "COALESCE(TIMESTAMPDIFF(SECOND, MIN({READY_SINCE}), NOW()), 0) FROM \
          (SELECT priority, MIN(res_id) AS res_id FROM res_queue FORCE INDEX (res_queue_claim) \
           WHERE status = 'new' AND run_at IS NULL GROUP BY priority LIMIT 1000) z \
-         JOIN res_queue q ON q.res_id = z.res_id",
+         JOIN res_queue q ON q.res_id = z.res_id"
+        ),
     )?;
     Ok(Sample { new, in_progress, error, oldest_waiting_s: oldest, outbox })
 }

@@ -219,16 +219,18 @@ impl Queue {
         Ok((of(Status::New), of(Status::InProgress)))
     }
 
-    /// The age of the oldest job that is ready, in seconds since it was enqueued; None: no job is ready.
+    /// How long the oldest ready job has been ready, in seconds: since it was enqueued or retried, or since its delay was
+    /// over. None: no job is ready.
     ///
     /// # Errors
     /// Those of the database.
     pub fn oldest_waiting_s(&mut self) -> Result<Option<u64>, Error> {
         let age: Option<Option<i64>> = self.link.run(|conn| {
-            Ok(conn.query_first(
-                "SELECT TIMESTAMPDIFF(SECOND, MIN(created_at), NOW()) FROM res_queue \
+            Ok(conn.query_first(format!(
+                "SELECT TIMESTAMPDIFF(SECOND, MIN({}), NOW()) FROM res_queue q \
                  WHERE status = 'new' AND (run_at IS NULL OR run_at <= NOW(6))",
-            )?)
+                sql_store::READY_SINCE
+            ))?)
         })?;
         Ok(age.flatten().map(|age| age.max(0).unsigned_abs()))
     }

@@ -19,7 +19,7 @@ pub struct Overview {
     pub counts: [Capped; 4],
     /// Of the new ones, those that are not due yet.
     pub delayed: Capped,
-    /// The age of the oldest ready job in seconds: of those with the smallest priorities, if there are more than are counted.
+    /// How long the oldest ready job has been ready, in seconds: of those with the smallest priorities, if there are more than are counted.
     pub oldest_waiting_s: Option<u64>,
     /// No jobs are claimed.
     pub is_paused: bool,
@@ -36,9 +36,10 @@ pub fn overview(conn: &mut Conn) -> Result<Overview, Error> {
     }
     let delayed = count(conn, "status = 'new' AND run_at > NOW(6)")?;
     let oldest = format!(
-        "SELECT TIMESTAMPDIFF(SECOND, q.created_at, NOW()) FROM (SELECT MIN(res_id) AS res_id FROM \
+        "SELECT TIMESTAMPDIFF(SECOND, {}, NOW()) FROM (SELECT MIN(res_id) AS res_id FROM \
          (SELECT res_id FROM res_queue FORCE INDEX (res_queue_claim) WHERE status = 'new' AND run_at IS NULL \
-          LIMIT {COUNTED}) ready) first STRAIGHT_JOIN res_queue q ON q.res_id = first.res_id"
+          LIMIT {COUNTED}) ready) first STRAIGHT_JOIN res_queue q ON q.res_id = first.res_id",
+        sql_store::READY_SINCE
     );
     let age: Option<Option<i64>> = limited::read_first(conn, &oldest)?;
     Ok(Overview {

@@ -80,6 +80,17 @@ impl Problem {
     }
 }
 
+/// What keeps resq from working with this database, and what to do about it; None: nothing does. `problems`: worst first.
+pub fn fatal(problems: &[Problem], global_db: &str) -> Option<String> {
+    let fatal: Vec<&str> = problems
+        .iter()
+        .filter(|problem| problem.severity == Severity::Fatal)
+        .map(|problem| problem.what.as_str())
+        .collect();
+    // Sorted: the first is one of them.
+    (!fatal.is_empty()).then(|| format!("database `{global_db}`: {}; {}", fatal.join("; "), problems[0].remedy()))
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, at, select};
 
 use super::{
     inspection::Inspection,
-    problem::{Problem, Severity},
+    problem::{self, Problem},
 };
 use crate::{
     base::failure::{Exit, Failure},
@@ -77,12 +77,7 @@ impl SchemaWatch {
             }
             Err(error) => return Err(error.into()),
         };
-        let fatal = problems.iter().filter(|problem| problem.severity == Severity::Fatal);
-        let fatal: Vec<&str> = fatal.map(|problem| problem.what.as_str()).collect();
-        if !fatal.is_empty() {
-            // Sorted: the first is one of them.
-            let remedy = problems[0].remedy();
-            let message = format!("database `{}`: {}; {remedy}", db.global_db(), fatal.join("; "));
+        if let Some(message) = problem::fatal(&problems, db.global_db()) {
             return Err(Failure::new(Exit::Failed, message));
         }
         problems.iter().for_each(report);

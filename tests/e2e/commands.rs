@@ -1,7 +1,8 @@
 //! resqctl, command by command, as an operator uses it.
 
 use mysql::prelude::Queryable;
-use resq_test_support::{Instance, templates, wait_until};
+use resq::queue::{Queue, overview};
+use resq_test_support::{Instance, Server, TestDatabase, templates, wait_until};
 use serde_json::Value as Json;
 
 fn json(text: &str) -> Json {
@@ -186,4 +187,45 @@ fn cancel_refuses_a_running_job_and_leaves_its_database_alone() {
     );
     assert_eq!(conn.query_first("SELECT COUNT(*) FROM cancelrun_a.t").unwrap(), Some(0));
     assert_eq!(resqd.stop().code(), Some(0));
+}
+
+#[test]
+fn status_names_what_is_missing_and_what_to_do() {
+    let instance = Instance::ready("status_missing");
+    instance.conn().query_drop("RENAME TABLE res_queue TO q_away; DROP TABLE res_daemon").unwrap();
+    let failed = instance.resqctl(["status"]).expect_code(1);
+    for part in ["table res_daemon: does not exist", "table res_queue: does not exist", "`resqctl init`"] {
+        assert!(failed.stderr.contains(part), "{failed}");
+    }
+}
+
+#[test]
+fn oldest_wait_counts_from_when_a_job_became_ready() {
+    let database = TestDatabase::new(Server::shared(), "oldest");
+    let mut conn = database.bare();
+    // Seconds ago: created_at, updated_at, run_at; status; for how many tens of seconds it has been ready; whether a daemon
+    // has noticed the end of its delay.
+    type Row = (u32, u32, Option<i32>, &'static str, Option<u64>, bool);
+    let table: [Row; 6] = [
+        (105, 105, None, "new", Some(10), true),
+        (1_000, 55, None, "new", Some(5), true),
+        (1_000, 1_000, Some(35), "new", Some(3), false),
+        (1_000, 1_000, Some(-600), "new", None, true),
+        (1_000, 1_000, None, "in_progress", None, true),
+        (1_000, 1_000, None, "error", None, true),
+    ];
+    for row in table {
+        let (created, updated, run, status, expected, is_noticed) = row;
+        let run = run.map_or("NULL".into(), |s| format!("NOW(6) - INTERVAL {s} SECOND"));
+        conn.query_drop(format!(
+            "DELETE FROM res_queue; INSERT INTO res_queue (res_name, status, created_at, updated_at, run_at) VALUES \
+             ('a', '{status}', NOW() - INTERVAL {created} SECOND, NOW() - INTERVAL {updated} SECOND, {run})"
+        ))
+        .unwrap();
+        let about = |found: Option<u64>| found.map(|s| s / 10);
+        assert_eq!(about(Queue::on(&database.db).oldest_waiting_s().unwrap()), expected, "{row:?}");
+        if is_noticed {
+            assert_eq!(about(overview::overview(&mut conn).unwrap().oldest_waiting_s), expected, "{row:?}");
+        }
+    }
 }

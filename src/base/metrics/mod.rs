@@ -143,7 +143,11 @@ impl Metrics {
         let depth: Vec<(&[(&str, &str)], i64)> =
             depth.iter().filter_map(|(labels, count)| Some((&labels[..], (*count)?))).collect();
         text.gauges("resq_jobs", "Jobs by status, counted up to 100000; done: by this daemon since its start.", &depth);
-        text.gauge("resq_oldest_waiting_seconds", "Age of the oldest job that is ready.", &self.oldest_waiting);
+        text.gauge(
+            "resq_oldest_waiting_seconds",
+            "How long the oldest ready job has been ready.",
+            &self.oldest_waiting,
+        );
         text.histogram_family(
             "resq_job_wait_seconds",
             "From when a job was ready to its claim, to the second.",

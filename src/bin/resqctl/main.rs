@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use mysql::prelude::Queryable;
 use resq::{
-    cli::{self, Failure, Output, Program},
+    cli::{self, Exit, Failure, Output, Program},
     config::Config,
     db::{ANSWER, Db, ServerInfo},
     events::store,
@@ -25,7 +25,7 @@ use resq::{
     schema::doctor,
     schema::inspection::Inspection,
     schema::install,
-    schema::problem::Problem,
+    schema::problem::{self, Problem},
 };
 
 use args::{Args, Command};
@@ -90,7 +90,13 @@ fn run(command: Command, config: &Config, out: &mut Output) -> Result<(), Failur
         Command::Pause(args) => jobs::pause(&mut acting(&args.reason), out),
         Command::Resume(args) => jobs::resume(&mut acting(&args.reason), out),
         Command::Status(args) => {
-            inspect::status(&db, &mut Queue::on(&db), &schema_problems(&db, config)?, args.json, out)
+            let problems = schema_problems(&db, config)?;
+            let status = inspect::status(&db, &mut Queue::on(&db), &problems, args.json, out);
+            status.map_err(|failure| match problem::fatal(&problems, db.global_db()) {
+                // All that is missing, instead of the first statement that failed because of it.
+                Some(message) if failure.exit == Exit::Failed => Failure::new(Exit::Failed, message),
+                _ => failure,
+            })
         }
         Command::List(args) => inspect::list(&mut Queue::on(&db), &args, out),
         Command::Show(args) => inspect::show(&mut Queue::on(&db), &args, out),

@@ -7,6 +7,10 @@ use mysql::{Conn, prelude::Queryable};
 use super::transaction::Transaction;
 use crate::db::{Error, except, id_list};
 
+/// Since when a ready row `q` of the queue is ready: since it was inserted or retried, or since a delay was over. Any other
+/// change of the row counts as well.
+pub const READY_SINCE: &str = "COALESCE(q.run_at, q.updated_at, q.created_at)";
+
 /// Up to `limit` delayed rows that are due, in the order of their times.
 pub fn due(conn: &mut Conn, limit: usize, excluded: &[u64]) -> Result<Vec<u64>, Error> {
     Ok(conn.query(format!(

@@ -13,6 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use self::claim::Which;
 pub use self::claim::{Claimer, locking_read, token_update};
+pub use self::delayed::READY_SINCE;
 pub(super) use self::delayed::is_paused;
 use super::{
     hooks::TransactionHooks,
