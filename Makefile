@@ -9,7 +9,7 @@ udf      := --manifest-path udf/Cargo.toml
 # What `resqd --version` shows.
 export RESQ_COMMIT ?= $(shell git rev-parse --short=9 HEAD 2>/dev/null)
 
-.PHONY: build run demo db-stop clean-db test test-matrix test-faults bench udf install uninstall clean help
+.PHONY: build run demo db-stop clean-db test test-matrix test-faults bench udf install uninstall deb static image test-packages clean help
 
 build: ## Build the programs into target/release (FEATURES=toast: with desktop notifications)
 	$(CARGO) build --release --locked --bins --features "$(FEATURES)"
@@ -48,10 +48,24 @@ install: ## Copy what `make build udf` built to PREFIX (/usr/local), below DESTD
 uninstall: ## Remove what `make install` copied, and nothing else
 	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) scripts/install.sh uninstall
 
+deb: build udf ## Make the Debian packages resq and resq-udf in target/package
+	@scripts/package/deb.sh
+
+static: ## Build the programs so that they need no C library, with musl
+	@scripts/package/static.sh
+
+image: static ## Make an OCI image in target/package/image, without a container engine
+	@scripts/package/image.sh
+
+test-packages: deb image ## As root: install, upgrade and purge the packages in a fresh Debian; run the image in a chroot; check the files of scripts/deploy
+	@scripts/package/test-deb.sh
+	@scripts/package/test-image.sh
+	@scripts/package/test-deploy.sh
+
 clean: ## Remove what was built
 	$(CARGO) clean
 	$(CARGO) clean $(udf)
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r target text; do \
-	  printf '  %-12s %s\n' "$$target" "$$text"; done
+	  printf '  %-14s %s\n' "$$target" "$$text"; done

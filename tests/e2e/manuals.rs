@@ -128,3 +128,13 @@ fn completions_of_all_programs_are_valid() {
         tool("fish").arg("--no-execute").arg(pages.page(program, "fish")).ok();
     }
 }
+
+#[test]
+fn pages_have_the_version_and_day_of_the_newest_entry_of_the_changelog() {
+    let changelog = include_str!("../../docs/CHANGELOG.md");
+    let entry = changelog.lines().find_map(|line| line.strip_prefix("## ")).expect("an entry");
+    let (version, day) = entry.trim_end_matches(')').split_once(" (").expect("VERSION (DAY)");
+    assert_eq!(version, env!("CARGO_PKG_VERSION"));
+    let title = format!(".TH RESQD 8 {day} \"resq {version}\" resq");
+    assert_eq!(generated("resqd", "man").lines().next(), Some(title.as_str()));
+}
