@@ -9,7 +9,7 @@ udf      := --manifest-path udf/Cargo.toml
 # What `resqd --version` shows.
 export RESQ_COMMIT ?= $(shell git rev-parse --short=9 HEAD 2>/dev/null)
 
-.PHONY: build run demo db-stop clean-db test test-matrix test-faults bench udf install uninstall deb static image test-packages clean help
+.PHONY: build run demo db-stop clean-db test test-matrix test-faults bench udf install uninstall deb static image test-packages windows test-windows dist clean help
 
 build: ## Build the programs into target/release (FEATURES=toast: with desktop notifications)
 	$(CARGO) build --release --locked --bins --features "$(FEATURES)"
@@ -61,6 +61,15 @@ test-packages: deb image ## As root: install, upgrade and purge the packages in 
 	@scripts/package/test-deb.sh
 	@scripts/package/test-image.sh
 	@scripts/package/test-deploy.sh
+
+windows: ## Cross-build resq-client.exe and resq-trigger.exe, with mingw-w64
+	@scripts/package/windows.sh
+
+test-windows: build windows ## As root: run the programs for Windows under Wine, against a private server
+	@scripts/package/test-windows.sh
+
+dist: deb image windows ## Put a release into target/dist, with checksums: source, packages, static programs, image, Windows
+	@scripts/package/dist.sh
 
 clean: ## Remove what was built
 	$(CARGO) clean

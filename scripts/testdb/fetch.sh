@@ -17,6 +17,8 @@ case $kind in
   galera)      suite=bookworm packages=(mariadb-server-core mariadb-client-core rsync lsof) bare=(galera-4 mariadb-server) ;;
   # Not a database, but the session bus for the tests of desktop notifications.
   dbus)        suite=bookworm packages=(dbus-daemon) ;;
+  # Libraries of a newer Wine than the host's, which lacks bcryptprimitives.dll.
+  wine)        suite=trixie   packages=() bare=(libwine) ;;
   # For the tests of manual pages and completions.
   tools)       suite=bookworm packages=(mandoc zsh fish) ;;
   # ip and ss, for the tests of a cluster's partition.
