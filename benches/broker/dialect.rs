@@ -1,13 +1,21 @@
 //! The protocols of the three servers, as far as one topic needs them. The rest of the measuring client is shared.
 
+/// The size of every payload, in bytes.
+pub const PAYLOAD: usize = 128;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     Resq,
+    /// The same broker's event stream by HTTP.
+    Sse,
     Nats,
     Redis,
 }
 
-pub const ALL: [Dialect; 3] = [Dialect::Resq, Dialect::Nats, Dialect::Redis];
+pub const ALL: [Dialect; 4] = [Dialect::Resq, Dialect::Sse, Dialect::Nats, Dialect::Redis];
+
+/// Those that serve 10,000 subscribers: HTTP has a limit of its own.
+pub const FOR_MANY: [Dialect; 3] = [Dialect::Resq, Dialect::Nats, Dialect::Redis];
 
 /// The first complete message of a buffer: its length and, if it is an event, the range of its payload.
 pub struct Message<'a> {
@@ -19,6 +27,7 @@ impl Dialect {
     pub fn name(self) -> &'static str {
         match self {
             Dialect::Resq => "resq",
+            Dialect::Sse => "sse",
             Dialect::Nats => "nats",
             Dialect::Redis => "redis",
         }
@@ -32,6 +41,7 @@ impl Dialect {
                 let hello = [&(hello.len() as u32 - 4).to_be_bytes()[..], &hello[4..]].concat();
                 [&hello[..], b"\0\0\0\x12\x02\0\0\0\0\0\0\0\0\0\0\x01\0\x04news"].concat()
             }
+            Dialect::Sse => b"GET /api/v1/stream?sub=news HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
             Dialect::Nats => b"CONNECT {\"verbose\":false,\"pedantic\":false}\r\nSUB news 1\r\nPING\r\n".to_vec(),
             Dialect::Redis => b"*2\r\n$9\r\nSUBSCRIBE\r\n$4\r\nnews\r\n".to_vec(),
         }
@@ -41,6 +51,7 @@ impl Dialect {
     pub fn is_ready(self, message: &[u8]) -> bool {
         match self {
             Dialect::Resq => message[4] == 0x82,
+            Dialect::Sse => message.starts_with(b":\n"),
             Dialect::Nats => message.starts_with(b"PONG"),
             Dialect::Redis => message.starts_with(b"*3\r\n$9"),
         }
@@ -48,7 +59,7 @@ impl Dialect {
 
     pub fn greet_as_publisher(self) -> Vec<u8> {
         match self {
-            Dialect::Resq => b"\0\0\0\x08\x01\x01\x01\0\x01p\0\0".to_vec(),
+            Dialect::Resq | Dialect::Sse => b"\0\0\0\x08\x01\x01\x01\0\x01p\0\0".to_vec(),
             Dialect::Nats => b"CONNECT {\"verbose\":false,\"pedantic\":false}\r\n".to_vec(),
             Dialect::Redis => Vec::new(),
         }
@@ -56,7 +67,7 @@ impl Dialect {
 
     pub fn publish(self, payload: &[u8], out: &mut Vec<u8>) {
         match self {
-            Dialect::Resq => {
+            Dialect::Resq | Dialect::Sse => {
                 out.extend_from_slice(&(payload.len() as u32 + 7).to_be_bytes());
                 out.extend_from_slice(b"\x03\0\x04news");
                 out.extend_from_slice(payload);
@@ -84,6 +95,13 @@ impl Dialect {
                 assert!(message[4] < 0x84, "a gap or an error: {message:?}");
                 let payload = (message[4] == 0x83)
                     .then(|| &message[23 + u16::from_be_bytes([message[21], message[22]]) as usize..]);
+                Some(Message { bytes, payload })
+            }
+            Dialect::Sse => {
+                let end: &[u8] = if buffer.starts_with(b"HTTP") { b"\r\n\r\n" } else { b"\n\n" };
+                let bytes = buffer.windows(end.len()).position(|bytes| bytes == end)? + end.len();
+                // A string, since it is not JSON: behind it are its quote, the object's end and the line's.
+                let payload = buffer.starts_with(b"event: news").then(|| &buffer[bytes - 4 - PAYLOAD..bytes - 4]);
                 Some(Message { bytes, payload })
             }
             Dialect::Nats => {

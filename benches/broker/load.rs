@@ -1,15 +1,16 @@
 //! The measuring client: one publisher and many subscribers on one poll, the same for every server. Each event carries its
 //! number and the time it was sent; each subscriber checks that it receives every one, in order.
 
-use crate::{dialect::Dialect, server::ServerProcess};
+use crate::{
+    dialect::{Dialect, PAYLOAD},
+    server::ServerProcess,
+};
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 use resq_test_support::InOrder;
 use std::{
     io::{self, ErrorKind, Read, Write},
     time::{Duration, Instant},
 };
-
-pub const PAYLOAD: usize = 128;
 
 /// Longer than any server needs; after that the run has failed.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -48,7 +49,7 @@ impl Subscribers {
         // At most as many at once as a listener's backlog holds.
         while all.subscribers.len() < count {
             for _ in 0..100.min(count - all.subscribers.len()) {
-                let mut stream = std::net::TcpStream::connect(server.address).expect("it listens");
+                let mut stream = std::net::TcpStream::connect(server.subscribers_at).expect("it listens");
                 stream.write_all(&dialect.subscribe()).expect("it reads");
                 stream.set_nonblocking(true).expect("a socket");
                 let mut stream = TcpStream::from_std(stream);
@@ -135,8 +136,9 @@ impl Publisher {
     pub fn publish(&mut self, events: u64) {
         for _ in 0..events {
             let mut payload = [b'.'; PAYLOAD];
-            payload[..8].copy_from_slice(&self.published.to_be_bytes());
-            payload[8..16].copy_from_slice(&(self.began.elapsed().as_nanos() as u64).to_be_bytes());
+            // As text, which every dialect carries as it is.
+            let [number, sent] = [self.published, self.began.elapsed().as_nanos() as u64];
+            write!(&mut payload[..], "{number:016x}{sent:016x}").expect("there is room");
             self.dialect.publish(&payload, &mut self.queued);
             self.published += 1;
         }
@@ -154,8 +156,9 @@ impl Publisher {
 
 fn read_payload(payload: &[u8]) -> (u64, Duration) {
     assert_eq!(payload.len(), PAYLOAD);
-    let number = |at: usize| u64::from_be_bytes(payload[at..at + 8].try_into().expect("eight bytes"));
-    (number(0), Duration::from_nanos(number(8)))
+    let digit = |byte: &u8| u64::from((*byte as char).to_digit(16).expect("a digit"));
+    let number = |at: usize| payload[at..at + 16].iter().fold(0, |number, byte| number << 4 | digit(byte));
+    (number(0), Duration::from_nanos(number(16)))
 }
 
 /// The client and each server need a file for each connection.

@@ -1,43 +1,44 @@
 //! The broker's figures, and those of NATS and Redis where they are installed, from one run and one measuring client:
 //! deliveries per second by fan-out, latency at a steady rate, the cost of idle subscribers.
 //!
-//! Each server is a separate process (for resq, this program again, called with `serve`). Turns are interleaved and medians
-//! compared, so that other load on the machine affects all alike. Arguments pick figures by name.
+//! resq is measured with RSQ/1 and, but for idle subscribers, with its event stream by HTTP (sse). Each server is a separate
+//! process (for resq, this program again, called with `serve`). Turns are interleaved and medians compared, so that other load
+//! on the machine affects all alike. Arguments pick figures by name.
 
 mod dialect;
 mod figures;
 mod load;
 mod server;
 
-use dialect::{ALL, Dialect};
+use dialect::{ALL, Dialect, FOR_MANY};
 use server::ServerProcess;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
-    if let [command, port] = &arguments[..]
+    if let [command, port, http_port] = &arguments[..]
         && command == "serve"
     {
-        return server::serve(port.parse().expect("a port"));
+        return server::serve(port.parse().expect("a port"), http_port.parse().expect("a port"));
     }
     load::raise_open_files().expect("more open files");
     let wanted = |figure: &str| arguments.is_empty() || arguments.iter().any(|argument| argument == figure);
     for subscribers in [1, 100, 1_000] {
         if wanted(&format!("fan-out-{subscribers}")) {
             let unit = format!("deliveries a second to {subscribers} subscribers");
-            compare(&unit, 5, More, |server| figures::deliveries_per_s(server, subscribers));
+            compare(&ALL, &unit, 5, More, |server| figures::deliveries_per_s(server, subscribers));
         }
     }
     if wanted("latency") {
         for percentile in [50, 99] {
             let unit = format!("p{percentile} in µs, 1,000 events a second to 10 subscribers");
-            compare(&unit, 5, Less, |server| figures::latency_us(server, percentile));
+            compare(&ALL, &unit, 5, Less, |server| figures::latency_us(server, percentile));
         }
     }
     if wanted("idle") {
-        compare("resident bytes for each of 10,000 idle subscribers", 1, Less, figures::resident_bytes);
-        compare("µs until one event is with all of 10,000 subscribers", 3, Less, figures::one_to_all_us);
+        compare(&FOR_MANY, "resident bytes for each of 10,000 idle subscribers", 1, Less, figures::resident_bytes);
+        compare(&FOR_MANY, "µs until one event is with all of 10,000 subscribers", 3, Less, figures::one_to_all_us);
         println!("  the kernel alone needs {:.0} for as many sends", figures::bare_sends_us());
-        compare("wake-ups in 5 s with 1,000 idle subscribers", 1, Less, figures::wake_ups);
+        compare(&FOR_MANY, "wake-ups in 5 s with 1,000 idle subscribers", 1, Less, figures::wake_ups);
     }
 }
 
@@ -51,8 +52,8 @@ use Better::{Less, More};
 
 /// Prints the median of each server's turns with the least and the most, and the ratio of resq's to the better one of the
 /// others'.
-fn compare(unit: &str, turns: usize, better: Better, measure: impl Fn(&ServerProcess) -> f64) {
-    let servers: Vec<ServerProcess> = ALL.into_iter().filter_map(ServerProcess::start).collect();
+fn compare(dialects: &[Dialect], unit: &str, turns: usize, better: Better, measure: impl Fn(&ServerProcess) -> f64) {
+    let servers: Vec<ServerProcess> = dialects.iter().copied().filter_map(ServerProcess::start).collect();
     let mut results = vec![Vec::new(); servers.len()];
     for _ in 0..turns {
         for (server, results) in servers.iter().zip(&mut results) {
@@ -72,7 +73,16 @@ fn compare(unit: &str, turns: usize, better: Better, measure: impl Fn(&ServerPro
             results[turns - 1]
         );
     }
-    let others = medians.split_off(1).into_iter();
+    let ratio_to = |dialect| {
+        let at = servers.iter().position(|server| server.dialect == dialect)?;
+        Some(if better == More { medians[at] / medians[0] } else { medians[0] / medians[at] })
+    };
+    if let Some(ratio) = ratio_to(Dialect::Sse).filter(|ratio| ratio.is_finite()) {
+        println!("  sse is {ratio:.2} times as good as resq");
+    }
+    let others =
+        servers.iter().zip(&medians).filter(|(server, _)| !matches!(server.dialect, Dialect::Resq | Dialect::Sse));
+    let others = others.map(|(_, median)| *median);
     let ratio = match better {
         More => others.reduce(f64::max).map(|best| medians[0] / best),
         Less => others.reduce(f64::min).map(|best| best / medians[0]),

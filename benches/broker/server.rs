@@ -1,4 +1,4 @@
-//! The three servers as separate processes, each on a free port; they end with the benchmark.
+//! The servers as separate processes, each on a free port; they end with the benchmark.
 
 use crate::dialect::Dialect;
 use resq::{
@@ -19,18 +19,21 @@ use std::{
 pub struct ServerProcess {
     pub dialect: Dialect,
     pub address: SocketAddr,
+    /// Another one for subscribers, where they do not speak the publisher's protocol.
+    pub subscribers_at: SocketAddr,
     process: Child,
 }
 
 impl ServerProcess {
     /// None if it is not installed.
     pub fn start(dialect: Dialect) -> Option<ServerProcess> {
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+        let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+        let (address, http) = (free(), free());
         let port = address.port().to_string();
         let mut command = match dialect {
-            Dialect::Resq => {
+            Dialect::Resq | Dialect::Sse => {
                 let mut command = Command::new(std::env::current_exe().expect("this program"));
-                command.args(["serve", &port]);
+                command.args(["serve", &port, &http.port().to_string()]);
                 command
             }
             Dialect::Nats => {
@@ -51,7 +54,8 @@ impl ServerProcess {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => panic!("{}: {error}", dialect.name()),
         };
-        let server = ServerProcess { dialect, address, process };
+        let subscribers_at = if dialect == Dialect::Sse { http } else { address };
+        let server = ServerProcess { dialect, address, subscribers_at, process };
         let start = Instant::now();
         while TcpStream::connect(address).is_err() {
             assert!(start.elapsed() < Duration::from_secs(10), "{} does not come up", dialect.name());
@@ -90,13 +94,16 @@ impl Drop for ServerProcess {
 }
 
 /// The process of resq's broker: an empty log and default settings, until standard input ends.
-pub fn serve(port: u16) {
-    let listen = vec![SocketAddr::from(([127, 0, 0, 1], port))];
+pub fn serve(port: u16, http_port: u16) {
+    let listen = |port| vec![SocketAddr::from(([127, 0, 0, 1], port))];
+    let http = config::Http { listen: listen(http_port), ..config::Http::default() };
+    let http = Http { config: Some(http), ..Http::default() };
+    let listen = listen(port);
     let config = config::Broker { listen, ping: Duration::from_secs(600), ..config::Broker::default() };
     let head = LogHead { log_id: 1, first_seq: 1, head_seq: 0 };
     let (alarm, _) = alarm();
     let (_broker, log_publisher, reads) =
-        Broker::start(&config, false, head, Vec::new(), Http::default(), &alarm).expect("it starts");
+        Broker::start(&config, false, head, Vec::new(), http, &alarm).expect("it starts");
     let _log = MemoryLog::start(log_publisher, reads, head, Vec::new());
     let _ = io::stdin().read(&mut [0]);
 }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     time::{Duration, Instant},
 };
 
@@ -40,7 +40,7 @@ impl Penalty {
 impl Penalties {
     /// How long this address still has to wait before its next token is compared; zero: it need not wait.
     pub fn pause(&self, address: Option<IpAddr>, now: Instant) -> Duration {
-        let penalty = self.0.get(&address).or_else(|| self.0.get(&None));
+        let penalty = self.0.get(&network(address)).or_else(|| self.0.get(&None));
         penalty.map_or(Duration::ZERO, |penalty| penalty.until().saturating_duration_since(now))
     }
 
@@ -49,6 +49,7 @@ impl Penalties {
         if self.0.len() >= ADDRESSES {
             self.0.retain(|_, penalty| now.saturating_duration_since(penalty.last) < FORGET_AFTER);
         }
+        let address = network(address);
         let key = if self.0.len() < ADDRESSES || self.0.contains_key(&address) { address } else { None };
         let penalty = self.0.entry(key).or_insert(Penalty { failures: 0, last: now });
         if now.saturating_duration_since(penalty.last) >= FORGET_AFTER {
@@ -61,7 +62,15 @@ impl Penalties {
 
     /// Records a right token.
     pub fn passed(&mut self, address: Option<IpAddr>) {
-        self.0.remove(&address);
+        self.0.remove(&network(address));
+    }
+}
+
+/// What one client has to itself: an IPv4 address, or the 2^64 addresses of an IPv6 network.
+fn network(address: Option<IpAddr>) -> Option<IpAddr> {
+    match address? {
+        IpAddr::V6(address) => Some(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into()),
+        address => Some(address),
     }
 }
 
@@ -92,6 +101,17 @@ mod tests {
         penalties.failed(address(1), start + 700 * SECOND);
         penalties.passed(address(1));
         assert_eq!(penalties.failed(address(1), start + 700 * SECOND), 1);
+    }
+
+    #[test]
+    fn addresses_of_one_network_count_together() {
+        let (mut penalties, start) = (Penalties::default(), Instant::now());
+        let address = |text: &str| -> Option<IpAddr> { Some(text.parse().unwrap()) };
+        for host in ["2001:db8::1", "2001:db8::2", "2001:db8::ffff:0:3"] {
+            penalties.failed(address(host), start);
+        }
+        assert!(penalties.pause(address("2001:db8::4"), start) > Duration::ZERO);
+        assert_eq!(penalties.pause(address("2001:db8:0:1::4"), start), Duration::ZERO);
     }
 
     #[test]
