@@ -11,6 +11,5 @@ pub mod batch_runner;
 pub mod batch_thread;
 pub mod call;
 pub mod document;
-mod sample;
 pub mod sampler;
 pub mod threads;

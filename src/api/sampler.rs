@@ -9,14 +9,18 @@ use std::{
 
 use crossbeam_channel::{Receiver, select};
 
-use super::sample::{self, Sample};
 use crate::{
     base::{
         heartbeat,
         metrics::Metrics,
         threads::{Alarm, Thread},
     },
-    db::{Db, Link},
+    db::{Db, Error, Link},
+    events::store,
+    queue::{
+        Status,
+        overview::{COUNTED, Overview, overview},
+    },
 };
 
 /// Connections that the thread needs of the pool.
@@ -47,7 +51,7 @@ fn run(mut link: Link, metrics: &Metrics, scrapes: &Receiver<()>, stopped: &Rece
     loop {
         if Instant::now() >= next {
             heartbeat::working();
-            let sample = link.run(sample::read);
+            let sample = link.run(read);
             heartbeat::waiting();
             if let Err(error) = &sample {
                 log::debug!("metrics: cannot read them from the database: {error}");
@@ -62,11 +66,18 @@ fn run(mut link: Link, metrics: &Metrics, scrapes: &Receiver<()>, stopped: &Rece
     }
 }
 
+/// The queue's overview, and how many events wait for their numbers.
+fn read(conn: &mut mysql::Conn) -> Result<(Overview, u64), Error> {
+    Ok((overview(conn)?, store::waiting_up_to(conn, COUNTED)?))
+}
+
 /// What could not be read has no value, rather than an old one.
-fn show(metrics: &Metrics, sample: Option<Sample>) {
-    metrics.jobs_new.set_option(sample.map(|sample| sample.new));
-    metrics.jobs_in_progress.set_option(sample.map(|sample| sample.in_progress));
-    metrics.jobs_error.set_option(sample.map(|sample| sample.error));
-    metrics.oldest_waiting.set_option(sample.map(|sample| sample.oldest_waiting_s));
-    metrics.outbox_rows.set_option(sample.map(|sample| sample.outbox));
+fn show(metrics: &Metrics, sample: Option<(Overview, u64)>) {
+    let (overview, outbox) = sample.unzip();
+    let count = |status| overview.as_ref().map(|overview| overview.count_of(status));
+    metrics.jobs_new.set_option(count(Status::New));
+    metrics.jobs_in_progress.set_option(count(Status::InProgress));
+    metrics.jobs_error.set_option(count(Status::Error));
+    metrics.oldest_waiting.set_option(overview.map(|overview| overview.oldest_waiting_s.unwrap_or(0)));
+    metrics.outbox_rows.set_option(outbox);
 }

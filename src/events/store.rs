@@ -7,7 +7,7 @@ use mysql::{Conn, Row, prelude::Queryable};
 
 use crate::{
     base::text::printable,
-    db::{Error, except, literal},
+    db::{Error, except, limited, literal},
     events::{
         event::{Event, SharedEvent},
         updates::LogHead,
@@ -268,4 +268,13 @@ pub fn write(conn: &mut Conn, state: &str, payload: &str) -> Result<(), Error> {
 /// The server's.
 pub fn waiting(conn: &mut Conn) -> Result<u64, Error> {
     Ok(conn.query_first("SELECT COUNT(*) FROM res_outbox")?.unwrap_or(0))
+}
+
+/// The same, counted up to `limit` and for a limited time.
+///
+/// # Errors
+/// The server's.
+pub fn waiting_up_to(conn: &mut Conn, limit: u64) -> Result<u64, Error> {
+    let counted = format!("SELECT COUNT(*) FROM (SELECT 1 FROM res_outbox LIMIT {limit}) z");
+    Ok(limited::read_first(conn, &counted)?.unwrap_or(0))
 }

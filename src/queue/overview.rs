@@ -55,6 +55,12 @@ fn count(conn: &mut Conn, condition: &str) -> Result<Capped, Error> {
 }
 
 impl Overview {
+    /// How many jobs have this status, up to [`COUNTED`].
+    pub fn count_of(&self, status: Status) -> u64 {
+        let at = Status::ALL.iter().position(|known| *known == status);
+        at.map_or(0, |at| self.counts[at].count)
+    }
+
     /// The counts as an object; `capped` names those of which there are more.
     pub fn counts_json(&self) -> Json {
         let named = Status::ALL.map(Status::as_str).into_iter().zip(self.counts).chain([("delayed", self.delayed)]);
