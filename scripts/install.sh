@@ -20,6 +20,7 @@ files() { # prints one line per file: MODE SOURCE DESTINATION
   # The templates, as a starting point for a sql.dir.
   for file in sql/res_db/*.sql sql/res_tables/*.sql sql/res_tables/*/*.sql; do echo "644 $file share/resq/$file"; done
   for file in scripts/grants*.sql; do echo "644 $file share/resq/${file##*/}"; done
+  for file in scripts/monitoring/*; do echo "644 $file share/resq/monitoring/${file##*/}"; done
   echo "755 $udf lib/resq/libresq_udf.so"
   echo "755 udf/install.sh lib/resq/install.sh"
   for file in udf/*.sql; do echo "644 $file lib/resq/${file##*/}"; done

@@ -213,14 +213,36 @@ mod tests {
         lines.map(|line| line.split(' ').next().unwrap_or_default().to_string()).collect()
     }
 
-    #[test]
-    fn every_metric_has_its_row_in_the_manual() {
+    fn existing() -> BTreeSet<String> {
         let metrics = Metrics::default();
         for gauge in [&metrics.jobs_new, &metrics.oldest_waiting, &metrics.outbox_rows] {
             gauge.set(0);
         }
-        let names = names(&metrics.encode(Format::Prometheus));
-        let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/http.md")).unwrap();
+        names(&metrics.encode(Format::Prometheus))
+    }
+
+    fn file(path: &str) -> String {
+        fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    }
+
+    #[test]
+    fn alerts_and_panels_use_metrics_that_exist() {
+        let names = existing();
+        for path in ["scripts/monitoring/alerts.yml", "scripts/monitoring/grafana.json"] {
+            let text = file(path);
+            let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            let used: BTreeSet<&str> =
+                words.filter(|word| word.starts_with("resq_") || word.starts_with("process_")).collect();
+            assert!(used.len() > 5, "{path}");
+            for name in used {
+                assert!(names.contains(name.trim_end_matches("_bucket")), "{path}: {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_metric_has_its_row_in_the_manual() {
+        let (names, page) = (existing(), file("docs/http.md"));
         // One row may name several.
         let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
         let spans = rows.flat_map(|cell| cell.split('`').step_by(2));
