@@ -27,7 +27,7 @@ wait_for_text() { # FILE TEXT: waits until the file contains the text
 node=$(scripts/testdb.sh up "${SERVER:-local}" "$dir/server")
 read -r port socket _ <<<"$node"
 export RESQ_CONFIG=$dir/resq.toml
-printf '[database]\nsocket = "%s"\nport = %s\n[broker]\nlisten = "127.0.0.1:0"\n' "$socket" "$port" >"$RESQ_CONFIG"
+printf '[database]\nsocket = "%s"\nport = %s\n[broker]\nlisten = "127.0.0.1:0"\n[http]\nlisten = []\n' "$socket" "$port" >"$RESQ_CONFIG"
 "$programs/resqctl" init >/dev/null
 "$programs/resqd" -v >"$dir/resqd.log" 2>&1 &
 pids+=($!)
