@@ -15,6 +15,8 @@ case $kind in
   mariadb105)  suite=bullseye packages=(mariadb-server-core-10.5 mariadb-client-core-10.5) host_libc=1 ;;
   # The two bare packages are for the replication plugin and the state transfer scripts, without their dependencies.
   galera)      suite=bookworm packages=(mariadb-server-core mariadb-client-core rsync lsof) bare=(galera-4 mariadb-server) ;;
+  # mariadb-dump, for the tests of backups, without the dependencies of the other programs beside it.
+  mariadb-dump) suite=bookworm packages=(mariadb-client-core) bare=(mariadb-client) ;;
   # Not a database, but the session bus for the tests of desktop notifications.
   dbus)        suite=bookworm packages=(dbus-daemon) ;;
   # Libraries of a newer Wine than the host's, which lacks bcryptprimitives.dll.

@@ -10,14 +10,16 @@ fn documented_dump_is_complete_and_an_incomplete_one_is_noticed() {
         return; // its own client cannot restore: sessions are read-only there
     }
     let client = source.client();
-    let folder = client.parent().unwrap();
-    let dump = ["mysqldump", "mariadb-dump"].map(|name| folder.join(name)).into_iter().find(|path| path.exists());
-    let Some(dump) = dump else { return }; // MariaDB's package of clients is not among those unpacked for the tests
     let instance = Instance::ready("dumped");
     instance.resqctl(["add", "before"]).ok();
-    let run = |server: &Server, program: &std::path::Path| {
+    let mysqldump = client.with_file_name("mysqldump");
+    let dump = || match mysqldump.exists() {
+        true => Program::new(&mysqldump),
+        false => Program::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/testtool.sh")).arg("mariadb-dump"),
+    };
+    let run = |server: &Server, program: Program| {
         let port = server.port().to_string();
-        Program::new(program).args(["--no-defaults", "-h127.0.0.1", "-uroot", "-P", &port, "--protocol=tcp"])
+        program.args(["--no-defaults", "-h127.0.0.1", "-uroot", "-P", &port, "--protocol=tcp"])
     };
     let target = Server::own();
     let restored = Instance::on(&target, "dumped");
@@ -27,9 +29,12 @@ fn documented_dump_is_complete_and_an_incomplete_one_is_noticed() {
         (&["--single-transaction", "--routines", "--triggers", "--events"][..], true),
         (&["--single-transaction", "--skip-triggers"], false),
     ] {
-        let text = run(source, &dump).args(gtid).args(options).args(["--databases", &instance.global_db]).ok();
+        let text = run(source, dump()).args(gtid).args(options).args(["--databases", &instance.global_db]).ok();
         target.conn().query_drop(format!("DROP DATABASE IF EXISTS {}", instance.global_db)).unwrap();
-        let finished = run(&target, &client).run_with(&text);
+        // A client of 10.5 does not know the first line of newer dumps.
+        let is_first = source.kind() == "mariadb105" && text.starts_with("/*M!999999");
+        let text = if is_first { text.split_once('\n').map_or("", |(_, rest)| rest) } else { &text };
+        let finished = run(&target, Program::new(&client)).run_with(text);
         assert_eq!(finished.code(), Some(0), "{finished}");
         if !is_complete {
             let refused = restored.resqd().expect_code(1);
