@@ -3,10 +3,11 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::Error;
+use crate::base::clock::now;
 
 /// One pool's outage, shared by the thread that connects and the callers that wait. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +17,8 @@ pub struct Outage(Arc<Mutex<State>>);
 struct State {
     /// Why the last attempt failed, if it did: r2d2 reports that to only one of the callers that wait.
     error: Option<String>,
+    /// When there was a connection last.
+    connected_at: Option<Instant>,
     is_reported: bool,
 }
 
@@ -35,7 +38,9 @@ impl Outage {
 
     /// Notes that a caller has a connection.
     pub fn report_recovery(&self) {
-        if std::mem::take(&mut self.state().is_reported) {
+        let mut state = self.state();
+        state.connected_at = Some(now());
+        if std::mem::take(&mut state.is_reported) {
             log::warn!("database: the server is back; work goes on");
         }
     }
@@ -50,7 +55,9 @@ impl Outage {
     pub fn report_timeout(&self, timeout: Duration) -> String {
         let mut state = self.state();
         let why = state.error.clone().unwrap_or_else(|| format!("no connection within {} s", timeout.as_secs()));
-        if !std::mem::replace(&mut state.is_reported, true) {
+        // One that began to wait during an outage may give up just after its end.
+        let is_over = state.error.is_none() && state.connected_at.is_some_and(|at| now() - at < timeout);
+        if !is_over && !std::mem::replace(&mut state.is_reported, true) {
             log::warn!("database: lost the server ({why}); waiting for it");
         }
         why
@@ -73,5 +80,8 @@ mod tests {
         outage.attempted(None);
         assert!(!outage.state().is_reported);
         assert_eq!(outage.report_timeout(timeout), "no connection within 5 s");
+        assert!(!outage.state().is_reported, "another caller got a connection while this one waited");
+        outage.report_timeout(Duration::ZERO);
+        assert!(outage.state().is_reported, "none did");
     }
 }
