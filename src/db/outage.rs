@@ -48,7 +48,7 @@ impl Outage {
     /// Why the server is lost, while it is.
     pub fn current(&self) -> Option<String> {
         let state = self.state();
-        state.is_reported.then(|| state.error.clone().unwrap_or_else(|| "no connection".into()))
+        state.is_reported.then(|| state.error.clone().unwrap_or_else(|| "no connection in time".into()))
     }
 
     /// Notes that a caller waited `timeout` without getting a connection; returns why there is none.
