@@ -61,6 +61,12 @@ impl Fanout {
         std::mem::take(&mut self.dropped)
     }
 
+    /// The patterns of this subscriber, and whether it wants no ephemeral events; None without a subscription.
+    pub fn subscription(&self, subscriber: usize) -> Option<(impl Iterator<Item = Pattern<'_>>, bool)> {
+        let cursor = self.cursors.get(subscriber)?.as_ref()?;
+        Some((cursor.filter.patterns(), cursor.durable_only))
+    }
+
     /// The number up to which this subscriber has received every event it wants; None without a subscription.
     pub fn complete_up_to(&self, subscriber: usize) -> Option<u64> {
         let cursor = self.cursors.get(subscriber)?.as_ref()?;

@@ -47,6 +47,8 @@ pub enum Protocol {
     Rsq {
         /// The session's rules.
         session: session::Session,
+        /// The peer's name, as it gave it.
+        name: Box<str>,
         /// The received bytes of an incomplete frame.
         splitter: Splitter,
     },
@@ -118,7 +120,11 @@ impl<S: Socket> Connection<S> {
     /// A peer just accepted.
     pub fn new(socket: S, kind: Kind, now: Instant, rules: &Rules) -> Connection<S> {
         let protocol = match kind {
-            Kind::Rsq => Protocol::Rsq { session: session::Session::new(now, rules), splitter: Splitter::default() },
+            Kind::Rsq => Protocol::Rsq {
+                session: session::Session::new(now, rules),
+                name: Box::default(),
+                splitter: Splitter::default(),
+            },
             Kind::Http => Protocol::Http(Box::new(http::session::Session::new(now, &rules.limits.http))),
         };
         Connection {

@@ -74,6 +74,11 @@ impl<S: Socket> Connections<S> {
         Some(removed)
     }
 
+    /// All connections by key.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &Connection<S>)> {
+        self.slab.iter()
+    }
+
     /// The connection, if it exists.
     #[cfg(test)]
     pub fn get(&self, key: usize) -> Option<&Connection<S>> {

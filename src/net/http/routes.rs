@@ -14,6 +14,8 @@ pub enum Route {
     Metrics,
     /// Its events.
     Stream,
+    /// Who receives them.
+    Subscribers,
     /// A cookie for a token.
     Login,
     /// No cookie any more.
@@ -34,6 +36,7 @@ const ROUTES: &[(&str, &str, Route)] = &[
     ("/readyz", READ, Route::Ready),
     ("/metrics", READ, Route::Metrics),
     ("/api/v1/stream", READ, Route::Stream),
+    ("/api/v1/subscribers", READ, Route::Subscribers),
     ("/login", ACT, Route::Login),
     ("/logout", ACT, Route::Logout),
 ];
@@ -73,6 +76,7 @@ mod tests {
             ("POST /api/v1/jobs", Ok(Route::Api)),
             ("DELETE /api/v1/jobs/17", Err(405)),
             ("POST /api/v1/stream", Err(405)),
+            ("GET /api/v1/subscribers", Ok(Route::Subscribers)),
             ("GET /api/v1", Err(404)),
             ("GET /api/v12/jobs", Err(404)),
             ("GET /login", Err(405)),

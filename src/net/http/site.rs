@@ -43,6 +43,8 @@ pub enum Reply {
     Response(Response),
     /// Bring the broker's metrics up to date, then send all of them.
     Metrics(Format),
+    /// List who receives events.
+    Subscribers,
     /// Ask the database.
     Ask(ApiRequest),
     /// Send events: those of these patterns, after this number or from now on.
@@ -79,6 +81,7 @@ impl Site {
                 Ok(Reply::Metrics(Format::accepted(head.field("accept").unwrap_or_default())))
             }
             Route::Stream => stream(head, &parameters),
+            Route::Subscribers => Ok(Reply::Subscribers),
             Route::Api => ask(request, parameters, arrival).map(Reply::Ask),
             Route::Login => self.log_in(request, arrival).map(Reply::Response),
             Route::Logout => {

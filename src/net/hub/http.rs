@@ -3,9 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::{Value as Json, json};
+
 use super::Hub;
 use crate::{
-    base::metrics::Format,
+    base::{exact::integer, metrics::Format},
     fanout::Sinks,
     net::{
         connection::{Protocol, Socket},
@@ -24,6 +26,9 @@ use crate::{
 
 /// Requests answered per connection and turn, so that a client which sends many at once does not hold up the others.
 const ANSWER_BUDGET: usize = 16;
+/// Subscribers that are listed, since the list is made between deliveries; and the states of each.
+const SHOWN: usize = 1_000;
+const SHOWN_STATES: usize = 32;
 
 impl<S: Socket> Hub<S> {
     /// Acts on the requests that these bytes complete.
@@ -65,6 +70,7 @@ impl<S: Socket> Hub<S> {
         let response = match self.site.reply(request, arrival) {
             Ok(Reply::Response(response)) => response,
             Ok(Reply::Metrics(format)) => self.metrics(format),
+            Ok(Reply::Subscribers) => Response::json(200, &self.subscribers()),
             Ok(Reply::Stream { patterns, after_seq }) if request.head.method == Method::Get => {
                 match self.start_stream(key, &patterns, after_seq, now) {
                     Ok(()) => return,
@@ -88,7 +94,8 @@ impl<S: Socket> Hub<S> {
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
         if let Protocol::Http(session) = &mut connection.protocol {
             let until = now + self.rules.limits.http.answer_timeout;
-            session.ask(Asked { serial, closes: !head.keep_alive, is_head: head.method == Method::Head, until });
+            let (closes, is_head, acts) = (!head.keep_alive, head.method == Method::Head, head.method == Method::Post);
+            session.ask(Asked { serial, acts, closes, is_head, until });
         }
         self.set_timer(key);
         Ok(())
@@ -100,10 +107,34 @@ impl<S: Socket> Hub<S> {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Protocol::Http(session) = &mut connection.protocol else { return };
         let Some(asked) = session.asked(serial) else { return };
-        let response = Response::new(status, "application/json", body);
+        let response = Response::new(status, "application/json", body + "\n");
+        let response = match status {
+            405 => response.with("Allow", if asked.acts { "GET, HEAD" } else { "POST" }),
+            _ => response,
+        };
         self.respond(key, &response, asked.closes, asked.is_head, now);
         self.set_timer(key);
         self.connections.queue_read(key);
+    }
+
+    /// The first subscribers in the order of their connections, and how many there are.
+    fn subscribers(&self) -> Json {
+        let head = self.fanout.head().head_seq;
+        let (count, _) = self.fanout.lag();
+        let listed = self.connections.iter().filter_map(|(key, connection)| {
+            let (patterns, durable_only) = self.fanout.subscription(key)?;
+            let (protocol, name) = match &connection.protocol {
+                Protocol::Rsq { name, .. } => ("rsq/1", Some(name)),
+                Protocol::Http(_) => ("sse", None),
+            };
+            let states: Vec<String> = patterns.take(SHOWN_STATES).map(|pattern| pattern.to_string()).collect();
+            let lag = head.saturating_sub(self.fanout.complete_up_to(key).unwrap_or(head));
+            Some(json!({
+                "name": name, "peer": connection.socket.peer(), "protocol": protocol, "states": states,
+                "durable_only": durable_only, "lag": integer(lag), "queued_bytes": connection.send_queue.bytes(),
+            }))
+        });
+        json!({ "subscribers": listed.take(SHOWN).collect::<Vec<_>>(), "count": integer(count) })
     }
 
     fn metrics(&mut self, format: Format) -> Response {

@@ -24,7 +24,7 @@ impl<S: Socket> Hub<S> {
         let Protocol::Rsq { splitter, .. } = &mut connection.protocol else { return };
         let mut splitter = mem::take(splitter);
         while let Some(connection) = self.connections.get_mut(key)
-            && let Protocol::Rsq { session, splitter: place } = &mut connection.protocol
+            && let Protocol::Rsq { session, splitter: place, .. } = &mut connection.protocol
             && !session.is_closing()
         {
             let action = match splitter.next(&mut bytes, session.frame_limit()) {
@@ -47,6 +47,9 @@ impl<S: Socket> Hub<S> {
             Action::Welcome { name, role } => {
                 if let Some(connection) = self.connections.get_mut(key) {
                     log::debug!("{} is {name:?}, {role:?}", connection.socket.peer());
+                    if let Protocol::Rsq { name: place, .. } = &mut connection.protocol {
+                        *place = name.into();
+                    }
                 }
                 let head = self.fanout.head();
                 let welcome = ServerMessage::Welcome {
@@ -108,7 +111,7 @@ impl<S: Socket> Hub<S> {
     /// Ends a session with an ERROR after the queued frames; with `at_once`, only after a frame that is partly written.
     pub(super) fn refuse(&mut self, key: usize, refusal: &Refusal, at_once: bool, now: Instant) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let Protocol::Rsq { session, splitter } = &mut connection.protocol else { return };
+        let Protocol::Rsq { session, splitter, .. } = &mut connection.protocol else { return };
         if session.is_closing() {
             return;
         }

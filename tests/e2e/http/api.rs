@@ -49,8 +49,12 @@ fn jobs_are_added_followed_and_changed_with_a_trace() {
         ("GET /api/v1/jobs/x", 404),
         ("GET /api/v1/nothing", 404),
         ("GET /api/v1/jobs/../status", 404),
+        ("GET /api/v1/queue/pause", 405),
+        ("DELETE /api/v1/jobs/1", 405),
     ] {
-        assert_eq!(http(port, line, read).status, status, "{line}");
+        let answer = http(port, line, read);
+        assert_eq!(answer.status, status, "{line}");
+        assert_eq!(answer.fields.contains_key("allow"), status == 405, "{line}");
     }
     assert_eq!(post(port, "/api/v1/queue/pause", TOKEN, "").status, 200);
     assert_eq!(conn.query_first("SELECT COUNT(*) FROM res_meta WHERE name = 'paused'").unwrap(), Some(1));
@@ -77,4 +81,68 @@ fn answers_of_the_database_keep_the_order_of_their_requests() {
     HttpPeer::connect(port).send(get("/api/v1/status"));
     assert_eq!(http(port, "GET /api/v1/status", "").status, 200);
     assert_eq!(resqd.stop().code(), Some(0));
+}
+
+#[test]
+fn action_on_all_that_match_is_done_by_the_daemon() {
+    let instance = Instance::ready("http_batch");
+    let mut conn = instance.conn();
+    let rows = vec!["('e', 'gone', 'error')"; 1200].join(", ");
+    conn.query_drop(format!("INSERT INTO res_queue (res_name, res_type, status) VALUES {rows}")).unwrap();
+    let (resqd, port) = resqd(&instance);
+    let resqd = resqd.env("RESQ_HTTP_TOKEN", "s3cret").spawn_ready();
+    assert_eq!(post(port, "/api/v1/queue/pause", TOKEN, "").status, 200);
+    let dry = post(port, "/api/v1/jobs/retry", TOKEN, r#"{"filter":{"type":"gone"},"dry_run":true}"#);
+    assert_eq!((dry.status, &dry.json()["count"]), (200, &json!(1200)));
+    let begun = post(port, "/api/v1/jobs/retry", TOKEN, r#"{"filter":{"type":"gone"},"reason":"mended"}"#);
+    assert_eq!(begun.status, 202, "{}", begun.body);
+    let batch = begun.json()["batch"].clone();
+    wait_until("its end", || {
+        let newest = http(port, "GET /api/v1/audit?limit=1", TOKEN).json()["actions"][0].clone();
+        newest["id"] == batch && newest["count"] == 1200 && newest["batch"]["ended_at"].is_string()
+    });
+    assert_eq!(conn.query_first("SELECT COUNT(*) FROM res_queue WHERE status = 'new'").unwrap(), Some(1200));
+    assert_eq!(resqd.stop().code(), Some(0));
+}
+
+#[test]
+fn subscribers_are_listed_with_what_they_want() {
+    let instance = Instance::ready("http_who");
+    let (resqd, port) = resqd(&instance);
+    let _resqd = resqd.spawn_ready();
+    let list = || http(port, "GET /api/v1/subscribers", "").json();
+    assert_eq!(list(), json!({"subscribers": [], "count": 0}));
+    let _client = instance.resq_client(["-v", "--name", "till", "--durable", "--sub", "Err*", "New"]).spawn_ready();
+    let mut stream = HttpPeer::connect(port);
+    stream.request("GET /api/v1/stream?sub=*", "");
+    wait_until("both", || list()["count"] == 2);
+    let listed = list()["subscribers"].clone();
+    let by =
+        |protocol: &str| listed.as_array().unwrap().iter().find(|one| one["protocol"] == protocol).unwrap().clone();
+    let (client, stream) = (by("rsq/1"), by("sse"));
+    assert_eq!(client["name"], "till");
+    assert_eq!((&client["states"], &client["lag"]), (&json!(["New", "Err*"]), &json!(0)));
+    assert_eq!((&client["durable_only"], &stream["states"]), (&json!(true), &json!(["*"])));
+    assert!(stream["name"].is_null(), "{stream}");
+}
+
+#[test]
+fn request_that_hangs_holds_up_none_that_needs_no_database() {
+    let instance = Instance::ready("http_queue_full");
+    let (resqd, port) = resqd(&instance);
+    let _resqd = resqd.spawn_ready();
+    let mut hold = instance.conn();
+    hold.query_drop("LOCK TABLES res_audit WRITE").unwrap();
+    let mut waiting: Vec<HttpPeer> = (0..80).map(|_| HttpPeer::connect(port)).collect();
+    waiting.iter_mut().for_each(|peer| peer.request("GET /api/v1/audit", ""));
+    assert_eq!(http(port, "GET /healthz", "").status, 200);
+    // One is being answered and 64 wait; the others are refused at once.
+    assert_eq!(http(port, "GET /api/v1/audit", "").status, 503);
+    assert_eq!(http(port, "GET /healthz", "").status, 200);
+    hold.query_drop("UNLOCK TABLES").unwrap();
+    let answered: Vec<u16> = waiting.iter_mut().map(|peer| peer.answer().status).collect();
+    let refused = answered.iter().filter(|status| **status == 503).count();
+    let served = answered.iter().filter(|status| **status == 200).count();
+    // Those whose query was stopped meanwhile count as refused.
+    assert!(refused >= 15 && served >= 50 && refused + served == 80, "{answered:?}");
 }
