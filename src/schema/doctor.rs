@@ -89,7 +89,7 @@ pub fn examine(config: &Config) -> Vec<Check> {
         if config.database.hosts.len() > 1 {
             add("nodes", privileges::nodes(&mut conn, &user));
         }
-        add("functions", functions::check(&mut conn));
+        add("functions", functions::check(&mut conn, &config.database));
         add("publish", events::publish(&mut conn, &user, db.global_db()));
         add("daemons", daemon::daemons(&mut conn));
         add("set aside", daemon::set_aside(&mut conn));

@@ -3,6 +3,7 @@
 
 mod daemons;
 mod failover;
+mod functions;
 mod partition;
 mod ready;
 mod setup;

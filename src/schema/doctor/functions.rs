@@ -3,7 +3,10 @@
 use mysql::{Conn, prelude::Queryable};
 
 use super::verdict::{Verdict, good, warning};
-use crate::db::{Error, codes::*};
+use crate::{
+    config::Database,
+    db::{ANSWER, Db, Error, codes::*},
+};
 
 /// What the server answered about the functions.
 #[derive(Clone, Debug)]
@@ -42,7 +45,40 @@ impl Functions {
     }
 }
 
-pub fn check(conn: &mut Conn) -> Verdict {
+/// The verdict for the server at the other end of `conn`, or for each node where there are several: an INSERT rings only
+/// on the node that it runs on.
+pub fn check(conn: &mut Conn, config: &Database) -> Verdict {
+    if config.hosts.len() < 2 {
+        return of_one(conn);
+    }
+    let nodes: Vec<(String, Verdict)> =
+        config.hosts.iter().map(|(host, port)| (format!("{host}:{port}"), of_node(config, host, *port))).collect();
+    let mut fixes = Vec::new();
+    let mut lines = Vec::new();
+    for (node, verdict) in nodes {
+        let what = match verdict {
+            Verdict::Good(what) => what,
+            Verdict::Warning { what, fix } | Verdict::Failed { what, fix } => {
+                fixes.push(format!("{node}: {fix}"));
+                what
+            }
+        };
+        lines.push(format!("{node} {what}"));
+    }
+    let what = lines.join("; ");
+    if fixes.is_empty() { good(what) } else { warning(what, fixes.join("; ")) }
+}
+
+fn of_node(config: &Database, host: &str, port: u16) -> Verdict {
+    let node = Database { hosts: Vec::new(), host: host.into(), port, ..config.clone() };
+    let conn = Db::open_within(&node, 1, Some(ANSWER)).map_err(|error| error.to_string());
+    match conn.and_then(|db| db.any().map_err(|error| error.to_string())) {
+        Ok(mut conn) => of_one(&mut conn),
+        Err(error) => warning(format!("could not be queried: {error}"), "bring the node back, then run doctor again"),
+    }
+}
+
+fn of_one(conn: &mut Conn) -> Verdict {
     let functions = match Functions::query(conn) {
         Ok(functions) => functions,
         Err(error) => return warning(error.to_string(), "grant EXECUTE"),

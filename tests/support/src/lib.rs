@@ -45,7 +45,7 @@ pub use server::{Node, Server};
 pub use stress::{Stress, Summary};
 pub use test_database::TestDatabase;
 pub use udf_peer::{HELLO, PONG, PUBLISH, RING, UdfPeer};
-pub use udf_server::{Stats, UdfServer, panicking_library, stats};
+pub use udf_server::{Stats, UdfServer, install_functions, panicking_library, stats};
 pub use wait::{DEADLINE, wait_at_most, wait_or_report, wait_until};
 
 /// The repository's folder.

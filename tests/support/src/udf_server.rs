@@ -93,13 +93,25 @@ impl UdfServer {
 
     /// Runs what install.sh printed, statement by statement.
     pub fn register(&self, sql: &str) {
-        let mut conn = self.server.conn();
-        let code: String = sql.lines().filter(|line| !line.starts_with("--")).collect();
-        let mariadb = self.server.kind().starts_with("mariadb");
-        for statement in code.split(';').map(str::trim).filter(|text| !text.is_empty()) {
-            if mariadb || !statement.starts_with("/*M!") {
-                conn.query_drop(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
-            }
+        register(&self.server, 1, sql);
+    }
+}
+
+/// Installs the functions on node `n` of a server, with `conf` as their settings.
+pub fn install_functions(server: &Server, n: usize, conf: &str) {
+    build();
+    std::fs::write(server.plugin_dir().join("resq_udf.conf"), conf).expect("the settings");
+    let installer = Program::new(format!("{UDF}/install.sh")).env("SERVER_PID", server.node(n).pid.to_string());
+    register(server, n, &installer.arg(server.plugin_dir()).ok());
+}
+
+fn register(server: &Server, n: usize, sql: &str) {
+    let mut conn = server.conn_to(n);
+    let code: String = sql.lines().filter(|line| !line.starts_with("--")).collect();
+    let is_mariadb = server.kind().starts_with("mariadb") || server.kind() == "galera";
+    for statement in code.split(';').map(str::trim).filter(|text| !text.is_empty()) {
+        if is_mariadb || !statement.starts_with("/*M!") {
+            conn.query_drop(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
         }
     }
 }
