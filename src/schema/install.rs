@@ -11,6 +11,7 @@ use crate::{
     events::store,
     resources::{Templates, template::Values},
     schema::{
+        cluster_lock::ClusterLock,
         inspection::{Inspection, Ran},
         problem::{Mend, Problem, Severity},
     },
@@ -42,9 +43,10 @@ pub struct Report {
     pub left: Vec<Problem>,
 }
 
-/// Runs every step, and mends what other tools changed. Calls on several machines wait for each other. On a cluster they
-/// do so on one node only: locks hold on one node, while DDL runs on all. There the calls on several nodes may take
-/// objects from each other; each begins again until it has seen all of them in order.
+/// Runs every step, and mends what other tools changed. Calls on several machines, or on several nodes of a cluster, wait
+/// for each other: DDL on two nodes at once expels members from a MySQL group. Where one on a cluster was cut off from the
+/// lock for so long that it expired, two may still take objects from each other; each begins again until it has seen all
+/// of them in order.
 ///
 /// # Errors
 ///
@@ -136,31 +138,38 @@ fn init_once(db: &Db, templates: &Templates, inspection: &Inspection, is_cluster
     let lock = format!("CONCAT('resq.init.', LEFT(SHA2({}, 224), 50))", db::literal(db.global_db()));
     let locked: Option<u8> = conn.query_first(format!("SELECT GET_LOCK({lock}, {LOCK_WAIT_S})"))?.flatten();
     if locked != Some(1) {
-        return Err(Stop::Final(Failure::new(
-            Exit::TimedOut,
-            format!("another init has been running for {LOCK_WAIT_S} s; try again when it has ended"),
-        )));
+        return Err(still_running());
     }
-    let done = init_locked(&mut conn, db.global_db(), templates, inspection, is_cluster);
+    let done = init_locked(&mut conn, db, templates, inspection, is_cluster);
     // What ended early may still hold a lock on a table; a broken connection holds none.
     let unlock = format!("UNLOCK TABLES; DO RELEASE_LOCK({lock})");
     let _ = db::run_script(&mut conn, &unlock);
     done
 }
 
+fn still_running() -> Stop {
+    let message = format!("another init has been running for {LOCK_WAIT_S} s; try again when it has ended");
+    Stop::Final(Failure::new(Exit::TimedOut, message))
+}
+
 fn init_locked(
     conn: &mut Conn,
-    global_db: &str,
+    db: &Db,
     templates: &Templates,
     inspection: &Inspection,
     is_cluster: bool,
 ) -> Result<Report, Stop> {
     conn.query_drop(format!("SET SESSION lock_wait_timeout = {DDL_WAIT_S}"))?;
+    let global_db = db.global_db();
     let values = Values { global_db, ..Values::default() };
     for template in &templates.init_db {
         run(conn, &template.name, &template.render(&values))?;
     }
     conn.select_db(global_db)?;
+    let _lock = match is_cluster {
+        true => Some(ClusterLock::acquire(db, Duration::from_secs(LOCK_WAIT_S.into()))?.ok_or_else(still_running)?),
+        false => None,
+    };
     check_triggers(conn, global_db)?;
     let before = inspection.run(conn)?;
     if let Some(problem) = before.iter().find(|p| p.severity == Severity::Fatal && !p.is_mended_by_init()) {

@@ -4,6 +4,7 @@
 mod daemons;
 mod failover;
 mod functions;
+mod init;
 mod partition;
 mod ready;
 mod setup;
