@@ -241,11 +241,16 @@ impl Queue {
     /// Those of the database.
     pub fn running(&mut self) -> Result<Vec<Running>, Error> {
         self.link.run(|conn| {
+            // A row of an older table may have an id below 1, no name, or one that is not UTF-8.
             Ok(conn.query_map(
-                "SELECT q.res_id, q.res_name, q.owner, TIMESTAMPDIFF(MICROSECOND, NOW(6), d.lease_until) / 1000000 \
+                "SELECT q.res_id, CAST(COALESCE(q.res_name, '') AS BINARY), q.owner, \
+                 TIMESTAMPDIFF(MICROSECOND, NOW(6), d.lease_until) / 1000000 \
                  FROM res_queue q LEFT JOIN res_daemon d ON d.owner = q.owner \
-                 WHERE q.status = 'in_progress' ORDER BY q.res_id LIMIT 1000",
-                |(id, name, owner, lease_s)| Running { id, name, owner, lease_s },
+                 WHERE q.status = 'in_progress' AND q.res_id + 0 > 0 ORDER BY q.res_id LIMIT 1000",
+                |(id, name, owner, lease_s): (u64, Vec<u8>, Option<String>, Option<f64>)| {
+                    let name = String::from_utf8_lossy(&name).into_owned();
+                    Running { id, name, owner, lease_s }
+                },
             )?)
         })
     }
@@ -255,7 +260,8 @@ impl Queue {
     /// # Errors
     /// Those of the database.
     pub fn failed(&mut self) -> Result<Vec<u64>, Error> {
-        self.link.run(|conn| Ok(conn.query("SELECT res_id FROM res_queue WHERE status = 'error' ORDER BY res_id")?))
+        let failed = "SELECT res_id FROM res_queue WHERE status = 'error' AND res_id + 0 > 0 ORDER BY res_id";
+        self.link.run(|conn| Ok(conn.query(failed)?))
     }
 
     /// Whether the queue is paused.

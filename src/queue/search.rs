@@ -94,11 +94,11 @@ fn read(conn: &mut Conn, sql: &str) -> Result<Vec<Row>, Error> {
     Ok(limited::read(conn, sql)?.into_iter().map(row).collect())
 }
 
-/// A condition on the rows of a page.
+/// A condition on the rows of a page. An older table's signed id may be below 1, which is no id here.
 fn matching(filter: &Filter, after: Option<u64>) -> String {
     let status = filter.status.map_or_else(String::new, |status| format!("AND status = '{}'", status.as_str()));
     let after = after.map_or_else(String::new, |after| format!("AND res_id < {after}"));
-    format!("{} {status} {after}", filter.condition())
+    format!("res_id > 0 AND {} {status} {after}", filter.condition())
 }
 
 /// Counts the rows of a status, to one more than a few.

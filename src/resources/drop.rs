@@ -152,7 +152,7 @@ impl Dropper {
         let mut owned = self.list(&which)?;
         let keys = self.foreign_keys_between(&owned)?;
         let mut ids: Vec<u64> =
-            self.control.run(|conn| Ok(conn.query("SELECT res_id FROM res_queue WHERE seeded")?))?;
+            self.control.run(|conn| Ok(conn.query("SELECT res_id FROM res_queue WHERE seeded AND res_id + 0 > 0")?))?;
         ids.extend(owned.iter().map(|owned| owned.res_id));
         self.check_rows(&ids)?;
         let target = if all { "all resources" } else { "seeded resources" };

@@ -276,3 +276,34 @@ fn status_and_doctor_name_refused_jobs_in_the_servers_words() {
     wait_until("an empty list", || status()["set_aside"] == Json::Array(Vec::new()));
     assert_eq!(resqd.stop().code(), Some(0));
 }
+
+#[test]
+fn rows_of_an_older_table_that_resq_cannot_read_stop_nothing() {
+    let instance = Instance::ready("older_rows");
+    let mut conn = instance.conn();
+    for sql in [
+        "ALTER TABLE res_queue MODIFY res_id INT NOT NULL AUTO_INCREMENT, MODIFY res_name VARBINARY(255) NULL, \
+         MODIFY claim_id BIGINT NULL",
+        "DROP TRIGGER res_queue_inserted",
+        // The driver cannot make an id of a negative number, nor a text of the others.
+        "INSERT INTO res_queue (res_id, res_name, status, run_at, claim_id, owner) VALUES \
+         (-9, 'a', 'new', NULL, NULL, NULL), (-8, 'a', 'new', NOW(6), NULL, NULL), (-7, 'a', 'error', NULL, NULL, NULL), \
+         (-6, 'a', 'in_progress', NULL, 1, 'ghost'), (1, 'a', 'in_progress', NULL, -1, 'ghost'), \
+         (2, NULL, 'in_progress', NULL, 1, 'held'), (3, x'FF', 'in_progress', NULL, 1, 'held')",
+        "INSERT INTO res_daemon (owner, lease_until) VALUES ('held', NOW(6) + INTERVAL 1 HOUR)",
+    ] {
+        conn.query_drop(sql).unwrap();
+    }
+    let resqd = instance.resqd().args(["--poll-ms", "50"]).spawn_ready();
+    let ids = ["good", "later"].map(|name| instance.resqctl(["add", name]).ok().trim().to_string());
+    wait_until("the good ones", || count(&mut conn, "status = 'done'") == 2);
+    let status: Json = serde_json::from_str(&instance.resqctl(["status", "--json"]).ok()).unwrap();
+    assert_eq!(status["running"].as_array().map(Vec::len), Some(3), "{status}");
+    let listed: Json = serde_json::from_str(&instance.resqctl(["list", "--json"]).ok()).unwrap();
+    assert_eq!(listed.as_array().map(Vec::len), Some(5), "{listed}");
+    for args in [&["list", "--status", "error"][..], &["wait", "--timeout", "1"], &["show", &ids[0]]] {
+        let finished = instance.resqctl([]).args(args).run();
+        assert!(!finished.stderr.contains("panicked"), "{args:?}: {finished}");
+    }
+    assert_eq!(resqd.stop().code(), Some(0));
+}

@@ -23,8 +23,8 @@ pub struct Claimer {
 }
 
 /// A claim's conditions: equalities on the claim's index; the pause flag, so that pausing takes effect at its commit;
-/// and `res_id >= 1`, since a signed `res_id` can be less and [`Job::id`] can't. The last is written as a sum, to keep
-/// the optimizer from choosing the primary key for it.
+/// and `res_id >= 1`, since a signed `res_id` can be less and [`Job::id`] can't: the driver panics where a number does not
+/// fit its type. The last is written as a sum, to keep the optimizer from choosing the primary key for it.
 const READY: &str = "status = 'new' AND run_at IS NULL AND res_id + 0 > 0 \
                      AND NOT EXISTS (SELECT 1 FROM res_meta WHERE name = 'paused')";
 /// What a claim sets. Any account that may INSERT may also write the greatest possible number of attempts.

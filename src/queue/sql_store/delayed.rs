@@ -11,11 +11,11 @@ use crate::db::{Error, except, id_list};
 /// change of the row counts as well.
 pub const READY_SINCE: &str = "COALESCE(q.run_at, q.updated_at, q.created_at)";
 
-/// Up to `limit` delayed rows that are due, in the order of their times.
+/// Up to `limit` delayed rows that are due, in the order of their times. No id below 1: see [`super::claim`].
 pub fn due(conn: &mut Conn, limit: usize, excluded: &[u64]) -> Result<Vec<u64>, Error> {
     Ok(conn.query(format!(
         "SELECT res_id FROM res_queue FORCE INDEX (res_queue_claim) \
-         WHERE status = 'new' AND run_at <= NOW(6) {} ORDER BY run_at LIMIT {limit}",
+         WHERE status = 'new' AND run_at <= NOW(6) AND res_id + 0 > 0 {} ORDER BY run_at LIMIT {limit}",
         except("res_id", excluded)
     ))?)
 }
@@ -46,7 +46,7 @@ pub fn promote(conn: &mut Conn, ids: &[u64], skip_locked: bool) -> Result<u64, E
 pub fn next_due(conn: &mut Conn, excluded: &[u64]) -> Result<Option<Duration>, Error> {
     let micros: Option<i64> = conn.query_first(format!(
         "SELECT TIMESTAMPDIFF(MICROSECOND, NOW(6), run_at) FROM res_queue FORCE INDEX (res_queue_claim) \
-         WHERE status = 'new' AND run_at > '1971-01-01' {} ORDER BY run_at LIMIT 1",
+         WHERE status = 'new' AND run_at > '1971-01-01' AND res_id + 0 > 0 {} ORDER BY run_at LIMIT 1",
         except("res_id", excluded)
     ))?;
     Ok(micros.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs())))

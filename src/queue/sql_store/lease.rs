@@ -21,12 +21,13 @@ pub fn end(conn: &mut Conn, owner: &str) -> Result<(), Error> {
     Ok(conn.exec_drop("DELETE FROM res_daemon WHERE owner = ?", (owner,))?)
 }
 
-/// Up to 500 jobs whose daemon's lease has expired, each with its claim.
+/// Up to 500 jobs whose daemon's lease has expired, each with its claim. No id below 1: see [`super::claim`].
 pub fn expired(conn: &mut Conn, excluded: &[u64]) -> Result<Vec<(u64, Option<u64>)>, Error> {
     Ok(conn.query(format!(
         "SELECT q.res_id, q.claim_id FROM res_queue q FORCE INDEX (res_queue_claim) \
          LEFT JOIN res_daemon d ON d.owner = q.owner \
-         WHERE q.status = 'in_progress' {} AND (d.owner IS NULL OR d.lease_until < NOW(6)) LIMIT 500",
+         WHERE q.status = 'in_progress' AND q.res_id + 0 > 0 AND COALESCE(q.claim_id, 0) >= 0 {} \
+         AND (d.owner IS NULL OR d.lease_until < NOW(6)) LIMIT 500",
         except("q.res_id", excluded)
     ))?)
 }
