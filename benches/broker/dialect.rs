@@ -98,11 +98,15 @@ impl Dialect {
                 Some(Message { bytes, payload })
             }
             Dialect::Sse => {
-                let end: &[u8] = if buffer.starts_with(b"HTTP") { b"\r\n\r\n" } else { b"\n\n" };
-                let bytes = buffer.windows(end.len()).position(|bytes| bytes == end)? + end.len();
-                // A string, since it is not JSON: behind it are its quote, the object's end and the line's.
-                let payload = buffer.starts_with(b"event: news").then(|| &buffer[bytes - 4 - PAYLOAD..bytes - 4]);
-                Some(Message { bytes, payload })
+                if !buffer.starts_with(b"event: news") {
+                    let end: &[u8] = if buffer.starts_with(b"HTTP") { b"\r\n\r\n" } else { b"\n\n" };
+                    let bytes = buffer.windows(end.len()).position(|bytes| bytes == end)? + end.len();
+                    return Some(Message { bytes, payload: None });
+                }
+                // The second line has the payload as a string, since it is not JSON; behind it are the quote and the brace.
+                let end = line(buffer, b"event: news\n".len() + PAYLOAD)?;
+                buffer.get(end)?;
+                Some(Message { bytes: end + 1, payload: Some(&buffer[end - 3 - PAYLOAD..end - 3]) })
             }
             Dialect::Nats => {
                 let line = line(buffer, 0)?;

@@ -28,8 +28,8 @@ enum Phase {
     Body { until: Instant, head: Box<Head>, body: Body },
     /// A request is being answered, at once or by the database.
     Answering { asked: Option<Asked> },
-    /// A stream of events is sent.
-    Streaming { comment_at: Instant, every: Duration },
+    /// A stream of events is sent: since when it is quiet, and when to look for that.
+    Streaming { sent_at: Instant, check_at: Instant },
     /// What is queued is sent, and nothing more is read.
     Closing { until: Instant },
 }
@@ -200,8 +200,7 @@ impl Session {
     /// The request is answered by a stream of events, which ends with the connection.
     pub fn stream(&mut self, limits: &Limits, now: Instant) {
         self.inbox = Vec::new();
-        let every = limits.comment_interval;
-        self.phase = Phase::Streaming { comment_at: now + every, every };
+        self.phase = Phase::Streaming { sent_at: now, check_at: now + limits.comment_interval };
     }
 
     /// Queued bytes were offered to the socket: whether it accepted any, and whether some are left.
@@ -211,10 +210,11 @@ impl Session {
             Some(since) if !took_any => Some(since),
             _ => Some(now),
         };
-        if let Phase::Streaming { comment_at, every } = &mut self.phase
+        if let Phase::Streaming { sent_at, .. } = &mut self.phase
             && took_any
         {
-            *comment_at = now + *every;
+            // The timer stays as it is: moving it at each write would cost more than the write.
+            *sent_at = now;
         }
     }
 
@@ -233,7 +233,7 @@ impl Session {
             Phase::Closing { until } => return Some(*until),
             Phase::Head { until, .. } | Phase::Body { until, .. } => Some(*until),
             Phase::Answering { asked } => asked.map(|asked| asked.until),
-            Phase::Streaming { comment_at, .. } => Some(*comment_at),
+            Phase::Streaming { check_at, .. } => Some(*check_at),
         };
         let stuck = self.stuck_since.map(|since| since + stuck_timeout);
         phase.into_iter().chain(stuck).min()
@@ -258,9 +258,11 @@ impl Session {
             Phase::Answering { asked: Some(asked) } if now >= asked.until => {
                 Due::Reject(Rejection::new(503, format!("no answer within {:?}", limits.answer_timeout)))
             }
-            Phase::Streaming { comment_at, every } if now >= *comment_at => {
-                *comment_at = now + *every;
-                Due::Comment
+            Phase::Streaming { sent_at, check_at } if now >= *check_at => {
+                let quiet_until = *sent_at + limits.comment_interval;
+                let is_quiet = now >= quiet_until;
+                *check_at = if is_quiet { now + limits.comment_interval } else { quiet_until };
+                if is_quiet { Due::Comment } else { Due::Nothing }
             }
             _ => Due::Nothing,
         }

@@ -174,7 +174,9 @@ fn stream_gets_comments_while_it_is_quiet_and_ends_when_it_is_stuck() {
     let mut session = Session::new(start, &limits);
     session.stream(&limits, start);
     session.wrote(true, false, start + 10 * SECOND);
-    assert_eq!(session.due(STUCK), Some(start + 25 * SECOND), "an event is a sign of life");
+    assert_eq!(session.due(STUCK), Some(start + 15 * SECOND));
+    assert_eq!(session.tick(&limits, STUCK, start + 15 * SECOND), Due::Nothing, "an event is a sign of life");
+    assert_eq!(session.due(STUCK), Some(start + 25 * SECOND));
     assert_eq!(session.tick(&limits, STUCK, start + 25 * SECOND), Due::Comment);
     session.wrote(false, true, start + 25 * SECOND);
     session.wrote(false, true, start + 40 * SECOND);
