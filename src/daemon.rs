@@ -4,6 +4,7 @@
 mod checks;
 pub mod healthcheck;
 mod signals;
+mod watchdog;
 
 use std::{fmt::Display, sync::Arc, time::Duration};
 
@@ -85,6 +86,8 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
     let context = Context { config, options, health: &health, findings: schema.findings(), alarm: &alarm };
     let running = start(&context, &db, &resources, templates)?;
     health.serving();
+    // Ends with this function, so that a drain that makes no progress is noticed, too.
+    let _watchdog = watchdog::start(&health, &alarm).map_err(cannot_start)?;
     let log_replaced = running.sequencer.log_replaced();
     supervisor.notify(State::Ready(running.broker.local_addrs(), running.broker.http_addrs()));
 

@@ -21,6 +21,8 @@ pub enum State<'a> {
     Ready(&'a [SocketAddr], &'a [SocketAddr]),
     /// The program waits for its database server, for so long at most: an `EXTEND_TIMEOUT_USEC=` beyond that.
     Waiting(Duration),
+    /// `WATCHDOG=1`: every part makes progress.
+    Alive,
     /// `STOPPING=1`: a signal arrived; running jobs are finished, no new ones are claimed.
     Stopping,
 }
@@ -33,6 +35,13 @@ impl Supervisor {
     /// The one named by `NOTIFY_SOCKET`.
     pub fn from_env() -> Supervisor {
         Supervisor(std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()))
+    }
+
+    /// How long the service manager waits for the next [`State::Alive`] before it restarts this process: `WATCHDOG_USEC`,
+    /// unless `WATCHDOG_PID` says that another process is meant. None: it does not wait for any.
+    pub fn watchdog_from_env() -> Option<Duration> {
+        let variable = |name| std::env::var(name).ok();
+        watchdog(variable("WATCHDOG_USEC").as_deref(), variable("WATCHDOG_PID").as_deref(), std::process::id())
     }
 
     /// Sends `state`, if a supervisor waits for it. A supervisor that cannot be reached is a warning.
@@ -54,6 +63,7 @@ impl Supervisor {
                 let until = wait + START;
                 format!("STATUS=waiting for the database server\nEXTEND_TIMEOUT_USEC={}", until.as_micros())
             }
+            State::Alive => "WATCHDOG=1".into(),
             State::Stopping => "STOPPING=1".into(),
         };
         if let Err(error) = send(socket, message.as_bytes()) {
@@ -63,6 +73,12 @@ impl Supervisor {
             );
         }
     }
+}
+
+fn watchdog(usec: Option<&str>, pid: Option<&str>, own_pid: u32) -> Option<Duration> {
+    let is_meant = pid.is_none_or(|pid| pid.parse() == Ok(own_pid));
+    let usec: u64 = usec?.parse().ok()?;
+    (is_meant && usec > 0).then(|| Duration::from_micros(usec))
 }
 
 fn send(socket: &OsStr, message: &[u8]) -> io::Result<()> {
@@ -119,6 +135,22 @@ mod tests {
         let receiver = UnixDatagram::bind_addr(&net::SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         Supervisor(Some(format!("@{name}").into())).notify(State::Stopping);
         assert_eq!(received(&receiver), "STOPPING=1");
+    }
+
+    #[test]
+    fn watchdog_is_wanted_by_its_variable_unless_it_is_for_another_process() {
+        let ms = Duration::from_millis;
+        for (usec, pid, expected) in [
+            (None, None, None),
+            (Some("30000"), None, Some(ms(30))),
+            (Some("30000"), Some("7"), Some(ms(30))),
+            (Some("30000"), Some("8"), None),
+            (Some("30000"), Some("x"), None),
+            (Some("0"), None, None),
+            (Some("soon"), None, None),
+        ] {
+            assert_eq!(watchdog(usec, pid, 7), expected, "{usec:?} {pid:?}");
+        }
     }
 
     #[test]

@@ -36,16 +36,20 @@ enum Command {
     Healthcheck(Healthcheck),
 }
 
-/// exit with 0 if the resqd with these settings answers its clients, for the probes of containers
+/// exit with 0 if the resqd with these settings answers and makes progress, for the probes of containers
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "healthcheck")]
-struct Healthcheck {}
+struct Healthcheck {
+    /// also require that it can serve: that the database is reached and the lease holds
+    #[argh(switch)]
+    ready: bool,
+}
 
 fn main() -> ExitCode {
     cli::run(&PROGRAM, |args: Args, config, _| {
         let Args { drain_s, insecure, command } = args;
-        if let Some(Command::Healthcheck(_)) = command {
-            return healthcheck::run(&config.broker);
+        if let Some(Command::Healthcheck(Healthcheck { ready })) = command {
+            return healthcheck::run(&config, ready);
         }
         daemon::run(&config, daemon::Options { drain: Duration::from_secs(drain_s), insecure })
     })

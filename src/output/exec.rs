@@ -78,8 +78,10 @@ fn reap_orphans() {
 fn command(program: &Path, event: &Event) -> Command {
     let mut command = Command::new(program);
     let secrets = SETTINGS.iter().filter(|s| s.kind == Kind::Secret).filter_map(|s| s.env);
-    // MYSQL_PWD is a secret of the MySQL client. NOTIFY_SOCKET is for this program, not for the one that it runs.
-    secrets.chain(["MYSQL_PWD", "RESQ_PAYLOAD", "NOTIFY_SOCKET"]).for_each(|name| {
+    // MYSQL_PWD is a secret of the MySQL client. The service manager's variables are for this program, not for the one that
+    // it runs.
+    let of_manager = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
+    secrets.chain(["MYSQL_PWD", "RESQ_PAYLOAD"]).chain(of_manager).for_each(|name| {
         command.env_remove(name);
     });
     command

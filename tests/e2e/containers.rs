@@ -3,7 +3,8 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use resq_test_support::{Instance, Program, binary, is_alive, signal, wait_until};
+use mysql::prelude::Queryable;
+use resq_test_support::{Instance, Program, binary, is_alive, own_port, signal, wait_until};
 
 #[test]
 fn mounted_secrets_reach_every_program() {
@@ -121,6 +122,34 @@ fn healthcheck_finds_the_daemon_with_its_settings() {
     assert_eq!(resqd.stop().code(), Some(0));
     check().expect_code(3);
     check().env("RESQ_SOCKET", "").expect_code(2);
+}
+
+#[test]
+fn healthcheck_asks_by_http_whether_the_daemon_can_serve() {
+    let instance = Instance::ready("probes_http");
+    let http = format!("127.0.0.1:{}", own_port());
+    let check = |arg: &[&str]| instance.resqd().arg("healthcheck").args(arg).env("RESQ_HTTP", &http);
+    let resqd = instance.resqd().env("RESQ_HTTP", &http).spawn_ready();
+    check(&[]).ok();
+    check(&["--ready"]).ok();
+    // Without its tables it can do nothing, but there is no reason to restart it.
+    instance.conn().query_drop("RENAME TABLE res_queue TO q_old").unwrap();
+    instance.resqctl(["add", "a"]).run();
+    wait_until("it to be not ready", || check(&["--ready"]).run().code() == Some(1));
+    check(&[]).ok();
+    instance.conn().query_drop("RENAME TABLE q_old TO res_queue").unwrap();
+    wait_until("it to be ready", || check(&["--ready"]).run().code() == Some(0));
+    assert_eq!(resqd.stop().code(), Some(0));
+    check(&["--ready"]).expect_code(3);
+    instance.resqd().args(["healthcheck", "--ready"]).expect_code(3);
+}
+
+#[test]
+fn daemon_reports_to_a_watchdog_that_wants_it() {
+    let instance = Instance::ready("watchdog");
+    let mut resqd = instance.resqd().env("WATCHDOG_USEC", "100000").spawn_ready();
+    wait_until("a report", || resqd.has_notified("WATCHDOG=1"));
+    assert_eq!(resqd.stop().code(), Some(0));
 }
 
 #[test]
