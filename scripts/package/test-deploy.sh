@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# test-deploy.sh: checks scripts/deploy/ against the schemas of Compose and Kubernetes, and that every variable in it is one
-# of resq's. Installs the checkers into a folder of its own, by pip.
+# test-deploy.sh: checks scripts/deploy/ against the schemas of Compose and Kubernetes, that every variable in it is one of
+# resq's, and that the unit's sandbox is as tight as systemd's rating says it was (1.6). Installs the checkers of the schemas
+# into a folder of its own, by pip.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . scripts/package/needs.sh
@@ -16,4 +17,11 @@ python3 -m venv "$dir/venv"
 for name in $(grep -ohE '\b(MYSQL|RESQ)_[A-Z_]+' scripts/deploy/*.yaml | sort -u); do
   grep -q "Some(\"$name\")" src/config/settings.rs || { echo "test-deploy.sh: no setting has the variable $name" >&2; exit 1; }
 done
+needs systemd-analyze systemd
+mkdir -p "$dir/usr/lib/systemd/system"
+sed 's,@PREFIX@,/usr,g' scripts/resqd.service >"$dir/usr/lib/systemd/system/resqd.service"
+systemd-analyze security --offline=true --threshold=16 --root="$dir" --no-pager resqd.service >"$dir/security" ||
+  { cat "$dir/security" >&2; exit 1; }
+tail -1 "$dir/security"
+
 echo "deploy: everything as it should be"
