@@ -10,6 +10,8 @@ CREATE TABLE IF NOT EXISTS res_daemon (
   lease_until TIMESTAMP(6) NULL DEFAULT NULL,
   started_at  TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
+-- How many workers it has: of its jobs in progress, no more can have been running at one time.
+ALTER TABLE res_daemon ADD COLUMN workers INT UNSIGNED NULL DEFAULT NULL;
 -- Every failed attempt.
 CREATE TABLE IF NOT EXISTS res_error (
   id      BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
@@ -43,4 +45,4 @@ CREATE TABLE IF NOT EXISTS res_database (
   KEY res_database_job (res_id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
 -- Set from before DROP DATABASE until the rows of the job are deleted, so that a drop that failed halfway can be completed.
-CALL res_add('res_database', 'COLUMN', 'dropping_at', 'TIMESTAMP(6) NULL DEFAULT NULL');
+ALTER TABLE res_database ADD COLUMN dropping_at TIMESTAMP(6) NULL DEFAULT NULL;

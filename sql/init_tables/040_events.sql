@@ -7,7 +7,7 @@ CREATE TABLE IF NOT EXISTS res_outbox (
   at      TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)
 ) ENGINE = InnoDB;
 -- Stored for numbering, which limits its transactions by size: measuring a large payload means reading all its pages.
-CALL res_add('res_outbox', 'COLUMN', 'bytes', 'INT UNSIGNED AS (LENGTH(payload)) STORED');
+ALTER TABLE res_outbox ADD COLUMN bytes INT UNSIGNED AS (LENGTH(payload)) STORED;
 CREATE TABLE IF NOT EXISTS res_event (
   seq     BIGINT UNSIGNED NOT NULL PRIMARY KEY,
   bytes   INT UNSIGNED NOT NULL,
@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS res_event (
 ) ENGINE = InnoDB;
 -- Retention counts from here: before it has a number, an event cannot be delivered. NULL in an event that was numbered
 -- before this column existed; `at` stands in for it.
-CALL res_add('res_event', 'COLUMN', 'numbered_at', 'TIMESTAMP(6) NULL DEFAULT NULL');
+ALTER TABLE res_event ADD COLUMN numbered_at TIMESTAMP(6) NULL DEFAULT NULL;
 -- One row: the identity of this log, the last number given, the first one still kept. Its lock serialises the movers.
 CREATE TABLE IF NOT EXISTS res_log (
   id        TINYINT UNSIGNED NOT NULL PRIMARY KEY,
@@ -26,11 +26,11 @@ CREATE TABLE IF NOT EXISTS res_log (
   first_seq BIGINT UNSIGNED NOT NULL DEFAULT 1
 ) ENGINE = InnoDB;
 -- The session that numbered last, and when; see res_number.
-CALL res_add('res_log', 'COLUMN', 'mover', 'VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL');
-CALL res_add('res_log', 'COLUMN', 'moved_at', 'TIMESTAMP(6) NULL DEFAULT NULL');
+ALTER TABLE res_log ADD COLUMN mover VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL;
+ALTER TABLE res_log ADD COLUMN moved_at TIMESTAMP(6) NULL DEFAULT NULL;
 -- The server that holds this table and when the table was created there. A dump restores the row into a newer table.
-CALL res_add('res_log', 'COLUMN', 'made_on', 'VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL');
-CALL res_add('res_log', 'COLUMN', 'made_at', 'BIGINT NULL');
+ALTER TABLE res_log ADD COLUMN made_on VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL;
+ALTER TABLE res_log ADD COLUMN made_at BIGINT NULL;
 -- The rows of the event log that the server refuses to number (by the outbox id) or to delete (by the sequence number), for
 -- operators to see: a daemon decides by what it has in memory.
 CREATE TABLE IF NOT EXISTS res_event_quarantine (

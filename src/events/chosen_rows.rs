@@ -6,7 +6,7 @@ use std::fmt;
 use mysql::{Conn, prelude::Queryable};
 use serde_json::{Value as Json, json};
 
-use crate::db::{Error, except, id_list, quarantine::Report};
+use crate::db::{Error, except, id_list, literal, quarantine::Report};
 
 /// Rows numbered in one transaction at most: more as constants in a statement are slow.
 pub const MOST: usize = 300;
@@ -139,12 +139,18 @@ pub fn report(conn: &mut Conn, what: Refused, added: &[Report<Refused>], removed
         conn.query_drop(format!("DELETE FROM res_event_quarantine WHERE what = '{what}' AND id IN ({ids})"))?;
     }
     conn.query_drop(format!("DELETE FROM res_event_quarantine WHERE retry_at < NOW(6) - {FORGOTTEN_AFTER}"))?;
-    Ok(conn.exec_batch(
-        "INSERT INTO res_event_quarantine (what, id, message, retry_at) \
-         VALUES (?, ?, LEFT(?, 1000), NOW(6) + INTERVAL ? MICROSECOND) ON DUPLICATE KEY UPDATE \
+    if added.is_empty() {
+        return Ok(());
+    }
+    let row = |Report { change, id, message, pause }: &Report<Refused>| {
+        let (message, pause_us) = (literal(message), pause.as_micros());
+        format!("('{change}', {id}, LEFT({message}, 1000), NOW(6) + INTERVAL {pause_us} MICROSECOND)")
+    };
+    Ok(conn.query_drop(format!(
+        "INSERT INTO res_event_quarantine (what, id, message, retry_at) VALUES {} ON DUPLICATE KEY UPDATE \
          message = VALUES(message), retry_at = VALUES(retry_at)",
-        added.iter().map(|row| (row.change.to_string(), row.id, &row.message, row.pause.as_micros() as u64)),
-    )?)
+        added.iter().map(row).collect::<Vec<_>>().join(", ")
+    ))?)
 }
 
 /// A row of the event log that daemons have set aside, because the server refuses to change it.

@@ -65,8 +65,11 @@ pub fn is_restored(conn: &mut Conn) -> Result<bool, Error> {
 pub fn record_made(conn: &mut Conn) -> Result<(), Error> {
     let made: Option<(String, Option<i64>)> = conn.query_first(MADE)?;
     let Some((server, at)) = made else { return Ok(()) };
-    let record = "UPDATE res_log SET made_on = ?, made_at = ? WHERE id = 1 AND NOT (made_on <=> ? AND made_at <=> ?)";
-    Ok(conn.exec_drop(record, (&server, at, &server, at))?)
+    let (server, at) = (literal(&server), at.map_or("NULL".into(), |at| at.to_string()));
+    Ok(conn.query_drop(format!(
+        "UPDATE res_log SET made_on = {server}, made_at = {at} \
+         WHERE id = 1 AND NOT (made_on <=> {server} AND made_at <=> {at})"
+    ))?)
 }
 
 /// As in `init_tables/040_events.sql`.

@@ -72,7 +72,7 @@ pub struct Row {
     pub attempts: u32,
     /// The row's own limit of attempts; None: the setting `queue.max_attempts` applies.
     pub max_attempts: Option<u32>,
-    /// The message of the last failed attempt, unless the job is done.
+    /// The message of the last attempt that failed or was interrupted, or what the job waits for; None once it is done.
     pub last_error: Option<String>,
     /// What the handler returned: the column `db_name`.
     pub result: Option<String>,
@@ -170,9 +170,8 @@ impl Queue {
     /// Those of the database.
     pub fn attempts(&mut self, id: u64) -> Result<Vec<Attempt>, Error> {
         self.link.run(|conn| {
-            Ok(conn.exec_map(
-                "SELECT attempt, CAST(at AS CHAR), message FROM res_error WHERE res_id = ? ORDER BY id",
-                (id,),
+            Ok(conn.query_map(
+                format!("SELECT attempt, CAST(at AS CHAR), message FROM res_error WHERE res_id = {id} ORDER BY id"),
                 |(attempt, at, message)| Attempt { attempt, at, message },
             )?)
         })

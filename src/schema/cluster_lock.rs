@@ -71,20 +71,19 @@ fn renew(link: &mut Link, token: u64, stopped: &Receiver<()>) {
             log::debug!("init: the cluster's lock could not be renewed; trying again: {error}");
         }
     }
-    let release = "DELETE FROM res_meta WHERE name = 'init' AND value LIKE CONCAT('% ', ?)";
-    if let Err(error) = link.run(|conn| Ok(conn.exec_drop(release, (token,))?)) {
+    let release = format!("DELETE FROM res_meta WHERE name = 'init' AND value LIKE '% {token}'");
+    if let Err(error) = link.run(|conn| Ok(conn.query_drop(&release)?)) {
         log::debug!("init: the cluster's lock could not be released and will expire: {error}");
     }
 }
 
 /// Takes the lock, or renews it; false: it is another's.
 fn take(conn: &mut Conn, token: u64) -> Result<bool, Error> {
-    conn.exec_drop(
-        "INSERT INTO res_meta (name, value) VALUES ('init', CONCAT(UNIX_TIMESTAMP(NOW(6)) + ?, ' ', ?)) \
+    conn.query_drop(format!(
+        "INSERT INTO res_meta (name, value) VALUES ('init', CONCAT(UNIX_TIMESTAMP(NOW(6)) + {EXPIRES_S}, ' {token}')) \
          ON DUPLICATE KEY UPDATE value = IF(SUBSTRING_INDEX(value, ' ', 1) + 0 < UNIX_TIMESTAMP(NOW(6)) \
-         OR SUBSTRING_INDEX(value, ' ', -1) = ?, VALUES(value), value)",
-        (EXPIRES_S, token, token.to_string()),
-    )?;
+         OR SUBSTRING_INDEX(value, ' ', -1) = '{token}', VALUES(value), value)"
+    ))?;
     let holder = "SELECT SUBSTRING_INDEX(value, ' ', -1) FROM res_meta WHERE name = 'init'";
     Ok(conn.query_first::<String, _>(holder)?.is_some_and(|holder| holder == token.to_string()))
 }

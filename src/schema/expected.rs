@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::{
+    addition::{Addition, Kind},
     column::Column,
-    sql_text::{is, list, literal, position, statements, unquoted},
+    sql_text::{is, list, position, statements, unquoted},
 };
 use crate::resources::{
     Templates,
@@ -96,7 +97,7 @@ impl Expected {
                     _ => {}
                 }
             }
-            ("CALL", None) if is(word(1), "res_add") => self.added(&list(&statement[2..])),
+            ("ALTER", Some(_)) => self.added(statement),
             _ => {}
         }
     }
@@ -121,16 +122,15 @@ impl Expected {
         }
     }
 
-    /// `arguments` are those of a call of `res_add`: table, kind, name, definition.
-    fn added(&mut self, arguments: &[&[String]]) {
-        let [table, kind, name, definition] = arguments else { return };
-        let text = |argument: &[String]| argument.first().map(|token| literal(token)).unwrap_or_default();
-        let (table, name) = (self.tables.entry(text(table)).or_default(), text(name));
-        let tokens = super::sql_text::tokens(&text(definition));
-        if is(&text(kind), "COLUMN") {
-            table.columns.insert(name, Column::parse(&tokens, false));
-        } else {
-            table.indexes.insert(name, list(&tokens).iter().filter_map(|c| c.first().cloned()).collect());
+    fn added(&mut self, statement: &[String]) {
+        let Some(Addition { table, kind, name, definition }) = Addition::of(statement) else { return };
+        let table = self.tables.entry(table).or_default();
+        match kind {
+            Kind::Column => drop(table.columns.insert(name, Column::parse(definition, false))),
+            Kind::Index => {
+                let columns = list(definition).into_iter().filter_map(|column| Some(unquoted(column.first()?)));
+                table.indexes.insert(name, columns.collect());
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
     sql_text::{position, tokens},
 };
 use crate::{
-    db::{Error, ErrorClass, codes::*, ident},
+    db::{Error, ErrorClass, codes::*, ident, literal},
     resources::Templates,
 };
 
@@ -124,10 +124,10 @@ impl Inspection {
         let wrong = |severity, what: String| {
             Ok(Ran::Wrong(Problem::new(Part::Procedure, severity, format!("procedure {name}: {what}"))))
         };
-        let definer: Option<String> = conn.exec_first(
-            "SELECT DEFINER FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = DATABASE() AND ROUTINE_NAME = ?",
-            (name,),
-        )?;
+        let definer: Option<String> = conn.query_first(format!(
+            "SELECT DEFINER FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = DATABASE() AND ROUTINE_NAME = {}",
+            literal(name)
+        ))?;
         // A call that changes nothing shows what no description does: that it exists for this account, that its definer
         // exists, and that the definer may do what it does.
         let called = match name {
@@ -354,7 +354,7 @@ fn trigger_fault(
 /// Whether an account is known not to exist. An account that may not read the accounts cannot know.
 fn is_gone(conn: &mut Conn, account: &str) -> bool {
     let found: Result<Option<u8>, _> =
-        conn.exec_first("SELECT 1 FROM mysql.user WHERE CONCAT(User, '@', Host) = ?", (account,));
+        conn.query_first(format!("SELECT 1 FROM mysql.user WHERE CONCAT(User, '@', Host) = {}", literal(account)));
     // A role of MariaDB's is a name alone.
     account.contains('@') && matches!(found, Ok(None))
 }

@@ -11,9 +11,11 @@ use crate::{
     events::store,
     resources::{Templates, template::Values},
     schema::{
+        addition::Addition,
         cluster_lock::ClusterLock,
         inspection::{Inspection, Ran},
         problem::{Mend, Problem, Severity},
+        sql_text,
     },
 };
 
@@ -183,7 +185,7 @@ fn init_locked(
     mend(conn, &before, Pass::BeforeFiles)?;
     for template in &templates.init_tables {
         if template.name != PUBLISH || !matches!(inspection.procedure(conn, "publish")?, Ran::As(_)) {
-            run(conn, &template.name, &template.render(&values))?;
+            run_file(conn, &template.name, &template.render(&values))?;
         }
     }
     let mut left = inspection.run(conn)?;
@@ -197,7 +199,7 @@ fn init_locked(
     }
     store::record_made(conn)?;
     // Last, so that it vouches for all steps, including those of a `sql.dir`.
-    conn.exec_drop("REPLACE INTO res_meta (name, value) VALUES ('schema_version', ?)", (SCHEMA_VERSION,))?;
+    conn.query_drop(format!("REPLACE INTO res_meta (name, value) VALUES ('schema_version', '{SCHEMA_VERSION}')"))?;
     let mended = before.into_iter().filter(|problem| was_set_up && !left.contains(problem)).collect();
     Ok(Report { mended, left })
 }
@@ -255,13 +257,33 @@ pub fn triggers_probe(database: &str) -> String {
     format!("CREATE TRIGGER {none} BEFORE INSERT ON {none} FOR EACH ROW SET NEW.a = 1")
 }
 
+/// Runs a file as a whole, or statement by statement if it adds something that may be there.
+fn run_file(conn: &mut Conn, name: &str, script: &str) -> Result<(), Stop> {
+    let pieces = sql_text::pieces(script);
+    if !pieces.iter().any(|(_, tokens)| Addition::of(tokens).is_some()) {
+        return run(conn, name, script);
+    }
+    for (number, (statement, tokens)) in pieces.iter().enumerate() {
+        let is_there = Addition::of(tokens).map(|addition| addition.is_there(conn)).transpose()?;
+        if is_there != Some(true) {
+            run_from(conn, name, number, statement)?;
+        }
+    }
+    Ok(())
+}
+
 fn run(conn: &mut Conn, step: &str, script: &str) -> Result<(), Stop> {
+    run_from(conn, step, 0, script)
+}
+
+/// `before`: how many statements of the step were run before these.
+fn run_from(conn: &mut Conn, step: &str, before: usize, script: &str) -> Result<(), Stop> {
     let mut tries = 0;
     loop {
         let Err(ScriptError { statement, error }) = db::run_script(conn, script) else { return Ok(()) };
         tries += 1;
         if error.class() != ErrorClass::Retry || tries == TRIES {
-            return Err(Stop::Step(format!("{step}, statement {statement}"), error));
+            return Err(Stop::Step(format!("{step}, statement {}", before + statement), error));
         }
         log::info!("init: {step} waits for open transactions ({error}); trying again");
         conn.query_drop("UNLOCK TABLES")?;

@@ -6,6 +6,11 @@ use crate::resources::scanner::{Passed, Place, Scanner};
 /// The tokens of `text` without comments. A quoted string is one token, quotes included; of operators and punctuation,
 /// each character is one.
 pub fn tokens(text: &str) -> Vec<String> {
+    spans(text).into_iter().map(|(token, _)| token).collect()
+}
+
+/// The tokens, each with the position where it ends.
+fn spans(text: &str) -> Vec<(String, usize)> {
     let (mut scanner, mut found, mut quoted, mut i) = (Scanner::default(), Vec::new(), String::new(), 0);
     while i < text.len() {
         let before = scanner.place;
@@ -13,13 +18,13 @@ pub fn tokens(text: &str) -> Vec<String> {
         let part = &text[i..i + width];
         // A doubled quote closes and opens again: both halves are one string.
         if before == Place::Code && matches!(scanner.place, Place::Quoted(_)) && text[..i].ends_with(part) {
-            quoted = found.pop().unwrap_or_default();
+            (quoted, _) = found.pop().unwrap_or_default();
         }
         i += width;
         match (before, scanner.place, passed) {
             (_, Place::Quoted(_), Passed::Token) => quoted.push_str(part),
-            (Place::Quoted(_), _, _) => found.push(std::mem::take(&mut quoted) + part),
-            (_, _, Passed::Token | Passed::End | Passed::EmptyEnd) => found.push(part.to_string()),
+            (Place::Quoted(_), _, _) => found.push((std::mem::take(&mut quoted) + part, i)),
+            (_, _, Passed::Token | Passed::End | Passed::EmptyEnd) => found.push((part.to_string(), i)),
             (_, _, Passed::Space | Passed::Comment) => {}
         }
     }
@@ -28,12 +33,19 @@ pub fn tokens(text: &str) -> Vec<String> {
 
 /// The tokens of each statement of a script. Statements inside a stored program belong to the statement that creates it.
 pub fn statements(script: &str) -> Vec<Vec<String>> {
+    pieces(script).into_iter().map(|(_, tokens)| tokens).collect()
+}
+
+/// Each statement of a script, as it is written and as tokens.
+pub fn pieces(script: &str) -> Vec<(&str, Vec<String>)> {
     let (mut found, mut current, mut depth) = (Vec::new(), Vec::<String>::new(), 0_usize);
-    let mut rest = tokens(script).into_iter().peekable();
-    while let Some(token) = rest.next() {
+    let mut start = 0;
+    let mut rest = spans(script).into_iter().peekable();
+    while let Some((token, end)) = rest.next() {
         let is_program = current.first().is_some_and(|first| is(first, "CREATE"));
         if token == ";" && depth == 0 {
-            found.push(std::mem::take(&mut current));
+            found.push((&script[start..end - 1], std::mem::take(&mut current)));
+            start = end;
             continue;
         }
         if is_program && (is(&token, "BEGIN") || is(&token, "CASE")) {
@@ -41,18 +53,18 @@ pub fn statements(script: &str) -> Vec<Vec<String>> {
         }
         // END IF, END LOOP, … end what was not counted.
         let ends_other = |next: &String| ["IF", "LOOP", "WHILE", "REPEAT"].iter().any(|word| is(next, word));
-        if is(&token, "END") && !rest.peek().is_some_and(ends_other) {
+        if is(&token, "END") && !rest.peek().is_some_and(|(next, _)| ends_other(next)) {
             depth = depth.saturating_sub(1);
-            if rest.peek().is_some_and(|next| is(next, "CASE")) {
+            if rest.peek().is_some_and(|(next, _)| is(next, "CASE")) {
                 current.push(token);
-                current.extend(rest.next());
+                current.extend(rest.next().map(|(token, _)| token));
                 continue;
             }
         }
         current.push(token);
     }
-    found.push(current);
-    found.retain(|statement| !statement.is_empty());
+    found.push((&script[start..], current));
+    found.retain(|(_, tokens)| !tokens.is_empty());
     found
 }
 
@@ -131,8 +143,10 @@ mod tests {
         let script = "DROP PROCEDURE IF EXISTS p; CREATE PROCEDURE p() BEGIN IF 1 THEN DO 1; END IF; \
                       CASE 1 WHEN 1 THEN DO 2; END CASE; BEGIN DO 3; END; END; BEGIN; COMMIT";
         let first: Vec<String> =
-            statements(script).iter().map(|statement| statement[..2.min(statement.len())].join(" ")).collect();
+            pieces(script).iter().map(|(_, tokens)| tokens[..2.min(tokens.len())].join(" ")).collect();
         assert_eq!(first, ["DROP PROCEDURE", "CREATE PROCEDURE", "BEGIN", "COMMIT"]);
+        let written: Vec<&str> = pieces(script).into_iter().map(|(text, _)| text).collect();
+        assert_eq!(written.join(";"), script);
     }
 
     #[test]
