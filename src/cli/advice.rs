@@ -27,8 +27,9 @@ fn to_connect(error: &Error, user: &str) -> String {
     }
     if let Some(plugin) = error.unknown_auth_plugin() {
         return format!(
-            "check that the account {user} exists; if it does, it logs in by {plugin}, which resq does not have: give \
-             it a password with mysql_native_password, caching_sha2_password or ed25519"
+            "check database.user and database.password (MYSQL_USER, MYSQL_PASSWORD) and that the account {user} exists; \
+             if it does, it logs in by {plugin}, which resq does not have: give it a password with \
+             mysql_native_password, caching_sha2_password or ed25519"
         );
     }
     if let Some(remedy) = error.code().and_then(for_code) {
