@@ -31,7 +31,7 @@ impl Table {
     fn new(server: &Server, name: &str) -> Table {
         let database = TestDatabase::new(server, name);
         database.drop_triggers();
-        let claimer = Claimer { owner: "bench".into(), skip_locked: database.info.skip_locked };
+        let claimer = Claimer { owner: "bench".into(), workers: 1, skip_locked: database.info.skip_locked };
         let hooks: Arc<dyn TransactionHooks> = Arc::new(NoHooks);
         let store = SqlQueueStore::new(&database.db, &claimer, &hooks);
         Table { conn: database.bare(), database, store, cursor: None }

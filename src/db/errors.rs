@@ -56,11 +56,17 @@ impl Error {
     /// What the caller does next.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Error::Server { code, message, .. } => codes::class(*code, message),
+            Error::Server { code, state, message } => codes::class(*code, state, message),
             Error::RaceLost => ErrorClass::Retry,
             Error::Lost(_) | Error::Unavailable(_) | Error::NotReady(_) => ErrorClass::ConnectionLost,
             Error::TooLarge | Error::TooSlow | Error::Corrupt(_) => ErrorClass::Permanent,
         }
+    }
+
+    /// The statement may have caused this itself: it was killed, ran out of its time, or its connection broke meanwhile.
+    /// What else is not permanent is a state of the server that passes.
+    pub fn may_be_own_deed(&self) -> bool {
+        matches!(self, Error::Lost(_)) || self.code().is_some_and(|code| OWN_DEEDS.contains(&code))
     }
 
     /// The server's error number; None if no server sent this error.
@@ -221,6 +227,15 @@ mod tests {
             assert_eq!(server(code, message).class(), ErrorClass::Retry, "{message}");
         }
         assert_eq!(server(1005, "x").class(), ErrorClass::Permanent);
+    }
+
+    #[test]
+    fn text_of_a_signal_is_no_shortage() {
+        for (code, state) in [(1644, "45000"), (1644, "HY000"), (1030, "45000")] {
+            let message = "No space left on device".into();
+            let error = Error::Server { code, state: state.into(), message };
+            assert_eq!(error.class(), ErrorClass::Permanent, "{error}");
+        }
     }
 
     #[test]

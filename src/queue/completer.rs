@@ -7,6 +7,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::{
     outcome::{self, FinishedAttempt, JobError, Next, Outcome},
+    postponed::Postponed,
     progress::Progress,
     store::{Change, QueueStore},
 };
@@ -40,6 +41,7 @@ pub struct Completer {
     /// Notified after those that leave a job to be retried.
     retried: Wakeup,
     max_attempts: u32,
+    postponed: Postponed,
     progress: Progress,
     metrics: Arc<Metrics>,
     /// Outcomes that the server refused. Their jobs stay in progress under the lease meanwhile.
@@ -61,6 +63,7 @@ impl Completer {
             to_sequencer,
             retried,
             max_attempts,
+            postponed: Postponed::default(),
             progress: Progress::new(),
             metrics,
             refused: Quarantine::new(),
@@ -214,13 +217,14 @@ impl Completer {
         }
     }
 
-    fn decide(&self, mut attempt: FinishedAttempt) -> Outcome {
+    fn decide(&mut self, mut attempt: FinishedAttempt) -> Outcome {
         if let Err(error) = &mut attempt.result
             && let Some((end, _)) = error.message().char_indices().nth(LONGEST_MESSAGE)
         {
             error.message_mut().truncate(end);
         }
-        let next = outcome::next(&attempt, self.max_attempts, fastrand::f64());
+        let postponed = self.postponed.record(&attempt.job, &attempt.result);
+        let next = outcome::next(&attempt, self.max_attempts, postponed, fastrand::f64());
         Outcome::new(attempt, next)
     }
 }

@@ -10,6 +10,7 @@ pub mod audit;
 pub mod change;
 pub(crate) mod completer;
 pub(crate) mod dispatcher;
+pub(crate) mod expired;
 pub mod filter;
 mod handler;
 mod hooks;
@@ -18,6 +19,7 @@ pub mod job;
 pub(crate) mod lease;
 pub mod outcome;
 pub mod overview;
+mod postponed;
 pub(crate) mod prefetch;
 mod progress;
 pub mod search;
@@ -30,6 +32,7 @@ pub mod sql_store;
 pub mod store;
 mod telemetry;
 pub(crate) mod validity;
+pub mod waiting;
 pub(crate) mod worker;
 
 pub use admin::{Attempt, Depth, NewJob, Queue, Row, Running};
@@ -44,6 +47,7 @@ pub use session::Session;
 pub use set_aside::SetAside;
 pub use telemetry::{SetAsideJobs, Telemetry};
 pub(crate) use validity::Validity;
+pub use waiting::Waiting;
 
 /// The state of the event that the triggers of `res_queue` write when a job becomes `new`: it was inserted, is retried,
 /// or was released or reclaimed unfinished (`sql/init_tables/050_triggers.sql`).

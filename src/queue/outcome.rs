@@ -9,13 +9,20 @@ use crate::{
     db::{Error, ErrorClass},
 };
 
-/// How many times a job may lose its worker (a killed daemon, a lost server) before it is abandoned. Such an attempt
-/// does not use up `max_attempts`, but a job that kills every worker must end some time.
+/// How many times a job may lose its worker (a daemon that dies, a statement that is killed) before it is abandoned. Such
+/// an attempt does not use up `max_attempts`, but a job that kills every worker must end some time.
 pub const MAX_INTERRUPTIONS: u32 = 20;
 
 /// The pause before a failed job is attempted again, from 1 s to 5 minutes. Half of it is left to chance, so that jobs
 /// that failed together are not attempted together again.
 const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300), 0.5);
+/// The pause before a job that waits for the server is tried again. Shorter, since the server may be ready at any time.
+const POSTPONE: Backoff = Backoff::new(Duration::from_secs(1), LONGEST_POSTPONEMENT, 0.5);
+/// The longest of these pauses.
+pub const LONGEST_POSTPONEMENT: Duration = Duration::from_secs(60);
+
+/// What the column `last_error` of a job that waits for the server begins with.
+pub const WAITING: &str = "waiting for the server: ";
 
 /// Why an attempt failed, by what follows. Each carries the message that is recorded with the attempt.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,22 +32,49 @@ pub enum JobError {
     Failed(String),
     /// Every attempt would fail the same way: the job ends in `error` now.
     Permanent(String),
-    /// Not the job's fault (the server was lost, the lease expired): it is attempted again, and this attempt does not
-    /// count.
+    /// The attempt lost its worker, and the job may be the reason: its statement was killed, or took the connection with
+    /// it. It does not count as an attempt, but a job is interrupted at most [`MAX_INTERRUPTIONS`] times.
     Interrupted(String),
+    /// The server cannot run the job now: it is read-only, full or out of connections, a lock is held, the lease is lost.
+    /// The job waits, however long that takes; this attempt costs nothing.
+    Postponed(String),
 }
 
 impl JobError {
     /// What went wrong.
     pub fn message(&self) -> &str {
         match self {
-            JobError::Failed(message) | JobError::Permanent(message) | JobError::Interrupted(message) => message,
+            JobError::Failed(message)
+            | JobError::Permanent(message)
+            | JobError::Interrupted(message)
+            | JobError::Postponed(message) => message,
         }
     }
 
     pub(super) fn message_mut(&mut self) -> &mut String {
         match self {
-            JobError::Failed(message) | JobError::Permanent(message) | JobError::Interrupted(message) => message,
+            JobError::Failed(message)
+            | JobError::Permanent(message)
+            | JobError::Interrupted(message)
+            | JobError::Postponed(message) => message,
+        }
+    }
+
+    /// What the server's refusal of one of resq's own statements means, which the job cannot have caused: that the job
+    /// waits, unless the error is permanent.
+    pub fn of_queue(error: &Error) -> JobError {
+        match error.class() {
+            ErrorClass::Permanent => JobError::Failed(error.to_string()),
+            ErrorClass::Retry | ErrorClass::ConnectionLost => JobError::Postponed(error.to_string()),
+        }
+    }
+
+    /// What `error` of one of the job's own statements means, with this message.
+    pub fn of_statement(error: &Error, message: String) -> JobError {
+        match error.class() {
+            ErrorClass::Permanent => JobError::Failed(message),
+            _ if error.may_be_own_deed() => JobError::Interrupted(message),
+            ErrorClass::Retry | ErrorClass::ConnectionLost => JobError::Postponed(message),
         }
     }
 
@@ -53,12 +87,10 @@ impl JobError {
     }
 }
 
+/// As [`JobError::of_statement`].
 impl From<Error> for JobError {
     fn from(error: Error) -> JobError {
-        match error.class() {
-            ErrorClass::Permanent => JobError::Failed(error.to_string()),
-            ErrorClass::Retry | ErrorClass::ConnectionLost => JobError::Interrupted(error.to_string()),
-        }
+        JobError::of_statement(&error, error.to_string())
     }
 }
 
@@ -96,8 +128,9 @@ pub enum Next {
     Error,
 }
 
-/// What follows `attempt`. `max_attempts` is the setting; `chance` is evenly distributed over 0.0 to 1.0.
-pub fn next(attempt: &FinishedAttempt, max_attempts: u32, chance: f64) -> Next {
+/// What follows `attempt`. `max_attempts` is the setting; `postponed` is how often the job was postponed just before;
+/// `chance` is evenly distributed over 0.0 to 1.0.
+pub fn next(attempt: &FinishedAttempt, max_attempts: u32, postponed: u32, chance: f64) -> Next {
     let job = &attempt.job;
     match &attempt.result {
         Ok(_) => Next::Done,
@@ -108,6 +141,7 @@ pub fn next(attempt: &FinishedAttempt, max_attempts: u32, chance: f64) -> Next {
         Err(JobError::Interrupted(_)) => {
             Next::Retry { after: RETRY.pause(job.interruptions.saturating_add(1), chance) }
         }
+        Err(JobError::Postponed(_)) => Next::Retry { after: POSTPONE.pause(postponed.saturating_add(1), chance) },
     }
 }
 
@@ -160,22 +194,62 @@ mod tests {
         let failed = || Err(JobError::Failed("x".into()));
         let permanent = || Err(JobError::Permanent("x".into()));
         let interrupted = || Err(JobError::Interrupted("x".into()));
+        let postponed = || Err(JobError::Postponed("x".into()));
         let retry = |s| Next::Retry { after: Duration::from_secs(s) };
         let table = [
-            (1, None, 0, Ok(None), Next::Done),
-            (1, None, 0, failed(), retry(1)),
-            (3, None, 0, failed(), retry(4)),
-            (5, None, 0, failed(), Next::Error),
-            (9, None, 0, failed(), Next::Error),
-            (1, Some(1), 0, failed(), Next::Error),
-            (5, Some(6), 0, failed(), retry(16)),
-            (1, None, 0, permanent(), Next::Error),
-            (9, None, 0, interrupted(), retry(1)),
-            (1, None, MAX_INTERRUPTIONS, interrupted(), retry(300)),
+            (1, None, 0, 0, Ok(None), Next::Done),
+            (1, None, 0, 0, failed(), retry(1)),
+            (3, None, 0, 0, failed(), retry(4)),
+            (5, None, 0, 0, failed(), Next::Error),
+            (9, None, 0, 0, failed(), Next::Error),
+            (1, Some(1), 0, 0, failed(), Next::Error),
+            (5, Some(6), 0, 0, failed(), retry(16)),
+            (1, None, 0, 0, permanent(), Next::Error),
+            (9, None, 0, 0, interrupted(), retry(1)),
+            (1, None, MAX_INTERRUPTIONS, 0, interrupted(), retry(300)),
+            (1, None, 0, 0, postponed(), retry(1)),
+            (9, Some(1), MAX_INTERRUPTIONS, 3, postponed(), retry(8)),
+            (1, None, 0, u32::MAX, postponed(), retry(60)),
         ];
-        for (number, max_attempts, interruptions, result, expected) in table {
+        for (number, max_attempts, interruptions, postponed, result, expected) in table {
             let attempt = attempt(number, max_attempts, interruptions, result);
-            assert_eq!(next(&attempt, 5, 1.0), expected, "{attempt:?}");
+            assert_eq!(next(&attempt, 5, postponed, 1.0), expected, "{attempt:?}");
+        }
+    }
+
+    #[test]
+    fn what_an_error_costs_depends_on_who_may_have_caused_it() {
+        let server = |code, message: &str| Error::Server { code, state: "HY000".into(), message: message.into() };
+        let lost = || Error::from(mysql::Error::IoError(std::io::ErrorKind::UnexpectedEof.into()));
+        // The error; what it costs as an answer to the job's own statement, and to one of resq's.
+        let table = [
+            (server(1064, "syntax"), "attempt", "attempt"),
+            (server(1644, "No space left on device"), "attempt", "attempt"),
+            (server(1317, "killed"), "life", "nothing"),
+            (server(1927, "killed"), "life", "nothing"),
+            (server(1969, "time"), "life", "nothing"),
+            (server(3024, "time"), "life", "nothing"),
+            (lost(), "life", "nothing"),
+            (server(1205, "lock wait"), "nothing", "nothing"),
+            (server(1213, "deadlock"), "nothing", "nothing"),
+            (server(1290, "running with the --read-only option"), "nothing", "nothing"),
+            (server(1836, "read only"), "nothing", "nothing"),
+            (server(1030, "No space left on device"), "nothing", "nothing"),
+            (server(1114, "full"), "nothing", "nothing"),
+            (server(1040, "connections"), "nothing", "nothing"),
+            (server(1461, "prepared"), "nothing", "nothing"),
+            (server(1053, "shutdown"), "nothing", "nothing"),
+            (Error::Unavailable("x".into()), "nothing", "nothing"),
+            (Error::NotReady("x".into()), "nothing", "nothing"),
+        ];
+        let cost = |error: JobError| match error {
+            JobError::Failed(_) | JobError::Permanent(_) => "attempt",
+            JobError::Interrupted(_) => "life",
+            JobError::Postponed(_) => "nothing",
+        };
+        for (error, own, ours) in table {
+            assert_eq!(cost(JobError::of_statement(&error, String::new())), own, "{error}");
+            assert_eq!(cost(JobError::of_queue(&error)), ours, "{error}");
         }
     }
 }

@@ -8,45 +8,69 @@ use crate::base::{clock::now, text::printable, throttle::Throttle};
 
 /// The interval of the summary.
 const SUMMARY: Duration = Duration::from_secs(1);
-/// Failures logged one by one per minute. The rest are counted: where the server runs out of something, every job fails.
+/// Failures logged one by one per minute. The rest are counted.
 const FAILURES_PER_MINUTE: u32 = 10;
+/// The same for jobs that wait for the server: where it runs out of something, every job does.
+const POSTPONED_PER_MINUTE: u32 = 2;
 
 pub struct Progress {
     /// When the first outcome of the next summary was recorded; None: there is nothing to report.
     since: Option<Instant>,
     failures: Throttle,
+    postponements: Throttle,
     done: u64,
     retried: u64,
+    postponed: u64,
     failed: u64,
     done_since_start: u64,
 }
 
 impl Progress {
     pub fn new() -> Progress {
-        let failures = Throttle::new(FAILURES_PER_MINUTE, Duration::from_secs(60));
-        Progress { since: None, failures, done: 0, retried: 0, failed: 0, done_since_start: 0 }
+        let per_minute = |limit| Throttle::new(limit, Duration::from_secs(60));
+        Progress {
+            since: None,
+            failures: per_minute(FAILURES_PER_MINUTE),
+            postponements: per_minute(POSTPONED_PER_MINUTE),
+            done: 0,
+            retried: 0,
+            postponed: 0,
+            failed: 0,
+            done_since_start: 0,
+        }
     }
 
     /// When [`Progress::report_due`] has something to report.
     pub fn report_at(&self) -> Option<Instant> {
         let summary = self.since.map(|since| since + SUMMARY);
-        summary.into_iter().chain(self.failures.report_at()).min()
+        summary.into_iter().chain(self.failures.report_at()).chain(self.postponements.report_at()).min()
     }
 
     /// Counts recorded outcomes, and logs those that are failures.
     pub fn record(&mut self, outcomes: &[&Outcome]) {
         self.since.get_or_insert_with(now);
         for outcome in outcomes {
-            match outcome.next {
-                Next::Done => self.done += 1,
-                Next::Retry { .. } => self.retried += 1,
-                Next::Error => self.failed += 1,
+            let error = outcome.attempt.result.as_ref().err();
+            match (outcome.next, error) {
+                (Next::Done, _) => self.done += 1,
+                (Next::Error, _) => self.failed += 1,
+                (Next::Retry { .. }, Some(JobError::Postponed(_))) => self.postponed += 1,
+                (Next::Retry { .. }, _) => self.retried += 1,
             }
-            if let Err(error) = &outcome.attempt.result
-                && let Some(suppressed) = self.failures.admit(now())
-            {
-                report_suppressed(suppressed);
-                log_failure(outcome, error);
+            match error {
+                None => {}
+                Some(error @ JobError::Postponed(_)) => {
+                    if let Some(suppressed) = self.postponements.admit(now()) {
+                        report_postponed(suppressed);
+                        log_attempt(outcome, error);
+                    }
+                }
+                Some(error) => {
+                    if let Some(suppressed) = self.failures.admit(now()) {
+                        report_suppressed(suppressed);
+                        log_attempt(outcome, error);
+                    }
+                }
             }
         }
         if self.report_at().is_some_and(|at| at <= now()) {
@@ -59,30 +83,39 @@ impl Progress {
         if self.failures.report_at().is_some_and(|at| at <= now()) {
             report_suppressed(self.failures.take_suppressed());
         }
+        if self.postponements.report_at().is_some_and(|at| at <= now()) {
+            report_postponed(self.postponements.take_suppressed());
+        }
         if self.since.take().is_none() {
             return;
         }
         self.done_since_start += self.done;
         log::info!(
-            "queue: {} done, {} to be retried, {} failed; done since start: {}",
+            "queue: {} done, {} to be retried, {} wait for the server, {} failed; done since start: {}",
             self.done,
             self.retried,
+            self.postponed,
             self.failed,
             self.done_since_start
         );
-        (self.done, self.retried, self.failed) = (0, 0, 0);
+        (self.done, self.retried, self.postponed, self.failed) = (0, 0, 0, 0);
     }
 
     /// Logs everything that is left.
     pub fn finish(mut self) {
         self.report_due();
         report_suppressed(self.failures.take_suppressed());
+        report_postponed(self.postponements.take_suppressed());
     }
 }
 
-fn log_failure(outcome: &Outcome, error: &JobError) {
+fn log_attempt(outcome: &Outcome, error: &JobError) {
     let job = &outcome.attempt.job;
-    let what = if matches!(error, JobError::Interrupted(_)) { "was interrupted" } else { "failed" };
+    let what = match error {
+        JobError::Interrupted(_) => "was interrupted",
+        JobError::Postponed(_) => "waits for the server",
+        JobError::Failed(_) | JobError::Permanent(_) => "failed",
+    };
     let next = match outcome.next {
         Next::Retry { after } => format!("retrying in {:.1} s", after.as_secs_f64()),
         _ => "the job ends in error".into(),
@@ -99,5 +132,11 @@ fn log_failure(outcome: &Outcome, error: &JobError) {
 fn report_suppressed(failures: u64) {
     if failures > 0 {
         log::warn!("queue: {failures} more attempts failed within a minute; see `resqctl list --status error`");
+    }
+}
+
+fn report_postponed(attempts: u64) {
+    if attempts > 0 {
+        log::warn!("queue: {attempts} more attempts within a minute wait for the server; see `resqctl status`");
     }
 }

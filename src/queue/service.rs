@@ -91,7 +91,7 @@ pub struct Parts {
 ///             return Err(JobError::Permanent("the job has no address".into()));
 ///         };
 ///         if !session.is_lease_valid() {
-///             return Err(JobError::Interrupted("the lease expired".into()));
+///             return Err(JobError::Postponed("the lease expired".into()));
 ///         }
 ///         println!("attempt {} to write to {address}", job.attempt);
 ///         Ok(None)
@@ -149,7 +149,7 @@ impl Service {
     ) -> Result<Service, Failure> {
         let Parts { handler, hooks, wakeups, telemetry } = parts;
         telemetry.metrics.workers.set(config.workers as u64);
-        let claimer = Claimer { owner: owner(), skip_locked: server.skip_locked };
+        let claimer = Claimer { owner: owner(), workers: config.workers as u32, skip_locked: server.skip_locked };
         let store = || Box::new(SqlQueueStore::new(servers.control, &claimer, &hooks).with_telemetry(&telemetry));
         let lease = LeaseThread::start(store(), config.lease.as_secs() as u32, alarm)?;
         let (jobs, claimed) = bounded(Prefetch::capacity(config.workers));

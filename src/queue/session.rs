@@ -32,7 +32,7 @@ impl Session {
     /// The connection. At the start of each job it has a fresh session, with no current database.
     ///
     /// # Errors
-    /// [`JobError::Interrupted`] if no connection can be made: the job is not to blame.
+    /// [`JobError::Postponed`] if no connection can be made: the job is not to blame.
     pub fn conn(&mut self) -> Result<&mut Conn, JobError> {
         let may_be_closed = !self.used && now() - self.idle_since > PING_AFTER;
         let db = &self.db;
@@ -42,7 +42,7 @@ impl Session {
             Some(conn) => conn,
             None => {
                 let mut conn = self.db.any()?;
-                db::session::reset(&mut conn)?;
+                db::session::reset(&mut conn).map_err(|error| JobError::Postponed(error.to_string()))?;
                 conn
             }
         };
@@ -51,7 +51,7 @@ impl Session {
     }
 
     /// Whether the daemon's lease is valid. Once it is not, another daemon may have claimed the job: check it between
-    /// steps and stop with [`JobError::Interrupted`].
+    /// steps and stop with [`JobError::Postponed`].
     pub fn is_lease_valid(&self) -> bool {
         self.lease.is_valid()
     }
@@ -60,11 +60,11 @@ impl Session {
     /// database are gone, and what was not committed is rolled back.
     ///
     /// # Errors
-    /// [`JobError::Interrupted`] if the server is lost.
+    /// [`JobError::Postponed`] if the server is lost.
     pub fn renew(&mut self) -> Result<(), JobError> {
         db::session::reset(self.conn()?).map_err(|error| {
             self.conn = None;
-            JobError::Interrupted(error.to_string())
+            JobError::Postponed(error.to_string())
         })
     }
 

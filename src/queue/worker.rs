@@ -51,7 +51,7 @@ impl Worker {
 /// One attempt. A job that keeps losing its worker is abandoned; a panic is a failed attempt.
 fn attempt(handler: &dyn Handler, job: &Job, session: &mut Session) -> JobResult {
     if !session.is_lease_valid() {
-        return Err(JobError::Interrupted("the daemon's lease expired before the attempt started".into()));
+        return Err(JobError::Postponed("the daemon's lease expired before the attempt started".into()));
     }
     let run = AssertUnwindSafe(|| {
         if job.interruptions < MAX_INTERRUPTIONS {

@@ -12,7 +12,7 @@ use super::{
     template_files::Templates,
 };
 use crate::{
-    db::{self, Error, ErrorClass, codes::*, ident},
+    db::{self, Error, codes::*, ident},
     queue::{Handler, Job, JobError, JobResult, Outcome, Session, TransactionHooks},
 };
 
@@ -50,15 +50,15 @@ impl DatabaseBuilder {
     /// Takes the lock of the job's database and decides what may be done under that name.
     fn enter(&self, job: &Job, session: &mut Session) -> Result<(String, Verdict), JobError> {
         let db_name = self.naming.db_name(&job.name, job.id).map_err(|e| JobError::Permanent(e.to_string()))?;
-        let mut locked = resource_server::lock(resource(session)?, &db_name, 0).map_err(not_seen)?;
+        let mut locked = resource_server::lock(resource(session)?, &db_name, 0).map_err(not_asked)?;
         let mut entry = self.entry(&db_name, job, session)?;
         if !locked.held {
             // The lock's holder is the stale attempt only while this attempt owns the job; otherwise this attempt is stale.
             check_claim(entry, job)?;
             resource_server::kill_holder(resource(session)?, &db_name);
-            locked = resource_server::lock(resource(session)?, &db_name, LOCK_WAIT_S).map_err(not_seen)?;
+            locked = resource_server::lock(resource(session)?, &db_name, LOCK_WAIT_S).map_err(not_asked)?;
             if !locked.held {
-                return Err(JobError::Interrupted(format!("another attempt still holds the lock of `{db_name}`")));
+                return Err(JobError::Postponed(format!("another attempt still holds the lock of `{db_name}`")));
             }
             entry = self.entry(&db_name, job, session)?;
         }
@@ -68,7 +68,7 @@ impl DatabaseBuilder {
     }
 
     fn entry(&self, db_name: &str, job: &Job, session: &mut Session) -> Result<Entry, JobError> {
-        registry::entry(control(session)?, &self.naming.global_db, db_name, job.id).map_err(not_seen)
+        registry::entry(control(session)?, &self.naming.global_db, db_name, job.id).map_err(not_asked)
     }
 
     fn build(&self, job: &Job, db_name: &str, session: &mut Session) -> Result<(), Broken> {
@@ -107,8 +107,8 @@ impl DatabaseBuilder {
     /// another attempt takes it meanwhile, this one has lost the job.
     fn renew(&self, job: &Job, db_name: &str, session: &mut Session) -> Result<(), JobError> {
         session.renew()?;
-        if !resource_server::lock(resource(session)?, db_name, 0).map_err(not_seen)?.held {
-            return Err(JobError::Interrupted("another attempt has the job".into()));
+        if !resource_server::lock(resource(session)?, db_name, 0).map_err(not_asked)?.held {
+            return Err(JobError::Postponed("another attempt has the job".into()));
         }
         check_claim(self.entry(db_name, job, session)?, job)
     }
@@ -116,7 +116,7 @@ impl DatabaseBuilder {
     /// Drops this job's partly built database, then removes its row: if the drop fails, the registry still knows the database.
     fn undo(&self, job: &Job, db_name: &str, session: &mut Session) -> Result<(), JobError> {
         if resource_server::drop_if_exists(resource(session)?, db_name)? {
-            registry::forget_dropped(control(session)?, &self.naming.global_db, db_name, job)?;
+            registry::forget_dropped(control(session)?, &self.naming.global_db, db_name, job).map_err(not_asked)?;
         }
         Ok(())
     }
@@ -125,15 +125,16 @@ impl DatabaseBuilder {
     fn take_over(&self, job: &Job, db_name: &str, stale: Registered, session: &mut Session) -> Result<(), JobError> {
         let version = self.templates.version(&job.res_type);
         let reservation = Reservation { db_name: db_name.into(), job, version };
-        match registry::take_over(control(session)?, &self.naming.global_db, &reservation, stale)? {
+        let taken = registry::take_over(control(session)?, &self.naming.global_db, &reservation, stale);
+        match taken.map_err(not_asked)? {
             true => Ok(()),
-            false => Err(JobError::Interrupted(format!("another job has taken the name `{db_name}` meanwhile"))),
+            false => Err(JobError::Postponed(format!("another job has taken the name `{db_name}` meanwhile"))),
         }
     }
 
     /// Removes this claim's row, since the database of that name is not this job's.
     fn forget(&self, job: &Job, db_name: &str, session: &mut Session) -> Result<(), JobError> {
-        Ok(registry::forget(control(session)?, &self.naming.global_db, db_name, job)?)
+        registry::forget(control(session)?, &self.naming.global_db, db_name, job).map_err(not_asked)
     }
 }
 
@@ -147,23 +148,24 @@ fn control(session: &mut Session) -> Result<&mut Conn, JobError> {
     session.conn()
 }
 
-/// If one of resq's own tables is not found, the server was unable to look, and the job is not to blame.
-fn not_seen(error: Error) -> JobError {
-    if error.is_missing_table() { JobError::Interrupted(error.to_string()) } else { error.into() }
+/// For the statements on resq's own tables and locks, whose failures no job has caused. If a table is not found, the
+/// server was unable to look.
+fn not_asked(error: Error) -> JobError {
+    if error.is_missing_table() { JobError::Postponed(error.to_string()) } else { JobError::of_queue(&error) }
 }
 
 fn check_claim(entry: Entry, job: &Job) -> Result<(), JobError> {
     if entry.held_by == Some(job.claim_id) {
         return Ok(());
     }
-    Err(JobError::Interrupted("another attempt has the job".into()))
+    Err(JobError::Postponed("another attempt has the job".into()))
 }
 
 /// Drops what an earlier attempt left behind, which [`resource_server::lock`] has just found.
 fn drop_earlier(conn: &mut Conn, db_name: &str) -> Result<(), JobError> {
     resource_server::drop_found(conn, db_name).map_err(|error| match error.code() {
         // MariaDB has no file descriptor left to open the folder.
-        Some(ER_DB_DROP_EXISTS) => JobError::Interrupted(error.to_string()),
+        Some(ER_DB_DROP_EXISTS) => JobError::Postponed(error.to_string()),
         _ => error.into(),
     })
 }
@@ -172,35 +174,29 @@ fn drop_earlier(conn: &mut Conn, db_name: &str) -> Result<(), JobError> {
 /// by itself.
 fn run(template: &Template, values: &Values, select: bool, session: &mut Session) -> Result<(), Broken> {
     if !session.is_lease_valid() {
-        return Err(JobError::Interrupted("this daemon's lease ran out".into()).into());
+        return Err(JobError::Postponed("this daemon's lease ran out".into()).into());
     }
     let select_db = if select { format!("USE {}; ", ident(values.res_db)) } else { String::new() };
     let script = select_db + &template.render(values);
     db::run_script(resource(session)?, &script).map_err(|db::ScriptError { statement, error }| {
         if select && statement == 1 {
-            return JobError::from(error).into();
+            return JobError::of_queue(&error).into();
         }
         let text = format!("{}, statement {}: {error}", template.name, statement - usize::from(select));
         if error.code() == Some(ER_DB_CREATE_EXISTS) && text.contains(&format!("'{}'", values.res_db)) {
             return Broken::NotOurs(text);
         }
-        Broken::Failed(match error.class() {
-            ErrorClass::Permanent if error.code().is_some_and(|code| HOPELESS.contains(&code)) => {
-                JobError::Permanent(text)
-            }
-            ErrorClass::Permanent => JobError::Failed(text),
-            ErrorClass::Retry | ErrorClass::ConnectionLost => JobError::Interrupted(text),
+        Broken::Failed(match error.code() {
+            Some(code) if HOPELESS.contains(&code) => JobError::Permanent(text),
+            _ => JobError::of_statement(&error, text),
         })
     })
 }
 
 /// Commits a transaction that the file left open: exports begin with `SET autocommit = 0`.
 fn commit(template: &Template, session: &mut Session) -> Result<(), JobError> {
-    resource(session)?.query_drop("COMMIT").map_err(|error| match JobError::from(Error::from(error)) {
-        JobError::Interrupted(why) => JobError::Interrupted(why),
-        JobError::Failed(why) | JobError::Permanent(why) => {
-            JobError::Failed(format!("{}, COMMIT after the last statement: {why}", template.name))
-        }
+    resource(session)?.query_drop("COMMIT").map_err(Error::from).map_err(|error| {
+        JobError::of_statement(&error, format!("{}, COMMIT after the last statement: {error}", template.name))
     })
 }
 
@@ -224,12 +220,12 @@ impl Handler for DatabaseBuilder {
                 Err(JobError::Permanent(text))
             }
             // The next attempt drops what exists; this one has lost its connection or its right to do so.
-            Err(Broken::Failed(error @ JobError::Interrupted(_))) => Err(error),
+            Err(Broken::Failed(error @ (JobError::Interrupted(_) | JobError::Postponed(_)))) => Err(error),
             // The file that failed may have locked tables.
             Err(Broken::Failed(error)) => {
                 Err(match self.renew(job, &db_name, session).and_then(|()| self.undo(job, &db_name, session)) {
                     Ok(()) => error,
-                    Err(undo @ JobError::Interrupted(_)) => undo,
+                    Err(undo @ (JobError::Interrupted(_) | JobError::Postponed(_))) => undo,
                     Err(JobError::Failed(why) | JobError::Permanent(why)) => {
                         error.and_also(&format!("and the partly built database could not be dropped: {why}"))
                     }

@@ -103,6 +103,7 @@ pub fn insert(
         interruptions: 0,
         owner: None,
         claim_id: None,
+        started_at: 0,
     };
     server.set_job(tx, id, row);
     Ok(id)

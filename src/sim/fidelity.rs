@@ -40,6 +40,8 @@ use crate::{
 
 /// How many daemons make calls.
 const DAEMONS: usize = 2;
+/// How many workers each of them claims to have.
+const WORKERS: u32 = 2;
 /// How many calls a run makes.
 const CALLS: usize = 300;
 /// How far apart the same time may be on both, in µs, since simulated statements take time. Nothing becomes due this close
@@ -155,11 +157,12 @@ fn same_time(what: &str, memory: Option<i64>, server: Option<i64>) {
 
 impl Fidelity {
     fn new(real: &Real, rng: fastrand::Rng, skip_locked: bool) -> Fidelity {
+        with(|sim| sim.server.oracle.workers = WORKERS);
         let host = Host { nodes: 1 };
         let hooks: Arc<dyn TransactionHooks> = Arc::new(NoHooks);
         let store = |owner: u64| {
-            let claimer = Claimer { owner: owner.to_string(), skip_locked };
-            let memory = SimQueueStore::new(&host, owner, skip_locked);
+            let claimer = Claimer { owner: owner.to_string(), workers: WORKERS, skip_locked };
+            let memory = SimQueueStore::new(&host, owner, WORKERS, skip_locked);
             Pair(Arc::new(Mutex::new(memory)), SqlQueueStore::new(&real.db, &claimer, &hooks))
         };
         let log = |_| Pair(Arc::new(Mutex::new(SimEventLog::new(&host))), SqlEventLog::new(&real.db));
@@ -199,10 +202,10 @@ impl Fidelity {
         self.now_us = self.now_us.max(with(|sim| sim.now_us)) + self.rng.u64(0..most);
         let due: Vec<u64> = with(|sim| {
             let jobs = sim.server.jobs.all_committed().filter_map(|(_, row)| row.run_at);
-            let leases = sim.server.leases.all_committed().map(|(_, until)| *until);
+            let leases = sim.server.leases.all_committed().map(|(_, lease)| lease.until_us);
             let pruned = sim.server.events.all_committed().filter_map(|(_, entry)| Some(entry.numbered_at? + DAY_US));
             let turn = sim.server.log.all_committed().filter_map(|(_, log)| Some(log.moved?.1 + super::log::TURN_US));
-            let forgotten = sim.server.leases.all_committed().map(|(_, until)| *until + DAY_US);
+            let forgotten = sim.server.leases.all_committed().map(|(_, lease)| lease.until_us + DAY_US);
             jobs.chain(leases).chain(pruned).chain(turn).chain(forgotten).collect()
         });
         while due.iter().any(|us| us.abs_diff(self.now_us) < TOLERANCE_US) {

@@ -9,6 +9,7 @@ mod fidelity;
 mod log;
 mod oracle;
 mod process;
+mod reclaim;
 mod rows;
 mod server;
 mod session;
@@ -66,6 +67,7 @@ fn run(seed: u64, nodes: usize, verbose: bool) -> Simulation {
     simulation::begin(seed, machines, faults);
     with(|sim| {
         sim.server.bad_rows = bad_rows;
+        sim.server.oracle.workers = plan.workers as u32;
         sim.server.oracle.lease_us = Some(u64::from(plan.lease_s) * 1_000_000);
         sim.server.oracle.is_causal = nodes == 1;
         sim.server.oracle.verbose = verbose;

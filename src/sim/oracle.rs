@@ -7,7 +7,10 @@ use super::{
     rows::{Change, ids},
     tables::{Entry, JobRow, LogRow},
 };
-use crate::queue::{JobError, JobResult, Status, outcome::Next};
+use crate::queue::{
+    JobError, JobResult, Status,
+    outcome::{MAX_INTERRUPTIONS, Next},
+};
 
 /// How an attempt ended, without its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +19,7 @@ pub enum ResultKind {
     Failed,
     Permanent,
     Interrupted,
+    Postponed,
 }
 
 impl ResultKind {
@@ -25,6 +29,7 @@ impl ResultKind {
             Err(JobError::Failed(_)) => ResultKind::Failed,
             Err(JobError::Permanent(_)) => ResultKind::Permanent,
             Err(JobError::Interrupted(_)) => ResultKind::Interrupted,
+            Err(JobError::Postponed(_)) => ResultKind::Postponed,
         }
     }
 }
@@ -93,6 +98,12 @@ pub struct Oracle {
     pub lease_us: Option<u64>,
     /// The renewals of each owner's lease: (from, until), the last one last.
     leases: BTreeMap<u64, Vec<(u64, u64)>>,
+    /// How many workers each daemon has.
+    pub workers: u32,
+    /// How many jobs were taken for interrupted by one call that reclaims, by their daemon and the time of the call.
+    interrupted: BTreeMap<(u64, u64), u32>,
+    /// The daemons that have ended their leases.
+    ended: BTreeSet<u64>,
     /// What the handler returned, by job and claim.
     ran: BTreeMap<(u64, u64), ResultKind>,
     /// Set if the transaction that commits next is an operator's.
@@ -112,6 +123,9 @@ impl Oracle {
     pub fn lease_changed(&mut self, owner: u64, now_us: u64, until_us: Option<u64>) {
         if let (Some(until_us), Some(lease_us)) = (until_us, self.lease_us) {
             assert_eq!(until_us, now_us + lease_us, "the lease of {owner} does not count by the server's clock");
+        }
+        if until_us.is_none() {
+            self.ended.insert(owner);
         }
         self.leases.entry(owner).or_default().push((now_us, until_us.unwrap_or(now_us)));
     }
@@ -136,12 +150,23 @@ impl Oracle {
             let record = records.iter().find(|record| record.job == *id);
             if old.status == Status::InProgress && record.is_none() {
                 match returning {
-                    Some(Return::Released { claim_id }) => assert_eq!(old.claim_id, Some(claim_id), "job {id}"),
+                    Some(Return::Released { claim_id }) => {
+                        assert_eq!(old.claim_id, Some(claim_id), "job {id}");
+                        assert_eq!(old.interruptions, new.interruptions, "job {id} was released at a cost");
+                    }
                     Some(Return::Reclaimed { seen_us }) => {
                         let owner = old.owner.expect("an owner");
                         assert!(
                             !self.had_lease(owner, seen_us),
                             "job {id} was reclaimed from {owner}, which had a lease"
+                        );
+                        // Of a daemon that has ended its lease itself, nothing is known.
+                        let workers = if self.ended.contains(&owner) { u32::MAX } else { self.workers };
+                        let interrupted = self.interrupted.entry((owner, seen_us)).or_default();
+                        *interrupted += new.interruptions - old.interruptions;
+                        assert!(
+                            *interrupted <= workers,
+                            "{interrupted} jobs of {owner} were interrupted, which has {workers} workers"
                         );
                     }
                     None => panic!("job {id} was neither released nor reclaimed: {old:?}"),
@@ -286,15 +311,20 @@ impl History {
         };
         assert_eq!(record.claim_id, claim_id, "another attempt's outcome: {step:?}");
         assert!(self.recorded.insert(claim_id), "recorded twice: {step:?}");
-        match step.returned {
-            Some(kind) => assert!(kind == record.kind || record.is_substitute, "{step:?}"),
-            // The lease expired before the handler started, or the job was abandoned.
-            None => assert!(
-                matches!(record.kind, ResultKind::Interrupted | ResultKind::Permanent | ResultKind::Failed),
-                "{step:?}"
-            ),
+        match (step.returned, record.kind) {
+            (Some(kind), recorded) => assert!(kind == recorded || record.is_substitute, "{step:?}"),
+            // The lease expired before the handler started.
+            (None, ResultKind::Postponed) => {}
+            (None, ResultKind::Permanent) => {
+                let is_abandoned = old.interruptions >= MAX_INTERRUPTIONS || record.is_substitute;
+                assert!(is_abandoned, "given up before its time: {step:?}");
+            }
+            (None, _) => panic!("never run: {step:?}"),
         }
-        self.counted += u32::from(record.kind != ResultKind::Interrupted);
+        let interrupted = u32::from(record.kind == ResultKind::Interrupted);
+        assert_eq!(new.interruptions, old.interruptions + interrupted, "{step:?}");
+        assert!(record.kind != ResultKind::Postponed || new.status == Status::New, "{step:?}");
+        self.counted += u32::from(!matches!(record.kind, ResultKind::Interrupted | ResultKind::Postponed));
         self.last = Some(record.kind);
         let expected = match record.next {
             Next::Done => Status::Done,

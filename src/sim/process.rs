@@ -54,7 +54,7 @@ pub struct Plan {
 fn start(plan: &Plan, daemon_id: u64) {
     let host = Host { nodes: plan.nodes };
     let Ok(head) = SimEventLog::new(&host).head() else { return };
-    let store = || Box::new(SimQueueStore::new(&host, daemon_id, plan.skip_locked));
+    let store = || Box::new(SimQueueStore::new(&host, daemon_id, plan.workers as u32, plan.skip_locked));
     let Ok(renewer) = LeaseRenewer::acquire(store(), plan.lease_s) else { return };
     let lease = renewer.validity.clone();
 

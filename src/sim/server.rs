@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{
     oracle::{Oracle, Record, Return},
     rows::{Blocked, Rows, Tx},
-    tables::{Entry, JobRow, LogRow, ONE},
+    tables::{Entry, JobRow, LeaseRow, LogRow, ONE},
 };
 use crate::{
     db::codes::ER_LOCK_DEADLOCK,
@@ -51,8 +51,8 @@ pub struct Server {
     /// The server's clock, in µs.
     pub now_us: u64,
     pub jobs: Rows<JobRow>,
-    /// `res_daemon`: the end of each lease, by owner.
-    pub leases: Rows<u64>,
+    /// `res_daemon`, by owner.
+    pub leases: Rows<LeaseRow>,
     pub paused: Rows<()>,
     pub outbox: Rows<Entry>,
     pub events: Rows<Entry>,
@@ -123,7 +123,7 @@ impl Server {
         let events = self.events.commit(tx, &mut losers);
         let log = self.log.commit(tx, &mut losers);
         for lease in self.leases.commit(tx, &mut losers) {
-            self.oracle.lease_changed(lease.id, self.now_us, lease.new);
+            self.oracle.lease_changed(lease.id, self.now_us, lease.new.map(|lease| lease.until_us));
         }
         self.paused.commit(tx, &mut losers);
         for loser in losers {
@@ -285,7 +285,7 @@ impl Server {
 
     /// Whether `owner`'s lease is valid, by the server's clock.
     pub fn has_lease(&self, owner: u64) -> bool {
-        self.leases.committed(owner).is_some_and(|until| *until >= self.now_us)
+        self.leases.committed(owner).is_some_and(|lease| lease.until_us >= self.now_us)
     }
 }
 

@@ -5,14 +5,15 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{
     fault_schedule::{REFUSED, server_error},
     oracle::{Record, ResultKind, Return},
+    reclaim::{mark_returned, reclaim_expired},
     rows::Tx,
     server::{Server, Stop},
     session::{Host, Session},
     simulation::with,
-    tables::{JobRow, ONE},
+    tables::{JobRow, LeaseRow, ONE},
 };
 use crate::{
-    db::{Error, ErrorClass, Link, quarantine::Report},
+    db::{Error, Link, quarantine::Report},
     queue::{
         Job, JobError, Outcome, Status,
         outcome::Next,
@@ -23,12 +24,13 @@ use crate::{
 pub struct SimQueueStore {
     link: Link<Host>,
     owner: u64,
+    workers: u32,
     skip_locked: bool,
 }
 
 impl SimQueueStore {
-    pub fn new(host: &Host, owner: u64, skip_locked: bool) -> SimQueueStore {
-        SimQueueStore { link: Link::new(host), owner, skip_locked }
+    pub fn new(host: &Host, owner: u64, workers: u32, skip_locked: bool) -> SimQueueStore {
+        SimQueueStore { link: Link::new(host), owner, workers, skip_locked }
     }
 }
 
@@ -82,16 +84,11 @@ impl Which {
     }
 }
 
-fn mark_claimed(row: &mut JobRow, owner: u64, claim_id: u64) {
+fn mark_claimed(row: &mut JobRow, owner: u64, claim_id: u64, now_us: u64) {
     row.status = Status::InProgress;
     row.attempts += 1;
+    row.started_at = now_us;
     (row.owner, row.claim_id) = (Some(owner), Some(claim_id));
-}
-
-fn mark_returned(row: &mut JobRow) {
-    row.status = Status::New;
-    row.attempts = row.attempts.max(1) - 1;
-    (row.owner, row.claim_id) = (None, None);
 }
 
 /// `lock_and_mark`.
@@ -110,8 +107,8 @@ fn claim(session: &mut Session, owner: u64, claim_id: u64, which: &Which) -> Res
     ids.sort_unstable();
     let is_ours = !rows.is_empty()
         && session.within(|server, tx| {
-            let is_ready = |_, row: &JobRow| row.is_ready();
-            server.change_jobs(tx, Change::Claim, &ids, is_ready, |_, row| mark_claimed(row, owner, claim_id))
+            let (now_us, is_ready) = (server.now_us, |_, row: &JobRow| row.is_ready());
+            server.change_jobs(tx, Change::Claim, &ids, is_ready, |_, row| mark_claimed(row, owner, claim_id, now_us))
         })? == rows.len();
     if !is_ours {
         session.roll_back()?;
@@ -127,8 +124,8 @@ fn claim_by_token(session: &mut Session, owner: u64, claim_id: u64, which: &Whic
     session.begin()?;
     let count = session.within(|server, tx| {
         let ids = ready(server, tx, &Which { after: None, ..which.clone() });
-        let is_ready = |_, row: &JobRow| row.is_ready();
-        server.change_jobs(tx, Change::Claim, &ids, is_ready, |_, row| mark_claimed(row, owner, claim_id))
+        let (now_us, is_ready) = (server.now_us, |_, row: &JobRow| row.is_ready());
+        server.change_jobs(tx, Change::Claim, &ids, is_ready, |_, row| mark_claimed(row, owner, claim_id, now_us))
     })?;
     if count == 0 {
         session.roll_back()?;
@@ -142,51 +139,6 @@ fn claim_by_token(session: &mut Session, owner: u64, claim_id: u64, which: &Whic
     })?;
     session.commit()?;
     Ok(Claim { jobs, cursor: None })
-}
-
-/// A job, and the claim under which it is in progress.
-type Held = (u64, Option<u64>);
-
-/// When they were read, and the jobs in progress whose daemon has no valid lease.
-fn expired(session: &mut Session, excluded: &[u64]) -> Result<(u64, Vec<Held>), Error> {
-    session.alone(|server, tx| {
-        let is_expired = |row: &JobRow| {
-            let until = row.owner.and_then(|owner| server.leases.get(tx, owner));
-            row.status == Status::InProgress && until.is_none_or(|until| *until < server.now_us)
-        };
-        let jobs = server.jobs.seen_by(tx).filter(|(id, row)| is_expired(row) && !excluded.contains(id));
-        let mut expired: Vec<_> = jobs.collect();
-        expired.sort_by_key(|(_, row)| row.priority);
-        Ok((server.now_us, expired.into_iter().map(|(id, row)| (id, row.claim_id)).collect()))
-    })
-}
-
-fn reclaim_expired(session: &mut Session, excluded: &[u64]) -> Result<Reclaimed, Error> {
-    // The first read is cheap; the second follows after the node has caught up with the others.
-    let mut reclaimed = Reclaimed::default();
-    if expired(session, excluded)?.1.is_empty() {
-        return Ok(reclaimed);
-    }
-    let (seen_us, expired) = expired(session, excluded)?;
-    for (id, claim_id) in expired {
-        let changed = session.alone(|server, tx| {
-            let now_us = server.now_us;
-            server.returning(tx, Return::Reclaimed { seen_us });
-            let is_still = |_, row: &JobRow| row.status == Status::InProgress && row.claim_id == claim_id;
-            server.change_jobs(tx, Change::Reclaim, &[id], is_still, |_, row| {
-                mark_returned(row);
-                row.interruptions += 1;
-                // MariaDB and MySQL evaluate assignments from left to right: the count is the new one.
-                row.run_at = (row.interruptions > 1).then(|| now_us + (1_000_000 << (row.interruptions - 1).min(6)));
-            })
-        });
-        match changed {
-            Ok(changed) => reclaimed.jobs += changed as u64,
-            Err(error) if error.class() == ErrorClass::Permanent => reclaimed.refused.push((id, error)),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(reclaimed)
 }
 
 fn finish(session: &mut Session, outcomes: &[Outcome]) -> Result<usize, Error> {
@@ -229,7 +181,9 @@ fn write(server: &mut Server, tx: Tx, outcome: &Outcome) -> Result<usize, Stop> 
             Next::Error => (Status::Error, None),
         };
         let interrupted = u32::from(matches!(outcome.attempt.result, Err(JobError::Interrupted(_))));
-        row.attempts = row.attempts.max(interrupted) - interrupted;
+        let postponed = u32::from(matches!(outcome.attempt.result, Err(JobError::Postponed(_))));
+        let uncounted = interrupted + postponed;
+        row.attempts = row.attempts.max(uncounted) - uncounted;
         row.interruptions += interrupted;
         (row.owner, row.claim_id) = (None, None);
     })?;
@@ -370,13 +324,13 @@ impl QueueStore for SimQueueStore {
     }
 
     fn renew_lease(&mut self, lease_s: u32) -> Result<(), Error> {
-        let owner = self.owner;
+        let (owner, workers) = (self.owner, self.workers);
         let stops = with(|sim| sim.machines.get(sim.current).map(|machine| machine.clock_stops));
         self.link.run(|session| {
             session.alone(|server, tx| {
                 server.leases.lock(tx, owner)?;
-                let until = server.now_us + u64::from(lease_s) * 1_000_000;
-                server.leases.set(tx, owner, Some(until));
+                let until_us = server.now_us + u64::from(lease_s) * 1_000_000;
+                server.leases.set(tx, owner, Some(LeaseRow { until_us, workers }));
                 Ok(())
             })
         })?;

@@ -13,12 +13,21 @@ pub struct JobRow {
     pub interruptions: u32,
     pub owner: Option<u64>,
     pub claim_id: Option<u64>,
+    /// When it was claimed last; 0: never.
+    pub started_at: u64,
 }
 
 impl JobRow {
     pub fn is_ready(&self) -> bool {
         self.status == Status::New && self.run_at.is_none()
     }
+}
+
+/// A row of `res_daemon`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeaseRow {
+    pub until_us: u64,
+    pub workers: u32,
 }
 
 /// A row of `res_outbox`, and later of `res_event`. Its payload identifies it.

@@ -29,14 +29,15 @@ impl Handler for Work {
             let us = with(|sim| [100, 20_000, 500_000, 2_000_000][sim.rng.usize(..4)]);
             sleep_about(us);
             if !session.is_lease_valid() {
-                return self.end(job, ResultKind::Interrupted, Err(JobError::Interrupted("the lease expired".into())));
+                return self.end(job, ResultKind::Postponed, Err(JobError::Postponed("the lease expired".into())));
             }
         }
-        match with(|sim| sim.rng.u8(0..20)) {
+        match with(|sim| sim.rng.u8(0..22)) {
             0..=12 => self.end(job, ResultKind::Done, Ok(Some(format!("res_{}", job.id)))),
             13..=15 => self.end(job, ResultKind::Failed, Err(JobError::Failed("failed".into()))),
             16 => self.end(job, ResultKind::Permanent, Err(JobError::Permanent("failed for good".into()))),
             17 => self.end(job, ResultKind::Interrupted, Err(JobError::Interrupted("the server was lost".into()))),
+            18 | 19 => self.end(job, ResultKind::Postponed, Err(JobError::Postponed("the server is full".into()))),
             _ => {
                 with(|sim| sim.server.oracle.run_ended(job.id, job.claim_id, ResultKind::Failed));
                 // Without a message on standard error.

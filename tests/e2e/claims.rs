@@ -16,6 +16,6 @@ use resq_test_support::TestDatabase;
 
 /// One daemon's access to the tables of `database`.
 fn store(database: &TestDatabase, owner: &str, hooks: Arc<dyn TransactionHooks>) -> SqlQueueStore {
-    let claimer = Claimer { owner: owner.into(), skip_locked: database.info.skip_locked };
+    let claimer = Claimer { owner: owner.into(), workers: 1, skip_locked: database.info.skip_locked };
     SqlQueueStore::new(&database.db, &claimer, &hooks)
 }

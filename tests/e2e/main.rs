@@ -21,6 +21,7 @@ mod make;
 mod manuals;
 mod names;
 mod operators;
+mod postponed;
 mod privileges;
 mod promises;
 mod protocol;

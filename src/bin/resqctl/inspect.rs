@@ -7,7 +7,7 @@ use resq::{
     db::{Db, ServerInfo},
     events::{chosen_rows, store},
     output::line,
-    queue::{Filter, Queue, SetAside, Status, search::LARGEST_PAGE},
+    queue::{Filter, Queue, SetAside, Status, Waiting, search::LARGEST_PAGE},
     resources::registry::{self, Owned},
     schema::{
         doctor::{Check, Functions, Verdict, trigger_names},
@@ -32,7 +32,7 @@ pub fn status(
     let server = ServerInfo::query(&mut *db.any()?)?;
     let (depth, oldest, running, paused) =
         (queue.depth()?, queue.oldest_waiting_s()?, queue.running()?, queue.is_paused()?);
-    let set_aside = queue.set_aside()?;
+    let (set_aside, waiting) = (queue.set_aside()?, queue.waiting()?);
     let mut conn = db.global()?;
     let functions = Functions::query(&mut conn)?;
     let triggers = trigger_names(&mut conn)?;
@@ -45,12 +45,14 @@ pub fn status(
             .collect();
         let set_aside: Vec<Json> = set_aside.iter().map(SetAside::to_json).collect();
         let events_set_aside: Vec<Json> = events_set_aside.iter().map(chosen_rows::SetAside::to_json).collect();
+        let waiting: Vec<Json> = waiting.iter().map(Waiting::to_json).collect();
         let dropping: Vec<Json> =
             dropping.iter().map(|one| json!({"db_name": one.db_name, "res_id": one.res_id})).collect();
         out.line(json!({
                 "new": depth.new, "delayed": depth.delayed, "in_progress": depth.in_progress, "done": depth.done, "error": depth.error,
                 "oldest_waiting_s": oldest, "paused": paused, "running": running, "set_aside": set_aside,
                 "events_set_aside": events_set_aside,
+                "waiting": waiting,
                 "server": server.version, "host": server.host,
                 "global_db": db.global_db(), "udf": functions.present(), "triggers": triggers, "dropping": dropping,
                 "schema": problems.iter().map(|problem| problem.what.as_str()).collect::<Vec<_>>(),
@@ -81,6 +83,16 @@ pub fn status(
     }
     if paused {
         out.line("paused       yes; continue with `resqctl resume`");
+    }
+    if let Some(first) = waiting.first() {
+        out.line(format_args!(
+            "waiting      {} for the server; job {} `{}`, next try in {} s: {}",
+            count(waiting.len() as u64, "job"),
+            first.id,
+            printable(&first.name),
+            first.retry_s,
+            printable(&first.reason)
+        ));
     }
     for job in set_aside {
         out.line(format_args!(

@@ -204,8 +204,10 @@ pub const ER_ACCOUNT_HAS_BEEN_LOCKED_MARIADB: u16 = 4151;
 const SHORTAGES: &[&str] = &["No space left on device", "No more room in", "Too many open files"];
 
 /// The class of a server error.
-pub fn class(code: u16, message: &str) -> ErrorClass {
-    if SHORTAGES.iter().any(|text| message.contains(text)) {
+pub fn class(code: u16, state: &str, message: &str) -> ErrorClass {
+    // Every such number has the general SQLSTATE. What a SIGNAL raises may have any text, and is never a shortage.
+    let may_be_shortage = state == "HY000" && code != ER_SIGNAL_EXCEPTION;
+    if may_be_shortage && SHORTAGES.iter().any(|text| message.contains(text)) {
         return ErrorClass::Retry;
     }
     match code {
@@ -253,3 +255,13 @@ pub fn class(code: u16, message: &str) -> ErrorClass {
         _ => ErrorClass::Permanent,
     }
 }
+
+/// What a statement may have brought upon itself: it was killed, ran out of its time, or took its session with it.
+pub const OWN_DEEDS: &[u16] = &[
+    ER_QUERY_INTERRUPTED,
+    ER_CONNECTION_KILLED,
+    ER_STATEMENT_TIMEOUT,
+    ER_QUERY_TIMEOUT,
+    CR_SERVER_GONE_ERROR,
+    CR_SERVER_LOST,
+];

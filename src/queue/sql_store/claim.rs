@@ -18,6 +18,8 @@ use crate::{
 pub struct Claimer {
     /// The column `owner`; unique among all daemons that ever served the queue.
     pub owner: String,
+    /// How many workers run its jobs.
+    pub workers: u32,
     /// Whether the server has SKIP LOCKED; without it, jobs are claimed by token.
     pub skip_locked: bool,
 }

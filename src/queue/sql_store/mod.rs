@@ -129,7 +129,7 @@ impl QueueStore for SqlQueueStore {
     }
 
     fn renew_lease(&mut self, lease_s: u32) -> Result<(), Error> {
-        self.link.run(|conn| lease::renew(conn, &self.claimer.owner, lease_s))
+        self.link.run(|conn| lease::renew(conn, &self.claimer, lease_s))
     }
 
     fn end_lease(&mut self) -> Result<(), Error> {

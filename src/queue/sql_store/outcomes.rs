@@ -7,7 +7,7 @@ use crate::{
     db::{Error, id_list, literal},
     queue::{
         job::Status,
-        outcome::{JobError, Next, Outcome},
+        outcome::{JobError, Next, Outcome, WAITING},
     },
 };
 
@@ -67,24 +67,32 @@ fn record_done(conn: &mut Conn, held: &[&Outcome]) -> Result<(), Error> {
 
 fn record_failed(conn: &mut Conn, outcome: &Outcome, error: &JobError) -> Result<(), Error> {
     let job = &outcome.attempt.job;
-    let message = error.message();
-    let interrupted = matches!(error, JobError::Interrupted(_));
-    conn.exec_drop(
-        "INSERT INTO res_error (res_id, attempt, message) VALUES (?, ?, ?)",
-        (job.id, job.attempt, message),
-    )?;
-    let (status, pause_us) = match outcome.next {
-        Next::Done => (Status::Done, None),
-        Next::Retry { after } => (Status::New, Some(after.as_micros() as u64)),
-        Next::Error => (Status::Error, None),
+    let (uncounted, interrupted, message) = match error {
+        JobError::Failed(message) | JobError::Permanent(message) => (0, 0, literal(message)),
+        JobError::Interrupted(message) => (1, 1, literal(message)),
+        // Only in the row: it may happen every minute of a night.
+        JobError::Postponed(message) => (1, 0, literal(&format!("{WAITING}{message}"))),
     };
-    conn.exec_drop(
-        "UPDATE res_queue FORCE INDEX (PRIMARY) SET status = ?, run_at = NOW(6) + INTERVAL ? MICROSECOND, \
-         last_error = ?, attempts = GREATEST(attempts, ?) - ?, interruptions = LEAST(interruptions, 1000) + ?, \
-         owner = NULL, claim_id = NULL \
-         WHERE res_id = ? AND status = 'in_progress' AND claim_id = ?",
-        (status.as_str(), pause_us, message, interrupted, interrupted, interrupted, job.id, job.claim_id),
-    )?;
+    if !matches!(error, JobError::Postponed(_)) {
+        conn.query_drop(format!(
+            "INSERT INTO res_error (res_id, attempt, message) VALUES ({}, {}, {message})",
+            job.id, job.attempt
+        ))?;
+    }
+    let (status, run_at) = match outcome.next {
+        Next::Done => (Status::Done, "NULL".into()),
+        Next::Retry { after } => (Status::New, format!("NOW(6) + INTERVAL {} MICROSECOND", after.as_micros())),
+        Next::Error => (Status::Error, "NULL".into()),
+    };
+    conn.query_drop(format!(
+        "UPDATE res_queue FORCE INDEX (PRIMARY) SET status = '{}', run_at = {run_at}, last_error = {message}, \
+         attempts = GREATEST(attempts, {uncounted}) - {uncounted}, \
+         interruptions = LEAST(interruptions, 1000) + {interrupted}, owner = NULL, claim_id = NULL \
+         WHERE res_id = {} AND status = 'in_progress' AND claim_id = {}",
+        status.as_str(),
+        job.id,
+        job.claim_id
+    ))?;
     expect_changed(conn, 1)
 }
 

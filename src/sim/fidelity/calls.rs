@@ -157,14 +157,15 @@ impl Fidelity {
             let n = self.rng.usize(..self.held.len());
             let job = if self.rng.u8(0..5) > 0 { self.held.swap_remove(n) } else { self.held[n].clone() };
             let error = "no luck".to_string();
-            let result = match self.rng.u8(0..6) {
+            let result = match self.rng.u8(0..7) {
                 0..3 => Ok(None),
                 3 => Err(JobError::Failed(error)),
                 4 => Err(JobError::Permanent(error)),
-                _ => Err(JobError::Interrupted(error)),
+                5 => Err(JobError::Interrupted(error)),
+                _ => Err(JobError::Postponed(error)),
             };
             let attempt = FinishedAttempt { job, result };
-            let next = next(&attempt, 3, self.rng.f64());
+            let next = next(&attempt, 3, self.rng.u32(0..9), self.rng.f64());
             if outcomes.iter().all(|outcome| outcome.attempt.job.id != attempt.job.id) {
                 let (job, kind) = (&attempt.job, ResultKind::of(&attempt.result));
                 with(|sim| sim.server.oracle.run_ended(job.id, job.claim_id, kind));

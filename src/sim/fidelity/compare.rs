@@ -49,7 +49,7 @@ impl Fidelity {
             format!("SELECT owner, {US} lease_until) FROM res_daemon WHERE lease_until >= NOW(6) - INTERVAL 1 DAY");
         let server: BTreeMap<u64, i64> = self.conn.query(leases).unwrap().into_iter().collect();
         let memory: BTreeMap<u64, i64> = with(|sim| {
-            let leases = sim.server.leases.all_committed().map(|(owner, until)| (owner, from_now(*until)));
+            let leases = sim.server.leases.all_committed().map(|(owner, lease)| (owner, from_now(lease.until_us)));
             leases.filter(|(_, until)| *until >= -(DAY_US as i64)).collect()
         });
         for owner in 1..=DAEMONS as u64 {
