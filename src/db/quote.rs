@@ -1,4 +1,5 @@
-//! Names and values as SQL text, for the places where a statement takes no parameter.
+//! Names and values as SQL text. resq prepares no statements: each would cost a round trip more where it runs once, and
+//! a place of `max_prepared_stmt_count`, which other applications may have used up.
 
 /// `name` as an SQL identifier.
 pub fn ident(name: &str) -> String {

@@ -22,6 +22,7 @@ mod manuals;
 mod names;
 mod operators;
 mod postponed;
+mod prepared_statements;
 mod privileges;
 mod promises;
 mod protocol;

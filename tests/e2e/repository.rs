@@ -13,6 +13,9 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
     ("allow(dead_code)", &["src", "udf/src", "tests", "benches"], "remove what nothing uses"),
     ("wait_for_log", &["tests", "benches"], "wait for a notification, a row, a frame or an exit code"),
     ("thread::sleep", &["tests/e2e"], "wait for a signal with a deadline"),
+    (".exec_", &["src"], "resq prepares no statements: quote the values"),
+    (".exec(", &["src"], "resq prepares no statements: quote the values"),
+    (".prep(", &["src"], "resq prepares no statements: quote the values"),
     ("TODO", &["src", "udf/src", "tests", "benches", "sql", "scripts"], "file an issue"),
 ];
 
@@ -23,6 +26,8 @@ const DIALECT: &[&str] = &["bell", "bells", "rope", "told", "whoever", "nobody",
 const EXCEPTIONS: &[(&str, &str)] = &[
     // A user of the system.
     ("dialect", "scripts/testdb/fetch.sh"),
+    // An application and an observer.
+    (".exec_", "src/sim/fidelity/calls.rs"),
 ];
 
 /// Files with one of these endings below `folder`, with their paths relative to the repository.
