@@ -27,6 +27,7 @@ pub enum Command {
     Clear(Clear),
     Events(Events),
     Audit(Audit),
+    Top(Top),
     Doctor(Doctor),
 }
 
@@ -274,6 +275,18 @@ pub struct Audit {
     /// print a JSON array
     #[argh(switch)]
     pub json: bool,
+}
+
+/// show the queue live, in a terminal until q is pressed, otherwise as lines
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "top")]
+pub struct Top {
+    /// seconds between two views (default 1)
+    #[argh(option, default = "1")]
+    pub interval: u64,
+    /// end after this number of views
+    #[argh(option)]
+    pub count: Option<u64>,
 }
 
 /// check everything that resq needs, and say how to fix what is missing

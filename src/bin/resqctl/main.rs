@@ -1,4 +1,4 @@
-//! The operator's program: parses, calls the library, prints. `inspect` shows, `jobs` changes the queue, `drop` drops
+//! The operator's program: parses, calls the library, prints. `inspect` and `top` show, `jobs` changes the queue, `drop` drops
 //! databases.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
@@ -11,6 +11,7 @@ mod drop;
 mod inspect;
 mod jobs;
 mod shared;
+mod top;
 
 use std::process::ExitCode;
 
@@ -101,6 +102,7 @@ fn run(command: Command, config: &Config, out: &mut Output) -> Result<(), Failur
         Command::List(args) => inspect::list(&mut Queue::on(&db), &args, out),
         Command::Show(args) => inspect::show(&mut Queue::on(&db), &args, out),
         Command::Events(args) => inspect::events(&mut *db.global()?, &args, out),
+        Command::Top(args) => top::top(&db, &args, out),
         Command::Audit(args) => audit::list(&mut Queue::on(&db), &args, out),
         Command::Drop(args) => drop::drop(&mut dropper(&args.reason), &args, out),
         Command::Clear(args) => drop::clear(&mut dropper(&args.reason), &args, out),
