@@ -30,12 +30,22 @@ else
 fi
 
 # A second `make run` shares the queue, but cannot have the same port.
+unset port
 if [ -z "${RESQ_LISTEN:-}" ]; then
   port=1300
   while (exec 9<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
   [ "$port" = 1300 ] || listen=(--listen "127.0.0.1:$port") client=(--port "$port")
 elif [ -z "${RESQ_SOCKET:-}" ]; then
   client=(--port "${RESQ_LISTEN##*:}")
+fi
+
+# The page can act with a token, which its link carries.
+page=
+if [ -z "${RESQ_HTTP:-}" ]; then
+  http=$((${port:-1300} + 1))
+  while (exec 9<>"/dev/tcp/127.0.0.1/$http") 2>/dev/null; do http=$((http + 1)); done
+  export RESQ_HTTP=127.0.0.1:$http RESQ_HTTP_TOKEN=${RESQ_HTTP_TOKEN:-$(od -An -N12 -tx1 /dev/urandom | tr -d ' \n')}
+  page=http://$RESQ_HTTP/#token=$RESQ_HTTP_TOKEN
 fi
 
 "$programs/resqctl" init >/dev/null
@@ -60,6 +70,7 @@ while code=0; "$programs/resqd" "${listen[@]}" healthcheck 2>.resq/healthcheck.l
   sleep 0.1
 done
 echo "queue      $seed test resources, ${WORKERS:-5} workers"
+[ -z "$page" ] || echo "dashboard  $page"
 printf 'subscribe  %s\n' "$programs/resq-client ${client[*]:+${client[*]} }--sub Completed Error --since 0"
 printf 'add        %s\n' "$programs/resqctl ${config[*]:+${config[*]} }add my-first"
 printf 'status     %s\n\n' "$programs/resqctl ${config[*]:+${config[*]} }status"

@@ -19,6 +19,7 @@ use crate::{
     },
     base::failure::{Exit, Failure},
     base::health::Health,
+    base::history::History,
     base::readiness::{State, Supervisor},
     base::threads::{Alarm, Thread, alarm, cannot_start},
     base::wakeup::{Wakeup, wakeup},
@@ -58,7 +59,7 @@ struct Running {
     sequencer: SequencerThread,
     broker: Broker,
     /// Ends when it is dropped.
-    _sampler: Sampler,
+    _sampler: Option<Sampler>,
 }
 
 /// Serves until SIGTERM or SIGINT, then drains.
@@ -183,15 +184,26 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
     // A RING means that anything may have changed.
     let on_ring = vec![wake_dispatcher.clone(), wake_sequencer];
     let (metrics_read, scrapes) = wakeup();
+    let history = Arc::new(History::default());
     let http = net::Http {
         config: Some(config.http.clone()),
         metrics: telemetry.metrics.clone(),
+        history: history.clone(),
         health: health.clone(),
         metrics_read: Some(metrics_read),
     };
     let (broker, log_publisher, page_requests) = start_broker(context, head, on_ring, http)?;
-    let sampler = Sampler::start(db, telemetry.metrics.clone(), scrapes, alarm)
-        .map_err(|e| failed("cannot start the thread of the metrics", e))?;
+    let sampled = sampler::Parts {
+        metrics: telemetry.metrics.clone(),
+        history,
+        health: health.clone(),
+        overviews: broker.overviews(),
+        scrapes,
+    };
+    // Without a listener nothing reads what it samples.
+    let is_seen = !broker.http_addrs().is_empty();
+    let sampler = is_seen.then(|| Sampler::start(db, sampled, alarm)).transpose();
+    let sampler = sampler.map_err(|e| failed("cannot start the thread of the metrics", e))?;
     threads::start(db, resources, broker.api_end(), alarm)?;
     let settings = events::Settings {
         poll: config.queue.poll,

@@ -12,4 +12,5 @@ pub mod batch_thread;
 pub mod call;
 pub mod document;
 pub mod sampler;
+mod surroundings;
 pub mod threads;

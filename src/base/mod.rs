@@ -22,6 +22,8 @@ pub mod health;
 #[cfg(feature = "daemon")]
 pub mod heartbeat;
 #[cfg(feature = "daemon")]
+pub mod history;
+#[cfg(feature = "daemon")]
 pub mod metrics;
 #[cfg(feature = "daemon")]
 pub mod poll_schedule;

@@ -13,6 +13,7 @@ pub(crate) mod log;
 pub(crate) mod sequencer;
 pub mod store;
 mod trace;
+pub mod turnaround;
 pub mod updates;
 
 use std::{io, time::Duration};

@@ -15,13 +15,14 @@ use super::{
 };
 use crate::{
     base::health::Health,
+    base::history::History,
     base::metrics::Metrics,
     base::threads::{Alarm, Thread},
     base::wakeup::Wakeup,
     config,
     events::updates::{LogHead, LogPublisher, PageRequest},
 };
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::{Poll, Waker};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::{
@@ -54,6 +55,8 @@ pub struct Http {
     pub config: Option<config::Http>,
     /// The daemon's metrics, some of which the broker keeps.
     pub metrics: Arc<Metrics>,
+    /// The last hours of them.
+    pub history: Arc<History>,
     /// The daemon's health.
     pub health: Arc<Health>,
     /// Notified when the metrics are read.
@@ -65,9 +68,26 @@ pub struct Broker {
     addresses: Vec<SocketAddr>,
     http_addresses: Vec<SocketAddr>,
     api_end: ApiEnd,
+    overviews: Overviews,
     stop: Arc<AtomicBool>,
     waker: Arc<Waker>,
     thread: Thread,
+}
+
+/// Where the state of the daemon at a glance is published for open pages.
+#[derive(Clone)]
+pub struct Overviews {
+    sender: Sender<String>,
+    waker: Arc<Waker>,
+}
+
+impl Overviews {
+    /// Publishes one, an object of JSON in one line. It is dropped if the broker has not sent the one before.
+    pub fn publish(&self, json: String) {
+        if self.sender.try_send(json).is_ok() {
+            wake(&self.waker);
+        }
+    }
 }
 
 impl Broker {
@@ -124,6 +144,8 @@ impl Broker {
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let (page_request_sender, page_requests) = bounded(limits.fanout.page_requests);
         let (updates, log_updates) = bounded(limits.log_updates);
+        let (overview_sender, overviews) = bounded(1);
+        let overview_sender = Overviews { sender: overview_sender, waker: waker.clone() };
         let token = config.token.clone().filter(|token| !token.0.is_empty());
         let rules = Rules { limits, token, states: config.states.clone() };
         let stop = Arc::new(AtomicBool::new(false));
@@ -134,7 +156,7 @@ impl Broker {
         let hub = Hub::new(rules, http.site(), head, page_request_sender, api_requests, on_ring);
         let listeners = listeners.into_iter().map(|listener| (Kind::Rsq, listener));
         let listeners = listeners.chain(http_listeners.into_iter().map(|listener| (Kind::Http, listener))).collect();
-        let event_loop = EventLoop::new(poll, listeners, hub, log_updates, api_answers, stop.clone())?;
+        let event_loop = EventLoop::new(poll, listeners, hub, (log_updates, api_answers, overviews), stop.clone())?;
         let serve = || {
             if let Err(error) = event_loop.run() {
                 // Without its poll there is no broker: the daemon ends as at any other thread's panic.
@@ -146,7 +168,8 @@ impl Broker {
             let waker = waker.clone();
             move || wake(&waker)
         });
-        Ok((Broker { addresses, http_addresses, api_end, stop, waker, thread }, log_publisher, page_requests))
+        let broker = Broker { addresses, http_addresses, api_end, overviews: overview_sender, stop, waker, thread };
+        Ok((broker, log_publisher, page_requests))
     }
 
     /// The TCP addresses in the order of the settings, with the actual port where port 0 was set.
@@ -164,6 +187,11 @@ impl Broker {
         &self.api_end
     }
 
+    /// Where to publish what open pages show.
+    pub fn overviews(&self) -> Overviews {
+        self.overviews.clone()
+    }
+
     /// Asks the broker to stop: for up to 2 seconds peers receive what is queued for them and ERROR 8. May be called again.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
@@ -178,14 +206,14 @@ impl Broker {
 
 impl Http {
     fn site(self) -> Site {
-        let Http { config, metrics, health, metrics_read } = self;
+        let Http { config, metrics, history, health, metrics_read } = self;
         let access = config.map_or_else(Access::default, |config| Access {
             token: config.token,
             read_token: config.read_token,
             hosts: config.hosts,
             ..Access::default()
         });
-        Site { access, metrics, health, metrics_read }
+        Site { access, metrics, history, health, metrics_read }
     }
 }
 

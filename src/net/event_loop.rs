@@ -47,6 +47,7 @@ pub struct EventLoop {
     hub: Hub<Stream>,
     log_updates: Receiver<LogUpdate>,
     api_answers: Receiver<ApiAnswer>,
+    overviews: Receiver<String>,
     stop: Arc<AtomicBool>,
     acceptor: Acceptor,
     /// A peer may be waiting at a listener; not to be accepted before this time.
@@ -55,7 +56,8 @@ pub struct EventLoop {
 }
 
 impl EventLoop {
-    /// Registers the listeners. The poll's token of a peer is its key; those of the listeners count down from the waker's.
+    /// Registers the listeners. The poll's token of a peer is its key; those of the listeners count down from the waker's. What other
+    /// threads send: the log, answers, and states at a glance.
     ///
     /// # Errors
     /// The system's.
@@ -63,8 +65,7 @@ impl EventLoop {
         poll: Poll,
         mut listeners: Vec<(Kind, Listener)>,
         hub: Hub<Stream>,
-        log_updates: Receiver<LogUpdate>,
-        api_answers: Receiver<ApiAnswer>,
+        (log_updates, api_answers, overviews): (Receiver<LogUpdate>, Receiver<ApiAnswer>, Receiver<String>),
         stop: Arc<AtomicBool>,
     ) -> io::Result<EventLoop> {
         for ((_, listener), index) in listeners.iter_mut().zip(1..) {
@@ -77,6 +78,7 @@ impl EventLoop {
             hub,
             log_updates,
             api_answers,
+            overviews,
             stop,
             acceptor,
             accept_at: None,
@@ -110,6 +112,9 @@ impl EventLoop {
             let waiting = self.log_updates.len();
             self.log_updates.try_iter().take(waiting).for_each(|update| self.hub.update(update, now, unix_time_us));
             self.api_answers.try_iter().for_each(|answer| self.hub.answered(answer, now));
+            if let Ok(overview) = self.overviews.try_recv() {
+                self.hub.overview(&overview, now);
+            }
             if self.accept_at.is_some_and(|at| at <= now) {
                 self.accept(now);
             }

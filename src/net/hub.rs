@@ -3,18 +3,22 @@
 
 mod http;
 mod rsq;
+mod watch;
 
 use super::{
     connection::{Connection, Kind, Protocol, Socket},
     connections::Connections,
-    http::{handoff::Requests, site::Site},
+    http::{handoff::Requests, site::Site, watch::Pages},
     limits::READ_BUDGET,
     rsq::session::{Refusal, Rules},
 };
 use crate::{
     base::send_queue::Flow,
     base::wakeup::Wakeup,
-    events::updates::{LogHead, LogUpdate, PageRequest},
+    events::{
+        turnaround::Turnaround,
+        updates::{LogHead, LogUpdate, PageRequest},
+    },
     fanout::{Fanout, Sinks},
     wire::Code,
 };
@@ -39,6 +43,9 @@ pub struct Hub<S> {
     api: Requests,
     /// How many of those there were.
     asked: u64,
+    /// The open pages.
+    pages: Pages,
+    turnaround: Turnaround,
     /// Notified at each RING.
     on_ring: Vec<Wakeup>,
     /// When each peer's timer is due: to send it a PING or to disconnect it. No peer is examined before.
@@ -64,6 +71,8 @@ impl<S: Socket> Hub<S> {
             site,
             api,
             asked: 0,
+            pages: Pages::default(),
+            turnaround: Turnaround::default(),
             on_ring,
             timers: BTreeSet::new(),
             buffer: vec![0; READ_BUDGET].into(),
@@ -115,6 +124,9 @@ impl<S: Socket> Hub<S> {
             let metrics = &self.site.metrics;
             for event in events {
                 metrics.events.with(&event.state).increment();
+                if let Some(duration) = self.turnaround.observe(event) {
+                    metrics.job_turnaround.observe(duration);
+                }
                 metrics.event_delay.observe(Duration::from_micros(unix_time_us.saturating_sub(event.unix_time_us)));
             }
         }
@@ -268,6 +280,7 @@ impl<S: Socket> Hub<S> {
     fn remove(&mut self, key: usize) {
         let Some(connection) = self.connections.remove(key) else { return };
         self.fanout.unsubscribe(key);
+        self.unwatch(key);
         if let Some(at) = connection.due {
             self.timers.remove(&(at, key));
         }

@@ -17,7 +17,7 @@ mod listener;
 pub(crate) mod rsq;
 mod stream;
 
-pub use broker::{Broker, Http, Settings};
+pub use broker::{Broker, Http, Overviews, Settings};
 pub use http::handoff::{ApiAnswer, ApiEnd, ApiRequest};
 pub use limits::Limits;
 pub use listener::StartError;

@@ -33,6 +33,26 @@ const LONG_US: &[u64] = &[
     86_400_000_000,
 ];
 
+/// From 10 milliseconds to a day: jobs from enqueued to done.
+const WIDE_US: &[u64] = &[
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    30_000_000,
+    60_000_000,
+    300_000_000,
+    1_800_000_000,
+    7_200_000_000,
+    86_400_000_000,
+];
+
 /// Sets gauges whose values are kept elsewhere, just before a text is made. It must not wait.
 type Reading = Box<dyn Fn(&Metrics) + Send>;
 
@@ -47,6 +67,7 @@ pub struct Metrics {
     pub oldest_waiting: Gauge,
     pub job_wait: Family<Histogram>,
     pub job_run: Family<Histogram>,
+    pub job_turnaround: Histogram,
     pub attempts_failed: Counter,
     pub jobs_reclaimed: Counter,
     pub workers: Gauge,
@@ -82,6 +103,7 @@ impl Default for Metrics {
             oldest_waiting: Gauge::unknown(),
             job_wait: by_type(|| Histogram::new(LONG_US)),
             job_run: by_type(|| Histogram::new(SHORT_US)),
+            job_turnaround: Histogram::new(WIDE_US),
             attempts_failed: Counter::default(),
             jobs_reclaimed: Counter::default(),
             workers: Gauge::default(),
@@ -113,9 +135,14 @@ impl Metrics {
         self.readings.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(reading));
     }
 
+    /// Brings the gauges whose values are kept elsewhere up to date.
+    pub fn refresh(&self) {
+        self.readings.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|reading| reading(self));
+    }
+
     /// The text of all metrics.
     pub fn encode(&self, format: Format) -> String {
-        self.readings.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|reading| reading(self));
+        self.refresh();
         let mut text = Text::new(format);
         text.gauges(
             "resq_build_info",
@@ -154,6 +181,11 @@ impl Metrics {
             &self.job_wait,
         );
         text.histogram_family("resq_job_run_seconds", "From the start of an attempt to its end.", &self.job_run);
+        text.histogram(
+            "resq_job_turnaround_seconds",
+            "From a job's event New to its event Completed, whichever daemon ran it.",
+            &self.job_turnaround,
+        );
         let finished = [("done", self.jobs_done.get()), ("error", self.jobs_failed.get())];
         text.counters("resq_jobs_finished_total", "Jobs that this daemon finished.", "outcome", &finished);
         text.counter(

@@ -20,7 +20,8 @@ pub enum Right {
 }
 
 impl Right {
-    fn as_str(self) -> &'static str {
+    /// `read` or `act`.
+    pub fn as_str(self) -> &'static str {
         match self {
             Right::Read => "read",
             Right::Act => "act",

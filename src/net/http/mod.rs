@@ -4,6 +4,7 @@
 
 pub mod access;
 mod body;
+mod dashboard;
 pub mod handoff;
 mod limits;
 mod login;
@@ -15,5 +16,6 @@ mod routes;
 pub mod session;
 pub mod site;
 pub mod stream;
+pub mod watch;
 
 pub use limits::Limits;

@@ -9,8 +9,7 @@ use super::request::Rejection;
 
 /// The fields of every answer. The policy allows nothing; a page that needs more sends one of its own.
 const SECURITY: &str = "X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\nReferrer-Policy: no-referrer\r\n\
-                        Cross-Origin-Opener-Policy: same-origin\r\nCross-Origin-Resource-Policy: same-origin\r\n\
-                        Cache-Control: no-store\r\n";
+                        Cross-Origin-Opener-Policy: same-origin\r\nCross-Origin-Resource-Policy: same-origin\r\n";
 
 /// The policy of everything that is not a page.
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
@@ -52,13 +51,19 @@ impl Response {
         for (name, value) in &self.fields {
             let _ = write!(head, "{name}: {value}\r\n");
         }
-        if !self.fields.iter().any(|(name, _)| *name == "Content-Security-Policy") {
-            let _ = write!(head, "Content-Security-Policy: {NOTHING}\r\n");
+        for (name, usual) in [("Cache-Control", "no-store"), ("Content-Security-Policy", NOTHING)] {
+            if !self.fields.iter().any(|(field, _)| *field == name) {
+                let _ = write!(head, "{name}: {usual}\r\n");
+            }
         }
         if closes {
             head += "Connection: close\r\n";
         }
-        let _ = write!(head, "Content-Length: {}\r\n\r\n", self.body.len());
+        // The length in a 304 would be that of the file, which is not sent.
+        if self.status != 304 {
+            let _ = write!(head, "Content-Length: {}\r\n", self.body.len());
+        }
+        head += "\r\n";
         let mut bytes = head.into_bytes();
         if !is_head {
             bytes.extend_from_slice(&self.body);
@@ -85,7 +90,7 @@ impl From<&Rejection> for Response {
 pub fn stream_head() -> Arc<[u8]> {
     let head = head(200, "text/event-stream");
     // Proxies that buffer answers would hold events back.
-    format!("{head}Content-Security-Policy: {NOTHING}\r\nX-Accel-Buffering: no\r\nConnection: close\r\n\r\n")
+    format!("{head}Content-Security-Policy: {NOTHING}\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\nConnection: close\r\n\r\n")
         .into_bytes()
         .into()
 }
@@ -103,6 +108,7 @@ fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
         303 => "See Other",
+        304 => "Not Modified",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",

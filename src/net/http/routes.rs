@@ -1,6 +1,7 @@
 //! What is there: paths, and the methods that each allows. Paths are compared as they were sent: none of resq's needs an
 //! escape, so one that has any is another path. Pure.
 
+use super::dashboard;
 use super::request::{Head, Method, Rejection};
 
 /// What a request asks for.
@@ -16,6 +17,12 @@ pub enum Route {
     Stream,
     /// Who receives them.
     Subscribers,
+    /// The last hours of its metrics.
+    Series,
+    /// A file of the page.
+    File(usize),
+    /// What the request's cookie or token permits.
+    Right,
     /// A cookie for a token.
     Login,
     /// No cookie any more.
@@ -36,7 +43,9 @@ const ROUTES: &[(&str, &str, Route)] = &[
     ("/readyz", READ, Route::Ready),
     ("/metrics", READ, Route::Metrics),
     ("/api/v1/stream", READ, Route::Stream),
+    ("/api/v1/series", READ, Route::Series),
     ("/api/v1/subscribers", READ, Route::Subscribers),
+    ("/login", READ, Route::Right),
     ("/login", ACT, Route::Login),
     ("/logout", ACT, Route::Logout),
 ];
@@ -47,18 +56,27 @@ const ROUTES: &[(&str, &str, Route)] = &[
 /// 404: nothing is there, 405: the method is not allowed there.
 pub fn find(head: &Head) -> Result<Route, Rejection> {
     const EITHER: &str = "GET, HEAD, POST";
-    let found = ROUTES.iter().find(|(path, ..)| *path == head.path).copied();
+    let file = dashboard::find(&head.path).map(|file| (READ, Route::File(file)));
+    let routes = ROUTES.iter().filter(|(path, ..)| *path == head.path).map(|(_, allowed, route)| (*allowed, *route));
     let below = head.path.strip_prefix(API).filter(|rest| rest.starts_with('/'));
-    let found = found.or(below.map(|_| (API, EITHER, Route::Api)));
-    let (_, allowed, route) = found.ok_or_else(|| Rejection::new(404, "there is nothing at this path"))?;
-    let is_allowed = match head.method {
+    let mut here: Vec<(&str, Route)> = routes.chain(file).collect();
+    if here.is_empty() {
+        here.extend(below.map(|_| (EITHER, Route::Api)));
+    }
+    if here.is_empty() {
+        return Err(Rejection::new(404, "there is nothing at this path"));
+    }
+    let is_allowed = |allowed: &str| match head.method {
         Method::Get | Method::Head => allowed != ACT,
         Method::Post => allowed != READ,
         Method::Other => false,
     };
-    match is_allowed {
-        true => Ok(route),
-        false => Err(Rejection::new(405, format!("this path allows {allowed} only")).with("Allow", allowed)),
+    match here.iter().find(|(allowed, _)| is_allowed(allowed)) {
+        Some((_, route)) => Ok(*route),
+        None => {
+            let allowed = here.iter().map(|(allowed, _)| *allowed).collect::<Vec<_>>().join(", ");
+            Err(Rejection::new(405, format!("this path allows {allowed} only")).with("Allow", allowed))
+        }
     }
 }
 
@@ -79,10 +97,13 @@ mod tests {
             ("GET /api/v1/subscribers", Ok(Route::Subscribers)),
             ("GET /api/v1", Err(404)),
             ("GET /api/v12/jobs", Err(404)),
-            ("GET /login", Err(405)),
+            ("GET /login", Ok(Route::Right)),
+            ("DELETE /login", Err(405)),
+            ("POST /", Err(405)),
+            ("GET /dashboard/", Err(404)),
+            ("GET /dashboard/../Cargo.toml", Err(404)),
             ("POST /metrics", Err(405)),
             ("DELETE /metrics", Err(405)),
-            ("GET /", Err(404)),
             ("GET //metrics", Err(404)),
             ("GET /metrics/", Err(404)),
             ("GET /Metrics", Err(404)),

@@ -7,16 +7,19 @@ use serde_json::json;
 
 use super::{
     access::{Access, Arrival},
+    dashboard,
     handoff::{ApiRequest, Ticket},
     login::{COOKIE, LASTS_S, Right},
     query::{Parameters, whole_number},
     request::{Head, Method, Rejection, Request},
     response::Response,
     routes::{self, API, Route},
+    watch::Topics,
 };
 use crate::{
     base::{
         health::Health,
+        history::History,
         metrics::{Format, Metrics},
         wakeup::Wakeup,
     },
@@ -30,9 +33,12 @@ pub struct Site {
     pub access: Access,
     /// What it counts and measures.
     pub metrics: Arc<Metrics>,
+    /// The last hours of it.
+    pub history: Arc<History>,
     /// Whether it is alive and ready.
     pub health: Arc<Health>,
-    /// Notified when the metrics are read: those that only the database knows may be read from there for the next time.
+    /// Notified when the metrics are read, or a page opens or closes: those that only the database knows may be read from
+    /// there for the next time.
     pub metrics_read: Option<Wakeup>,
 }
 
@@ -53,6 +59,8 @@ pub enum Reply {
         patterns: Vec<String>,
         /// None: from now on.
         after_seq: Option<u64>,
+        /// What it carries besides.
+        topics: Topics,
     },
 }
 
@@ -66,7 +74,7 @@ impl Site {
         self.access.check_origin(head)?;
         let route = routes::find(head)?;
         let acts = head.method == Method::Post;
-        if !matches!(route, Route::Health | Route::Ready | Route::Login | Route::Logout) {
+        if matches!(route, Route::Metrics | Route::Stream | Route::Series | Route::Subscribers | Route::Api) {
             self.access.check_right(head, if acts { Right::Act } else { Right::Read }, arrival)?;
         }
         let parameters = Parameters::parse(&head.query)?;
@@ -81,8 +89,16 @@ impl Site {
                 Ok(Reply::Metrics(Format::accepted(head.field("accept").unwrap_or_default())))
             }
             Route::Stream => stream(head, &parameters),
-            Route::Subscribers => Ok(Reply::Subscribers),
             Route::Api => ask(request, parameters, arrival).map(Reply::Ask),
+            Route::Subscribers => Ok(Reply::Subscribers),
+            Route::Series => Ok(Reply::Response(Response::json(200, &self.history.to_json()))),
+            Route::File(file) => Ok(Reply::Response(dashboard::response(file, head))),
+            Route::Right => {
+                // A wrong token is refused; no token, or a login that has ended, is an answer.
+                let right = self.access.right(head, arrival)?.map(Right::as_str);
+                let has_token = self.access.token.is_some() || self.access.read_token.is_some();
+                Ok(Reply::Response(Response::json(200, &json!({ "right": right, "login": has_token }))))
+            }
             Route::Login => self.log_in(request, arrival).map(Reply::Response),
             Route::Logout => {
                 let response = Response::json(200, &json!({ "right": null }));
@@ -132,10 +148,9 @@ impl Site {
         let token = token.ok_or_else(|| Rejection::new(400, "expected a token: {\"token\":\"…\"}"))?;
         let right = self.access.compare(&token, arrival)?;
         let value = self.access.cookie(right, arrival.unix_s).ok_or_else(|| Rejection::new(400, "no token is set"))?;
-        let name = if right == Right::Act { "act" } else { "read" };
         let response = match is_form {
             true => Response::new(303, "text/plain; charset=utf-8", "").with("Location", "/"),
-            false => Response::json(200, &json!({ "right": name })),
+            false => Response::json(200, &json!({ "right": right.as_str() })),
         };
         Ok(response.with("Set-Cookie", cookie(&value, LASTS_S)))
     }
@@ -168,9 +183,10 @@ fn media_type(head: &Head) -> &str {
 
 /// A client that reconnects says where it was: that goes before where it first began.
 fn stream(head: &Head, parameters: &Parameters) -> Result<Reply, Rejection> {
-    parameters.only(&["sub", "since"])?;
+    parameters.only(&["sub", "since", "watch"])?;
+    let topics = Topics::parse(parameters.all("watch"))?;
     let mut patterns: Vec<String> = parameters.all("sub").map(str::to_string).collect();
-    if patterns.is_empty() {
+    if patterns.is_empty() && !topics.any() {
         patterns.push("*".into());
     }
     if patterns.len() > MAX_STATES {
@@ -183,7 +199,7 @@ fn stream(head: &Head, parameters: &Parameters) -> Result<Reply, Rejection> {
             Some(whole_number(id).ok_or_else(|| Rejection::new(400, format!("Last-Event-ID {id:?} is not a number")))?)
         }
     };
-    Ok(Reply::Stream { patterns, after_seq })
+    Ok(Reply::Stream { patterns, after_seq, topics })
 }
 
 #[cfg(test)]

@@ -44,6 +44,11 @@ pub fn position(seq: u64) -> Arc<[u8]> {
     format!(":\nid: {seq}\n\n").into_bytes().into()
 }
 
+/// A comment, on a stream that carries no events.
+pub fn comment() -> Arc<[u8]> {
+    b":\n\n"[..].into()
+}
+
 /// `event: gap`, with what is missing. After it the stream is complete again from the number in `id`.
 fn gap(gap: Gap) -> Arc<[u8]> {
     let (data, complete_up_to) = match gap {

@@ -19,6 +19,7 @@ use crate::{
             session::{Asked, Due, Input},
             site::Reply,
             stream,
+            watch::Topics,
         },
     },
     wire::Pattern,
@@ -69,10 +70,10 @@ impl<S: Socket> Hub<S> {
         let arrival = Arrival { address: connection.socket.address(), now, unix_s: unix_time_us / 1_000_000 };
         let response = match self.site.reply(request, arrival) {
             Ok(Reply::Response(response)) => response,
-            Ok(Reply::Metrics(format)) => self.metrics(format),
             Ok(Reply::Subscribers) => Response::json(200, &self.subscribers()),
-            Ok(Reply::Stream { patterns, after_seq }) if request.head.method == Method::Get => {
-                match self.start_stream(key, &patterns, after_seq, now) {
+            Ok(Reply::Metrics(format)) => self.metrics(format),
+            Ok(Reply::Stream { patterns, after_seq, topics }) if request.head.method == Method::Get => {
+                match self.start_stream(key, &patterns, after_seq, topics, now) {
                     Ok(()) => return,
                     Err(rejection) => Response::from(&rejection),
                 }
@@ -118,7 +119,7 @@ impl<S: Socket> Hub<S> {
     }
 
     /// The first subscribers in the order of their connections, and how many there are.
-    fn subscribers(&self) -> Json {
+    pub(super) fn subscribers(&self) -> Json {
         let head = self.fanout.head().head_seq;
         let (count, _) = self.fanout.lag();
         let listed = self.connections.iter().filter_map(|(key, connection)| {
@@ -138,12 +139,8 @@ impl<S: Socket> Hub<S> {
     }
 
     fn metrics(&mut self, format: Format) -> Response {
-        let (subscribers, lag_max) = self.fanout.lag();
-        let metrics = &self.site.metrics;
-        metrics.subscribers.set(subscribers);
-        metrics.subscriber_lag_max.set(lag_max);
-        metrics.event_head.set(self.fanout.head().head_seq);
-        Response::new(200, format.content_type(), metrics.encode(format))
+        self.measure();
+        Response::new(200, format.content_type(), self.site.metrics.encode(format))
     }
 
     fn start_stream(
@@ -151,6 +148,7 @@ impl<S: Socket> Hub<S> {
         key: usize,
         patterns: &[String],
         after_seq: Option<u64>,
+        topics: Topics,
         now: Instant,
     ) -> Result<(), Rejection> {
         let mut checked = Vec::with_capacity(patterns.len());
@@ -164,9 +162,15 @@ impl<S: Socket> Hub<S> {
             session.stream(&self.rules.limits.http, now);
         }
         connection.send_queue.push(response::stream_head(), ());
-        if let Some(mut sink) = self.connections.sinks(now).sink(key) {
+        if !checked.is_empty()
+            && let Some(mut sink) = self.connections.sinks(now).sink(key)
+        {
             self.fanout.subscribe(key, after_seq, false, &checked, &mut sink);
         }
+        if topics.any() {
+            self.watch(key, topics, now);
+        }
+        self.connections.queue_write(key);
         self.set_timer(key);
         Ok(())
     }
@@ -196,11 +200,11 @@ impl<S: Socket> Hub<S> {
         match due {
             Due::Nothing => {}
             Due::Comment => {
-                let complete_up_to = self.fanout.complete_up_to(key).unwrap_or(0);
+                let complete_up_to = self.fanout.complete_up_to(key);
                 let Some(connection) = self.connections.get_mut(key) else { return true };
                 // A comment behind other bytes would be no sign of life.
                 if connection.send_queue.is_empty() {
-                    connection.send_queue.push(stream::position(complete_up_to), ());
+                    connection.send_queue.push(complete_up_to.map_or_else(stream::comment, stream::position), ());
                     self.write(key, now);
                 }
             }
@@ -219,6 +223,7 @@ impl<S: Socket> Hub<S> {
         let Protocol::Http(session) = &mut connection.protocol else { return };
         session.close(now + farewell);
         self.fanout.unsubscribe(key);
+        self.unwatch(key);
         self.connections.queue_write(key);
         self.set_timer(key);
     }

@@ -22,7 +22,7 @@ fn refused_requests_get_their_status_and_disturb_no_other() {
         (421, "GET /healthz", "Host: evil.example\r\n"),
         (405, "POST /healthz", ""),
         (405, "DELETE /metrics", ""),
-        (404, "GET /", ""),
+        (405, "POST /", ""),
         (404, "GET /healthz/../metrics", ""),
         (404, "GET /%68ealthz", ""),
         (404, "GET //healthz", ""),

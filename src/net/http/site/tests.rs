@@ -8,7 +8,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 fn site(token: Option<&str>) -> Site {
     let access = Access { token: token.map(|token| Secret(token.into())), ..Access::default() };
-    Site { access, metrics: Arc::default(), health: Arc::new(Health::default()), metrics_read: None }
+    Site { access, ..Site::default() }
 }
 
 fn ask(site: &mut Site, line: &str, fields: &str, body: &str) -> Result<Reply, u16> {
@@ -42,7 +42,7 @@ fn readiness_names_what_is_wrong_to_those_who_may_read() {
 #[test]
 fn metrics_and_streams_need_a_right_where_a_token_is_set() {
     let (mut open, mut closed) = (site(None), site(Some("s3cret")));
-    for line in ["GET /metrics", "GET /api/v1/stream"] {
+    for line in ["GET /metrics", "GET /api/v1/stream", "GET /api/v1/series"] {
         assert!(ask(&mut open, line, "", "").is_ok(), "{line}");
         assert_eq!(ask(&mut closed, line, "", ""), Err(401), "{line}");
         assert!(ask(&mut closed, line, "Authorization: Bearer s3cret\r\n", "").is_ok(), "{line}");
@@ -57,14 +57,19 @@ fn metrics_and_streams_need_a_right_where_a_token_is_set() {
 fn streams_begin_where_the_client_was() {
     let mut site = site(None);
     let stream = |patterns: &[&str], after_seq| {
-        Ok(Reply::Stream { patterns: patterns.iter().map(|pattern| pattern.to_string()).collect(), after_seq })
+        let patterns = patterns.iter().map(|pattern| pattern.to_string()).collect();
+        Ok(Reply::Stream { patterns, after_seq, topics: Topics::default() })
     };
+    let overview = Topics { overview: true, subscribers: false };
+    let watch = Ok(Reply::Stream { patterns: Vec::new(), after_seq: None, topics: overview });
     for (query, fields, expected) in [
         ("", "", stream(&["*"], None)),
         ("?sub=Completed&sub=Err%2A&since=7", "", stream(&["Completed", "Err*"], Some(7))),
         ("?since=7", "Last-Event-ID: 9\r\n", stream(&["*"], Some(9))),
         ("?since=7", "Last-Event-ID:\r\n", stream(&["*"], Some(7))),
         ("", "Last-Event-ID: x\r\n", Err(400)),
+        ("?watch=overview", "", watch),
+        ("?watch=jobs", "", Err(400)),
         ("?since=-1", "", Err(400)),
         ("?after=1", "", Err(400)),
     ] {
@@ -100,6 +105,22 @@ fn acting_needs_the_right_and_a_body_of_json() {
         Err(403),
         "without a token nothing acts"
     );
+}
+
+#[test]
+fn page_is_open_and_says_who_may_act() {
+    let right = |token, fields: &str| text(ask(&mut site(token), "GET /login", fields, ""));
+    for (token, fields, expected) in [
+        (None, "", r#"{"login":false,"right":"read"}"#),
+        (Some("s3cret"), "", r#"{"login":true,"right":null}"#),
+        (Some("s3cret"), "Authorization: Bearer s3cret\r\n", r#"{"login":true,"right":"act"}"#),
+        (Some("s3cret"), "Cookie: resq_login=act.1.2\r\n", r#"{"login":true,"right":null}"#),
+    ] {
+        let answer = right(token, fields);
+        assert!(answer.ends_with(&format!("{expected}\n")), "{answer}");
+    }
+    let page = text(ask(&mut site(Some("s3cret")), "GET /", "", ""));
+    assert!(page.contains("Content-Security-Policy: default-src 'none'; script-src 'self';"), "{page}");
 }
 
 #[test]

@@ -1,0 +1,41 @@
+// The databases that resq built.
+
+import * as api from "./api.js";
+import { el, field, table } from "./dom.js";
+import { time } from "./format.js";
+import { pages, refresher, remember } from "./list.js";
+
+export async function databases({ main, parameters, signal, reopen }) {
+  const input = (name) => el("input", { name, type: "search", value: parameters[name] ?? "", autocomplete: "off" });
+  const form = el("form", { class: "filters", role: "search", on: {
+    submit: (event) => event.preventDefault(), input: () => filtered(),
+  } }, field("Name begins with", input("name")), field("Type", input("type")));
+  const filter = () => Object.fromEntries([...new FormData(form)].map(([key, value]) => [key, value.trim()]));
+  const rows = table("Databases, by name", ["Database", "Job", "Type", "State", "Template", "Built"]);
+  const list = pages({
+    table: rows, empty: "No database matches.",
+    async fetch(after, limit) {
+      const { databases, next } = await api.get("/databases", { ...filter(), after, limit }, signal);
+      return { items: databases, next };
+    },
+    row: (one) => rows.row([
+      one.db_name, el("a", { href: `#/jobs/${one.res_id}` }, one.res_name ?? `#${one.res_id}`), one.res_type,
+      one.dropping_at ? "being dropped" : one.state === "making" ? "being built" : one.state,
+      el("code", { title: one.template_version }, one.template_version.slice(0, 12)), time(one.created_at),
+    ]),
+  });
+  main.replaceChildren(el("h1", {}, "Databases"), form, ...list.parts);
+  const reload = refresher(() => list.load(), signal);
+  let typing = 0;
+  function filtered() {
+    clearTimeout(typing);
+    typing = setTimeout(() => {
+      if (signal.aborted) return;
+      remember("databases", filter());
+      reload.changed();
+    }, 150);
+  }
+  const changed = () => reload.changed();
+  reopen({ subs: ["InProgress", "Completed", "Error", "Dropped"], on: { event: changed, gap: changed } });
+  await list.load();
+}

@@ -1,0 +1,59 @@
+// What all paged lists have in common: load a page, load more, and load again when something has changed.
+
+import { el, notice } from "./dom.js";
+
+/**
+ * Loads again at most every 250 ms, and four times slower than the answers come: a busy queue costs the database little.
+ * Nothing happens unless `changed` is called.
+ */
+export function refresher(load, signal) {
+  let isRunning = false, isWanted = false, timer = 0;
+  const run = async () => {
+    timer = 0;
+    isRunning = true;
+    isWanted = false;
+    const begun = performance.now();
+    await load().catch((error) => error.name === "AbortError" || signal.aborted || notice(error.message, true));
+    isRunning = false;
+    if (isWanted && !signal.aborted) timer = setTimeout(run, Math.max(250, 4 * (performance.now() - begun)));
+  };
+  signal.addEventListener("abort", () => clearTimeout(timer));
+  return {
+    changed() {
+      isWanted = true;
+      if (!isRunning && !timer && !signal.aborted) timer = setTimeout(run, 100);
+    },
+  };
+}
+
+/**
+ * A list that grows by pages. `fetch(after, limit)` → { items, next }; `row(item)` → a row of `table`, or null.
+ * Loading again replaces what is shown by as many items from the start.
+ */
+export function pages({ table, fetch, row, empty }) {
+  let next = null, shown = 0;
+  const more = el("button", { type: "button", class: "quiet", hidden: true, on: { click: () => load(false) } }, "Show more");
+  const none = el("p", { class: "empty", hidden: true }, empty);
+  const load = async (again = true) => {
+    const limit = again ? Math.min(1000, Math.max(50, shown)) : 50;
+    const page = await fetch(again ? null : next, limit);
+    const rows = page.items.map(row);
+    if (again) {
+      shown = 0;
+      table.body.replaceChildren(...rows);
+    } else {
+      table.body.append(...rows);
+    }
+    shown += rows.length;
+    next = page.next;
+    more.hidden = next === null;
+    none.hidden = shown > 0 || next !== null;
+  };
+  return { parts: [table.whole, none, more], load };
+}
+
+/** Keeps the filter in the address, so that it can be linked and the browser's Back works. */
+export function remember(view, values) {
+  const query = new URLSearchParams(Object.entries(values).filter(([, value]) => value));
+  history.replaceState(null, "", `#/${view}${query.size ? `?${query}` : ""}`);
+}
