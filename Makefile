@@ -9,7 +9,7 @@ udf      := --manifest-path udf/Cargo.toml
 # What `resqd --version` shows.
 export RESQ_COMMIT ?= $(shell git rev-parse --short=9 HEAD 2>/dev/null)
 
-.PHONY: build run demo db-stop clean-db test test-matrix test-faults bench udf install uninstall deb static image test-packages windows test-windows dist clean help
+.PHONY: build run demo db-stop clean-db test test-matrix test-faults screenshots bench udf install uninstall deb static image test-packages windows test-windows dist clean help
 
 build: ## Build the programs into target/release (FEATURES=toast: with desktop notifications)
 	$(CARGO) build --release --locked --bins --features "$(FEATURES)"
@@ -35,6 +35,9 @@ test-matrix: ## Run the end-to-end tests on MySQL, MariaDB new and old, a Galera
 
 test-faults: ## Run the fault tests ROUNDS=10 times each (SERVER="mariadb1011 …"; RESQ_SEED=n repeats a run)
 	@FAULT_ROUNDS=$(ROUNDS) scripts/test.sh faults $(SERVER)
+
+screenshots: ## Make pictures of the dashboard, light and dark, in docs/images
+	@scripts/test.sh screenshots
 
 bench: udf ## Measure on private servers, as ratios to bare connections
 	$(CARGO) bench --locked

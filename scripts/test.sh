@@ -2,6 +2,7 @@
 # test.sh all [KIND...]      every check and every test, the end-to-end tests once on each KIND of server
 # test.sh e2e [KIND...]      only the end-to-end tests
 # test.sh faults [KIND...]   only the fault tests, FAULT_ROUNDS times each
+# test.sh screenshots        pictures of the dashboard
 # KIND is one of testdb.sh (default: mariadb1011, or the host's own server if apt-get is missing). KIND:WORD runs only the
 # end-to-end tests with WORD in their path.
 set -euo pipefail
@@ -39,6 +40,12 @@ fi
 
 # The end-to-end tests mostly wait, so more of them run at a time than there are processors.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(getconf _NPROCESSORS_ONLN)))}
+
+if [ "$what" = screenshots ]; then
+  export SCREENSHOTS=${SCREENSHOTS:-$PWD/docs/images}
+  TEST_SERVER=$1 step cargo test --release --locked --test e2e -- --ignored dashboard::screenshots
+  exit
+fi
 
 # The servers under test load these.
 step cargo build --release --locked --manifest-path udf/Cargo.toml --lib --examples

@@ -25,6 +25,8 @@ case $kind in
   tools)       suite=bookworm packages=(mandoc zsh fish) ;;
   # ip and ss, for the tests of a cluster's partition.
   iproute2)    suite=bookworm packages=(iproute2) ;;
+  # For the tests of the dashboard. Runs on the host's C library.
+  browser)     suite=bookworm packages=(chromium chromium-driver fonts-dejavu-core) host_libc=1 ;;
   *) echo "fetch.sh: unknown kind '$kind'" >&2; exit 2 ;;
 esac
 

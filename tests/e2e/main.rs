@@ -9,6 +9,7 @@ mod commands;
 mod containers;
 mod crash;
 mod cron;
+mod dashboard;
 mod docs;
 mod drop_whole;
 mod events;

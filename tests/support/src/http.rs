@@ -60,8 +60,8 @@ impl HttpPeer {
         let line = self.line().expect("an answer");
         let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
         let mut fields = BTreeMap::new();
-        while let Some((name, value)) = self.line().expect("a whole head").split_once(": ") {
-            fields.insert(name.to_ascii_lowercase(), value.to_string());
+        while let Some((name, value)) = self.line().expect("a whole head").split_once(':') {
+            fields.insert(name.to_ascii_lowercase(), value.trim().to_string());
         }
         let length = fields.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
         let mut body = vec![0; if self.is_head { 0 } else { length }];

@@ -5,6 +5,7 @@
 //! Every wait has a deadline and is for a signal: a readiness notification, a row, a frame, an exit code.
 
 mod account;
+mod browser;
 mod doctor;
 mod exactness;
 mod fault_proxy;
@@ -27,6 +28,7 @@ mod udf_server;
 mod wait;
 
 pub use account::Account;
+pub use browser::Browser;
 pub use doctor::{Doctor, Verdict};
 pub use exactness::{
     EventOracle, InOrder, assert_databases_are_exact, assert_done_by_one_attempt_each, wait_until_all_done,

@@ -1,0 +1,302 @@
+//! The page that resqd serves, in a real browser.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use mysql::{Conn, prelude::Queryable};
+use resq_test_support::{Browser, Instance, ROOT, Running, own_port, wait_until};
+use serde_json::{Value as Json, json};
+
+/// The views, each with an expression that holds once it is shown.
+const VIEWS: [(&str, &str); 7] = [
+    ("overview", "document.querySelector('.headline[data-level]')"),
+    ("jobs", "document.querySelector('tbody')"),
+    ("jobs/1", "document.querySelector('.timeline li')"),
+    ("databases", "document.querySelector('tbody')"),
+    ("audit", "document.querySelector('tbody')"),
+    ("events", "document.querySelector('.tail')"),
+    ("subscribers", "document.querySelector('tbody')"),
+];
+
+fn resqd(instance: &Instance, port: u16) -> Running {
+    let program = instance.resqd().env("RESQ_HTTP", format!("127.0.0.1:{port}")).args(["--poll-ms", "50"]);
+    program.env("RESQ_HTTP_TOKEN", "acts").env("RESQ_HTTP_READ_TOKEN", "reads").spawn_ready()
+}
+
+fn address(port: u16) -> String {
+    format!("http://127.0.0.1:{port}/")
+}
+
+/// A browser that has logged in by the link with a token.
+fn browser(port: u16, token: &str) -> Browser {
+    let browser = Browser::open();
+    browser.go(&format!("{}#token={token}", address(port)));
+    browser.wait_for("document.body.dataset.right !== 'none' && document.querySelector('.headline')");
+    browser
+}
+
+fn show(browser: &Browser, port: u16, view: &str, shown: &str) {
+    browser.go(&format!("{}#/{view}", address(port)));
+    browser.wait_for(shown);
+    browser.wait_for(&format!("document.getElementById('main').dataset.shown === '#/{view}'"));
+    browser.wait_for("document.getElementById('connection').dataset.state === 'live'");
+}
+
+fn publish(conn: &mut Conn, state: &str, payload: &Json) {
+    conn.exec_drop("CALL publish(?, ?)", (state, payload.to_string())).unwrap();
+}
+
+/// The numbers of the events shown, newest first.
+fn shown_numbers(browser: &Browser) -> Vec<u64> {
+    let numbers =
+        browser.run("return [...document.querySelectorAll('.tail li[data-seq]')].map((li) => li.dataset.seq);");
+    numbers.as_array().unwrap().iter().map(|number| number.as_str().unwrap().parse().unwrap()).collect()
+}
+
+#[test]
+fn every_view_is_shown_under_its_policy_without_an_error() {
+    let instance = Instance::ready("dash_views");
+    let port = own_port();
+    let resqd = resqd(&instance, port);
+    instance.resqctl(["add", "one"]).ok();
+    let browser = browser(port, "reads");
+    assert_eq!(browser.run("return location.hash;"), "#/overview", "the token stays in no address");
+    for width in [1280, 360] {
+        browser.resize(width, 800);
+        for (view, shown) in VIEWS {
+            show(&browser, port, view, shown);
+            let is_too_wide = browser.run("return document.documentElement.scrollWidth > innerWidth;");
+            assert_eq!(is_too_wide, json!(false), "{view} at {width} pixels");
+        }
+    }
+    let hosts =
+        browser.run("return performance.getEntriesByType('resource').map((entry) => new URL(entry.name).host);");
+    let hosts: BTreeSet<&str> = hosts.as_array().unwrap().iter().filter_map(Json::as_str).collect();
+    assert_eq!(hosts, BTreeSet::from([format!("127.0.0.1:{port}").as_str()]));
+    assert_eq!(browser.errors(), Vec::<String>::new());
+    // What the policy forbids does not happen, also if the page were made to try it.
+    browser.run(
+        "try { document.body.innerHTML = '<img src=x onerror=\"window.ran = 1\">'; } catch { window.refused = 1; }",
+    );
+    assert_eq!(browser.run("return [window.ran ?? 0, window.refused ?? 0];"), json!([0, 1]));
+    drop(browser);
+    assert_eq!(resqd.stop().code(), Some(0));
+}
+
+#[test]
+fn login_gives_the_rights_of_its_token() {
+    let instance = Instance::ready("dash_login");
+    let port = own_port();
+    let resqd = resqd(&instance, port);
+    let browser = Browser::open();
+    browser.go(&address(port));
+    browser.type_into("input[name=token]", "wrong");
+    browser.click("form button[type=submit]");
+    browser.wait_for("document.querySelector('.login .error').textContent.includes('wrong token')");
+    browser.type_into("input[name=token]", "reads");
+    browser.click("form button[type=submit]");
+    browser.wait_for("document.body.dataset.right === 'read' && document.querySelector('.headline')");
+    assert_eq!(browser.run("return document.querySelector('.act') === null;"), json!(true), "nothing to act with");
+    // What a page forbids is no protection: resqd refuses it.
+    let pause = "const request = new XMLHttpRequest(); request.open('POST', '/api/v1/queue/pause', false); \
+                 request.send(); return request.status;";
+    assert_ne!(browser.run(pause), json!(200));
+    assert_eq!(browser.run("return document.cookie;"), "", "no script reads the login");
+    drop(browser);
+    assert_eq!(resqd.stop().code(), Some(0));
+}
+
+#[test]
+fn overview_follows_the_queue_and_shows_names_as_text() {
+    let instance = Instance::ready("dash_overview");
+    let port = own_port();
+    let resqd = resqd(&instance, port);
+    let mut conn = instance.conn();
+    instance.resqctl(["pause"]).ok();
+    let browser = browser(port, "reads");
+    browser.wait_for("document.querySelector('.headline').dataset.level === 'warn'");
+    browser.wait_for("document.querySelector('.concerns').textContent.includes('paused')");
+    instance.resqctl(["resume"]).ok();
+    browser.wait_for("document.querySelector('.headline').textContent === 'All is well'");
+    let markup = "<img src=x onerror=window.ran=1>";
+    conn.exec_drop("INSERT INTO res_queue (res_name, res_type) VALUES (?, 'missing')", (markup,)).unwrap();
+    browser.wait_for("document.querySelector('a[href*=\"status=error\"] .number').textContent === '1'");
+    show(&browser, port, "events", "document.querySelectorAll('.tail li').length > 2");
+    let text = browser.wait_for("document.querySelector('.tail').innerText");
+    assert!(text.as_str().unwrap().contains(markup), "{text}");
+    assert_eq!(browser.run("return [window.ran ?? 0, document.querySelectorAll('main img').length];"), json!([0, 0]));
+    assert_eq!(browser.errors(), Vec::<String>::new());
+    drop(browser);
+    assert_eq!(resqd.stop().code(), Some(0));
+}
+
+#[test]
+fn job_added_elsewhere_appears_at_once() {
+    let instance = Instance::ready("dash_jobs");
+    let port = own_port();
+    let resqd = resqd(&instance, port);
+    let browser = browser(port, "reads");
+    show(&browser, port, "jobs", "document.querySelector('.empty:not([hidden])')");
+    browser.run(
+        "new MutationObserver(() => { if (document.querySelector('tr[data-id]')) window.seen ??= Date.now(); })\
+         .observe(document.querySelector('main'), { childList: true, subtree: true });",
+    );
+    let mut conn = instance.conn();
+    let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as f64;
+    conn.query_drop("INSERT INTO res_queue (res_name) VALUES ('elsewhere')").unwrap();
+    let seen = browser.wait_for("window.seen").as_f64().unwrap();
+    assert!(seen - before < 500.0, "after {} ms", seen - before);
+    browser.wait_for("document.querySelector('tr[data-id] .status.done')");
+    drop(browser);
+    assert_eq!(resqd.stop().code(), Some(0));
+}
+
+#[test]
+fn all_that_match_are_counted_then_retried_and_audited() {
+    let instance = Instance::ready("dash_retry");
+    let port = own_port();
+    let resqd = resqd(&instance, port);
+    let mut conn = instance.conn();
+    let rows: Vec<String> = (0..120).map(|n| format!("('{}-{n}', 'missing')", ["a", "b"][n % 2])).collect();
+    conn.query_drop(format!("INSERT INTO res_queue (res_name, res_type) VALUES {}", rows.join(","))).unwrap();
+    let browser = browser(port, "acts");
+    browser.wait_for("document.querySelector('a[href*=\"status=error\"] .number').textContent === '120'");
+    show(&browser, port, "jobs?status=error&name=a-", "document.querySelector('tr[data-id]')");
+    browser.click("[data-act=retry-all]");
+    let asked = browser.wait_for("document.querySelector('dialog h2').textContent");
+    assert_eq!(asked, "Retry 60 jobs?");
+    browser.type_into("dialog input", "the templates are there now");
+    browser.click("dialog button[value=yes]");
+    let audited = "SELECT who, reason FROM res_audit WHERE action = 'retry'";
+    let mut row: Option<(String, Option<String>)> = None;
+    wait_until("the action", || {
+        row = conn.query_first(audited).unwrap();
+        row.is_some()
+    });
+    let (who, reason) = row.unwrap();
+    assert_eq!((who.starts_with("token via http"), reason.as_deref()), (true, Some("the templates are there now")));
+    wait_until("all of them retried", || {
+        let again =
+            "SELECT COUNT(*) FROM res_error WHERE res_id IN (SELECT res_id FROM res_queue WHERE res_name LIKE 'a-%')";
+        conn.query_first::<u64, _>(again).unwrap() == Some(120)
+    });
+    let others =
+        "SELECT COUNT(*) FROM res_error WHERE res_id IN (SELECT res_id FROM res_queue WHERE res_name LIKE 'b-%')";
+    assert_eq!(conn.query_first::<u64, _>(others).unwrap(), Some(60));
+    drop(browser);
+    assert_eq!(resqd.stop().code(), Some(0));
+}
+
+#[test]
+fn open_page_survives_restarts_without_a_lost_or_repeated_event() {
+    let instance = Instance::ready("dash_restart");
+    let port = own_port();
+    let mut daemon = resqd(&instance, port);
+    let mut conn = instance.conn();
+    let browser = browser(port, "reads");
+    show(&browser, port, "events", "document.querySelector('.tail')");
+    let mut published = 0;
+    for round in 0..3 {
+        for _ in 0..40 {
+            publish(&mut conn, "Own.dash", &json!({ "n": published }));
+            published += 1;
+        }
+        if round == 1 {
+            drop(daemon); // killed
+        } else {
+            assert_eq!(daemon.stop().code(), Some(0));
+        }
+        (0..10).for_each(|n| publish(&mut conn, "Own.down", &json!({ "n": n })));
+        published += 10;
+        daemon = resqd(&instance, port);
+        browser.wait_for(&format!("document.querySelector('.tail').dataset.received === '{published}'"));
+    }
+    let expected: Vec<u64> = (1..=published).rev().collect();
+    assert_eq!(shown_numbers(&browser), expected);
+    drop(browser);
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
+#[test]
+fn ten_thousand_events_do_not_freeze_the_tail() {
+    let instance = Instance::ready("dash_tail");
+    let port = own_port();
+    let resqd = resqd(&instance, port);
+    let mut conn = instance.conn();
+    let browser = browser(port, "reads");
+    show(&browser, port, "events", "document.querySelector('.tail')");
+    browser.run(
+        "window.worst = 0; let last = performance.now(); \
+         (function frame() { const now = performance.now(); window.worst = Math.max(window.worst, now - last); last = now; \
+         requestAnimationFrame(frame); })();",
+    );
+    let row = r#"('Burst', '{"big": 12345678901234567890}')"#;
+    conn.query_drop(format!("INSERT INTO res_outbox (state, payload) VALUES {}", vec![row; 10_000].join(","))).unwrap();
+    browser.wait_for("document.querySelector('.tail').dataset.received === '10000'");
+    let numbers = shown_numbers(&browser);
+    assert_eq!((numbers.len(), numbers[0]), (1_000, 10_000), "the newest ones, within bounds");
+    assert_eq!(numbers.windows(2).filter(|pair| pair[0] != pair[1] + 1).count(), 0);
+    let payload = browser.run("return document.querySelector('.tail li code').textContent;");
+    assert_eq!(payload, r#"{"big":12345678901234567890}"#, "numbers stay exact");
+    let worst_ms = browser.run("return window.worst;").as_f64().unwrap();
+    assert!(worst_ms < 2_000.0, "a frame took {worst_ms} ms");
+    // Paused, it draws nothing and keeps what arrives.
+    browser.click(".filters button");
+    publish(&mut conn, "After", &json!({}));
+    browser.wait_for("document.querySelector('main [role=status]').textContent.includes('paused, 1 waiting')");
+    assert_eq!(shown_numbers(&browser)[0], 10_000);
+    browser.click(".filters button");
+    browser.wait_for("document.querySelector('.tail li').dataset.seq === '10001'");
+    drop(browser);
+    assert_eq!(resqd.stop().code(), Some(0));
+}
+
+#[test]
+fn closed_page_leaves_no_stream() {
+    let instance = Instance::ready("dash_idle");
+    let port = own_port();
+    let resqd = resqd(&instance, port);
+    let browser = browser(port, "reads");
+    let subscribers = |field: &str| {
+        let answer = resq_test_support::http(port, "GET /metrics", "Authorization: Bearer reads\r\n");
+        let line = answer.body.lines().find_map(|line| line.strip_prefix(field).map(str::to_string));
+        line.and_then(|value| value.trim().parse::<u64>().ok())
+    };
+    show(&browser, port, "events", "document.querySelector('.tail')");
+    wait_until("the page's subscription", || subscribers("resq_subscribers ") == Some(1));
+    browser.go("about:blank");
+    wait_until("no subscription", || subscribers("resq_subscribers ") == Some(0));
+    drop(browser);
+    assert_eq!(resqd.stop().code(), Some(0));
+}
+
+/// Writes a picture of each view, light and dark, into SCREENSHOTS: `make screenshots`.
+#[test]
+#[ignore = "makes pictures for the documentation"]
+fn screenshots() {
+    let folder = std::env::var("SCREENSHOTS").unwrap_or_else(|_| format!("{ROOT}/target/screenshots"));
+    let folder = Path::new(&folder);
+    fs::create_dir_all(folder).unwrap();
+    let instance = Instance::ready("dash_pictures");
+    let port = own_port();
+    let resqd = resqd(&instance, port);
+    let mut conn = instance.conn();
+    let names = ["shop", "blog", "wiki"].into_iter().cycle().zip(1..=60).map(|(name, n)| format!("('{name}-{n}')"));
+    conn.query_drop(format!("INSERT INTO res_queue (res_name) VALUES {}", names.collect::<Vec<_>>().join(",")))
+        .unwrap();
+    let browser = browser(port, "acts");
+    browser.resize(1280, 860);
+    for theme in ["light", "dark"] {
+        browser.run(&format!("localStorage.setItem('resq-theme', '{theme}'); location.reload();"));
+        for (view, shown) in VIEWS {
+            show(&browser, port, view, shown);
+            browser.screenshot(&folder.join(format!("{}-{theme}.png", view.replace('/', "-"))));
+        }
+    }
+    drop(browser);
+    assert_eq!(resqd.stop().code(), Some(0));
+}
