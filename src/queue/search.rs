@@ -14,7 +14,7 @@ use crate::db::{Capped, Error, id_list, limited};
 /// Rows of a status that are looked at one by one. If there are more, the table is read instead.
 const FEW: u64 = 10_000;
 /// Rows of the table that one page reads.
-const WINDOW: u64 = 20_000;
+const WINDOW: u64 = 10_000;
 /// The greatest number of rows on a page.
 pub const LARGEST_PAGE: u32 = 1_000;
 
