@@ -3,6 +3,12 @@
 /// The size of every payload, in bytes.
 pub const PAYLOAD: usize = 128;
 
+/// What comes before an ephemeral event's payload, which is not JSON and so a string.
+const SSE_BEFORE_PAYLOAD: usize =
+    concat!("event: news\ndata: ", r#"{"seq":0,"time":"2026-11-21T19:00:01.123456Z","state":"news","payload":""#,)
+        .len();
+const SSE_AFTER_PAYLOAD: &[u8] = b"\"}\n\n";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     Resq,
@@ -103,10 +109,12 @@ impl Dialect {
                     let bytes = buffer.windows(end.len()).position(|bytes| bytes == end)? + end.len();
                     return Some(Message { bytes, payload: None });
                 }
-                // The second line has the payload as a string, since it is not JSON; behind it are the quote and the brace.
-                let end = line(buffer, b"event: news\n".len() + PAYLOAD)?;
-                buffer.get(end)?;
-                Some(Message { bytes: end + 1, payload: Some(&buffer[end - 3 - PAYLOAD..end - 3]) })
+                // All events have this length, so that finding their end costs no more than with RSQ/1.
+                let bytes = SSE_BEFORE_PAYLOAD + PAYLOAD + SSE_AFTER_PAYLOAD.len();
+                let message = buffer.get(..bytes)?;
+                assert!(message.ends_with(SSE_AFTER_PAYLOAD), "{}", String::from_utf8_lossy(message));
+                let payload = &message[SSE_BEFORE_PAYLOAD..SSE_BEFORE_PAYLOAD + PAYLOAD];
+                Some(Message { bytes, payload: Some(payload) })
             }
             Dialect::Nats => {
                 let line = line(buffer, 0)?;
