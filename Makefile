@@ -36,7 +36,7 @@ test-matrix: ## Run the end-to-end tests on MySQL, MariaDB new and old, a Galera
 test-faults: ## Run the fault tests ROUNDS=10 times each (SERVER="mariadb1011 …"; RESQ_SEED=n repeats a run)
 	@FAULT_ROUNDS=$(ROUNDS) scripts/test.sh faults $(SERVER)
 
-screenshots: ## Make pictures of the dashboard, light and dark, in docs/images
+screenshots: ## Make pictures of the dashboard, light and dark, in target/screenshots; two of them go into docs/images
 	@scripts/test.sh screenshots
 
 bench: udf ## Measure on private servers, as ratios to bare connections

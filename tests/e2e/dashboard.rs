@@ -8,7 +8,7 @@ use std::{
 };
 
 use mysql::{Conn, prelude::Queryable};
-use resq_test_support::{Browser, Instance, ROOT, Running, own_port, wait_until};
+use resq_test_support::{Browser, Instance, ROOT, Running, http, own_port, wait_until};
 use serde_json::{Value as Json, json};
 
 /// The views, each with an expression that holds once it is shown.
@@ -262,7 +262,7 @@ fn closed_page_leaves_no_stream() {
     let resqd = resqd(&instance, port);
     let browser = browser(port, "reads");
     let subscribers = |field: &str| {
-        let answer = resq_test_support::http(port, "GET /metrics", "Authorization: Bearer reads\r\n");
+        let answer = http(port, "GET /metrics", "Authorization: Bearer reads\r\n");
         let line = answer.body.lines().find_map(|line| line.strip_prefix(field).map(str::to_string));
         line.and_then(|value| value.trim().parse::<u64>().ok())
     };
@@ -285,9 +285,17 @@ fn screenshots() {
     let port = own_port();
     let resqd = resqd(&instance, port);
     let mut conn = instance.conn();
-    let names = ["shop", "blog", "wiki"].into_iter().cycle().zip(1..=60).map(|(name, n)| format!("('{name}-{n}')"));
-    conn.query_drop(format!("INSERT INTO res_queue (res_name) VALUES {}", names.collect::<Vec<_>>().join(",")))
-        .unwrap();
+    // Two minutes, so that the charts have something to show: some jobs after each point, and a few that fail.
+    for point in 1..=12 {
+        wait_until("a point of the series", || {
+            let series = http(port, "GET /api/v1/series", "Authorization: Bearer reads\r\n").json();
+            series["columns"]["time"].as_array().is_some_and(|times| times.len() >= point)
+        });
+        let rows: Vec<String> = (0..5 + 37 * point % 90).map(|n| format!("('shop-{point}-{n}', 'default')")).collect();
+        let failing = if point % 5 == 0 { ", ('blog-1', 'missing')" } else { "" };
+        conn.query_drop(format!("INSERT INTO res_queue (res_name, res_type) VALUES {}{failing}", rows.join(",")))
+            .unwrap();
+    }
     let browser = browser(port, "acts");
     browser.resize(1280, 860);
     for theme in ["light", "dark"] {
