@@ -160,8 +160,9 @@ impl Oracle {
                             !self.had_lease(owner, seen_us),
                             "job {id} was reclaimed from {owner}, which had a lease"
                         );
-                        // Of a daemon that has ended its lease itself, nothing is known.
-                        let workers = if self.ended.contains(&owner) { u32::MAX } else { self.workers };
+                        // Of a daemon that has ended its lease itself, or never had one, nothing is known.
+                        let is_known = self.leases.contains_key(&owner) && !self.ended.contains(&owner);
+                        let workers = if is_known { self.workers } else { u32::MAX };
                         let interrupted = self.interrupted.entry((owner, seen_us)).or_default();
                         *interrupted += new.interruptions - old.interruptions;
                         assert!(

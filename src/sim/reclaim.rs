@@ -1,6 +1,10 @@
 //! Reclaiming the jobs of expired leases on the simulated server, as `queue::sql_store::lease` does it.
 
-use super::{oracle::Return, session::Session, tables::JobRow};
+use super::{
+    oracle::Return,
+    session::Session,
+    tables::{JobRow, LeaseRow},
+};
 use crate::{
     db::{Error, ErrorClass},
     queue::{
@@ -9,6 +13,9 @@ use crate::{
         store::{Change, Reclaimed},
     },
 };
+
+/// When the row of a lease that has ended is deleted: after a day.
+const FORGOTTEN_AFTER_US: u64 = 86_400_000_000;
 
 /// An owner, and a job with the claim under which it is in progress.
 type Held = Expired<Option<u64>, (u64, Option<u64>)>;
@@ -65,6 +72,18 @@ pub fn reclaim_expired(session: &mut Session, excluded: &[u64]) -> Result<Reclai
             Err(error) if error.class() == ErrorClass::Permanent => reclaimed.refused.push((id, error)),
             Err(error) => return Err(error),
         }
+    }
+    if reclaimed.jobs > 0 {
+        session.alone(|server, tx| {
+            let is_old = |lease: &LeaseRow| lease.until_us + FORGOTTEN_AFTER_US < server.now_us;
+            let old: Vec<u64> =
+                server.leases.seen_by(tx).filter(|(_, lease)| is_old(lease)).map(|(id, _)| id).collect();
+            for owner in old {
+                server.leases.lock(tx, owner)?;
+                server.leases.set(tx, owner, None);
+            }
+            Ok(())
+        })?;
     }
     Ok(reclaimed)
 }
