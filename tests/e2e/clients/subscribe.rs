@@ -213,7 +213,12 @@ fn help_and_version_go_to_standard_output() {
     for name in ["resq-client", "resq-trigger"] {
         let help = Program::new(binary(name)).arg("--help").ok();
         assert!(help.starts_with(&format!("Usage: {name}")) && help.contains("RESQ_PORT"), "{help}");
-        assert_eq!(Program::new(binary(name)).arg("--version").ok(), format!("{name} {}\n", env!("CARGO_PKG_VERSION")));
+        // The commit follows where make has built it.
+        let version = Program::new(binary(name)).arg("--version").ok();
+        let of_make = version.strip_suffix(")\n").and_then(|version| version.rsplit_once(" ("));
+        let (version, commit) = of_make.unwrap_or((version.trim_end_matches('\n'), ""));
+        assert_eq!(version, format!("{name} {}", env!("CARGO_PKG_VERSION")));
+        assert!(commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{commit}");
         let wrong = Program::new(binary(name)).arg("--hots=x").expect_code(2);
         assert_eq!((wrong.stdout.as_str(), wrong.stderr.lines().count()), ("", 1), "{wrong}");
     }
