@@ -1,9 +1,11 @@
 //! A node that its cluster has lost, by the network or because it hangs, while clients still reach it. A daemon that knows
-//! other nodes continues on one of those; a daemon that does not waits, and one that starts there is not ready. Either way
-//! each job has one outcome and each event is delivered once.
+//! other nodes continues on one of those; a daemon that does not waits and reports by HTTP that it is not ready, and one
+//! that starts there is not ready. Either way each job has one outcome and each event is delivered once.
 
 use mysql::prelude::Queryable;
-use resq_test_support::{Instance, Partition, Server, in_own_network, not_tested, wait_at_most};
+use resq_test_support::{
+    Instance, Partition, Server, http, in_own_network, not_tested, own_port, wait_at_most, wait_or_report,
+};
 
 use super::{
     CATCH_UP, Hanging, alone, check, client, daemon,
@@ -36,8 +38,15 @@ fn leave_or_wait<T>(instance: &Instance, lose: impl FnOnce() -> T) {
     instance.resqctl(["init"]).ok();
     let mut conn = instance.conn();
     let sockets = ["movable", "fixed", "late"].map(|name| instance.dir().join(format!("{name}.sock")));
-    let movable = daemon(instance, &[2, 3, 1], &sockets[0]);
-    let fixed = daemon(instance, &[2], &sockets[1]);
+    let ports = [own_port(), own_port()];
+    let with_http = |n: usize, nodes: &[usize]| {
+        resqd(instance, nodes, &sockets[n]).env("RESQ_HTTP", format!("127.0.0.1:{}", ports[n])).spawn_ready()
+    };
+    let movable = with_http(0, &[2, 3, 1]);
+    let fixed = with_http(1, &[2]);
+    for port in ports {
+        wait_for_readiness(port, 200);
+    }
     let clients = [0, 1].map(|n| client(instance, &sockets[n], ["movable", "fixed"][n]));
     let writers = Writers::start(instance, &[1]);
     writers.wait_for_more(20);
@@ -59,15 +68,19 @@ fn leave_or_wait<T>(instance: &Instance, lose: impl FnOnce() -> T) {
     let mut majority = instance.conn();
     let mut held = || majority.query_first::<u64, _>(&held).unwrap().unwrap();
     wait_at_most(CATCH_UP, "the other daemon to hold nothing", || held() == 0);
+    wait_for_readiness(ports[1], 503);
+    wait_for_readiness(ports[0], 200);
     writers.wait_for_more(20);
     assert_eq!(held(), 0, "a claim or a lease without the cluster");
     assert!(!late.has_notified("READY=1"), "ready without the cluster");
+    assert_eq!(readiness(ports[1]).0, 503, "ready without the cluster");
     drop(late);
 
     drop(lost);
     let finished = movable.stop();
     assert_eq!(finished.code(), Some(0), "{finished}");
     assert!((1..30).contains(&finished.warnings().len()), "a few lines: {finished}");
+    wait_for_readiness(ports[1], 200);
     // By the other daemon alone.
     insert_and_wait("after", 1);
     let finished = fixed.stop();
@@ -81,4 +94,17 @@ fn leave_or_wait<T>(instance: &Instance, lose: impl FnOnce() -> T) {
     for daemon in last {
         assert_eq!(daemon.stop().code(), Some(0));
     }
+}
+
+/// What `/readyz` answers: the status and the reasons.
+fn readiness(port: u16) -> (u16, String) {
+    let answer = http(port, "GET /readyz", "");
+    (answer.status, answer.body)
+}
+
+fn wait_for_readiness(port: u16, status: u16) {
+    wait_or_report(CATCH_UP, &format!("/readyz to answer {status}"), || {
+        let (answered, body) = readiness(port);
+        if answered == status { Ok(()) } else { Err(body) }
+    });
 }
