@@ -6,7 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     thread,
@@ -45,10 +45,12 @@ impl TimedConnect {
     /// That of `check`; or the login failed, or one of the two was not answered in time.
     pub fn connect(&self, check: Option<Check>) -> Result<Conn, Error> {
         let endpoint = self.endpoint.clone();
-        self.in_time(move || {
+        let is_checking = Arc::new(AtomicBool::new(false));
+        self.in_time(&is_checking.clone(), move || {
             let mut conn = endpoint.connect()?;
             if let Some(check) = check {
                 session::set(&mut conn)?;
+                is_checking.store(true, Ordering::Relaxed);
                 check(&mut conn)?;
             }
             session::reset(&mut conn)?;
@@ -56,7 +58,12 @@ impl TimedConnect {
         })
     }
 
-    fn in_time(&self, log_in: impl FnOnce() -> Result<Conn, Error> + Send + 'static) -> Result<Conn, Error> {
+    /// `is_checking`: whether `log_in` has got as far as the check.
+    fn in_time(
+        &self,
+        is_checking: &AtomicBool,
+        log_in: impl FnOnce() -> Result<Conn, Error> + Send + 'static,
+    ) -> Result<Conn, Error> {
         if self.unanswered.load(Ordering::Relaxed) >= MOST_UNANSWERED {
             return Err(Error::Unavailable(format!(
                 "the server does not answer: the last {MOST_UNANSWERED} logins are still waiting"
@@ -76,10 +83,12 @@ impl TimedConnect {
             return Err(Error::Unavailable(format!("cannot start a thread to log in: {error}")));
         }
         answer.recv_timeout(self.timeout).unwrap_or_else(|_| {
-            Err(Error::Unavailable(format!(
-                "the server does not answer: no login within {} s",
-                self.timeout.as_secs_f32()
-            )))
+            let limit = self.timeout.as_secs_f32();
+            // Galera lets a session wait longer than this for what other nodes have committed.
+            Err(Error::Unavailable(match is_checking.load(Ordering::Relaxed) {
+                true => format!("the server accepts logins, but has not caught up with its cluster within {limit} s"),
+                false => format!("the server does not answer: no login within {limit} s"),
+            }))
         })
     }
 }
@@ -136,11 +145,30 @@ mod tests {
     }
 
     #[test]
+    fn login_that_waits_for_the_cluster_is_reported_as_such() {
+        let opts = OptsBuilder::new();
+        let timeout = Duration::from_millis(20);
+        let login = TimedConnect { timeout, ..TimedConnect::new(Endpoint::new(opts, &Config::default().database)) };
+        for (is_checking, words) in [(true, "not caught up with its cluster within 0.02 s"), (false, "no login within")]
+        {
+            let (caught_up, wait) = mpsc::channel::<()>();
+            let result = login.in_time(&AtomicBool::new(is_checking), move || {
+                let _ = wait.recv();
+                Err(Error::NotReady("the test is over".into()))
+            });
+            let error = result.unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+            drop(caught_up);
+        }
+    }
+
+    #[test]
     fn panic_of_the_driver_is_a_failed_login_and_never_the_last() {
         let login = TimedConnect::new(Endpoint::new(OptsBuilder::new(), &Config::default().database));
         for _ in 0..=MOST_UNANSWERED {
             // Without a message on standard error.
-            let error = login.in_time(|| resume_unwind(Box::new("no such plugin"))).unwrap_err();
+            let error =
+                login.in_time(&AtomicBool::new(false), || resume_unwind(Box::new("no such plugin"))).unwrap_err();
             assert!(matches!(&error, Error::Unavailable(why) if why.contains("panicked")), "{error}");
         }
         assert_eq!(login.unanswered.load(Ordering::Relaxed), 0);
