@@ -26,6 +26,9 @@ pub trait EventLog: Send {
     /// False: nothing was changed.
     fn renew_log_id(&mut self, log_id: u64, unless_reached: Option<u64>) -> Result<bool, Error>;
 
+    /// Waits until what is read includes all that any node of a cluster had committed at the time of the call.
+    fn catch_up(&mut self) -> Result<(), Error>;
+
     /// The least id in the outbox, committed or not, but for `excluded` ones.
     fn oldest_unmoved(&mut self, excluded: &[u64]) -> Result<Option<u64>, Error>;
 
@@ -53,6 +56,14 @@ pub trait EventLog: Send {
     fn report_set_aside(&mut self, what: Refused, added: &[Report<Refused>], removed: &[u64]) -> Result<(), Error>;
 }
 
+/// The log is not the one that this daemon served: it was restored from a backup, emptied or changed by hand. It has a
+/// new identity, by which every client notices. Only another daemon, which reads it afresh, can serve it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogReplaced {
+    /// What was found.
+    pub found: String,
+}
+
 /// The event log in a server's global database.
 pub struct SqlEventLog {
     pub(crate) link: Link,
@@ -78,6 +89,10 @@ impl EventLog for SqlEventLog {
         // A node of a cluster may lag behind: its log only seems shorter.
         self.link.catch_up()?;
         self.link.run(|conn| store::renew_log_id(conn, log_id, unless_reached))
+    }
+
+    fn catch_up(&mut self) -> Result<(), Error> {
+        self.link.catch_up()
     }
 
     fn oldest_unmoved(&mut self, excluded: &[u64]) -> Result<Option<u64>, Error> {

@@ -7,6 +7,7 @@
 
 pub mod chosen_rows;
 pub mod event;
+mod floor;
 pub mod history;
 mod isolated_log;
 pub(crate) mod log;
@@ -24,11 +25,12 @@ use crate::{
     base::threads::{Alarm, Thread},
     db::Db,
 };
+pub use log::LogReplaced;
 use log::SqlEventLog;
 use sequencer::Sequencer;
 use updates::{LogPublisher, PageRequest};
 
-pub use sequencer::{BATCH, LogReplaced, Settings, StateWatch};
+pub use sequencer::{BATCH, Settings, StateWatch};
 
 /// Connections that the sequencer needs of the pool.
 pub const CONNECTIONS: u32 = 1;

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, at, select};
 
 use super::{
+    floor::Floor,
     isolated_log::IsolatedLog,
-    log::EventLog,
+    log::{EventLog, LogReplaced},
     store::{Polled, is_full},
     trace::EventTrace,
 };
@@ -33,6 +34,8 @@ const FULL_POLL_SHARE: u32 = 20;
 const OPEN_WRITERS_PAUSE: Duration = Duration::from_millis(250);
 /// The least time between two full polls; longer than any transaction takes from drawing an id to writing its row.
 const FLOOR_LAG: Duration = Duration::from_millis(200);
+/// Before it is tried again whether the log reaches as far as a client has read, while that cannot be found out.
+const AHEAD_PAUSE: Duration = Duration::from_secs(1);
 /// Between two rounds of pruning.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// Events deleted in one transaction.
@@ -62,14 +65,6 @@ pub struct StateWatch {
     pub state: &'static str,
     /// Wakes the role that acts on such events.
     pub wakeup: Wakeup,
-}
-
-/// The log is not the one that this daemon served: it was restored from a backup, emptied or changed by hand. It has a
-/// new identity, by which every client notices. Only another daemon, which reads it afresh, can serve it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogReplaced {
-    /// What was found.
-    pub found: String,
 }
 
 /// What is found after `resqctl init --new-log`, or after another daemon has noticed.
@@ -106,6 +101,8 @@ pub struct Sequencer {
     schedule: PollSchedule,
     /// Kept until answered, also while the server is lost.
     unanswered: Vec<PageRequest>,
+    /// When those after a number that is not reached are due.
+    next_ahead: Instant,
     backoff: Backoff,
     warning: ThrottledWarning,
     trace: EventTrace,
@@ -133,6 +130,7 @@ impl Sequencer {
             next_prune: now + settings.prune_after,
             schedule: PollSchedule::default(),
             unanswered: Vec::new(),
+            next_ahead: now,
             backoff: BACKOFF,
             warning: ThrottledWarning::default(),
             trace: EventTrace::default(),
@@ -217,10 +215,7 @@ impl Sequencer {
     }
 
     fn do_what_is_due(&mut self) -> Result<Instant, Broken> {
-        while let Some(request) = self.unanswered.first() {
-            self.answer(*request)?;
-            self.unanswered.remove(0);
-        }
+        self.answer_up_to(self.last_seq)?;
         let due = now();
         if self.log.retry_at().is_some_and(|at| at <= due) && self.log.retry()? {
             self.more = true;
@@ -236,6 +231,9 @@ impl Sequencer {
                 self.schedule.poll_again_at(now() + OPEN_WRITERS_PAUSE);
             }
         }
+        if !self.unanswered.is_empty() && !self.more && due >= self.next_ahead {
+            self.answer_ahead()?;
+        }
         if due >= self.next_prune {
             match self.prune() {
                 // Delivery does not depend on it.
@@ -250,7 +248,8 @@ impl Sequencer {
             // Due at once, but page requests and the stop have their turn first.
             return Ok(due);
         }
-        let wake = self.log.retry_at().into_iter().fold(self.next_poll.min(self.next_prune), Instant::min);
+        let ahead = (!self.unanswered.is_empty()).then_some(self.next_ahead);
+        let wake = self.log.retry_at().into_iter().chain(ahead).fold(self.next_poll.min(self.next_prune), Instant::min);
         Ok(self.schedule.next().map_or(wake, |schedule| wake.min(schedule)))
     }
 
@@ -341,6 +340,28 @@ impl Sequencer {
         self.log_publisher.live(events);
     }
 
+    /// Answers the requests after numbers up to `reached`.
+    fn answer_up_to(&mut self, reached: u64) -> Result<(), Broken> {
+        while let Some(place) = self.unanswered.iter().position(|request| request.after_seq <= reached) {
+            self.answer(self.unanswered[place])?;
+            self.unanswered.remove(place);
+        }
+        Ok(())
+    }
+
+    /// Answers requests after numbers that this daemon has not reached. Another daemon may have, and on a cluster another
+    /// node, so the log is read up to its end first; then the answers are final.
+    fn answer_ahead(&mut self) -> Result<(), Broken> {
+        if let Err(error) = self.log.log.catch_up() {
+            // No other subscriber waits for this.
+            log::debug!("event log: cannot find out whether it reaches as far as a client has read: {error}");
+            self.next_ahead = now() + AHEAD_PAUSE;
+            return Ok(());
+        }
+        while self.poll()? {}
+        self.answer_up_to(u64::MAX)
+    }
+
     fn answer(&mut self, PageRequest { after_seq }: PageRequest) -> Result<(), Broken> {
         let head = self.log.log.head()?;
         self.check_head(head)?;
@@ -348,8 +369,8 @@ impl Sequencer {
         let events = self.log.log.read(after_seq.max(head.first_seq.saturating_sub(1)), self.settings.batch)?;
         // Events pruned between the two queries are missing from the page.
         let first_seq = events.first().map_or(head.first_seq, |first| match first.seq {
-            seq if seq > after_seq + 1 => seq.max(head.first_seq),
-            _ => head.first_seq.min(after_seq + 1),
+            seq if seq - 1 > after_seq => seq.max(head.first_seq),
+            _ => head.first_seq.min(after_seq.saturating_add(1)),
         });
         self.log_publisher.page(after_seq, events, first_seq);
         Ok(())
@@ -369,28 +390,5 @@ impl Sequencer {
             }
         }
         Ok(())
-    }
-}
-
-/// The outbox id at which polls start that are not full: below every event of an open transaction, so that an event
-/// which commits late is not overtaken by one that it caused.
-#[derive(Default)]
-struct Floor {
-    id: u64,
-    /// The floor after the next full poll: a transaction may have drawn its id by now and not written its row yet.
-    next: u64,
-    greatest_numbered: u64,
-}
-
-impl Floor {
-    fn numbered(&mut self, id: Option<u64>) {
-        self.greatest_numbered = self.greatest_numbered.max(id.unwrap_or(0));
-    }
-
-    /// `oldest`: the least id in the outbox, of an open transaction or not.
-    fn raise(&mut self, oldest: Option<u64>) {
-        let now = oldest.map_or(self.greatest_numbered, |id| id - 1);
-        self.id = self.next.min(now);
-        self.next = now;
     }
 }

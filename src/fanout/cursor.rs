@@ -28,6 +28,9 @@ enum Position {
     Live,
     /// Continues after this number. `requested`: a page of the log has been requested.
     Behind { after: u64, requested: bool },
+    /// Wants what follows `after`, which lay beyond the head at the time, `head`. The page that has been requested shows
+    /// whether the log reaches that far; until then the subscription is not in effect.
+    Ahead { after: u64, head: u64 },
 }
 
 impl Cursor {
@@ -41,10 +44,20 @@ impl Cursor {
         Cursor { position: Position::Behind { after, requested: false }, ..Cursor::live(filter, durable_only) }
     }
 
+    /// Beyond `head`, the head as it is now.
+    pub fn ahead(filter: Filter, durable_only: bool, after: u64, head: u64) -> Cursor {
+        Cursor { position: Position::Ahead { after, head }, ..Cursor::live(filter, durable_only) }
+    }
+
+    /// False until the log has been found to reach, or not to reach, as far as the subscriber has read.
+    pub fn is_in_effect(&self) -> bool {
+        !matches!(self.position, Position::Ahead { .. })
+    }
+
     /// The number up to which delivery is complete.
     pub fn complete_up_to(&self, head_seq: u64) -> u64 {
         match self.position {
-            Position::Live => head_seq,
+            Position::Live | Position::Ahead { .. } => head_seq,
             Position::Behind { after, .. } => after,
         }
     }
@@ -60,9 +73,21 @@ impl Cursor {
     /// The number after which the requested page begins.
     pub fn requested_after(&self) -> Option<u64> {
         match self.position {
-            Position::Behind { after, requested: true } => Some(after),
+            Position::Behind { after, requested: true } | Position::Ahead { after, .. } => Some(after),
             _ => None,
         }
+    }
+
+    /// The log was read up to its end, `head_seq`: one that was ahead of it begins now.
+    pub fn begin(&mut self, head_seq: u64, sink: &mut impl Sink) {
+        let Position::Ahead { after, head } = self.position else { return };
+        sink.push(Message::Subscribed { seq: after });
+        let from = if after <= head_seq { after } else { head };
+        if from < after {
+            sink.push(Message::Gap(Gap::BeyondHead(from)));
+        }
+        self.position = Position::Behind { after: from, requested: false };
+        self.advance_to(from, head_seq);
     }
 
     /// Sets whether a page has been requested.
@@ -94,10 +119,10 @@ impl Cursor {
         }
     }
 
-    /// An ephemeral event that matches. Without room it is dropped and counted: false.
+    /// An ephemeral event that matches. Without room, or before the subscription is in effect, it is dropped and counted: false.
     #[inline]
     pub fn ephemeral(&mut self, event: &Event<'_>, sink: &mut impl Sink) -> bool {
-        if !sink.make_room(event) {
+        if !self.is_in_effect() || !sink.make_room(event) {
             self.dropped += 1;
             return false;
         }
@@ -108,7 +133,7 @@ impl Cursor {
 
     /// Reports how many ephemeral events were dropped, if any were.
     pub fn report_dropped(&mut self, sink: &mut impl Sink) {
-        if self.dropped > 0 {
+        if self.dropped > 0 && self.is_in_effect() {
             sink.push(Message::Gap(Gap::Dropped(self.dropped)));
             self.dropped = 0;
         }

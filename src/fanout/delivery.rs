@@ -15,7 +15,7 @@ use crate::{
         event::{Event, SharedEvent},
         updates::{LogHead, LogUpdate, PageRequest},
     },
-    wire::{Gap, Pattern, State},
+    wire::{Pattern, State},
 };
 use crossbeam_channel::Sender;
 
@@ -67,9 +67,10 @@ impl Fanout {
         Some((cursor.filter.patterns(), cursor.durable_only))
     }
 
-    /// The number up to which this subscriber has received every event it wants; None without a subscription.
+    /// The number up to which this subscriber has received every event it wants; None without a subscription in
+    /// effect.
     pub fn complete_up_to(&self, subscriber: usize) -> Option<u64> {
-        let cursor = self.cursors.get(subscriber)?.as_ref()?;
+        let cursor = self.cursors.get(subscriber)?.as_ref().filter(|cursor| cursor.is_in_effect())?;
         Some(cursor.complete_up_to(self.head.head_seq))
     }
 
@@ -86,7 +87,9 @@ impl Fanout {
         let LogHead { head_seq, first_seq, .. } = self.head;
         let filter = Filter::new(patterns);
         self.topics.subscribe(subscriber, &filter);
-        sink.push(Message::Subscribed { seq: resume_after.unwrap_or(head_seq) });
+        if resume_after.is_none_or(|after| after <= head_seq) {
+            sink.push(Message::Subscribed { seq: resume_after.unwrap_or(head_seq) });
+        }
         let cursor = match resume_after {
             Some(after) if after < head_seq => {
                 let mut cursor = Cursor::behind(filter, durable_only, after);
@@ -94,8 +97,9 @@ impl Fanout {
                 cursor
             }
             Some(after) if after > head_seq => {
-                sink.push(Message::Gap(Gap::BeyondHead(head_seq)));
-                Cursor::live(filter, durable_only)
+                // The log may end there, or another daemon be a little ahead of this one.
+                self.page_requests.request(after, subscriber);
+                Cursor::ahead(filter, durable_only, after, head_seq)
             }
             _ => Cursor::live(filter, durable_only),
         };
@@ -163,11 +167,15 @@ impl Fanout {
                 cursor(&mut self.cursors, subscriber).filter(|cursor| cursor.requested_after() == Some(after_seq));
             let Some(cursor) = waiting else { continue };
             let Some(mut sink) = sinks.sink(subscriber) else { continue };
-            cursor.set_requested(false);
-            cursor.pruned(first_seq, head_seq, &mut sink);
-            match events {
-                [] => cursor.advance_to(head_seq, head_seq),
-                _ => cursor.catch_up(events.iter(), head_seq, &mut sink),
+            if cursor.is_in_effect() {
+                cursor.set_requested(false);
+                cursor.pruned(first_seq, head_seq, &mut sink);
+                match events {
+                    [] => cursor.advance_to(head_seq, head_seq),
+                    _ => cursor.catch_up(events.iter(), head_seq, &mut sink),
+                }
+            } else {
+                cursor.begin(head_seq, &mut sink);
             }
             if cursor.needs_after().is_some() {
                 // The page may have contained nothing that it wants.

@@ -4,6 +4,7 @@ use mysql::{Conn, prelude::Queryable};
 use resq_test_support::{Finished, Instance, Server, wait_or_report, wait_until};
 
 use super::{CATCH_UP, alone, client, daemon, on, wait_until_used, writers::run_until_accepted};
+use crate::protocol::peer::{Address, Peer, Received, subscribe};
 
 /// (kind of cluster, how a node is made unusable, how usable again, the state to be reported, whether statements fail).
 const FAULTS: &[(&str, &str, &str, &str, bool)] = &[
@@ -85,4 +86,31 @@ fn a_node_that_lags_behind_is_skipped() {
     let listed = on(instance.resqctl(["list"]), server, &[2, 3]).expect_code(0);
     assert!(listed.stdout.contains("unapplied"), "{listed}");
     assert!(listed.stderr.contains("now using node"), "{listed}");
+}
+
+#[test]
+#[ignore = "needs a cluster: TEST_SERVER=galera or group"]
+fn client_that_moves_to_a_node_that_lags_behind_gets_no_event_again() {
+    let _alone = alone();
+    let instance = Instance::ready("moved");
+    let sockets = [2, 3].map(|n| instance.dir().join(format!("d{n}.sock")));
+    wait_for_status_on(&instance, 2, "");
+    let _daemons = [daemon(&instance, &[2], &sockets[0]), daemon(&instance, &[3, 1], &sockets[1])];
+    let client = client(&instance, &sockets[1], "client");
+    let mut conn = instance.conn();
+    let mut node = Server::shared().conn_to(2);
+    node.query_drop("FLUSH TABLES WITH READ LOCK").unwrap();
+    let add = "INSERT INTO res_queue (res_name) VALUES";
+    run_until_accepted(&mut conn, &format!("{add} ('read')"));
+    wait_until("a job to be completed", || client.has("Completed", "read"));
+    let last = client.last_seq();
+    let mut peer = Peer::greeted(&Address::Unix(sockets[0].clone()), 2);
+    peer.send(&subscribe(0b11, last, &["*"]));
+    node.query_drop("UNLOCK TABLES").unwrap();
+    assert_eq!(peer.receive_past_pings(), Received::Subscribed(last));
+    run_until_accepted(&mut conn, &format!("{add} ('next')"));
+    match peer.receive_past_pings() {
+        Received::Event { seq, .. } => assert_eq!(seq, last + 1),
+        other => panic!("an event expected, not {other}"),
+    }
 }

@@ -99,6 +99,33 @@ fn events_numbered_before_a_crash_are_delivered_by_the_next_daemon() {
 }
 
 #[test]
+fn client_that_moves_to_a_daemon_that_is_behind_gets_no_event_again() {
+    let instance = Instance::ready("behind");
+    let (first, second) = (instance.broker_socket(), instance.dir().join("second.sock"));
+    let _first = resqd(&instance);
+    // It does not poll by itself again.
+    let _second = instance.resqd().args(["--poll-ms", "60000"]).env("RESQ_SOCKET", &second).spawn_ready();
+    let mut conn = instance.app();
+    let mut reader = subscriber(&first, 0);
+    let mut read = |seq: u64| {
+        publish(&mut conn, "A", &seq.to_string());
+        assert_eq!(next(&mut reader), (seq, "A".into(), seq.to_string()));
+    };
+    (1..=5).for_each(&mut read);
+    let mut moved = subscriber(&second, 5);
+    read(6);
+    let mut other = subscriber(&second, 6);
+    assert_eq!(next(&mut moved), (6, "A".into(), "6".into()));
+    let mut beyond = subscriber(&second, 9);
+    assert_eq!(beyond.receive_past_pings(), Received::Gap(3, 6));
+    read(7);
+    let _notices = subscriber(&second, 7);
+    for peer in [&mut moved, &mut other, &mut beyond] {
+        assert_eq!(next(peer), (7, "A".into(), "7".into()));
+    }
+}
+
+#[test]
 fn two_daemons_deliver_the_same_events_in_one_order() {
     const WRITERS: u64 = 4;
     const EACH: u64 = 100;
