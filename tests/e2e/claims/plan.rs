@@ -135,8 +135,8 @@ fn late_row_before_the_cursor_is_found_by_a_full_scan() {
     let database = TestDatabase::new(Server::shared(), "claim_late");
     let (mut store, mut conn, mut late) = (store(&database), database.bare(), database.bare());
     late.query_drop("START TRANSACTION").unwrap();
-    late.query_drop("INSERT INTO res_queue (res_name) VALUES ('late')").unwrap();
-    conn.query_drop("INSERT INTO res_queue (res_name) VALUES ('a'), ('b')").unwrap();
+    late.query_drop("INSERT INTO res_queue (res_id, res_name) VALUES (1, 'late')").unwrap();
+    conn.query_drop("INSERT INTO res_queue (res_id, res_name) VALUES (2, 'a'), (3, 'b')").unwrap();
     if !database.info.skip_locked {
         // Without SKIP LOCKED a claim would wait for the row.
         late.query_drop("ROLLBACK; START TRANSACTION").unwrap();
@@ -151,7 +151,7 @@ fn late_row_before_the_cursor_is_found_by_a_full_scan() {
         late.query_drop("INSERT INTO res_queue (res_id, res_name) VALUES (1, 'late')").unwrap();
     }
     late.query_drop("COMMIT").unwrap();
-    late.query_drop("INSERT INTO res_queue (res_name, priority) VALUES ('first', -1)").unwrap();
+    late.query_drop("INSERT INTO res_queue (res_id, res_name, priority) VALUES (4, 'first', -1)").unwrap();
     if database.info.skip_locked {
         assert_eq!(claim(2, cursor).0, NONE, "both are before the cursor");
     }

@@ -25,8 +25,9 @@ fn delayed_row_starts_when_it_is_due_and_not_before() {
     let serving = Serving::start(&database, without_polling(), &recorder);
     let mut conn = database.bare();
     let started = Instant::now();
-    conn.query_drop("INSERT INTO res_queue (res_name, run_at) VALUES ('a', NOW(6) + INTERVAL 1 SECOND)").unwrap();
-    conn.query_drop("INSERT INTO res_queue (res_name) VALUES ('b')").unwrap();
+    conn.query_drop("INSERT INTO res_queue (res_id, res_name, run_at) VALUES (1, 'a', NOW(6) + INTERVAL 1 SECOND)")
+        .unwrap();
+    conn.query_drop("INSERT INTO res_queue (res_id, res_name) VALUES (2, 'b')").unwrap();
     serving.notify();
     wait_at_most(PROMPT, "both to be done", || count(&mut conn, "done") == 2);
     let runs = recorder.runs();
@@ -84,8 +85,8 @@ fn failing_job_is_retried_with_growing_pauses_up_to_its_limit() {
     });
     let mut conn = database.bare();
     conn.query_drop(
-        "INSERT INTO res_queue (res_name, max_attempts) VALUES \
-         ('hopeless', NULL), ('shaky', NULL), ('two', 2), ('panicking', 1)",
+        "INSERT INTO res_queue (res_id, res_name, max_attempts) VALUES \
+         (1, 'hopeless', NULL), (2, 'shaky', NULL), (3, 'two', 2), (4, 'panicking', 1)",
     )
     .unwrap();
     let serving = Serving::start(&database, without_polling(), &recorder);

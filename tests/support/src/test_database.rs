@@ -60,7 +60,7 @@ impl TestDatabase {
     }
 
     /// A plain driver connection to the global database, with resq's isolation level. Numbers rows 1, 2, 3 in a replication
-    /// group as well.
+    /// group as well; Galera sets its own step before each statement.
     pub fn bare(&self) -> Conn {
         let mut conn = server::open(self.opts.clone(), self.is_hostile).expect("root logs in without a password");
         conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").expect("a session");
