@@ -3,7 +3,7 @@
 
 mod faults;
 mod guards;
-mod plan;
+pub mod plan;
 pub mod recording_handler;
 mod service;
 

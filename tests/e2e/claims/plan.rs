@@ -40,8 +40,8 @@ fn expected(conn: &mut Conn, limit: usize) -> Vec<u64> {
     .unwrap()
 }
 
-/// (key, extra) of the plan's row for res_queue.
-fn plan(conn: &mut Conn, sql: &str) -> (String, String) {
+/// (type, key, extra) of the plan's row for res_queue.
+pub fn plan(conn: &mut Conn, sql: &str) -> (String, String, String) {
     // MySQL can be set to print a tree; MariaDB has no such variable.
     let _ = conn.query_drop("SET SESSION explain_format = TRADITIONAL");
     let rows: Vec<Row> = conn.query(format!("EXPLAIN {sql}")).unwrap();
@@ -50,7 +50,7 @@ fn plan(conn: &mut Conn, sql: &str) -> (String, String) {
         _ => String::new(),
     };
     let row = rows.iter().find(|row| text(row, "table") == "res_queue").expect("a row for res_queue");
-    (text(row, "key"), text(row, "Extra"))
+    (text(row, "type"), text(row, "key"), text(row, "Extra"))
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn claim_reads_by_its_index_and_sorts_nothing() {
         }
     }
     for sql in statements {
-        let (key, extra) = plan(&mut conn, &sql);
+        let (_, key, extra) = plan(&mut conn, &sql);
         assert_eq!(key, "res_queue_claim", "{sql}");
         assert!(!extra.contains("filesort"), "{extra}: {sql}");
     }

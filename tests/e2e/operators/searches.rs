@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use mysql::{Conn, Row, Value, prelude::Queryable};
+use mysql::prelude::Queryable;
 use resq::queue::{Filter, NewJob, Queue, search};
 use resq_test_support::{Server, TestDatabase};
+
+use crate::claims::plan::plan;
 
 fn filter(parts: &[(&str, &str)]) -> Filter {
     let mut filter = Filter::default();
@@ -99,19 +101,6 @@ fn rows_that_stay_are_found_once_while_others_come_and_go() {
         found.retain(|id| id % 5 != 0 && *id <= greatest);
         assert!(found == expected, "{parts:?}");
     }
-}
-
-/// (type, key, extra) of the plan's row for res_queue.
-fn plan(conn: &mut Conn, sql: &str) -> (String, String, String) {
-    // MySQL can be set to print a tree; MariaDB has no such variable.
-    let _ = conn.query_drop("SET SESSION explain_format = TRADITIONAL");
-    let rows: Vec<Row> = conn.query(format!("EXPLAIN {sql}")).unwrap();
-    let text = |row: &Row, column: &str| match row.get::<Value, _>(column) {
-        Some(Value::Bytes(bytes)) => String::from_utf8(bytes).unwrap(),
-        _ => String::new(),
-    };
-    let row = rows.iter().find(|row| text(row, "table") == "res_queue").expect("a row for res_queue");
-    (text(row, "type"), text(row, "key"), text(row, "Extra"))
 }
 
 #[test]
