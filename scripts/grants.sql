@@ -4,7 +4,7 @@
 --
 -- It is written for the database `resq` (database.global_db) and the prefix `res_` (queue.db_prefix). If yours differ,
 -- replace them, and write each _ as \_ (a bare _ matches any character). 'resq'@'%' may log in from any host; replace the
--- % by the host of resqd if you can. No privilege here is global: no SUPER, no PROCESS.
+-- % by the host of resqd if you can. No privilege here is global: no SUPER, no PROCESS. (The optional ones for the binary log, below, are.)
 CREATE USER IF NOT EXISTS 'resq'@'%' IDENTIFIED BY 'CHANGE-ME';
 
 -- Daily work on the tables of the queue and the event log; EXECUTE is for the procedure that numbers events.
@@ -22,6 +22,13 @@ GRANT SELECT, INSERT, UPDATE, DELETE, ALTER, INDEX, REFERENCES, CREATE VIEW, SHO
 
 -- If database.hosts lists the nodes of a MySQL group: shows which of them are online. (MariaDB skips this comment.)
 /*!80000 GRANT SELECT ON performance_schema.replication_group_members TO 'resq'@'%' */;
+
+-- Optional: with these, resqd reads the server's binary log, and notices commits at once without loadable functions
+-- (events.binlog). SLAVE allows to read the log: that is, every change of every table of the server. CLIENT (on MariaDB also
+-- called BINLOG MONITOR) tells where it ends, which without GTIDs cannot be found out otherwise. Both are global, since the
+-- log is one for all databases.
+--
+--   GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'resq'@'%';
 
 -- With the binary log on (MySQL's default, and always on Galera), only administrators may create triggers (error 1419),
 -- and `init` creates some, as do templates with triggers or functions. Either allow it to every account with the

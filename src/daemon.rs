@@ -26,7 +26,10 @@ use crate::{
     config::Config,
     db::{Db, ServerInfo},
     events::updates::{LogHead, LogPublisher, PageRequest},
-    events::{self, LogReplaced, SequencerThread, StateWatch},
+    events::{
+        self, LogReplaced, SequencerThread, StateWatch,
+        binlog::wakeups::{Targets, WakeupThread},
+    },
     net::{self, Broker, StartError},
     queue::{FIXED_CONNECTIONS, Parts, QUEUE_STATE_NEW, Servers, Service, Telemetry, Wakeups},
     resources::{DatabaseBuilder, Templates, name::Naming},
@@ -54,6 +57,8 @@ const CATCH_UP: Duration = Duration::from_secs(600);
 struct Running {
     /// On a cluster. It ends when this is dropped.
     _node_watch: Option<Thread>,
+    /// Where the binary log is read for wakeups. It ends when this is dropped.
+    _binlog: Option<WakeupThread>,
     batches: BatchThread,
     queue: Service,
     sequencer: SequencerThread,
@@ -182,7 +187,12 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
     let telemetry = Telemetry::default();
     let wakeups = Wakeups { to_dispatcher: dispatcher_wakeups, to_sequencer: wake_sequencer.clone() };
     // A RING means that anything may have changed.
-    let on_ring = vec![wake_dispatcher.clone(), wake_sequencer];
+    let on_ring = vec![wake_dispatcher.clone(), wake_sequencer.clone()];
+    let targets = Targets { dispatcher: wake_dispatcher.clone(), sequencer: wake_sequencer };
+    let dumps = db.dumps(&config.database);
+    let binlog =
+        WakeupThread::start(config.events.binlog, dumps, db.global_db(), targets, telemetry.metrics.clone(), alarm)
+            .map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
     let (metrics_read, scrapes) = wakeup();
     let history = Arc::new(History::default());
     let http = net::Http {
@@ -226,6 +236,7 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
     let queue = Service::start_with(servers, &server, &config.queue, parts, alarm)?;
     let batches = BatchThread::start(db, resources, batch_wakeups, alarm)?;
     checks::add(health, db, alarm.heartbeats(), queue.validity(), context.findings, &telemetry);
+    checks::add_binlog(health, binlog.as_ref().map(WakeupThread::broken));
     log::info!(
         "daemon: serving; jobs are claimed {} database={} workers={} server={}",
         if server.skip_locked { "with SKIP LOCKED" } else { "by token, since this server has no SKIP LOCKED" },
@@ -233,7 +244,7 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
         config.queue.workers,
         server.version,
     );
-    Ok(Running { _node_watch: node_watch, batches, queue, sequencer, broker, _sampler: sampler })
+    Ok(Running { _node_watch: node_watch, _binlog: binlog, batches, queue, sequencer, broker, _sampler: sampler })
 }
 
 /// Gives an event log that was restored from a dump a new identity, so that clients do not go on by its numbers. Not on

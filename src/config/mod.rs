@@ -149,11 +149,25 @@ pub struct Client {
     pub socket: Option<PathBuf>,
 }
 
-/// How long events are kept.
+/// Whether resqd reads the server's binary log to learn of commits at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Binlog {
+    /// Where the server writes one and the account may read it.
+    #[default]
+    Auto,
+    /// Never.
+    Off,
+    /// Always: resqd does not start where it cannot.
+    On,
+}
+
+/// The event log: how long events are kept, and what announces new ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Events {
     /// Age in days after which an event is deleted from the event log.
     pub retention_days: u32,
+    /// Wake-ups from the binary log.
+    pub binlog: Binlog,
 }
 
 impl Default for Config {
@@ -190,7 +204,7 @@ impl Default for Config {
             },
             http: Http { listen: Vec::new(), is_default: true, token: None, read_token: None, hosts: Vec::new() },
             client: Client { host: String::new(), port: 0, socket: None },
-            events: Events { retention_days: 0 },
+            events: Events { retention_days: 0, binlog: Binlog::default() },
         };
         for setting in SETTINGS.iter().filter(|setting| !setting.default.is_empty()) {
             // Tested: every default is accepted.

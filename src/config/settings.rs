@@ -209,6 +209,10 @@ pub const SETTINGS: &[Setting] = settings![
     "events.retention_days", None, None, "7", Number,
         "days after which events are deleted, counted from when they were numbered", "a number from 1 to 36500",
         |c, v| put(&mut c.events.retention_days, value::number(v, 1..=36_500));
+    "events.binlog", Some("RESQ_BINLOG"), Some("--binlog"), "auto", Text,
+        "whether commits are noticed through the server's binary log; auto: where there is one that the account may read",
+        "auto, off or on",
+        |c, v| put(&mut c.events.binlog, value::binlog(v));
 ];
 
 #[cfg(test)]
@@ -239,6 +243,7 @@ mod tests {
             "broker.listen" => "127.0.0.1:7",
             "http.listen" => "127.0.0.1:8",
             "database.tls" => "verify",
+            "events.binlog" => "on",
             "broker.states" | "database.hosts" => "other",
             _ if s.kind == Kind::Number => "17",
             _ => "other",

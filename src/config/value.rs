@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
-use super::{SYSTEM_DATABASES, Secret, Tls};
+use super::{Binlog, SYSTEM_DATABASES, Secret, Tls};
 use crate::wire::{MAX_STATES, State};
 
 /// The longest token or password, in bytes; far below what a HELLO frame can carry.
@@ -53,6 +53,15 @@ pub fn tls(text: &str) -> Option<Tls> {
         "preferred" => Some(Tls::Preferred),
         "required" => Some(Tls::Required),
         "verify" => Some(Tls::Verify),
+        _ => None,
+    }
+}
+
+pub fn binlog(text: &str) -> Option<Binlog> {
+    match text {
+        "auto" => Some(Binlog::Auto),
+        "off" => Some(Binlog::Off),
+        "on" => Some(Binlog::On),
         _ => None,
     }
 }

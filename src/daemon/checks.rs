@@ -9,6 +9,7 @@ use crate::{
         heartbeat::Heartbeats,
     },
     db::Db,
+    events::binlog::wakeups::Broken,
     queue::{Telemetry, Validity},
     schema::{problem::Severity, watch::Findings},
 };
@@ -70,5 +71,14 @@ pub fn add(
         let more = jobs.len().saturating_sub(NAMED_JOBS);
         let more = (more > 0).then(|| Finding::note("set_aside", format!("{more} more jobs")));
         named.chain(more).collect()
+    });
+}
+
+/// Notes that the binary log is not read, where it should be. The daemon serves without it.
+pub fn add_binlog(health: &Health, broken: Option<Broken>) {
+    let Some(broken) = broken else { return };
+    health.add(move || {
+        let reason = broken.reason().map(|why| format!("not read for wakeups: {why}"));
+        reason.map(|reason| Finding::note("binlog", reason)).into_iter().collect()
     });
 }

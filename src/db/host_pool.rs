@@ -25,6 +25,9 @@ use super::{
 };
 use crate::config::Database;
 
+/// The largest packet of the protocol, in bytes.
+const LARGEST_PACKET: usize = 1 << 30;
+
 /// The hosts as r2d2 connects to them. The one that was connected to last is tried first. Clones share everything.
 #[derive(Clone)]
 pub struct HostPool {
@@ -74,6 +77,11 @@ impl HostConn {
         self.host == host
     }
 
+    /// The connection alone, for a use that no pool knows of.
+    pub fn into_conn(self) -> Conn {
+        self.conn
+    }
+
     /// Keeps the pool from lending this connection again, even if it still answers, as that to a node which has left
     /// its cluster does.
     pub fn give_up(&mut self) {
@@ -98,6 +106,15 @@ impl DerefMut for HostConn {
 impl HostPool {
     /// The hosts of the settings. `answer_within` limits how long one answer of the server may take; None: no limit.
     pub fn new(config: &Database, answer_within: Option<Duration>) -> HostPool {
+        HostPool::with(config, answer_within, None)
+    }
+
+    /// The same hosts for reading their binary logs: whose events may have any size, and arrive at least this often.
+    pub fn for_dumps(config: &Database, event_within: Duration) -> HostPool {
+        HostPool::with(config, Some(event_within), Some(LARGEST_PACKET))
+    }
+
+    fn with(config: &Database, answer_within: Option<Duration>, packet_bytes: Option<usize>) -> HostPool {
         let one = |host: &str, port: u16| {
             let opts = OptsBuilder::new()
                 .ip_or_hostname(Some(host))
@@ -112,6 +129,7 @@ impl HostPool {
                 .tcp_keepalive_time_ms(Some(10_000))
                 .tcp_keepalive_probe_interval_secs(Some(5))
                 .tcp_user_timeout_ms(Some(20_000))
+                .max_allowed_packet(packet_bytes)
                 .stmt_cache_size(16);
             let name = match &config.socket {
                 Some(path) => path.display().to_string(),

@@ -2,6 +2,7 @@
 //! retry of lost races, what an error means, and the search for a row that the server refuses. Knows no table of resq's:
 //! all SQL on those is in their store files.
 
+pub mod dump;
 pub mod errors;
 mod host_pool;
 pub mod limited;

@@ -5,6 +5,7 @@
 //! [`store`] and [`chosen_rows`] the SQL of that; `isolated_log` sets aside rows that the server refuses; `sequencer` is the
 //! role and [`SequencerThread`] its thread.
 
+pub mod binlog;
 pub mod chosen_rows;
 pub mod event;
 mod floor;

@@ -8,10 +8,12 @@ mod privileges;
 mod server;
 mod variables;
 mod verdict;
+mod wakeups;
 
 pub use events::trigger_names;
 pub use functions::Functions;
 pub use verdict::Verdict;
+pub use wakeups::Wakeups;
 
 use crate::{
     base::failure::Failure,
@@ -90,6 +92,7 @@ pub fn examine(config: &Config) -> Vec<Check> {
             add("nodes", privileges::nodes(&mut conn, &user));
         }
         add("functions", functions::check(&mut conn, &config.database));
+        add("wakeups", wakeups::check(&db, &mut conn, config, &user));
         add("publish", events::publish(&mut conn, &user, db.global_db()));
         add("daemons", daemon::daemons(&mut conn));
         add("set aside", daemon::set_aside(&mut conn));

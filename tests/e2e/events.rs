@@ -1,6 +1,7 @@
 //! The event log as its users see it: written in transactions, numbered after the commit, delivered to subscribers. Tests of
 //! wakeups use a server with the loadable functions, the others poll often.
 
+mod binlog_wakeups;
 mod inspection;
 mod lifecycle;
 mod log;

@@ -84,6 +84,7 @@ pub struct Metrics {
     pub dropped_ephemeral: Counter,
     pub wakeups_by_ring: Counter,
     pub wakeups_by_poll: Counter,
+    pub wakeups_by_binlog: Counter,
     pub database_up: Gauge,
     pub lease_valid: Gauge,
     pub pool_connections: Gauge,
@@ -120,6 +121,7 @@ impl Default for Metrics {
             dropped_ephemeral: Counter::default(),
             wakeups_by_ring: Counter::default(),
             wakeups_by_poll: Counter::default(),
+            wakeups_by_binlog: Counter::default(),
             database_up: Gauge::default(),
             lease_valid: Gauge::default(),
             pool_connections: Gauge::default(),
@@ -202,7 +204,11 @@ impl Metrics {
         text.gauge("resq_workers_busy", "Jobs that it runs now.", &self.workers_busy);
         text.histogram("resq_claim_seconds", "Duration of claims.", &self.claim);
         text.gauge("resq_paused", "1 while the queue is paused.", &self.paused);
-        let wakeups = [("ring", self.wakeups_by_ring.get()), ("poll", self.wakeups_by_poll.get())];
+        let wakeups = [
+            ("ring", self.wakeups_by_ring.get()),
+            ("binlog", self.wakeups_by_binlog.get()),
+            ("poll", self.wakeups_by_poll.get()),
+        ];
         text.counters("resq_wakeups_total", "What made the daemon read the queue.", "source", &wakeups);
     }
 

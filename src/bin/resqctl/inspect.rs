@@ -4,13 +4,14 @@ use resq::{
     base::text::printable,
     cli::{Exit, Failure, Output},
     client::Event,
+    config::Config,
     db::{Db, ServerInfo},
     events::{chosen_rows, store},
     output::line,
     queue::{Filter, Queue, SetAside, Status, Waiting, search::LARGEST_PAGE},
     resources::registry::{self, Owned},
     schema::{
-        doctor::{Check, Functions, Verdict, trigger_names},
+        doctor::{Check, Functions, Verdict, Wakeups, trigger_names},
         problem::Problem,
     },
     wire::Pattern,
@@ -22,19 +23,15 @@ use crate::{
     shared::count,
 };
 
-pub fn status(
-    db: &Db,
-    queue: &mut Queue,
-    problems: &[Problem],
-    as_json: bool,
-    out: &mut Output,
-) -> Result<(), Failure> {
+pub fn status(db: &Db, config: &Config, problems: &[Problem], as_json: bool, out: &mut Output) -> Result<(), Failure> {
     let server = ServerInfo::query(&mut *db.any()?)?;
+    let queue = &mut Queue::on(db);
     let (depth, oldest, running, paused) =
         (queue.depth()?, queue.oldest_waiting_s()?, queue.running()?, queue.is_paused()?);
     let (set_aside, waiting) = (queue.set_aside()?, queue.waiting()?);
     let mut conn = db.global()?;
     let functions = Functions::query(&mut conn)?;
+    let wakeups = Wakeups::query(db, config, &functions);
     let triggers = trigger_names(&mut conn)?;
     let dropping = registry::dropping(&mut conn)?;
     let events_set_aside = chosen_rows::set_aside(&mut conn)?;
@@ -54,7 +51,8 @@ pub fn status(
                 "events_set_aside": events_set_aside,
                 "waiting": waiting,
                 "server": server.version, "host": server.host,
-                "global_db": db.global_db(), "udf": functions.present(), "triggers": triggers, "dropping": dropping,
+                "global_db": db.global_db(), "udf": functions.present(),
+                "wakeups": wakeups.describe(), "triggers": triggers, "dropping": dropping,
                 "schema": problems.iter().map(|problem| problem.what.as_str()).collect::<Vec<_>>(),
             }));
         return Ok(());
@@ -66,6 +64,7 @@ pub fn status(
         db.global_db()
     ));
     out.line(format_args!("functions    {}", functions.describe()));
+    out.line(format_args!("wakeups      {}", printable(&wakeups.describe())));
     out.line(format_args!("triggers     {}", if triggers.is_empty() { "none".into() } else { triggers.join(", ") }));
     for problem in problems {
         out.line(format_args!("schema       {}; {}", printable(&problem.what), printable(problem.remedy())));

@@ -92,7 +92,7 @@ fn run(command: Command, config: &Config, out: &mut Output) -> Result<(), Failur
         Command::Resume(args) => jobs::resume(&mut acting(&args.reason), out),
         Command::Status(args) => {
             let problems = schema_problems(&db, config)?;
-            let status = inspect::status(&db, &mut Queue::on(&db), &problems, args.json, out);
+            let status = inspect::status(&db, config, &problems, args.json, out);
             status.map_err(|failure| match problem::fatal(&problems, db.global_db()) {
                 // All that is missing, instead of the first statement that failed because of it.
                 Some(message) if failure.exit == Exit::Failed => Failure::new(Exit::Failed, message),

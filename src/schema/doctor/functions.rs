@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// What the server answered about the functions.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Functions {
     /// What `resq_stats()` returned, JSON; None: the functions are not installed.
     stats: Option<String>,
