@@ -32,7 +32,7 @@ use crate::{
     },
     net::{self, Broker, StartError},
     queue::{FIXED_CONNECTIONS, Parts, QUEUE_STATE_NEW, Servers, Service, Telemetry, Wakeups},
-    resources::{DatabaseBuilder, Templates, name::Naming},
+    resources::{DatabaseBuilder, Templates, migrate::applied, name::Naming, template_sets},
     schema::{
         inspection::Inspection,
         install,
@@ -168,6 +168,8 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
     let server = ServerInfo::query(&mut conn)?;
     install::check_server(&server)?;
     templates.check_sizes(server.max_packet_bytes)?;
+    applied::check(&mut conn, &templates)?;
+    template_sets::keep(&mut conn, &templates)?;
     let node_watch = match server.is_cluster {
         true => Some(db.watch_node(&config.database, alarm).map_err(cannot_start)?),
         false => None,

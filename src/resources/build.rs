@@ -6,7 +6,7 @@ use mysql::{Conn, prelude::Queryable};
 
 use super::{
     name::Naming,
-    registry::{self, Entry, Registered, Reservation, Verdict},
+    registry::{self, Built, Entry, Registered, Reservation, Verdict},
     resource_server,
     template::{Template, Values},
     template_files::Templates,
@@ -26,6 +26,14 @@ const LOCK_WAIT_S: u32 = 10;
 pub struct DatabaseBuilder {
     templates: Templates,
     naming: Naming,
+}
+
+/// A job whose name is locked.
+struct Entered {
+    db_name: String,
+    verdict: Verdict,
+    /// By which templates and at which version the registry says that the database is built.
+    recorded: Option<(String, u32)>,
 }
 
 /// Why a build stopped.
@@ -48,13 +56,13 @@ impl DatabaseBuilder {
     }
 
     /// Takes the lock of the job's database and decides what may be done under that name.
-    fn enter(&self, job: &Job, session: &mut Session) -> Result<(String, Verdict), JobError> {
+    fn enter(&self, job: &Job, session: &mut Session) -> Result<Entered, JobError> {
         let db_name = self.naming.db_name(&job.name, job.id).map_err(|e| JobError::Permanent(e.to_string()))?;
         let mut locked = resource_server::lock(resource(session)?, &db_name, 0).map_err(not_asked)?;
         let mut entry = self.entry(&db_name, job, session)?;
         if !locked.held {
             // The lock's holder is the stale attempt only while this attempt owns the job; otherwise this attempt is stale.
-            check_claim(entry, job)?;
+            check_claim(&entry, job)?;
             resource_server::kill_holder(resource(session)?, &db_name);
             locked = resource_server::lock(resource(session)?, &db_name, LOCK_WAIT_S).map_err(not_asked)?;
             if !locked.held {
@@ -62,9 +70,35 @@ impl DatabaseBuilder {
             }
             entry = self.entry(&db_name, job, session)?;
         }
-        check_claim(entry, job)?;
+        check_claim(&entry, job)?;
         let verdict = registry::verdict(&db_name, job, entry.row, locked.exists);
-        Ok((db_name, verdict))
+        Ok(Entered { db_name, verdict, recorded: entry.built })
+    }
+
+    fn reservation<'a>(&'a self, db_name: String, job: &'a Job) -> Reservation<'a> {
+        let Job { res_type, .. } = job;
+        let built = Built {
+            template_version: self.templates.version(res_type),
+            version: self.templates.migrations.newest(res_type),
+        };
+        Reservation { db_name, job, built }
+    }
+
+    /// Corrects the registry where it names other templates than those that are about to run: it may have been written by
+    /// an earlier claim.
+    fn record_built(
+        &self,
+        job: &Job,
+        db_name: &str,
+        recorded: Option<(String, u32)>,
+        session: &mut Session,
+    ) -> Result<(), JobError> {
+        let reservation = self.reservation(db_name.into(), job);
+        let Built { template_version, version } = reservation.built;
+        if recorded.is_some_and(|(by, at)| by == template_version && at == version) {
+            return Ok(());
+        }
+        registry::record_built(control(session)?, &self.naming.global_db, &reservation).map_err(not_asked)
     }
 
     fn entry(&self, db_name: &str, job: &Job, session: &mut Session) -> Result<Entry, JobError> {
@@ -110,7 +144,7 @@ impl DatabaseBuilder {
         if !resource_server::lock(resource(session)?, db_name, 0).map_err(not_asked)?.held {
             return Err(JobError::Postponed("another attempt has the job".into()));
         }
-        check_claim(self.entry(db_name, job, session)?, job)
+        check_claim(&self.entry(db_name, job, session)?, job)
     }
 
     /// Drops this job's partly built database, then removes its row: if the drop fails, the registry still knows the database.
@@ -123,8 +157,7 @@ impl DatabaseBuilder {
 
     /// Makes the stale row of a free name this job's.
     fn take_over(&self, job: &Job, db_name: &str, stale: Registered, session: &mut Session) -> Result<(), JobError> {
-        let version = self.templates.version(&job.res_type);
-        let reservation = Reservation { db_name: db_name.into(), job, version };
+        let reservation = self.reservation(db_name.into(), job);
         let taken = registry::take_over(control(session)?, &self.naming.global_db, &reservation, stale);
         match taken.map_err(not_asked)? {
             true => Ok(()),
@@ -154,7 +187,7 @@ fn not_asked(error: Error) -> JobError {
     if error.is_missing_table() { JobError::Postponed(error.to_string()) } else { JobError::of_queue(&error) }
 }
 
-fn check_claim(entry: Entry, job: &Job) -> Result<(), JobError> {
+fn check_claim(entry: &Entry, job: &Job) -> Result<(), JobError> {
     if entry.held_by == Some(job.claim_id) {
         return Ok(());
     }
@@ -202,10 +235,13 @@ fn commit(template: &Template, session: &mut Session) -> Result<(), JobError> {
 
 impl Handler for DatabaseBuilder {
     fn run(&self, job: &Job, session: &mut Session) -> JobResult {
-        let (db_name, verdict) = self.enter(job, session)?;
+        let Entered { db_name, verdict, recorded } = self.enter(job, session)?;
         match verdict {
-            Verdict::Build => {}
-            Verdict::DropAndBuild => drop_earlier(resource(session)?, &db_name)?,
+            Verdict::Build => self.record_built(job, &db_name, recorded, session)?,
+            Verdict::DropAndBuild => {
+                drop_earlier(resource(session)?, &db_name)?;
+                self.record_built(job, &db_name, recorded, session)?;
+            }
             Verdict::TakeOver(stale) => self.take_over(job, &db_name, stale, session)?,
             Verdict::Refuse(why) => {
                 self.forget(job, &db_name, session)?;
@@ -236,7 +272,9 @@ impl Handler for DatabaseBuilder {
 
     fn abandon(&self, job: &Job, session: &mut Session) -> Result<(), JobError> {
         match self.enter(job, session)? {
-            (db_name, Verdict::DropAndBuild | Verdict::Build) => self.undo(job, &db_name, session),
+            Entered { db_name, verdict: Verdict::DropAndBuild | Verdict::Build, .. } => {
+                self.undo(job, &db_name, session)
+            }
             _ => Ok(()),
         }
     }
@@ -247,7 +285,7 @@ impl TransactionHooks for DatabaseBuilder {
         let reservations = jobs.iter().filter_map(|job| {
             // `run` reports a name that cannot be used.
             let db_name = self.naming.db_name(&job.name, job.id).ok()?;
-            Some(Reservation { db_name, job, version: self.templates.version(&job.res_type) })
+            Some(self.reservation(db_name, job))
         });
         registry::reserve(conn, &reservations.collect::<Vec<_>>())
     }

@@ -7,13 +7,16 @@ mod build;
 pub mod drop;
 pub mod drop_error;
 mod drop_set;
+pub mod migrate;
 pub mod name;
 pub mod registry;
 pub mod registry_page;
 mod resource_server;
 pub mod scanner;
+pub mod sql_text;
 pub mod template;
 pub mod template_files;
+pub mod template_sets;
 
 pub use build::DatabaseBuilder;
 pub use template_files::Templates;

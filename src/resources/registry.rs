@@ -84,8 +84,17 @@ pub struct Reservation<'a> {
     pub db_name: String,
     /// The job.
     pub job: &'a Job,
-    /// The version of the templates of the job's type.
-    pub version: &'a str,
+    /// What the templates of the job's type make.
+    pub built: Built<'a>,
+}
+
+/// What templates make of a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Built<'a> {
+    /// Identifies the templates: [`Templates::version`](super::Templates::version).
+    pub template_version: &'a str,
+    /// The number of the newest migration whose changes they contain.
+    pub version: u32,
 }
 
 /// Enters a row for each database whose name is free on the server and in the registry; part of the claim's transaction,
@@ -98,20 +107,23 @@ pub fn reserve(conn: &mut Conn, reservations: &[Reservation<'_>]) -> Result<(), 
     // One exact look-up each: an IN list makes MariaDB open every database's folder.
     let rows: Vec<String> = reservations
         .iter()
-        .map(|Reservation { db_name, job, version }| {
+        .map(|Reservation { db_name, job, built }| {
             let name = literal(db_name);
             format!(
-                "SELECT {name} AS n, {} AS i, {} AS t, {} AS v, {} AS c FROM (SELECT 1) one \
+                "SELECT {name} AS n, {} AS i, {} AS t, {} AS v, {} AS c, {version} AS now, {version} AS built \
+                 FROM (SELECT 1) one \
                  WHERE NOT EXISTS (SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {name})",
                 job.id,
                 literal(&job.res_type),
-                literal(version),
+                literal(built.template_version),
                 job.claim_id,
+                version = built.version,
             )
         })
         .collect();
     Ok(conn.query_drop(format!(
-        "INSERT INTO res_database (db_name, res_id, res_type, template_version, claim_id) SELECT * FROM ({}) free \
+        "INSERT INTO res_database (db_name, res_id, res_type, template_version, claim_id, version, built_version) \
+         SELECT * FROM ({}) free \
          ON DUPLICATE KEY UPDATE claim_id = IF(res_id = VALUES(res_id) AND state = 'making', VALUES(claim_id), claim_id)",
         rows.join(" UNION ALL ")
     ))?)
@@ -137,10 +149,12 @@ pub fn ready(conn: &mut Conn, db_names: &[&str]) -> Result<(), Error> {
 }
 
 /// What the control server knows about a name and the job that wants it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The name's row.
     pub row: Option<Registered>,
+    /// Which templates that row names, and their version.
+    pub built: Option<(String, u32)>,
     /// The claim under which the job is in progress.
     pub held_by: Option<u64>,
 }
@@ -148,18 +162,19 @@ pub struct Entry {
 /// Reads the entry of `db_name` and of job `res_id`.
 pub fn entry(conn: &mut Conn, global_db: &str, db_name: &str, res_id: u64) -> Result<Entry, Error> {
     let (global_db, name) = (ident(global_db), literal(db_name));
-    type Columns = (Option<u64>, Option<u64>, Option<bool>, bool, bool, Option<u64>);
+    type Columns = (Option<u64>, Option<u64>, Option<bool>, bool, bool, Option<u64>, Option<String>, Option<u32>);
     let row: Option<Columns> = conn.query_first(format!(
         "SELECT d.res_id, d.claim_id, d.state = 'ready', d.dropping_at IS NOT NULL, \
          EXISTS (SELECT 1 FROM {global_db}.res_queue q WHERE q.res_id = d.res_id), \
-         (SELECT q.claim_id FROM {global_db}.res_queue q WHERE q.res_id = {res_id} AND q.status = 'in_progress') \
-         FROM (SELECT 1) one LEFT JOIN {global_db}.res_database d ON d.db_name = {name}"
+         (SELECT q.claim_id FROM {global_db}.res_queue q WHERE q.res_id = {res_id} AND q.status = 'in_progress'), \
+         d.template_version, d.version FROM (SELECT 1) one LEFT JOIN {global_db}.res_database d ON d.db_name = {name}"
     ))?;
-    let (row_id, claim_id, ready, dropping, has_job, held_by) =
+    let (row_id, claim_id, ready, dropping, has_job, held_by, template_version, version) =
         row.ok_or(Error::Corrupt("no row of a query that always has one"))?;
     let row = row_id.zip(claim_id).zip(ready);
     Ok(Entry {
         row: row.map(|((res_id, claim_id), ready)| Registered { res_id, claim_id, ready, has_job, dropping }),
+        built: template_version.zip(version),
         held_by,
     })
 }
@@ -171,20 +186,39 @@ pub fn take_over(
     reservation: &Reservation<'_>,
     stale: Registered,
 ) -> Result<bool, Error> {
-    let Reservation { db_name, job, version } = reservation;
+    let Reservation { db_name, job, built } = reservation;
+    let (global_db, name) = (ident(global_db), literal(db_name));
     conn.query_drop(format!(
-        "UPDATE {}.res_database SET res_id = {}, res_type = {}, template_version = {}, claim_id = {}, state = 'making' \
-         WHERE db_name = {} AND res_id = {} AND claim_id = {} AND dropping_at IS NULL",
-        ident(global_db),
+        "UPDATE {global_db}.res_database SET res_id = {}, res_type = {}, claim_id = {}, state = 'making', {} \
+         WHERE db_name = {name} AND res_id = {} AND claim_id = {} AND dropping_at IS NULL",
         job.id,
         literal(&job.res_type),
-        literal(version),
         job.claim_id,
-        literal(db_name),
+        made_by(built),
         stale.res_id,
         stale.claim_id
     ))?;
-    Ok(conn.affected_rows() == 1)
+    let is_taken = conn.affected_rows() == 1;
+    // What was recorded of the database that is gone.
+    conn.query_drop(format!("DELETE FROM {global_db}.res_ledger WHERE db_name = {name}"))?;
+    Ok(is_taken)
+}
+
+/// Records by which templates a database is about to be built: its row was entered when there were others.
+pub fn record_built(conn: &mut Conn, global_db: &str, reservation: &Reservation<'_>) -> Result<(), Error> {
+    let Reservation { db_name, job, built } = reservation;
+    Ok(conn.query_drop(format!(
+        "UPDATE {}.res_database SET {} WHERE db_name = {} AND res_id = {} AND state = 'making'",
+        ident(global_db),
+        made_by(built),
+        literal(db_name),
+        job.id
+    ))?)
+}
+
+fn made_by(built: &Built<'_>) -> String {
+    let Built { template_version, version } = built;
+    format!("template_version = {}, version = {version}, built_version = {version}", literal(template_version))
 }
 
 /// A database of the registry and the job that it was made for.
@@ -210,7 +244,13 @@ pub fn forget_marked(conn: &mut Conn, owned: &[Owned]) -> Result<(), Error> {
     if owned.is_empty() {
         return Ok(());
     }
-    Ok(conn.query_drop(format!("DELETE FROM res_database WHERE {} AND dropping_at IS NOT NULL", these(owned)))?)
+    let names: Vec<String> = owned.iter().map(|one| literal(&one.db_name)).collect();
+    conn.query_drop(format!("DELETE FROM res_database WHERE {} AND dropping_at IS NOT NULL", these(owned)))?;
+    Ok(conn.query_drop(format!(
+        "DELETE FROM res_ledger WHERE db_name IN ({}) \
+         AND NOT EXISTS (SELECT 1 FROM res_database d WHERE d.db_name = res_ledger.db_name)",
+        names.join(", ")
+    ))?)
 }
 
 /// The databases whose drop has begun and is not complete, at most 1,000.

@@ -23,6 +23,8 @@ pub struct Database {
     pub state: String,
     /// Which templates built it.
     pub template_version: String,
+    /// The greatest number among the migrations that it has.
+    pub version: u32,
     /// When it was entered: UTC, as the server prints it.
     pub created_at: String,
     /// Since when it is being dropped.
@@ -35,6 +37,7 @@ impl Database {
         json!({
             "db_name": self.db_name, "res_id": integer(self.res_id), "res_name": self.res_name,
             "res_type": self.res_type, "state": self.state, "template_version": self.template_version,
+            "version": self.version,
             "created_at": self.created_at, "dropping_at": self.dropping_at,
         })
     }
@@ -59,11 +62,11 @@ pub fn databases(
         let escaped = prefix.replace('|', "||").replace('%', "|%").replace('_', "|_");
         all.push(format!("d.db_name LIKE {} ESCAPE '|'", literal(&format!("{escaped}%"))));
     }
-    type Columns = (String, u64, Option<Vec<u8>>, String, String, String, String, Option<String>);
+    type Columns = (String, u64, Option<Vec<u8>>, String, String, String, u32, String, Option<String>);
     let rows: Vec<Columns> = limited::read(
         conn,
         &format!(
-            "SELECT d.db_name, d.res_id, CAST(q.res_name AS BINARY), d.res_type, d.state, d.template_version, \
+            "SELECT d.db_name, d.res_id, CAST(q.res_name AS BINARY), d.res_type, d.state, d.template_version, d.version, \
          CAST(d.created_at AS CHAR), CAST(d.dropping_at AS CHAR) \
          FROM res_database d FORCE INDEX (PRIMARY) LEFT JOIN res_queue q ON q.res_id = d.res_id \
          WHERE {} ORDER BY d.db_name LIMIT {}",
@@ -71,9 +74,9 @@ pub fn databases(
             limit + 1
         ),
     )?;
-    let database = |(db_name, res_id, name, res_type, state, template_version, created_at, dropping_at)| {
+    let database = |(db_name, res_id, name, res_type, state, template_version, version, created_at, dropping_at)| {
         let res_name = Option::map(name, |name: Vec<u8>| String::from_utf8_lossy(&name).into_owned());
-        Database { db_name, res_id, res_name, res_type, state, template_version, created_at, dropping_at }
+        Database { db_name, res_id, res_name, res_type, state, template_version, version, created_at, dropping_at }
     };
     let mut found: Vec<Database> = rows.into_iter().map(database).collect();
     let has_more = found.len() > limit as usize;

@@ -81,11 +81,11 @@ impl Scanner {
                 if byte == quote {
                     self.place = Place::Code;
                 }
-                (Passed::Token, 1)
+                (Passed::Token, character(rest))
             }
             (Place::LineComment, b'\n') => self.comment_ends(1),
             (Place::BlockComment, b'*') if rest.get(1) == Some(&b'/') => self.comment_ends(2),
-            (Place::LineComment | Place::BlockComment, _) => (Passed::Comment, 1),
+            (Place::LineComment | Place::BlockComment, _) => (Passed::Comment, character(rest)),
         }
     }
 

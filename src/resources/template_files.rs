@@ -9,7 +9,10 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::template::{Template, TemplateError, Variable, parse};
+use super::{
+    migrate::files::{FOLDER, MigrationError, Migrations},
+    template::{Template, TemplateError, Variable, parse},
+};
 use crate::base::failure::{Exit, Failure};
 
 /// (path below `sql/`, text) of every file of the repository's `sql/`, in the order of the paths.
@@ -31,6 +34,10 @@ pub struct Templates {
     pub res_tables: Vec<Template>,
     /// By `res_type`: run after `res_tables`.
     types: BTreeMap<String, ResourceType>,
+    /// What brings databases of older templates to what these build.
+    pub migrations: Migrations,
+    /// (path, text) of each file, in the order in which they run.
+    files: Vec<(String, String)>,
 }
 
 /// The files of one `res_type`.
@@ -52,11 +59,16 @@ pub enum LoadError {
     /// A file is not a valid template.
     #[error(transparent)]
     Template(#[from] TemplateError),
+    /// A file is not a valid migration, or does not fit to the others.
+    #[error(transparent)]
+    Migration(#[from] MigrationError),
     /// The folder `sql.dir` contains no file that creates a resource's database.
     #[error("sql.dir {}: its folder res_db holds no *.sql file, so nothing would create a resource's database", .0.display())]
     NothingCreates(PathBuf),
     /// A folder where only files are expected.
-    #[error("{}: unexpected folder; templates are in res_tables/<res_type> at most", .0.display())]
+    #[error(
+        "{}: unexpected folder; files are in res_tables/<res_type> and res_migrations/<res_type> at most", .0.display()
+    )]
     TooDeep(PathBuf),
     /// A file is larger than a statement may be for the server.
     #[error(
@@ -80,8 +92,8 @@ impl From<LoadError> for Failure {
 }
 
 impl Templates {
-    /// The built-in files. With `sql_dir`, its `res_db` and `res_tables` replace the built-in ones, and its `init_*` files
-    /// run after the built-in ones.
+    /// The built-in files. With `sql_dir`, its `res_db`, `res_tables` and `res_migrations` replace the built-in ones, and its
+    /// `init_*` files run after the built-in ones.
     ///
     /// # Errors
     /// The first file that cannot be used, with the line of a mistake.
@@ -93,7 +105,7 @@ impl Templates {
         };
         if let Some(dir) = sql_dir {
             let known: usize = files.len();
-            for folder in ["init_db", "init_tables", "res_db", "res_tables"] {
+            for folder in ["init_db", "init_tables", "res_db", "res_tables", FOLDER] {
                 read_folder(dir, folder, &mut files)?;
             }
             if !files[known..].iter().any(|(path, _)| path.starts_with("res_db/")) {
@@ -108,6 +120,10 @@ impl Templates {
         for (name, resource_type) in &mut templates.types {
             resource_type.version = version(&files, name);
         }
+        let migrations = files.iter().filter(|(path, _)| path.starts_with(&format!("{FOLDER}/")));
+        let migrations = migrations.map(|(path, text)| (path.as_str(), text.as_str()));
+        templates.migrations = Migrations::new(migrations, &templates.types().collect::<Vec<_>>())?;
+        templates.files = files;
         Ok(templates)
     }
 
@@ -133,11 +149,11 @@ impl Templates {
     /// The first file that is larger than `max_bytes`, the server's `max_allowed_packet`.
     pub fn check_sizes(&self, max_bytes: usize) -> Result<(), LoadError> {
         let common = [&self.init_db, &self.init_tables, &self.res_db, &self.res_tables].into_iter().flatten();
-        let mut all = common.chain(self.types.values().flat_map(|of_type| &of_type.templates));
-        match all.find(|template| template.max_bytes() > max_bytes) {
-            Some(template) => {
-                Err(LoadError::TooLarge { file: template.name.clone(), bytes: template.max_bytes(), max_bytes })
-            }
+        let all = common.chain(self.types.values().flat_map(|of_type| &of_type.templates));
+        let templates = all.map(|template| (&template.name, template.max_bytes()));
+        let migrations = self.migrations.iter().map(|migration| (&migration.path, migration.max_bytes()));
+        match templates.chain(migrations).find(|(_, bytes)| *bytes > max_bytes) {
+            Some((file, bytes)) => Err(LoadError::TooLarge { file: file.clone(), bytes, max_bytes }),
             None => Ok(()),
         }
     }
@@ -154,6 +170,12 @@ impl Templates {
         self.types.get(res_type).map_or("", |found| &found.version)
     }
 
+    /// (path, text) of the files that build a database of this `res_type`, in the order in which they run.
+    pub fn set<'a>(&'a self, res_type: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let files = self.files.iter().filter(move |(path, _)| is_of(path, res_type));
+        files.map(|(path, text)| (path.as_str(), text.as_str()))
+    }
+
     /// Every known `res_type`, `default` first.
     pub fn types(&self) -> impl Iterator<Item = &str> {
         let others = self.types.keys().map(String::as_str).filter(|name| *name != DEFAULT_TYPE);
@@ -163,15 +185,18 @@ impl Templates {
 
 /// The version of one type: a hash of the paths and texts of the files that run for it.
 fn version(files: &[(String, String)], res_type: &str) -> String {
-    let own = format!("res_tables/{res_type}/");
     let mut hash = Sha256::new();
-    for (path, text) in files {
-        let common = path.starts_with("res_db/") || path.strip_prefix("res_tables/").is_some_and(|p| !p.contains('/'));
-        if common || path.strip_prefix(&own).is_some_and(|name| !name.is_empty()) {
-            hash.update(format!("{path}\0{text}\0"));
-        }
+    for (path, text) in files.iter().filter(|(path, _)| is_of(path, res_type)) {
+        hash.update(format!("{path}\0{text}\0"));
     }
     hash.finalize()[..20].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether the file of this path runs for a database of this type.
+fn is_of(path: &str, res_type: &str) -> bool {
+    let of_type = path.strip_prefix("res_tables/").map(|below| below.split_once('/').unwrap_or(("", below)));
+    path.starts_with("res_db/")
+        || of_type.is_some_and(|(folder, name)| folder.is_empty() || (folder == res_type && !name.is_empty()))
 }
 
 /// Reads `dir/folder/*.sql` in the order of the names, then those of its folders. A folder without files is a type, too.
@@ -192,9 +217,11 @@ fn read_folder(dir: &Path, folder: &str, files: &mut Vec<(String, String)>) -> R
             continue;
         }
         let below = format!("{folder}/{name}");
-        if entry.is_dir() && folder == "res_tables" {
+        if entry.is_dir() && (folder == "res_tables" || folder == FOLDER) {
             // Represented as a file without name and text, so that a type exists even if its folder is empty.
-            files.push((format!("{below}/"), String::new()));
+            if folder == "res_tables" {
+                files.push((format!("{below}/"), String::new()));
+            }
             read_folder(dir, &below, files)?;
         } else if entry.is_dir() {
             return Err(LoadError::TooDeep(entry));

@@ -4,8 +4,10 @@
 
 use mysql::{Conn, prelude::Queryable};
 
-use super::sql_text::{is, unquoted};
-use crate::db::{Error, literal};
+use crate::{
+    db::{Error, literal},
+    resources::sql_text::{is, unquoted},
+};
 
 /// What is added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

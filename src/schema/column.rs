@@ -1,7 +1,7 @@
 //! What a column has to be able to hold, and whether one that a server describes can. Accepts what other tools and
 //! older installations make of a column as long as nothing that resq writes is lost. Pure.
 
-use super::sql_text::{is, list, literal, position, text, tokens};
+use crate::resources::sql_text::{is, list, literal, position, text, tokens};
 
 /// A type as far as resq's values need it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use super::{
     addition::{Addition, Kind},
     column::Column,
-    sql_text::{is, list, position, statements, unquoted},
 };
 use crate::resources::{
     Templates,
+    sql_text::{is, list, position, statements, unquoted},
     template::{Template, Values},
 };
 
@@ -153,8 +153,8 @@ mod tests {
         let names = |keys: Vec<&String>| keys.into_iter().cloned().collect::<Vec<_>>().join(" ");
         assert_eq!(
             names(expected.tables.keys().collect()),
-            "res_audit res_batch res_daemon res_database res_error res_event res_event_quarantine res_log res_meta res_outbox \
-             res_quarantine res_queue"
+            "res_audit res_batch res_daemon res_database res_error res_event res_event_quarantine res_ledger res_log res_meta \
+             res_migration res_outbox res_quarantine res_queue res_rollout res_rollout_database res_rollout_file res_template"
         );
         assert_eq!(names(expected.procedures.keys().collect()), "publish res_number");
         assert_eq!(names(expected.triggers.keys().collect()), "res_queue_inserted res_queue_updated");

@@ -9,11 +9,13 @@ use super::{
     column::{Column, Found},
     expected::{Expected, Table, Trigger},
     problem::{Mend, Part, Problem, Severity},
-    sql_text::{position, tokens},
 };
 use crate::{
     db::{Error, ErrorClass, codes::*, ident, literal},
-    resources::Templates,
+    resources::{
+        Templates,
+        sql_text::{position, tokens},
+    },
 };
 
 /// What is compared with.

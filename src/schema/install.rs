@@ -9,18 +9,17 @@ use crate::{
     base::failure::{Exit, Failure},
     db::{self, Db, Error, ErrorClass, ScriptError, ServerInfo, codes::*},
     events::store,
-    resources::{Templates, template::Values},
+    resources::{Templates, sql_text, template::Values},
     schema::{
         addition::Addition,
         cluster_lock::ClusterLock,
         inspection::{Inspection, Ran},
         problem::{Mend, Problem, Severity},
-        sql_text,
     },
 };
 
 /// The version of the tables, written to `res_meta` after the last step. A daemon serves no other.
-pub const SCHEMA_VERSION: &str = "3";
+pub const SCHEMA_VERSION: &str = "4";
 
 /// How long to wait for another `init` on this server, in seconds.
 const LOCK_WAIT_S: u32 = 300;

@@ -10,5 +10,4 @@ mod expected;
 pub mod inspection;
 pub mod install;
 pub mod problem;
-mod sql_text;
 pub mod watch;

@@ -20,6 +20,7 @@ mod install;
 mod login_errors;
 mod make;
 mod manuals;
+mod migrations;
 mod names;
 mod operators;
 mod postponed;

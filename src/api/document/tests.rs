@@ -67,6 +67,7 @@ fn document_has_every_field_of_every_answer() {
         res_type: String::new(),
         state: String::new(),
         template_version: String::new(),
+        version: 0,
         created_at: String::new(),
         dropping_at: None,
     };

@@ -4,6 +4,8 @@
 
 use super::class::ErrorClass;
 
+/// A table cannot be created or changed; the text says why.
+pub const ER_CANT_CREATE_TABLE: u16 = 1005;
 /// The database to create exists.
 pub const ER_DB_CREATE_EXISTS: u16 = 1007;
 /// The database to drop does not exist.
@@ -34,6 +36,8 @@ pub const ER_UNKNOWN_COM_ERROR: u16 = 1047;
 pub const ER_BAD_DB_ERROR: u16 = 1049;
 /// The table exists.
 pub const ER_TABLE_EXISTS_ERROR: u16 = 1050;
+/// The table to drop does not exist.
+pub const ER_BAD_TABLE_ERROR: u16 = 1051;
 /// The server is shutting down.
 pub const ER_SERVER_SHUTDOWN: u16 = 1053;
 /// Unknown column.
@@ -48,6 +52,10 @@ pub const ER_DUP_ENTRY: u16 = 1062;
 pub const ER_PARSE_ERROR: u16 = 1064;
 /// The statement is empty.
 pub const ER_EMPTY_QUERY: u16 = 1065;
+/// The table has a primary key.
+pub const ER_MULTIPLE_PRI_KEY: u16 = 1068;
+/// The column or index to drop does not exist.
+pub const ER_CANT_DROP_FIELD_OR_KEY: u16 = 1091;
 /// The session to kill does not exist.
 pub const ER_NO_SUCH_THREAD: u16 = 1094;
 /// The session to kill belongs to another account.
@@ -144,8 +152,16 @@ pub const ER_NO_SUCH_USER: u16 = 1449;
 pub const ER_ROW_IS_REFERENCED_2: u16 = 1451;
 /// `max_prepared_stmt_count` is reached.
 pub const ER_MAX_PREPARED_STMT_COUNT_REACHED: u16 = 1461;
+/// The partition to drop does not exist.
+pub const ER_DROP_PARTITION_NON_EXISTENT: u16 = 1507;
+/// The partition exists.
+pub const ER_SAME_NAME_PARTITION: u16 = 1517;
 /// The server has not loaded the account's plugin.
 pub const ER_PLUGIN_IS_NOT_LOADED: u16 = 1524;
+/// The event exists.
+pub const ER_EVENT_ALREADY_EXISTS: u16 = 1537;
+/// The event does not exist.
+pub const ER_EVENT_DOES_NOT_EXIST: u16 = 1539;
 /// InnoDB has no room for a further transaction.
 pub const ER_TOO_MANY_CONCURRENT_TRXS: u16 = 1637;
 /// Raised by SIGNAL in a procedure or trigger.
@@ -154,6 +170,8 @@ pub const ER_SIGNAL_EXCEPTION: u16 = 1644;
 pub const ER_ACCESS_DENIED_NO_PASSWORD_ERROR: u16 = 1698;
 /// The password is expired: this session may only set another.
 pub const ER_MUST_CHANGE_PASSWORD: u16 = 1820;
+/// The foreign key exists.
+pub const ER_FK_DUP_NAME: u16 = 1826;
 /// The server is read-only.
 pub const ER_READ_ONLY_MODE: u16 = 1836;
 /// Login refused: the password is expired.
@@ -188,14 +206,24 @@ pub const ER_SERVER_ISNT_AVAILABLE: u16 = 3168;
 pub const ER_DISK_FULL_NOWAIT: u16 = 3675;
 /// A foreign key refers to the table to drop (MySQL).
 pub const ER_FK_CANNOT_DROP_PARENT: u16 = 3730;
+/// The check to drop does not exist (MySQL).
+pub const ER_CHECK_CONSTRAINT_NOT_FOUND: u16 = 3821;
+/// The check exists (MySQL).
+pub const ER_CHECK_CONSTRAINT_DUP_NAME: u16 = 3822;
 /// The text has characters that the column's character set lacks (MySQL, at a conversion).
 pub const ER_CANNOT_CONVERT_STRING: u16 = 3854;
 /// Login refused: the account is locked for a while, after wrong passwords (MySQL).
 pub const ER_USER_ACCESS_DENIED_FOR_USER_ACCOUNT_BLOCKED_BY_PASSWORD_LOCK: u16 = 3955;
+/// The constraint to drop does not exist (MySQL).
+pub const ER_CONSTRAINT_NOT_FOUND: u16 = 3940;
 /// The parameter has characters that the column's character set lacks (MySQL).
 pub const ER_IMPOSSIBLE_STRING_CONVERSION: u16 = 3988;
 /// The server closed an idle connection (MySQL).
 pub const ER_CLIENT_INTERACTION_TIMEOUT: u16 = 4031;
+/// The sequence to drop does not exist (MariaDB).
+pub const ER_UNKNOWN_SEQUENCES: u16 = 4091;
+/// The view to drop does not exist (MariaDB).
+pub const ER_UNKNOWN_VIEW: u16 = 4092;
 /// Login refused: the account is locked (MariaDB).
 pub const ER_ACCOUNT_HAS_BEEN_LOCKED_MARIADB: u16 = 4151;
 
@@ -264,4 +292,30 @@ pub const OWN_DEEDS: &[u16] = &[
     ER_QUERY_TIMEOUT,
     CR_SERVER_GONE_ERROR,
     CR_SERVER_LOST,
+];
+
+/// What a statement that creates or drops something meets where that was done before.
+pub const ALREADY_DONE: &[u16] = &[
+    ER_DB_CREATE_EXISTS,
+    ER_DB_DROP_EXISTS,
+    ER_TABLE_EXISTS_ERROR,
+    ER_BAD_TABLE_ERROR,
+    ER_DUP_FIELDNAME,
+    ER_DUP_KEYNAME,
+    ER_MULTIPLE_PRI_KEY,
+    ER_CANT_DROP_FIELD_OR_KEY,
+    ER_SP_ALREADY_EXISTS,
+    ER_SP_DOES_NOT_EXIST,
+    ER_TRG_ALREADY_EXISTS,
+    ER_TRG_DOES_NOT_EXIST,
+    ER_DROP_PARTITION_NON_EXISTENT,
+    ER_SAME_NAME_PARTITION,
+    ER_EVENT_ALREADY_EXISTS,
+    ER_EVENT_DOES_NOT_EXIST,
+    ER_FK_DUP_NAME,
+    ER_CHECK_CONSTRAINT_NOT_FOUND,
+    ER_CHECK_CONSTRAINT_DUP_NAME,
+    ER_CONSTRAINT_NOT_FOUND,
+    ER_UNKNOWN_SEQUENCES,
+    ER_UNKNOWN_VIEW,
 ];

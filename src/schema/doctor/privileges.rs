@@ -174,13 +174,20 @@ const WRITTEN: &[(&str, &str, &[&str])] = &[
     ("res_event_quarantine", "message", &["INSERT", "UPDATE", "DELETE"]),
     ("res_audit", "count", &["INSERT", "UPDATE"]),
     ("res_batch", "worker", &["INSERT", "UPDATE"]),
+    ("res_template", "text", &["INSERT"]),
+    ("res_migration", "text", &["INSERT"]),
+    ("res_ledger", "statement", &["INSERT", "UPDATE", "DELETE"]),
+    ("res_rollout", "state", &["INSERT", "UPDATE"]),
+    ("res_rollout_file", "text", &["INSERT"]),
+    ("res_rollout_database", "state", &["INSERT", "UPDATE"]),
 ];
 
 /// Runs statements that change nothing, each of which needs a privilege that the daemon uses.
 pub fn access(conn: &mut Conn, global_db: &str, user: &str) -> Verdict {
     let mut missing = Missing::default();
     let read = "SELECT 1 FROM res_queue, res_meta, res_daemon, res_error, res_database, res_log, res_event, res_outbox, \
-                res_quarantine, res_event_quarantine, res_audit, res_batch LIMIT 0";
+                res_quarantine, res_event_quarantine, res_audit, res_batch, res_template, res_migration, res_ledger, \
+                res_rollout, res_rollout_file, res_rollout_database LIMIT 0";
     missing.check(conn, "SELECT", read);
     for (table, column, privileges) in WRITTEN {
         for privilege in *privileges {

@@ -11,7 +11,7 @@ export async function databases({ main, parameters, signal, reopen }) {
     submit: (event) => event.preventDefault(), input: () => filtered(),
   } }, field("Name begins with", input("name")), field("Type", input("type")));
   const filter = () => Object.fromEntries([...new FormData(form)].map(([key, value]) => [key, value.trim()]));
-  const rows = table("Databases, by name", ["Database", "Job", "Type", "State", "Template", "Built"]);
+  const rows = table("Databases, by name", ["Database", "Job", "Type", "State", "Version", "Template", "Built"]);
   const list = pages({
     table: rows, empty: "No database matches.",
     async fetch(after, limit) {
@@ -21,7 +21,7 @@ export async function databases({ main, parameters, signal, reopen }) {
     row: (one) => rows.row([
       one.db_name, el("a", { href: `#/jobs/${one.res_id}` }, one.res_name ?? `#${one.res_id}`), one.res_type,
       one.dropping_at ? "being dropped" : one.state === "making" ? "being built" : one.state,
-      el("code", { title: one.template_version }, one.template_version.slice(0, 12)), time(one.created_at),
+      String(one.version), el("code", { title: one.template_version }, one.template_version.slice(0, 12)), time(one.created_at),
     ]),
   });
   main.replaceChildren(el("h1", {}, "Databases"), form, ...list.parts);

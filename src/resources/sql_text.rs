@@ -1,7 +1,7 @@
 //! SQL text as tokens, so that two texts of one statement are equal whatever their comments and white space: clients
 //! strip comments when they restore a dump. Pure.
 
-use crate::resources::scanner::{Passed, Place, Scanner};
+use super::scanner::{Passed, Place, Scanner};
 
 /// The tokens of `text` without comments. A quoted string is one token, quotes included; of operators and punctuation,
 /// each character is one.
@@ -42,7 +42,9 @@ pub fn pieces(script: &str) -> Vec<(&str, Vec<String>)> {
     let mut start = 0;
     let mut rest = spans(script).into_iter().peekable();
     while let Some((token, end)) = rest.next() {
-        let is_program = current.first().is_some_and(|first| is(first, "CREATE"));
+        // As dumps write it: /*!50003 CREATE TRIGGER … */.
+        let first = current.iter().find(|token| !token.starts_with("/*"));
+        let is_program = first.is_some_and(|first| is(first, "CREATE"));
         if token == ";" && depth == 0 {
             found.push((&script[start..end - 1], std::mem::take(&mut current)));
             start = end;
@@ -136,6 +138,7 @@ mod tests {
         }
         assert_ne!(tokens("SET a = 'x  y'"), tokens("SET a = 'x y'"));
         assert_eq!(tokens("f('a ''b', '')"), ["f", "(", "'a ''b'", ",", "''", ")"]);
+        assert_eq!(tokens("é 'ü🕴' /* ñ */ # ß\n`ø`"), ["é", "'ü🕴'", "`ø`"]);
     }
 
     #[test]

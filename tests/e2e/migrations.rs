@@ -1,0 +1,3 @@
+//! Databases that were built by older templates: versions, files, rollouts.
+
+mod registry;
