@@ -1,7 +1,8 @@
 //! From a resource to its database: the templates ([`template`], [`template_files`]), the name ([`name`]), the registry of
 //! resq's own databases ([`registry`]), the statements on the server that holds them (`resource_server`), the handler that
-//! builds them ([`DatabaseBuilder`]), and dropping them again ([`drop`]). Never touches a database that the registry does
-//! not name.
+//! builds them ([`DatabaseBuilder`]), and dropping them again ([`drop`]). What a database should look like is built in a
+//! scratch database ([`reference`], [`scratch`]) and compared by its [`shape`]. Never touches a database that the registry
+//! does not name.
 
 mod build;
 pub mod drop;
@@ -9,10 +10,13 @@ pub mod drop_error;
 mod drop_set;
 pub mod migrate;
 pub mod name;
+pub mod reference;
 pub mod registry;
 pub mod registry_page;
 mod resource_server;
 pub mod scanner;
+pub mod scratch;
+pub mod shape;
 pub mod sql_text;
 pub mod template;
 pub mod template_files;
