@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     db::{Db, Error, Link, quarantine::Report},
-    events::{event::SharedEvent, updates::LogHead},
+    events::{event::Event, updates::LogHead},
 };
 
 /// Access to the event log.
@@ -43,7 +43,7 @@ pub trait EventLog: Send {
     fn skip_taken(&mut self) -> Result<bool, Error>;
 
     /// The first events after `after_seq`, at most `limit`, and no more bytes than make a page.
-    fn read(&mut self, after_seq: u64, limit: usize) -> Result<Vec<SharedEvent>, Error>;
+    fn read(&mut self, after_seq: u64, limit: usize) -> Result<Vec<Event<'static>>, Error>;
 
     /// The numbers of the oldest events but for `excluded` ones, in ascending order: at most `limit`, and only those
     /// numbered more than `days` days ago.
@@ -111,7 +111,7 @@ impl EventLog for SqlEventLog {
         self.link.run(chosen_rows::skip_taken)
     }
 
-    fn read(&mut self, after_seq: u64, limit: usize) -> Result<Vec<SharedEvent>, Error> {
+    fn read(&mut self, after_seq: u64, limit: usize) -> Result<Vec<Event<'static>>, Error> {
         self.link.run(|conn| store::read(conn, after_seq, limit))
     }
 

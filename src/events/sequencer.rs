@@ -20,7 +20,7 @@ use crate::{
     base::wakeup::Wakeup,
     db::{BACKOFF, Error, ErrorClass, ThrottledWarning},
     events::{
-        event::SharedEvent,
+        event::Event,
         updates::{LogHead, LogPublisher, PageRequest},
     },
 };
@@ -281,7 +281,7 @@ impl Sequencer {
 
     /// Makes sure that the log is the one that was served so far. `after_at`: when the event `last_seq` was written,
     /// according to the log as it is now; `events`: those after it.
-    fn verify(&mut self, after_at: Option<u64>, events: &[SharedEvent]) -> Result<(), Broken> {
+    fn verify(&mut self, after_at: Option<u64>, events: &[Event<'static>]) -> Result<(), Broken> {
         match (self.last_at, after_at) {
             (Some(known), Some(now)) if known != now => {
                 return self.replaced(None, format!("event {} is another one than before", self.last_seq));
@@ -324,7 +324,7 @@ impl Sequencer {
         Ok(())
     }
 
-    fn deliver(&mut self, events: Vec<SharedEvent>) {
+    fn deliver(&mut self, events: Vec<Event<'static>>) {
         let Some(last) = events.last() else { return };
         (self.last_seq, self.last_at) = (last.seq, Some(last.unix_time_us));
         self.schedule.found_work();

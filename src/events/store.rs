@@ -1,17 +1,12 @@
 //! The event log's SQL: numbering committed events and reading pages. Expects the global database as the current
 //! one. The only place where stored events are checked against what a frame can carry.
 
-use std::sync::Arc;
-
 use mysql::{Conn, Row, prelude::Queryable};
 
 use crate::{
     base::text::printable,
     db::{Error, except, limited, literal},
-    events::{
-        event::{Event, SharedEvent},
-        updates::LogHead,
-    },
+    events::{event::Event, updates::LogHead},
     wire::{MAX_PAYLOAD, Pattern, State},
 };
 
@@ -104,7 +99,7 @@ pub struct Polled {
     /// Identifies the log; see [`LogHead`]. None: the log has no head, and nothing is known of what was numbered.
     pub log_id: Option<u64>,
     /// The next page of the log, whichever daemon numbered it.
-    pub events: Vec<SharedEvent>,
+    pub events: Vec<Event<'static>>,
 }
 
 /// Numbers up to `limit` committed events whose outbox id is above `floor`, then reads the page after `after_seq`. One
@@ -140,7 +135,7 @@ pub fn poll(conn: &mut Conn, floor: u64, after_seq: u64, limit: usize) -> Result
 ///
 /// # Errors
 /// The server's.
-pub fn read(conn: &mut Conn, after_seq: u64, limit: usize) -> Result<Vec<SharedEvent>, Error> {
+pub fn read(conn: &mut Conn, after_seq: u64, limit: usize) -> Result<Vec<Event<'static>>, Error> {
     let rows: Vec<Row> = conn.query(page(after_seq, limit))?;
     Ok(rows.into_iter().map(event).collect())
 }
@@ -168,13 +163,13 @@ pub fn oldest_unmoved(conn: &mut Conn, excluded: &[u64]) -> Result<Option<u64>, 
 }
 
 /// Whether a page of at most `limit` events was ended by a limit, so that more may follow.
-pub fn is_full(page: &[SharedEvent], limit: usize) -> bool {
+pub fn is_full(page: &[Event<'static>], limit: usize) -> bool {
     // A substitute is smaller than what it stands for.
     let has_substitute = page.iter().any(|event| event.state == UNREADABLE);
     page.len() == limit || has_substitute || page.iter().map(|event| event.bytes()).sum::<usize>() >= PAGE_BYTES
 }
 
-fn event(row: Row) -> SharedEvent {
+fn event(row: Row) -> Event<'static> {
     let (seq, at, state, payload) = stored(row);
     // A client that writes to the outbox without `publish` may write what no frame can carry, and another hand may change
     // the columns. The number stays taken, so a substitute is delivered instead of stopping the log.
@@ -184,7 +179,7 @@ fn event(row: Row) -> SharedEvent {
         (_, None) => Some(format!("its payload is NULL or has over {MAX_PAYLOAD} bytes")),
     };
     let (state, payload) = (state.unwrap_or_default(), payload.unwrap_or_default());
-    Arc::new(match why {
+    match why {
         None => Event::new(seq, at, state, payload),
         Some(why) => {
             log::error!(
@@ -193,7 +188,7 @@ fn event(row: Row) -> SharedEvent {
             );
             Event::new(seq, at, UNREADABLE, &b"null"[..])
         }
-    })
+    }
 }
 
 /// An event as it is stored, for operators, from [`columns`].

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::event::SharedEvent;
+use super::event::Event;
 use crate::base::{clock::now, text::printable, throttle::Throttle};
 
 /// Events traced per second; the rest are counted.
@@ -19,7 +19,7 @@ impl Default for EventTrace {
 
 impl EventTrace {
     /// Logs one line per event, at level INFO.
-    pub fn log(&mut self, events: &[SharedEvent]) {
+    pub fn log(&mut self, events: &[Event<'static>]) {
         for event in events {
             let Some(suppressed) = self.0.admit(now()) else { continue };
             if suppressed > 0 {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
-use super::event::SharedEvent;
+use super::event::Event;
 
 /// Where the event log begins and ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,13 +23,13 @@ pub struct LogHead {
 #[derive(Debug)]
 pub enum LogUpdate {
     /// Events just numbered, in order, the first one right after the last one published.
-    Live(Vec<SharedEvent>),
+    Live(Vec<Event<'static>>),
     /// The answer to the [`PageRequest`] with this `after_seq`.
     Page {
         /// The number behind which the page begins.
         after_seq: u64,
         /// The first events after it, in order and without a hole. Empty: nothing follows `after_seq`.
-        events: Vec<SharedEvent>,
+        events: Vec<Event<'static>>,
         /// The smallest number that the log still keeps.
         first_seq: u64,
     },
@@ -64,14 +64,14 @@ impl LogPublisher {
     }
 
     /// Publishes events just numbered: in the order of their numbers, the first one right after the last one published.
-    pub fn live(&self, events: Vec<SharedEvent>) {
+    pub fn live(&self, events: Vec<Event<'static>>) {
         if !events.is_empty() {
             self.send(LogUpdate::Live(events));
         }
     }
 
     /// Answers a [`PageRequest`]; see [`LogUpdate::Page`].
-    pub fn page(&self, after_seq: u64, events: Vec<SharedEvent>, first_seq: u64) {
+    pub fn page(&self, after_seq: u64, events: Vec<Event<'static>>, first_seq: u64) {
         self.send(LogUpdate::Page { after_seq, events, first_seq });
     }
 

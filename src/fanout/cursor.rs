@@ -3,22 +3,21 @@
 
 use super::{
     filter::Filter,
+    outgoing::Outgoing,
     sink::{Message, Sink},
 };
-use crate::{
-    events::event::{Event, SharedEvent},
-    wire::Gap,
-};
+use crate::wire::Gap;
 
-/// One subscription and how far it is served.
+/// One subscription and how far it is served. What each delivery reads comes first, in one cache line.
+#[repr(C)]
 pub struct Cursor {
-    /// Which states it wants.
-    pub filter: Filter,
-    /// It wants no ephemeral events.
-    pub durable_only: bool,
     position: Position,
     /// Ephemeral events dropped since the last report of their number.
     dropped: u64,
+    /// It wants no ephemeral events.
+    pub durable_only: bool,
+    /// Which states it wants.
+    pub filter: Filter,
 }
 
 /// Every matching durable event up to the position was pushed to the sink.
@@ -109,7 +108,7 @@ impl Cursor {
 
     /// A new event that matches. Without room for it the subscriber falls behind.
     #[inline]
-    pub fn durable(&mut self, event: &Event<'_>, sink: &mut impl Sink) {
+    pub fn durable(&mut self, event: &Outgoing<'_>, sink: &mut impl Sink) {
         if self.position != Position::Live {
             return;
         }
@@ -120,8 +119,8 @@ impl Cursor {
     }
 
     /// An ephemeral event that matches. Without room, or before the subscription is in effect, it is dropped and counted: false.
-    #[inline]
-    pub fn ephemeral(&mut self, event: &Event<'_>, sink: &mut impl Sink) -> bool {
+    #[inline(always)]
+    pub fn ephemeral(&mut self, event: &Outgoing<'_>, sink: &mut impl Sink) -> bool {
         if !self.is_in_effect() || !sink.make_room(event) {
             self.dropped += 1;
             return false;
@@ -132,6 +131,7 @@ impl Cursor {
     }
 
     /// Reports how many ephemeral events were dropped, if any were.
+    #[inline(always)]
     pub fn report_dropped(&mut self, sink: &mut impl Sink) {
         if self.dropped > 0 && self.is_in_effect() {
             sink.push(Message::Gap(Gap::Dropped(self.dropped)));
@@ -141,7 +141,12 @@ impl Cursor {
 
     /// Continues with the next events of the log in order, matching or not; skips those before the position. Stops when
     /// there is no room, or at the head, where the subscriber is live again.
-    pub fn catch_up<'a>(&mut self, events: impl Iterator<Item = &'a SharedEvent>, head_seq: u64, sink: &mut impl Sink) {
+    pub fn catch_up<'a>(
+        &mut self,
+        events: impl Iterator<Item = &'a Outgoing<'static>>,
+        head_seq: u64,
+        sink: &mut impl Sink,
+    ) {
         for event in events {
             let Position::Behind { after, .. } = self.position else { return };
             if event.seq <= after {

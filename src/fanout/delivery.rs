@@ -5,6 +5,7 @@ use super::{
     cursor::Cursor,
     filter::Filter,
     limits::{Limits, SCAN_BUDGET},
+    outgoing::Outgoing,
     page_requests::PageRequests,
     recent_window::RecentWindow,
     sink::{Message, Sink, Sinks},
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     events::{
-        event::{Event, SharedEvent},
+        event::Event,
         updates::{LogHead, LogUpdate, PageRequest},
     },
     wire::{Pattern, State},
@@ -126,7 +127,8 @@ impl Fanout {
                 continue;
             };
             let Some(mut sink) = sinks.sink(subscriber) else { continue };
-            let event = event.get_or_insert_with(|| Event::new(0, unix_time_us, state.as_str(), payload));
+            let event =
+                event.get_or_insert_with(|| Outgoing::new(Event::new(0, unix_time_us, state.as_str(), payload)));
             self.dropped += u64::from(!cursor.ephemeral(event, &mut sink));
         }
     }
@@ -135,16 +137,17 @@ impl Fanout {
     pub fn update(&mut self, update: LogUpdate, sinks: &mut impl Sinks) {
         match update {
             LogUpdate::Live(events) => events.into_iter().for_each(|event| self.live(event, sinks)),
-            LogUpdate::Page { after_seq, events, first_seq } => self.page(after_seq, &events, first_seq, sinks),
+            LogUpdate::Page { after_seq, events, first_seq } => self.page(after_seq, events, first_seq, sinks),
             LogUpdate::Pruned { first_seq } => self.pruned(first_seq),
         }
     }
 
-    fn live(&mut self, event: SharedEvent, sinks: &mut impl Sinks) {
+    fn live(&mut self, event: Event<'static>, sinks: &mut impl Sinks) {
         if event.seq <= self.head.head_seq {
             return;
         }
         self.head.head_seq = event.seq;
+        let event = Outgoing::new(event);
         for subscriber in self.topics.subscribers(&event.state) {
             let Some(cursor) = cursor(&mut self.cursors, subscriber) else { continue };
             let Some(mut sink) = sinks.sink(subscriber) else { continue };
@@ -158,10 +161,11 @@ impl Fanout {
     }
 
     /// Skips events beyond the head, which arrive as live events.
-    fn page(&mut self, after_seq: u64, events: &[SharedEvent], first_seq: u64, sinks: &mut impl Sinks) {
+    fn page(&mut self, after_seq: u64, mut events: Vec<Event<'static>>, first_seq: u64, sinks: &mut impl Sinks) {
         self.pruned(first_seq);
         let LogHead { head_seq, first_seq, .. } = self.head;
-        let events = &events[..events.partition_point(|event| event.seq <= head_seq)];
+        events.truncate(events.partition_point(|event| event.seq <= head_seq));
+        let events: Vec<Outgoing<'_>> = events.into_iter().map(Outgoing::new).collect();
         for subscriber in self.page_requests.answered(after_seq) {
             let waiting =
                 cursor(&mut self.cursors, subscriber).filter(|cursor| cursor.requested_after() == Some(after_seq));
@@ -170,9 +174,9 @@ impl Fanout {
             if cursor.is_in_effect() {
                 cursor.set_requested(false);
                 cursor.pruned(first_seq, head_seq, &mut sink);
-                match events {
-                    [] => cursor.advance_to(head_seq, head_seq),
-                    _ => cursor.catch_up(events.iter(), head_seq, &mut sink),
+                match events.is_empty() {
+                    true => cursor.advance_to(head_seq, head_seq),
+                    false => cursor.catch_up(events.iter(), head_seq, &mut sink),
                 }
             } else {
                 cursor.begin(head_seq, &mut sink);

@@ -8,6 +8,7 @@ mod cursor;
 mod delivery;
 mod filter;
 mod limits;
+mod outgoing;
 mod page_requests;
 mod recent_window;
 mod sink;
@@ -15,4 +16,5 @@ mod topics;
 
 pub use delivery::Fanout;
 pub use limits::Limits;
+pub use outgoing::{Bytes, CacheSlot, Outgoing};
 pub use sink::{Message, Sink, Sinks};

@@ -1,6 +1,7 @@
 //! Where the fan-out pushes a subscriber's messages. The transport implements it; the fan-out never learns what it is.
 
-use crate::{events::event::Event, wire::Gap};
+use super::outgoing::Outgoing;
+use crate::wire::Gap;
 
 /// What is sent to a subscriber, in the order in which it is pushed.
 #[derive(Clone, Copy, Debug)]
@@ -11,7 +12,7 @@ pub enum Message<'a> {
         seq: u64,
     },
     /// An event that the subscription matches; `seq` 0: ephemeral.
-    Event(&'a Event<'a>),
+    Event(&'a Outgoing<'a>),
     /// Events that the subscriber did not receive.
     Gap(Gap),
 }
@@ -19,7 +20,7 @@ pub enum Message<'a> {
 /// The queue of one subscriber's messages.
 pub trait Sink {
     /// Whether this event may be queued as well. An empty queue accepts an event of any size.
-    fn has_room(&self, event: &Event<'_>) -> bool;
+    fn has_room(&self, event: &Outgoing<'_>) -> bool;
 
     /// Sends queued messages at once, as far as the subscriber accepts them without blocking.
     fn flush(&mut self);
@@ -33,8 +34,8 @@ pub trait Sink {
 
     /// Makes room for this event if that is possible without blocking, so that only a subscriber that does not read counts
     /// as slow. False: there is none.
-    #[inline]
-    fn make_room(&mut self, event: &Event<'_>) -> bool {
+    #[inline(always)]
+    fn make_room(&mut self, event: &Outgoing<'_>) -> bool {
         self.has_room(event) || {
             self.flush();
             self.has_room(event)

@@ -1,8 +1,9 @@
 //! Starts and stops the broker's thread. What the thread does is in `event_loop`.
 
 use super::{
+    acceptor::Acceptor,
     connection::Kind,
-    event_loop::{EventLoop, WAKER},
+    event_loop::{self, EventLoop, WAKER},
     http::{
         access::Access,
         handoff::{ApiEnd, handoff},
@@ -153,12 +154,16 @@ impl Broker {
             let waker = waker.clone();
             move || wake(&waker)
         });
-        let hub = Hub::new(rules, http.site(), head, page_request_sender, api_requests, on_ring);
         let listeners = listeners.into_iter().map(|listener| (Kind::Rsq, listener));
-        let listeners = listeners.chain(http_listeners.into_iter().map(|listener| (Kind::Http, listener))).collect();
-        let event_loop = EventLoop::new(poll, listeners, hub, (log_updates, api_answers, overviews), stop.clone())?;
-        let serve = || {
-            if let Err(error) = event_loop.run() {
+        let http_listeners = http_listeners.into_iter().map(|listener| (Kind::Http, listener));
+        let mut listeners = listeners.chain(http_listeners).collect::<Vec<_>>();
+        event_loop::register(&poll, &mut listeners)?;
+        let acceptor = Acceptor::new()?;
+        let (channels, site, stopping) = ((log_updates, api_answers, overviews), http.site(), stop.clone());
+        // What it owns never leaves its thread.
+        let serve = move || {
+            let hub = Hub::new(rules, site, head, page_request_sender, api_requests, on_ring);
+            if let Err(error) = EventLoop::new(poll, listeners, acceptor, hub, channels, stopping).run() {
                 // Without its poll there is no broker: the daemon ends as at any other thread's panic.
                 panic!("the broker cannot wait for its sockets: {error}");
             }

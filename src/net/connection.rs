@@ -8,12 +8,12 @@ use super::{
 };
 use crate::{
     base::send_queue::{Flow, SendQueue},
+    fanout::Bytes,
     wire::Splitter,
 };
 use std::{
     io::{self, Read, Write},
     net::IpAddr,
-    sync::Arc,
     time::Instant,
 };
 
@@ -94,26 +94,30 @@ impl Protocol {
     }
 }
 
-/// A peer's connection.
+/// A peer's connection. What each delivery reads and writes comes first and fills one cache line: with a thousand
+/// subscribers, fetching a second one for each is several percent of the broker's throughput.
+#[repr(C, align(64))]
 pub struct Connection<S> {
-    /// Its socket.
-    pub socket: S,
     /// Frames to be written.
-    pub send_queue: SendQueue<Arc<[u8]>>,
-    /// What is spoken on it.
-    pub protocol: Protocol,
-    /// The socket may have data: true until a read would have blocked.
-    pub readable: bool,
-    /// The poll reported that the peer has hung up: reading continues until it returns the end of the stream.
-    pub hung_up: bool,
-    /// As `readable`, for writing.
+    pub send_queue: SendQueue<Bytes>,
+    /// What is spoken on it: the variant of `protocol`.
+    pub kind: Kind,
+    /// The socket accepts data: true until a write would have blocked.
     pub writable: bool,
-    /// When its timer is due, as entered among the timers.
-    pub due: Option<Instant>,
-    /// It is in the list of connections to read.
-    pub in_read_list: bool,
     /// It is in the list of connections to write to.
     pub in_write_list: bool,
+    /// As `writable`, for reading.
+    pub readable: bool,
+    /// It is in the list of connections to read.
+    pub in_read_list: bool,
+    /// The poll reported that the peer has hung up: reading continues until it returns the end of the stream.
+    pub hung_up: bool,
+    /// When its timer is due, as entered among the timers.
+    pub due: Option<Instant>,
+    /// Its socket.
+    pub socket: S,
+    /// The rules of what is spoken on it.
+    pub protocol: Protocol,
 }
 
 impl<S: Socket> Connection<S> {
@@ -128,15 +132,16 @@ impl<S: Socket> Connection<S> {
             Kind::Http => Protocol::Http(Box::new(http::session::Session::new(now, &rules.limits.http))),
         };
         Connection {
-            socket,
             send_queue: SendQueue::default(),
-            protocol,
-            readable: true,
-            hung_up: false,
+            kind,
             writable: true,
-            due: None,
-            in_read_list: false,
             in_write_list: false,
+            readable: true,
+            in_read_list: false,
+            hung_up: false,
+            due: None,
+            socket,
+            protocol,
         }
     }
 

@@ -2,13 +2,10 @@
 //! number is its connection's key. Never interprets what is read or written.
 
 use super::{
-    connection::{Connection, Protocol, Socket},
+    connection::{Connection, Kind, Socket},
     http, rsq,
 };
-use crate::{
-    events::event::Event,
-    fanout::{Message, Sink, Sinks},
-};
+use crate::fanout::{Message, Outgoing, Sink, Sinks};
 use slab::Slab;
 use std::{mem, time::Instant};
 
@@ -61,7 +58,7 @@ impl<S: Socket> Connections<S> {
 
     /// Adds a connection and queues it for reading.
     pub fn insert(&mut self, connection: Connection<S>) -> usize {
-        self.http += usize::from(matches!(connection.protocol, Protocol::Http(_)));
+        self.http += usize::from(connection.kind == Kind::Http);
         let key = self.slab.insert(connection);
         self.queue_read(key);
         key
@@ -70,7 +67,7 @@ impl<S: Socket> Connections<S> {
     /// Removes the connection, if it exists. Dropping it closes its socket.
     pub fn remove(&mut self, key: usize) -> Option<Connection<S>> {
         let removed = self.slab.try_remove(key)?;
-        self.http -= usize::from(matches!(removed.protocol, Protocol::Http(_)));
+        self.http -= usize::from(removed.kind == Kind::Http);
         Some(removed)
     }
 
@@ -171,10 +168,10 @@ struct ConnectionSink<'a, S> {
 
 impl<S: Socket> Sink for ConnectionSink<'_, S> {
     #[inline(always)]
-    fn has_room(&self, event: &Event<'_>) -> bool {
-        let bytes = match self.connection.protocol {
-            Protocol::Rsq { .. } => rsq::encode::event(event).len(),
-            Protocol::Http(_) => http::stream::event(event).len(),
+    fn has_room(&self, event: &Outgoing<'_>) -> bool {
+        let bytes = match self.connection.kind {
+            Kind::Rsq => rsq::encode::event(event).len(),
+            Kind::Http => http::stream::event(event).len(),
         };
         self.connection.send_queue.has_room(bytes, self.queue_bytes)
     }
@@ -190,9 +187,9 @@ impl<S: Socket> Sink for ConnectionSink<'_, S> {
     #[inline(always)]
     fn push(&mut self, message: Message<'_>) {
         *self.delivered += u64::from(matches!(message, Message::Event(_)));
-        let bytes = match self.connection.protocol {
-            Protocol::Rsq { .. } => rsq::encode::message(message),
-            Protocol::Http(_) => http::stream::message(message),
+        let bytes = match self.connection.kind {
+            Kind::Rsq => rsq::encode::message(message),
+            Kind::Http => http::stream::message(message),
         };
         self.connection.send_queue.push(bytes, ());
         self.request_turn();

@@ -39,6 +39,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The shortest time between two warnings about peers that could not be accepted.
 const WARN_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Registers the listeners. Their tokens count down from the waker's.
+///
+/// # Errors
+/// The system's.
+pub fn register(poll: &Poll, listeners: &mut [(Kind, Listener)]) -> io::Result<()> {
+    let mut numbered = listeners.iter_mut().zip(1..);
+    numbered.try_for_each(|((_, listener), index)| listener.register(poll.registry(), Token(WAKER.0 - index)))
+}
+
 /// Everything the broker's thread owns.
 pub struct EventLoop {
     poll: Poll,
@@ -56,23 +65,17 @@ pub struct EventLoop {
 }
 
 impl EventLoop {
-    /// Registers the listeners. The poll's token of a peer is its key; those of the listeners count down from the waker's. What other
-    /// threads send: the log, answers, and states at a glance.
-    ///
-    /// # Errors
-    /// The system's.
+    /// Serves these listeners, which are registered; the token of a peer is its key. What other threads send: the log, answers,
+    /// and states at a glance.
     pub fn new(
         poll: Poll,
-        mut listeners: Vec<(Kind, Listener)>,
+        listeners: Vec<(Kind, Listener)>,
+        acceptor: Acceptor,
         hub: Hub<Stream>,
         (log_updates, api_answers, overviews): (Receiver<LogUpdate>, Receiver<ApiAnswer>, Receiver<String>),
         stop: Arc<AtomicBool>,
-    ) -> io::Result<EventLoop> {
-        for ((_, listener), index) in listeners.iter_mut().zip(1..) {
-            listener.register(poll.registry(), Token(WAKER.0 - index))?;
-        }
-        let acceptor = Acceptor::new()?;
-        Ok(EventLoop {
+    ) -> EventLoop {
+        EventLoop {
             poll,
             listeners,
             hub,
@@ -83,7 +86,7 @@ impl EventLoop {
             acceptor,
             accept_at: None,
             warnings: Throttle::new(1, WARN_INTERVAL),
-        })
+        }
     }
 
     /// Serves until `stop` is set and every peer has gone.

@@ -6,7 +6,7 @@ mod pipe;
 
 use crate::{
     events::{
-        event::{Event, SharedEvent},
+        event::Event,
         updates::{LogHead, LogUpdate, PageRequest},
     },
     fanout,
@@ -19,7 +19,6 @@ use proptest::prelude::*;
 use std::{
     cell::RefCell,
     rc::Rc,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -74,7 +73,7 @@ struct Peer {
 struct World {
     hub: Hub<PipeEnd>,
     page_requests: Receiver<PageRequest>,
-    log: Vec<SharedEvent>,
+    log: Vec<Event<'static>>,
     head_seq: u64,
     now: Instant,
     peers: Vec<Peer>,
@@ -182,9 +181,8 @@ impl World {
     }
 
     fn append(&mut self, state: &str, events: usize) {
-        let fresh: Vec<SharedEvent> = (1..=events as u64)
-            .map(|i| Arc::new(Event::new(self.head_seq + i, 0, state.to_string(), vec![b'x'; 40])))
-            .collect();
+        let fresh: Vec<Event<'static>> =
+            (1..=events as u64).map(|i| Event::new(self.head_seq + i, 0, state.to_string(), vec![b'x'; 40])).collect();
         self.head_seq += events as u64;
         self.log.extend(fresh.iter().cloned());
         self.hub.update(LogUpdate::Live(fresh), self.now, 0);
@@ -260,17 +258,17 @@ impl Peer {
     }
 
     /// Between what it has and `up_to` the log keeps nothing that it subscribed to.
-    fn expect_nothing_before(&self, up_to: u64, log: &[SharedEvent]) {
+    fn expect_nothing_before(&self, up_to: u64, log: &[Event<'static>]) {
         let missed =
             log.iter().find(|event| event.seq > self.complete_up_to && event.seq < up_to && self.wants(&event.state));
         assert_eq!(missed.map(|event| event.seq), None, "skipped before {up_to}");
     }
 
-    fn expect_no_more(&self, log: &[SharedEvent]) {
+    fn expect_no_more(&self, log: &[Event<'static>]) {
         self.expect_nothing_before(u64::MAX, log);
     }
 
-    fn check(&mut self, message: &ServerMessage<'_>, log: &[SharedEvent]) {
+    fn check(&mut self, message: &ServerMessage<'_>, log: &[Event<'static>]) {
         assert!(self.dismissed.is_none(), "{message:?} after ERROR");
         match *message {
             ServerMessage::Welcome { .. } | ServerMessage::Pong(_) => {}

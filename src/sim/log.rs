@@ -1,8 +1,6 @@
 //! The event log on the simulated server, statement by statement as `events::store` sends them and as the procedure
 //! `res_number` works inside the server.
 
-use std::sync::Arc;
-
 use super::{
     rows::Tx,
     server::{Server, Stop},
@@ -12,7 +10,7 @@ use super::{
 };
 use crate::{
     db::{Error, Link, quarantine::Report},
-    events::event::{Event, SharedEvent},
+    events::event::Event,
     events::{chosen_rows::Refused, log::EventLog, store::Polled, updates::LogHead},
 };
 
@@ -31,12 +29,12 @@ impl SimEventLog {
     }
 }
 
-fn event(seq: u64, entry: &Entry) -> SharedEvent {
+fn event(seq: u64, entry: &Entry) -> Event<'static> {
     let payload = entry.outbox_id.to_string();
-    Arc::new(Event::new(seq, entry.at, entry.state, payload.into_bytes()))
+    Event::new(seq, entry.at, entry.state, payload.into_bytes())
 }
 
-fn page(server: &Server, tx: Tx, after_seq: u64, limit: usize) -> Vec<SharedEvent> {
+fn page(server: &Server, tx: Tx, after_seq: u64, limit: usize) -> Vec<Event<'static>> {
     let events = server.events.seen_by(tx).filter(|(seq, _)| *seq > after_seq);
     events.take(limit).map(|(seq, entry)| event(seq, entry)).collect()
 }
@@ -193,7 +191,7 @@ impl EventLog for SimEventLog {
         panic!("a number was given twice")
     }
 
-    fn read(&mut self, after_seq: u64, limit: usize) -> Result<Vec<SharedEvent>, Error> {
+    fn read(&mut self, after_seq: u64, limit: usize) -> Result<Vec<Event<'static>>, Error> {
         self.link.run(|session| session.alone(|server, tx| Ok(page(server, tx, after_seq, limit))))
     }
 

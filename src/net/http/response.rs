@@ -1,11 +1,12 @@
 //! Answers as bytes: status line, header fields, body. Every answer carries the fields that keep a browser from doing more
 //! with it than it is for. Never sends anything.
 
-use std::{fmt::Write, sync::Arc};
+use std::fmt::Write;
 
 use serde_json::json;
 
 use super::request::Rejection;
+use crate::fanout::Bytes;
 
 /// The fields of every answer. The policy allows nothing; a page that needs more sends one of its own.
 const SECURITY: &str = "X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\nReferrer-Policy: no-referrer\r\n\
@@ -46,7 +47,7 @@ impl Response {
     }
 
     /// The bytes to send. `closes`: the connection ends after it. `is_head`: the request's method was HEAD.
-    pub fn encode(&self, closes: bool, is_head: bool) -> Arc<[u8]> {
+    pub fn encode(&self, closes: bool, is_head: bool) -> Bytes {
         let mut head = head(self.status, self.content_type);
         for (name, value) in &self.fields {
             let _ = write!(head, "{name}: {value}\r\n");
@@ -87,7 +88,7 @@ impl From<&Rejection> for Response {
 }
 
 /// The head of an answer whose body ends with the connection: a stream of events.
-pub fn stream_head() -> Arc<[u8]> {
+pub fn stream_head() -> Bytes {
     let head = head(200, "text/event-stream");
     // Proxies that buffer answers would hold events back.
     format!("{head}Content-Security-Policy: {NOTHING}\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\nConnection: close\r\n\r\n")
@@ -96,7 +97,7 @@ pub fn stream_head() -> Arc<[u8]> {
 }
 
 /// `100 Continue`.
-pub fn go_on() -> Arc<[u8]> {
+pub fn go_on() -> Bytes {
     b"HTTP/1.1 100 Continue\r\n\r\n"[..].into()
 }
 

@@ -1,13 +1,12 @@
 //! The fan-out's messages as Server-Sent Events. An event is encoded once, into its cache, however many streams receive
 //! it. Never sends anything.
 
-use std::{fmt::Write, sync::Arc};
+use std::fmt::Write;
 
 use serde_json::json;
 
 use crate::{
-    events::event::{CacheSlot, Event},
-    fanout::Message,
+    fanout::{Bytes, CacheSlot, Message, Outgoing},
     output::line,
     wire::Gap,
 };
@@ -16,7 +15,7 @@ use crate::{
 const SLOT: CacheSlot = CacheSlot::Second;
 
 /// A message of the fan-out.
-pub fn message(message: Message<'_>) -> Arc<[u8]> {
+pub fn message(message: Message<'_>) -> Bytes {
     match message {
         Message::Event(event) => self::event(event).clone(),
         Message::Subscribed { seq } => position(seq),
@@ -25,7 +24,7 @@ pub fn message(message: Message<'_>) -> Arc<[u8]> {
 }
 
 /// An event: its number as `id`, unless it is ephemeral and has none, its state as `event`, and one line of JSON.
-pub fn event<'e>(event: &'e Event<'_>) -> &'e Arc<[u8]> {
+pub fn event<'e>(event: &'e Outgoing<'_>) -> &'e Bytes {
     event.encoded(SLOT, |event| {
         let mut text = String::with_capacity(event.bytes() + 160);
         // Writing to a String cannot fail.
@@ -40,17 +39,17 @@ pub fn event<'e>(event: &'e Event<'_>) -> &'e Arc<[u8]> {
 
 /// A comment, and the number up to which the stream is complete: a client takes it as its position without seeing an event,
 /// so that one which waits for rare states resumes close to the log's head.
-pub fn position(seq: u64) -> Arc<[u8]> {
+pub fn position(seq: u64) -> Bytes {
     format!(":\nid: {seq}\n\n").into_bytes().into()
 }
 
 /// A comment, on a stream that carries no events.
-pub fn comment() -> Arc<[u8]> {
+pub fn comment() -> Bytes {
     b":\n\n"[..].into()
 }
 
 /// `event: gap`, with what is missing. After it the stream is complete again from the number in `id`.
-fn gap(gap: Gap) -> Arc<[u8]> {
+fn gap(gap: Gap) -> Bytes {
     let (data, complete_up_to) = match gap {
         Gap::Pruned(first_seq) => (json!({ "gap": "pruned", "first_seq": first_seq }), first_seq.checked_sub(1)),
         Gap::Dropped(count) => (json!({ "gap": "dropped", "ephemeral": count }), None),
@@ -63,6 +62,7 @@ fn gap(gap: Gap) -> Arc<[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::event::Event;
     use proptest::prelude::*;
 
     /// What a client makes of a stream, by the standard's rules: the last id, and each event's type and data.
@@ -87,11 +87,11 @@ mod tests {
     #[test]
     fn events_gaps_and_positions_are_what_a_client_expects() {
         let time = 1_795_287_601_123_456;
-        let durable = Event::new(42, time, "Completed", &b"{\"a\": 1}"[..]);
+        let durable = Outgoing::new(Event::new(42, time, "Completed", &b"{\"a\": 1}"[..]));
         let json = r#"{"seq":42,"time":"2026-11-21T19:00:01.123456Z","state":"Completed","payload":{"a":1}}"#;
         let (id, events) = parsed(&message(Message::Event(&durable)));
         assert_eq!((id.as_deref(), events), (Some("42"), vec![("Completed".to_string(), json.to_string())]));
-        let ephemeral = Event::new(0, time, "A", &b"x\ny"[..]);
+        let ephemeral = Outgoing::new(Event::new(0, time, "A", &b"x\ny"[..]));
         let (id, events) = parsed(&message(Message::Event(&ephemeral)));
         assert!(id.is_none() && events[0].1.ends_with(r#""payload":"x\ny"}"#), "{events:?}");
         for (gap, expected) in [
@@ -108,7 +108,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_payload_is_one_event(payload in prop::collection::vec(any::<u8>(), 0..200), seq in 1u64..) {
-            let durable = Event::new(seq, 0, "A", &payload[..]);
+            let durable = Outgoing::new(Event::new(seq, 0, "A", &payload[..]));
             let bytes = [message(Message::Event(&durable)), position(seq)].concat();
             let (id, events) = parsed(&bytes);
             prop_assert_eq!((id, events.len()), (Some(seq.to_string()), 1));

@@ -1,11 +1,12 @@
 //! What a stream may carry besides events: the state of the daemon at a glance, and its subscribers, as an open page shows
 //! them. Their names have a `/`, which no state has, so that no publisher can forge them. Pure.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, time::Instant};
 
 use serde_json::Value as Json;
 
 use super::request::Rejection;
+use crate::fanout::Bytes;
 
 /// What is wanted. By default nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,16 +46,16 @@ pub struct Pages {
     /// By the key of the connection.
     pub topics: BTreeMap<usize, Topics>,
     /// The state at a glance, and when it was sent.
-    pub last: Option<(Instant, Arc<[u8]>)>,
+    pub last: Option<(Instant, Bytes)>,
 }
 
 /// The state at a glance; `json` is one line.
-pub fn overview(json: &str) -> Arc<[u8]> {
+pub fn overview(json: &str) -> Bytes {
     format!("event: resq/overview\ndata: {{\"overview\":{json}}}\n\n").into_bytes().into()
 }
 
 /// The subscribers, as the hub lists them.
-pub fn subscribers(data: &Json) -> Arc<[u8]> {
+pub fn subscribers(data: &Json) -> Bytes {
     format!("event: resq/subscribers\ndata: {data}\n\n").into_bytes().into()
 }
 

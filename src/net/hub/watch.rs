@@ -1,14 +1,12 @@
 //! The streams of open pages: the hub's part for what they carry besides events. Composed at most once a second, however
 //! many pages are open; not at all while none is.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::Hub;
 use crate::{
     base::wakeup::Wakeup,
+    fanout::Bytes,
     net::{
         connection::Socket,
         http::watch::{self, Topics},
@@ -60,7 +58,7 @@ impl<S: Socket> Hub<S> {
         }
     }
 
-    fn show(&mut self, key: usize, topics: Topics, overview: &Arc<[u8]>, subscribers: Option<&Arc<[u8]>>) {
+    fn show(&mut self, key: usize, topics: Topics, overview: &Bytes, subscribers: Option<&Bytes>) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.send_queue.bytes() > QUEUED {
             return;

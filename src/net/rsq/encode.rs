@@ -3,11 +3,11 @@
 
 use super::session::Refusal;
 use crate::{
-    events::event::{CacheSlot, Event},
-    fanout::Message,
+    events::event::Event,
+    fanout::{Bytes, CacheSlot, Message, Outgoing},
     wire::ServerMessage,
 };
-use std::{cell::RefCell, sync::Arc};
+use std::cell::RefCell;
 
 /// The slot of an event's cache that holds its RSQ/1 frame.
 const SLOT: CacheSlot = CacheSlot::First;
@@ -19,7 +19,7 @@ thread_local! {
 
 /// A message of the fan-out as a frame.
 #[inline]
-pub fn message(message: Message<'_>) -> Arc<[u8]> {
+pub fn message(message: Message<'_>) -> Bytes {
     match message {
         Message::Event(event) => self::event(event).clone(),
         Message::Subscribed { seq } => frame(&ServerMessage::Subscribed { seq }),
@@ -29,19 +29,19 @@ pub fn message(message: Message<'_>) -> Arc<[u8]> {
 
 /// The event's EVENT frame.
 #[inline]
-pub fn event<'e>(event: &'e Event<'_>) -> &'e Arc<[u8]> {
-    event.encoded(SLOT, |Event { seq, unix_time_us, state, payload, .. }| {
+pub fn event<'e>(event: &'e Outgoing<'_>) -> &'e Bytes {
+    event.encoded(SLOT, |Event { seq, unix_time_us, state, payload }| {
         frame(&ServerMessage::Event { seq: *seq, unix_time_us: *unix_time_us, state, payload })
     })
 }
 
 /// The ERROR frame of a refusal.
-pub fn refusal(refusal: &Refusal) -> Arc<[u8]> {
+pub fn refusal(refusal: &Refusal) -> Bytes {
     frame(&ServerMessage::Error { code: refusal.code as u16, message: &refusal.message })
 }
 
 /// Any frame.
-pub fn frame(message: &ServerMessage<'_>) -> Arc<[u8]> {
+pub fn frame(message: &ServerMessage<'_>) -> Bytes {
     SCRATCH.with_borrow_mut(|bytes| {
         bytes.clear();
         message.encode(bytes);

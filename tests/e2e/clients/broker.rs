@@ -5,7 +5,6 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     path::PathBuf,
-    sync::Arc,
     time::Duration,
 };
 
@@ -94,9 +93,8 @@ impl TestBroker {
 
     pub fn start_again(&mut self) {
         let numbered = self.events.iter().zip(self.first_seq..);
-        let events: Vec<_> = numbered
-            .map(|((s, p), seq)| Arc::new(Event::new(seq, TIME_US, s.clone(), p.clone().into_bytes())))
-            .collect();
+        let events: Vec<_> =
+            numbered.map(|((s, p), seq)| Event::new(seq, TIME_US, s.clone(), p.clone().into_bytes())).collect();
         let head_seq = self.first_seq + events.len() as u64 - 1;
         let head = LogHead { log_id: self.log_id, first_seq: self.first_seq, head_seq };
         let mut started = None;

@@ -4,7 +4,7 @@ use crossbeam_channel::Receiver;
 use resq::{
     base::{threads::alarm, wakeup::wakeup},
     config,
-    events::{event::SharedEvent, updates::LogHead},
+    events::{event::Event, updates::LogHead},
     net::{Broker, Http, Limits, Settings, StartError},
 };
 
@@ -24,7 +24,7 @@ impl MemoryBroker {
         config: &config::Broker,
         limits: Limits,
         head: LogHead,
-        events: Vec<SharedEvent>,
+        events: Vec<Event<'static>>,
     ) -> Result<MemoryBroker, StartError> {
         let (on_ring, wakeups) = wakeup();
         let (broker, log_publisher, page_requests) = Broker::start_with(

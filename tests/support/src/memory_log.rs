@@ -3,7 +3,7 @@
 
 use crossbeam_channel::Receiver;
 use resq::events::{
-    event::{Event, SharedEvent},
+    event::Event,
     updates::{LogHead, LogPublisher, PageRequest},
 };
 use std::{
@@ -23,7 +23,7 @@ pub struct MemoryLog {
 }
 
 struct Kept {
-    events: VecDeque<SharedEvent>,
+    events: VecDeque<Event<'static>>,
     next_seq: u64,
 }
 
@@ -33,7 +33,7 @@ impl MemoryLog {
         log_publisher: LogPublisher,
         reads: Receiver<PageRequest>,
         head: LogHead,
-        events: Vec<SharedEvent>,
+        events: Vec<Event<'static>>,
     ) -> MemoryLog {
         let events = Arc::new(Mutex::new(Kept { events: events.into(), next_seq: head.head_seq + 1 }));
         let log = MemoryLog { log_publisher, events };
@@ -47,12 +47,8 @@ impl MemoryLog {
         let mut kept = self.lock();
         let mut fresh = Vec::new();
         for (state, payload) in events {
-            fresh.push(Arc::new(Event::new(
-                kept.next_seq + fresh.len() as u64,
-                unix_time_us,
-                state.to_string(),
-                payload.to_vec(),
-            )));
+            let seq = kept.next_seq + fresh.len() as u64;
+            fresh.push(Event::new(seq, unix_time_us, state.to_string(), payload.to_vec()));
         }
         kept.next_seq += fresh.len() as u64;
         kept.events.extend(fresh.iter().cloned());
