@@ -128,15 +128,21 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
     }
 }
 
-/// The pool of the daemon; None: a signal came while the server was waited for.
-fn connect(config: &Config, alarm: &Alarm, stops: &Receiver<()>) -> Result<Option<Db>, Failure> {
-    let connections = config.queue.workers as u32
+/// The connections to the database that a daemon with so many workers needs: one for each worker, and those of its other
+/// threads.
+pub const fn connections(workers: usize) -> u32 {
+    workers as u32
         + FIXED_CONNECTIONS
         + events::CONNECTIONS
         + watch::CONNECTIONS
         + batch_thread::CONNECTIONS
         + sampler::CONNECTIONS
-        + answer::CONNECTIONS;
+        + answer::CONNECTIONS
+}
+
+/// The pool of the daemon; None: a signal came while the server was waited for.
+fn connect(config: &Config, alarm: &Alarm, stops: &Receiver<()>) -> Result<Option<Db>, Failure> {
+    let connections = connections(config.queue.workers);
     let database = config.database.clone();
     let (done, opened) = bounded(1);
     let open = move || {
@@ -196,7 +202,7 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
         WakeupThread::start(config.events.binlog, dumps, db.global_db(), targets, telemetry.metrics.clone(), alarm)
             .map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
     let (metrics_read, scrapes) = wakeup();
-    let history = Arc::new(History::default());
+    let history = Arc::new(History::new(sampler::unix_time_ms()));
     let http = net::Http {
         config: Some(config.http.clone()),
         metrics: telemetry.metrics.clone(),
@@ -306,4 +312,16 @@ fn replaced(found: Result<LogReplaced, RecvError>) -> Failure {
 fn died(name: Result<String, RecvError>) -> Failure {
     let name = name.unwrap_or_default();
     Failure::new(Exit::Failed, format!("thread {name} panicked; see the message above and please report it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn manual_names_the_connections_of_a_daemon() {
+        let page = include_str!("../docs/limits.md");
+        let row = format!("| connections to the database | `queue.workers` + {} per daemon |", connections(0));
+        assert!(page.contains(&row), "docs/limits.md: {row}");
+    }
 }

@@ -1,14 +1,14 @@
-//! The thread that keeps what only the database knows: the metrics of the queue's depth and age, the series of the last
-//! hours, and, while pages are open, the state at a glance that they show. It reads a sample after someone has read the
-//! metrics, one each 10 s for the series, and one each second while a page is open.
+//! The thread that reads what only the database knows, when someone asks: the metrics of the queue's depth and age after
+//! they were read, for the next time, and each second, while a page is open, the state at a glance that pages show. It sleeps
+//! as long as neither is wanted.
 
 use std::{
     io,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use crossbeam_channel::{Receiver, at, select};
+use crossbeam_channel::{Receiver, at, never, select};
 use serde_json::{Value as Json, json};
 
 use super::surroundings::{self, Surroundings};
@@ -16,7 +16,7 @@ use crate::{
     base::{
         health::Health,
         heartbeat,
-        history::{Figures, History, INTERVAL_S},
+        history::{Figures, History},
         metrics::{Gauge, Metrics},
         threads::{Alarm, Thread},
     },
@@ -32,11 +32,25 @@ use crate::{
 /// Connections that the thread needs of the pool.
 pub const CONNECTIONS: u32 = 1;
 
-/// The least time between two samples, however often the metrics are read.
+/// The time between two samples while a page is open.
 const EVERY: Duration = Duration::from_secs(1);
+
+/// The least time between two samples for the metrics, however often and by however many these are read.
+const CACHED: Duration = Duration::from_secs(5);
+
+/// A sample that is older says nothing any more: its metrics are left out. As long as Prometheus keeps one.
+const STALE: Duration = Duration::from_secs(300);
+
+/// Rows of the event log that are set aside, named one by one.
+const NAMED_EVENTS: usize = 10;
 
 /// A server that needs long for a sample is asked more rarely: it is to work on samples for at most this part of the time.
 const SHARE: u32 = 10;
+
+/// The time by this machine's clock, in milliseconds since 1970.
+pub fn unix_time_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
 
 /// What the thread reads and keeps.
 pub struct Parts {
@@ -48,7 +62,7 @@ pub struct Parts {
     pub health: Arc<Health>,
     /// Where the state at a glance goes.
     pub overviews: Overviews,
-    /// Notified when the metrics were read, and when a page is opened or closed.
+    /// Notified when the metrics were read, and when a page is opened.
     pub scrapes: Receiver<()>,
 }
 
@@ -63,7 +77,16 @@ impl Sampler {
     /// # Errors
     /// The system cannot start another thread.
     pub fn start(db: &Db, parts: Parts, alarm: &Alarm) -> io::Result<Sampler> {
-        let run = Run { link: Link::new(db), global_db: db.global_db().to_string(), parts };
+        let sampled_at = Arc::new(Mutex::new(Instant::now()));
+        parts.metrics.add_reading({
+            let sampled_at = sampled_at.clone();
+            move |metrics| {
+                if sampled_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > STALE {
+                    show(metrics, None);
+                }
+            }
+        });
+        let run = Run { link: Link::new(db), global_db: db.global_db().to_string(), parts, sampled_at };
         let body = move |stopped: Receiver<()>| run.run(&stopped);
         Ok(Sampler { _thread: Thread::spawn_stoppable("sampler", alarm, body)? })
     }
@@ -73,35 +96,52 @@ struct Run {
     link: Link,
     global_db: String,
     parts: Parts,
+    sampled_at: Arc<Mutex<Instant>>,
 }
 
 impl Run {
     fn run(mut self, stopped: &Receiver<()>) {
-        let interval = Duration::from_secs(INTERVAL_S);
         loop {
             let begun = Instant::now();
             heartbeat::working();
             self.sample();
             heartbeat::waiting();
             let earliest = begun + EVERY.max(begun.elapsed() * SHARE);
-            let latest = earliest.max(begun + interval);
-            // Notifications before the earliest time are kept until then.
-            select! {
-                recv(stopped) -> _ => return,
-                recv(at(earliest)) -> _ => {}
-            }
-            let is_watched = self.parts.history.watchers.get() > Some(0);
-            let until = if is_watched { earliest } else { latest };
-            select! {
-                recv(stopped) -> _ => return,
-                recv(self.parts.scrapes) -> scrape => if scrape.is_err() { return },
-                recv(at(until)) -> _ => {}
+            if !self.wait(stopped, earliest, earliest.max(begun + CACHED)) {
+                return;
             }
         }
     }
 
+    /// Waits until a sample is due: `earliest` while a page is open, `cached` after the metrics were read, otherwise never.
+    /// False: the thread is to end.
+    fn wait(&self, stopped: &Receiver<()>, earliest: Instant, cached: Instant) -> bool {
+        let mut is_asked = false;
+        loop {
+            let due = match self.is_watched() {
+                true => at(earliest),
+                false if is_asked => at(cached),
+                false => never(),
+            };
+            select! {
+                recv(stopped) -> _ => return false,
+                recv(self.parts.scrapes) -> scrape => match scrape {
+                    Ok(()) => is_asked = true,
+                    // The broker has ended.
+                    Err(_) => return false,
+                },
+                // The last page may have been closed meanwhile.
+                recv(due) -> _ => if is_asked || self.is_watched() { return true },
+            }
+        }
+    }
+
+    fn is_watched(&self) -> bool {
+        self.parts.history.watchers.get() > Some(0)
+    }
+
     fn sample(&mut self) {
-        let is_watched = self.parts.history.watchers.get() > Some(0);
+        let is_watched = self.is_watched();
         let read = self.link.run(|conn| {
             let surroundings = is_watched.then(|| surroundings::read(conn)).transpose()?;
             Ok((read(conn)?, surroundings))
@@ -112,9 +152,9 @@ impl Run {
         let (sample, surroundings) = read.ok().unzip();
         let metrics = &self.parts.metrics;
         show(metrics, sample.as_ref());
+        *self.sampled_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         metrics.refresh();
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-        let (figures, point) = self.parts.history.observe(metrics, now_ms);
+        let (figures, point) = self.parts.history.look(metrics, unix_time_ms());
         if is_watched {
             let overview = self.overview(sample.as_ref(), surroundings.flatten().as_ref(), figures, point);
             self.parts.overviews.publish(overview.to_string());
@@ -135,6 +175,15 @@ impl Run {
         for finding in self.parts.health.findings() {
             let list = if finding.is_blocking { &mut reasons } else { &mut warnings };
             list.push(json!({ "check": finding.check, "reason": finding.reason }));
+        }
+        let events = surroundings.map_or(&[][..], |it| &it.set_aside);
+        warnings.extend(events.iter().take(NAMED_EVENTS).map(|event| {
+            let reason = format!("{}: {}: {}", event.name(), event.what, event.message);
+            json!({ "check": "set_aside", "reason": reason })
+        }));
+        if events.len() > NAMED_EVENTS {
+            let reason = format!("{} more rows of the event log", events.len() - NAMED_EVENTS);
+            warnings.push(json!({ "check": "set_aside", "reason": reason }));
         }
         json!({
             "version": env!("CARGO_PKG_VERSION"),

@@ -1,9 +1,11 @@
-//! What open pages show besides a sample: the server, the daemons, and the last action of an operator.
+//! What open pages show besides a sample: the server, the daemons, events that are set aside, and the last action of an
+//! operator.
 
 use mysql::Conn;
 
 use crate::{
     db::{Error, limited},
+    events::chosen_rows::{self, SetAside},
     queue::overview::{self, Daemon},
 };
 
@@ -16,6 +18,8 @@ pub struct Surroundings {
     pub version: String,
     /// The daemons that serve this queue.
     pub daemons: Vec<Daemon>,
+    /// Rows of the event log that the server refuses to change.
+    pub set_aside: Vec<SetAside>,
     /// The number of the last action in the audit; None: there was none.
     pub last_action: Option<u64>,
 }
@@ -30,5 +34,6 @@ pub fn read(conn: &mut Conn) -> Result<Surroundings, Error> {
         "SELECT CONCAT(@@hostname, ':', @@port), VERSION(), (SELECT MAX(id) FROM res_audit)",
     )?;
     let (host, version, last_action) = server.unwrap_or_default();
-    Ok(Surroundings { host, version, daemons: overview::daemons(conn)?, last_action })
+    let (daemons, set_aside) = (overview::daemons(conn)?, chosen_rows::set_aside(conn)?);
+    Ok(Surroundings { host, version, daemons, set_aside, last_action })
 }

@@ -1,26 +1,32 @@
-//! The last hours of a daemon as series, and rates and percentiles of the last seconds, both made from metrics. Bounded:
-//! a point each 10 s, the last six hours. Reads no clock and no database.
+//! The last hours of the queue as series, and rates and percentiles of the last seconds. What happens is noted when it
+//! happens, so that nothing has to run in between and no hour is missing; levels, such as the queue's depth, are noted when
+//! someone reads them, and are unknown for other times. Bounded: a point each 10 s, the last six hours. Reads no clock and
+//! no database.
 
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use serde_json::{Map, Value as Json, json};
 
-use super::metrics::{Gauge, Metrics};
+use super::metrics::{Gauge, Metrics, TURNAROUND_US};
 
 /// The time between two points, in seconds.
 pub const INTERVAL_S: u64 = 10;
 
 /// Points kept: six hours.
-const POINTS: usize = 6 * 3_600 / INTERVAL_S as usize;
+const POINTS: u64 = 6 * 3_600 / INTERVAL_S;
 
-/// Rates are of the last seconds, percentiles of the last minute.
-const RATE_MS: u64 = 10_000;
-const PERCENTILE_MS: u64 = 60_000;
+/// Rates are of the last whole seconds, percentiles of the last minute.
+const RATE_S: u64 = 10;
+const PERCENTILE_S: u64 = 60;
 
-/// The columns of a series beside `time`, in the order of a point's values.
+/// A clock that goes back by no more than so many spans is taken to have stood still.
+const SMALL_STEP: u64 = 2;
+
+/// The columns of a series beside `time`, in the order of a point's values: levels, then what happened.
 const COLUMNS: [&str; 11] = [
     "new",
     "in_progress",
@@ -34,11 +40,57 @@ const COLUMNS: [&str; 11] = [
     "p95_s",
     "p99_s",
 ];
+const LEVELS: usize = 5;
 
-/// What has happened lately. None: not known, or there was nothing to measure.
+/// The ranges of durations that are counted apart: one up to each bound, one beyond.
+const RANGES: usize = TURNAROUND_US.len() + 1;
+
+/// What happened in a span of time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Jobs that ended with success.
+    pub done: u32,
+    /// Jobs that ended in error.
+    pub failed: u32,
+    /// Durable events.
+    pub events: u32,
+    /// Jobs by how long they took from enqueued to done: one count for each range of [`TURNAROUND_US`]; see [`Tally::took`].
+    pub took: [u32; RANGES],
+}
+
+impl Tally {
+    /// Counts a job that took so long from enqueued to done.
+    pub fn took(&mut self, duration: Duration) {
+        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        self.took[TURNAROUND_US.partition_point(|bound| *bound < us)] += 1;
+    }
+
+    fn add(&mut self, other: &Tally) {
+        self.done = self.done.saturating_add(other.done);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.events = self.events.saturating_add(other.events);
+        self.took.iter_mut().zip(&other.took).for_each(|(sum, count)| *sum = sum.saturating_add(*count));
+    }
+
+    /// p50, p95 and p99, in seconds.
+    fn percentiles(&self) -> [Option<f64>; 3] {
+        let bounds = TURNAROUND_US.iter().map(|us| Some(*us as f64 / 1e6)).chain([None]);
+        let mut total = 0;
+        let cumulative: Vec<(Option<f64>, u64)> = bounds
+            .zip(&self.took)
+            .map(|(bound, count)| {
+                total += u64::from(*count);
+                (bound, total)
+            })
+            .collect();
+        [0.5, 0.95, 0.99].map(|share| percentile(&cumulative, share))
+    }
+}
+
+/// What has happened lately. None: not known yet, or there was nothing to measure.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Figures {
-    /// Jobs that this daemon finished per second.
+    /// Jobs that ended with success per second.
     pub done_per_s: Option<f64>,
     /// Those that ended in error.
     pub error_per_s: Option<f64>,
@@ -62,107 +114,159 @@ pub struct History {
 
 #[derive(Default)]
 struct Kept {
-    /// Oldest first; those of the last minute, and one that is older.
-    snapshots: VecDeque<Snapshot>,
-    /// The times of the points, in seconds since 1970, and their values.
-    points: VecDeque<(u64, [Option<f64>; COLUMNS.len()])>,
+    began_ms: u64,
+    /// Of the last minute.
+    seconds: Ring<1_000, { PERCENTILE_S + 1 }>,
+    /// Of the last hours, and one that is not over yet.
+    points: Ring<{ INTERVAL_S * 1_000 }, { POINTS + 1 }>,
+    /// The last point that [`History::look`] returned.
+    returned: u64,
 }
 
-/// The counters at one time.
-struct Snapshot {
-    at_ms: u64,
-    done: u64,
-    failed: u64,
-    events: u64,
-    /// How many jobs took at most as long as each bound.
-    turnaround: Vec<(Option<f64>, u64)>,
+/// What happened in each span of `MS` milliseconds in which anything did, or levels were read: oldest first, and none older
+/// than the last `LENGTH` spans.
+#[derive(Default)]
+struct Ring<const MS: u64, const LENGTH: u64>(VecDeque<Slot>);
+
+#[derive(Default)]
+struct Slot {
+    /// Which span: its beginning since 1970, counted in spans.
+    at: u64,
+    tally: Tally,
+    levels: [Option<u32>; LEVELS],
+}
+
+impl<const MS: u64, const LENGTH: u64> Ring<MS, LENGTH> {
+    /// The one of this time.
+    fn now(&mut self, now_ms: u64) -> &mut Slot {
+        let mut at = now_ms / MS;
+        match self.0.back() {
+            Some(last) if last.at > at && last.at - at <= SMALL_STEP => at = last.at,
+            _ => {}
+        }
+        // After a greater step, what lies in the future would be taken for the past.
+        while self.0.back().is_some_and(|last| last.at > at) {
+            self.0.pop_back();
+        }
+        if self.0.back().is_none_or(|last| last.at < at) {
+            self.0.push_back(Slot { at, ..Slot::default() });
+        }
+        while self.0.front().is_some_and(|first| first.at + LENGTH <= at) {
+            self.0.pop_front();
+        }
+        let last = self.0.len() - 1;
+        &mut self.0[last]
+    }
+
+    /// All that happened in the spans from `from` up to and without `to`.
+    fn sum(&self, from: u64, to: u64) -> Tally {
+        let mut sum = Tally::default();
+        self.0.iter().filter(|slot| (from..to).contains(&slot.at)).for_each(|slot| sum.add(&slot.tally));
+        sum
+    }
+}
+
+impl Slot {
+    /// The values of a point that covers so many seconds.
+    fn values(&self) -> [Option<f64>; COLUMNS.len()] {
+        let mut values = [None; COLUMNS.len()];
+        for (value, level) in values.iter_mut().zip(self.levels) {
+            *value = level.map(f64::from);
+        }
+        let rate = |count: u32| Some(f64::from(count) / INTERVAL_S as f64);
+        let Tally { done, failed, events, .. } = self.tally;
+        values[LEVELS..LEVELS + 3].copy_from_slice(&[rate(done), rate(failed), rate(events)]);
+        values[LEVELS + 3..].copy_from_slice(&self.tally.percentiles());
+        values
+    }
+
+    fn time_s(&self) -> u64 {
+        self.at * INTERVAL_S
+    }
 }
 
 impl History {
+    /// Of a daemon that starts now, in milliseconds since 1970.
+    pub fn new(now_ms: u64) -> History {
+        let kept = Kept { began_ms: now_ms, ..Kept::default() };
+        History { watchers: Gauge::default(), kept: Mutex::new(kept) }
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes the metrics of this time, in milliseconds since 1970. Returns what has happened lately, and the point of the
-    /// series as an object if one was due.
-    pub fn observe(&self, metrics: &Metrics, now_ms: u64) -> (Figures, Option<Json>) {
+    /// Notes what happened at this time, in milliseconds since 1970.
+    pub fn note(&self, tally: &Tally, now_ms: u64) {
         let mut kept = self.kept();
-        kept.snapshots.push_back(Snapshot {
-            at_ms: now_ms,
-            done: metrics.jobs_done.get(),
-            failed: metrics.jobs_failed.get(),
-            events: metrics.events.members().iter().map(|(_, counter)| counter.get()).sum(),
-            turnaround: metrics.job_turnaround.cumulative().0,
-        });
-        // A clock that was set back would keep all of them.
-        kept.snapshots.retain(|snapshot| snapshot.at_ms <= now_ms);
-        while kept.snapshots.get(1).is_some_and(|second| now_ms - second.at_ms >= PERCENTILE_MS) {
-            kept.snapshots.pop_front();
+        kept.seconds.now(now_ms).tally.add(tally);
+        kept.points.now(now_ms).tally.add(tally);
+    }
+
+    /// Notes the levels, which someone has just read. Returns what has happened lately, and the last point of the series as
+    /// an object if it was not returned before.
+    pub fn look(&self, metrics: &Metrics, now_ms: u64) -> (Figures, Option<Json>) {
+        let mut kept = self.kept();
+        let level = |gauge: &Gauge| gauge.get().map(|value| u32::try_from(value).unwrap_or(u32::MAX));
+        kept.points.now(now_ms).levels = [
+            level(&metrics.jobs_new),
+            level(&metrics.jobs_in_progress),
+            level(&metrics.jobs_error),
+            level(&metrics.oldest_waiting),
+            level(&metrics.workers_busy),
+        ];
+        let last = (now_ms / 1_000 / INTERVAL_S).saturating_sub(1);
+        let is_new = last != kept.returned && last * INTERVAL_S * 1_000 >= kept.began_ms;
+        let point = is_new.then(|| kept.point(last));
+        if is_new {
+            kept.returned = last;
         }
-        let figures = kept.figures(now_ms);
-        let is_due = kept.points.back().is_none_or(|(at, _)| now_ms / 1_000 >= at + INTERVAL_S || now_ms / 1_000 < *at);
-        let point = is_due.then(|| {
-            let gauge = |gauge: &Gauge| gauge.get().map(|value| value as f64);
-            let values = [
-                gauge(&metrics.jobs_new),
-                gauge(&metrics.jobs_in_progress),
-                gauge(&metrics.jobs_error),
-                gauge(&metrics.oldest_waiting),
-                gauge(&metrics.workers_busy),
-                figures.done_per_s,
-                figures.error_per_s,
-                figures.events_per_s,
-                figures.p50_s,
-                figures.p95_s,
-                figures.p99_s,
-            ];
-            let time = now_ms / 1_000 / INTERVAL_S * INTERVAL_S;
-            kept.points.push_back((time, values));
-            if kept.points.len() > POINTS {
-                kept.points.pop_front();
-            }
-            let named = COLUMNS.into_iter().zip(values).map(|(name, value)| (name.to_string(), value.into()));
-            Json::Object(named.chain([("time".to_string(), time.into())]).collect::<Map<_, _>>())
-        });
-        (figures, point)
+        (kept.figures(now_ms), point)
     }
 
     /// `{"interval_s":10,"columns":{"time":[…],"new":[…],…}}`, oldest first; times in seconds since 1970, null where a value
     /// is not known.
-    pub fn to_json(&self) -> Json {
+    pub fn to_json(&self, now_ms: u64) -> Json {
         let kept = self.kept();
-        let column = |at: usize| -> Json { kept.points.iter().map(|(_, values)| values[at]).collect() };
+        let to = now_ms / 1_000 / INTERVAL_S;
+        let from = (kept.began_ms / 1_000).div_ceil(INTERVAL_S).max(to.saturating_sub(POINTS));
+        let mut there = kept.points.0.iter().skip_while(|slot| slot.at < from).peekable();
+        let points = (from..to).map(|at| {
+            let slot = there.next_if(|slot| slot.at == at);
+            (at, slot.map_or_else(|| Slot::default().values(), Slot::values))
+        });
+        let points: Vec<(u64, [Option<f64>; COLUMNS.len()])> = points.collect();
+        let column = |at: usize| -> Json { points.iter().map(|(_, values)| values[at]).collect() };
         let columns = COLUMNS.into_iter().enumerate().map(|(at, name)| (name.to_string(), column(at)));
-        let time: Json = kept.points.iter().map(|(time, _)| *time).collect();
+        let time: Json = points.iter().map(|(at, _)| at * INTERVAL_S).collect();
         let columns: Map<_, _> = columns.chain([("time".to_string(), time)]).collect();
         json!({ "interval_s": INTERVAL_S, "columns": columns })
     }
 }
 
 impl Kept {
+    fn point(&self, at: u64) -> Json {
+        let none = Slot { at, ..Slot::default() };
+        let slot = self.points.0.iter().rev().find(|slot| slot.at == at).unwrap_or(&none);
+        let named = COLUMNS.into_iter().zip(slot.values()).map(|(name, value)| (name.to_string(), value.into()));
+        Json::Object(named.chain([("time".to_string(), slot.time_s().into())]).collect())
+    }
+
     fn figures(&self, now_ms: u64) -> Figures {
-        let Some(last) = self.snapshots.back() else { return Figures::default() };
-        // The newest one that is old enough, or else the oldest.
-        let before = |age_ms: u64| {
-            let old = self.snapshots.iter().rev().find(|snapshot| now_ms - snapshot.at_ms >= age_ms);
-            old.or(self.snapshots.front()).filter(|snapshot| snapshot.at_ms < now_ms)
-        };
-        let mut figures = Figures::default();
-        if let Some(first) = before(RATE_MS) {
-            let seconds = (last.at_ms - first.at_ms) as f64 / 1e3;
-            let rate = |first: u64, last: u64| Some(last.saturating_sub(first) as f64 / seconds);
-            figures.done_per_s = rate(first.done, last.done);
-            figures.error_per_s = rate(first.failed, last.failed);
-            figures.events_per_s = rate(first.events, last.events);
+        let now_s = now_ms / 1_000;
+        let [p50_s, p95_s, p99_s] = self.seconds.sum(now_s.saturating_sub(PERCENTILE_S), now_s + 1).percentiles();
+        // Whole seconds, and none before the start.
+        let from = now_s.saturating_sub(RATE_S).max(self.began_ms.div_ceil(1_000));
+        let lately = self.seconds.sum(from, now_s);
+        let rate = |count: u32| (from < now_s).then(|| f64::from(count) / (now_s - from) as f64);
+        Figures {
+            done_per_s: rate(lately.done),
+            error_per_s: rate(lately.failed),
+            events_per_s: rate(lately.events),
+            p50_s,
+            p95_s,
+            p99_s,
         }
-        if let Some(first) = before(PERCENTILE_MS) {
-            let pairs = first.turnaround.iter().zip(&last.turnaround);
-            let lately: Vec<_> = pairs.map(|((_, first), (bound, last))| (*bound, last - first)).collect();
-            figures.p50_s = percentile(&lately, 0.5);
-            figures.p95_s = percentile(&lately, 0.95);
-            figures.p99_s = percentile(&lately, 0.99);
-        }
-        figures
     }
 }
 
@@ -189,7 +293,6 @@ fn percentile(cumulative: &[(Option<f64>, u64)], share: f64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn percentiles_lie_within_their_range() {
@@ -211,40 +314,76 @@ mod tests {
         }
     }
 
-    #[test]
-    fn rates_are_of_the_last_seconds_and_percentiles_of_the_last_minute() {
-        let (metrics, history) = (Metrics::default(), History::default());
-        let start = 1_800_000_000_000;
-        assert_eq!(history.observe(&metrics, start).0, Figures::default());
-        metrics.job_turnaround.observe(Duration::from_millis(40));
-        for second in 1..=100 {
-            metrics.jobs_done.add(if second <= 50 { 10 } else { 2 });
-            metrics.events.with("New").add(3);
-            let (figures, _) = history.observe(&metrics, start + second * 1_000);
-            let expected = if second <= 50 { Some(10.0) } else { Some(2.0) };
-            if !(51..60).contains(&second) {
-                assert_eq!((figures.done_per_s, figures.events_per_s), (expected, Some(3.0)), "{second}");
-            }
-            assert_eq!(figures.p50_s.is_some(), second <= 60, "{second}");
-        }
-        assert!(history.kept().snapshots.len() <= 62);
+    const START: u64 = 1_800_000_000_000;
+
+    fn tally(done: u32, events: u32) -> Tally {
+        Tally { done, events, ..Tally::default() }
     }
 
     #[test]
-    fn series_have_a_point_each_interval_and_six_hours_of_them() {
-        let (metrics, history) = (Metrics::default(), History::default());
-        metrics.jobs_new.set(7);
-        let points = (0..30_000).filter(|s| history.observe(&metrics, 1_000_000 + s * 1_000).1.is_some()).count();
-        assert_eq!(points, 3_000);
-        let series = history.to_json();
-        let times = series["columns"]["time"].as_array().unwrap();
-        assert_eq!((times.len(), times.last()), (POINTS, Some(&json!(1_000 + 29_990))));
-        for name in COLUMNS {
-            assert_eq!(series["columns"][name].as_array().unwrap().len(), POINTS, "{name}");
+    fn rates_are_of_the_last_seconds_and_percentiles_of_the_last_minute() {
+        let (metrics, history) = (Metrics::default(), History::new(START));
+        assert_eq!(history.look(&metrics, START).0, Figures::default());
+        for second in 0..100 {
+            let mut happened = tally(if second < 50 { 10 } else { 2 }, 3);
+            if second == 0 {
+                happened.took(Duration::from_millis(40));
+            }
+            let now = START + second * 1_000;
+            history.note(&happened, now + 500);
+            let (figures, _) = history.look(&metrics, now + 999);
+            let expected = match second {
+                0 => None,
+                1..=50 => Some(10.0),
+                60.. => Some(2.0),
+                _ => continue,
+            };
+            assert_eq!((figures.done_per_s, figures.events_per_s), (expected, expected.map(|_| 3.0)), "{second}");
+            assert_eq!(figures.p50_s.is_some(), second <= 60, "{second}");
         }
-        assert_eq!((&series["columns"]["new"][0], &series["columns"]["error"][0]), (&json!(7.0), &Json::Null));
-        // The clock was set back.
-        assert!(history.observe(&metrics, 1_000_000).1.is_some());
-        assert_eq!(history.kept().snapshots.len(), 1);
+        assert!(history.kept().seconds.0.len() <= 61);
+        let quiet = history.look(&metrics, START + 500_000).0;
+        assert_eq!((quiet.done_per_s, quiet.p50_s), (Some(0.0), None));
+    }
+
+    #[test]
+    fn what_happened_is_known_for_all_times_and_levels_for_those_when_someone_looked() {
+        let (metrics, history) = (Metrics::default(), History::new(START));
+        metrics.jobs_new.set(7);
+        // Something happens in the first minute and an hour later, and once someone looks.
+        (0..6).for_each(|at| history.note(&tally(20, 0), START + at * 10_000));
+        history.note(&tally(50, 0), START + 3_600_000);
+        let point = history.look(&metrics, START + 3_605_000).1.unwrap();
+        assert_eq!(
+            (&point["time"], &point["done_per_s"], &point["new"]),
+            (&json!(1_800_003_590), &json!(0.0), &Json::Null)
+        );
+        assert_eq!(history.look(&metrics, START + 3_609_000).1, None, "each point is returned once");
+        let point = history.look(&metrics, START + 3_611_000).1.unwrap();
+        assert_eq!((&point["done_per_s"], &point["new"]), (&json!(5.0), &json!(7.0)));
+        let series = history.to_json(START + 3_620_000);
+        let column = |name: &str| series["columns"][name].as_array().unwrap().clone();
+        assert_eq!((column("time").len(), &column("time")[0]), (362, &json!(1_800_000_000)));
+        for name in COLUMNS {
+            assert_eq!(column(name).len(), 362, "{name}");
+        }
+        assert_eq!((&column("done_per_s")[5], &column("done_per_s")[6]), (&json!(2.0), &json!(0.0)));
+        assert_eq!(column("new").iter().filter(|value| !value.is_null()).count(), 2, "{:?}", column("new"));
+        // Six hours, however long the daemon runs and whatever happens.
+        (0..30_000).for_each(|second| history.note(&tally(1, 1), START + second * 1_000));
+        let times = history.to_json(START + 30_000_000)["columns"]["time"].as_array().unwrap().len();
+        assert_eq!((times as u64, history.kept().points.0.len() as u64), (POINTS, POINTS + 1));
+    }
+
+    #[test]
+    fn clock_that_is_set_back_loses_no_count_and_keeps_no_future() {
+        let history = History::new(START);
+        history.note(&tally(1, 0), START + 60_000);
+        history.note(&tally(1, 0), START + 59_999);
+        assert_eq!(history.kept().seconds.0.iter().map(|slot| slot.tally.done).collect::<Vec<_>>(), [2]);
+        history.note(&tally(1, 0), START);
+        assert_eq!(history.kept().seconds.0.iter().map(|slot| slot.at).collect::<Vec<_>>(), [START / 1_000]);
+        history.look(&Metrics::default(), START - 100_000);
+        history.to_json(START - 100_000);
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use mysql::{Conn, prelude::Queryable};
 use serde_json::{Value as Json, json};
 
-use crate::db::{Error, except, id_list, literal, quarantine::Report};
+use crate::db::{Error, except, id_list, limited, literal, quarantine::Report};
 
 /// Rows numbered in one transaction at most: more as constants in a statement are slow.
 pub const MOST: usize = 300;
@@ -193,16 +193,17 @@ impl SetAside {
 /// Those of the database.
 pub fn set_aside(conn: &mut Conn) -> Result<Vec<SetAside>, Error> {
     type Columns = (String, u64, Vec<u8>, String, String, u64);
-    let rows: Result<Vec<Columns>, Error> = conn
-        .query(format!(
+    let rows = limited::read::<Columns>(
+        conn,
+        &format!(
             "SELECT z.what, z.id, CAST(COALESCE(o.state, e.state, '') AS BINARY), z.message, CAST(z.since AS CHAR), \
              GREATEST(COALESCE(TIMESTAMPDIFF(SECOND, NOW(6), z.retry_at), 0), 0) \
              FROM res_event_quarantine z LEFT JOIN res_outbox o ON z.what = 'numbering' AND o.id = z.id \
              LEFT JOIN res_event e ON z.what = 'deletion' AND e.seq = z.id \
              WHERE z.retry_at >= NOW(6) - {FORGOTTEN_AFTER} AND (o.id IS NOT NULL OR e.seq IS NOT NULL) \
              ORDER BY z.what DESC, z.id LIMIT 1000"
-        ))
-        .map_err(Error::from);
+        ),
+    );
     match rows {
         // Set up by an older version, whose daemons set nothing aside.
         Err(error) if error.is_missing_table() => Ok(Vec::new()),

@@ -4,6 +4,7 @@
 use super::{
     chosen_rows::{self, Refused},
     store::{self, Polled},
+    trace::Unreadable,
 };
 use crate::{
     db::{Db, Error, Link, quarantine::Report},
@@ -67,12 +68,13 @@ pub struct LogReplaced {
 /// The event log in a server's global database.
 pub struct SqlEventLog {
     pub(crate) link: Link,
+    unreadable: Unreadable,
 }
 
 impl SqlEventLog {
     /// Connects at the first call.
     pub fn new(db: &Db) -> SqlEventLog {
-        SqlEventLog { link: Link::new(db) }
+        SqlEventLog { link: Link::new(db), unreadable: Unreadable::default() }
     }
 }
 
@@ -82,7 +84,8 @@ impl EventLog for SqlEventLog {
     }
 
     fn poll(&mut self, floor: u64, after_seq: u64, limit: usize) -> Result<Polled, Error> {
-        self.link.run(|conn| store::poll(conn, floor, after_seq, limit))
+        let SqlEventLog { link, unreadable } = self;
+        link.run(|conn| store::poll(conn, floor, after_seq, limit, unreadable))
     }
 
     fn renew_log_id(&mut self, log_id: u64, unless_reached: Option<u64>) -> Result<bool, Error> {
@@ -112,7 +115,8 @@ impl EventLog for SqlEventLog {
     }
 
     fn read(&mut self, after_seq: u64, limit: usize) -> Result<Vec<Event<'static>>, Error> {
-        self.link.run(|conn| store::read(conn, after_seq, limit))
+        let SqlEventLog { link, unreadable } = self;
+        link.run(|conn| store::read(conn, after_seq, limit, unreadable))
     }
 
     fn old(&mut self, days: u32, limit: usize, excluded: &[u64]) -> Result<Vec<u64>, Error> {

@@ -4,9 +4,8 @@
 use mysql::{Conn, Row, prelude::Queryable};
 
 use crate::{
-    base::text::printable,
     db::{Error, except, limited, literal},
-    events::{event::Event, updates::LogHead},
+    events::{event::Event, trace::Unreadable, updates::LogHead},
     wire::{MAX_PAYLOAD, Pattern, State},
 };
 
@@ -107,7 +106,13 @@ pub struct Polled {
 ///
 /// # Errors
 /// The server's.
-pub fn poll(conn: &mut Conn, floor: u64, after_seq: u64, limit: usize) -> Result<Polled, Error> {
+pub fn poll(
+    conn: &mut Conn,
+    floor: u64,
+    after_seq: u64,
+    limit: usize,
+    unreadable: &mut Unreadable,
+) -> Result<Polled, Error> {
     let page = page(after_seq, limit);
     // Two rows by their primary keys: this is part of every delivery.
     let log = format!("res_log l LEFT JOIN res_event e ON e.seq = {after_seq} WHERE l.id = 1");
@@ -124,7 +129,7 @@ pub fn poll(conn: &mut Conn, floor: u64, after_seq: u64, limit: usize) -> Result
                     polled.after_at = row.take::<Option<u64>, _>(1).flatten();
                     polled.log_id = row.take::<Option<u64>, _>(2).flatten();
                 }
-                _ => polled.events.push(event(row)),
+                _ => polled.events.push(event(row, unreadable)),
             }
         }
     }
@@ -135,9 +140,14 @@ pub fn poll(conn: &mut Conn, floor: u64, after_seq: u64, limit: usize) -> Result
 ///
 /// # Errors
 /// The server's.
-pub fn read(conn: &mut Conn, after_seq: u64, limit: usize) -> Result<Vec<Event<'static>>, Error> {
+pub fn read(
+    conn: &mut Conn,
+    after_seq: u64,
+    limit: usize,
+    unreadable: &mut Unreadable,
+) -> Result<Vec<Event<'static>>, Error> {
     let rows: Vec<Row> = conn.query(page(after_seq, limit))?;
-    Ok(rows.into_iter().map(event).collect())
+    Ok(rows.into_iter().map(|row| event(row, unreadable)).collect())
 }
 
 fn page(after_seq: u64, limit: usize) -> String {
@@ -169,7 +179,7 @@ pub fn is_full(page: &[Event<'static>], limit: usize) -> bool {
     page.len() == limit || has_substitute || page.iter().map(|event| event.bytes()).sum::<usize>() >= PAGE_BYTES
 }
 
-fn event(row: Row) -> Event<'static> {
+fn event(row: Row, unreadable: &mut Unreadable) -> Event<'static> {
     let (seq, at, state, payload) = stored(row);
     // A client that writes to the outbox without `publish` may write what no frame can carry, and another hand may change
     // the columns. The number stays taken, so a substitute is delivered instead of stopping the log.
@@ -182,10 +192,7 @@ fn event(row: Row) -> Event<'static> {
     match why {
         None => Event::new(seq, at, state, payload),
         Some(why) => {
-            log::error!(
-                "event log: event {seq} cannot be delivered, {why}; delivering resq.unreadable instead state=`{}`",
-                printable(&state)
-            );
+            unreadable.log(seq, &why, &state);
             Event::new(seq, at, UNREADABLE, &b"null"[..])
         }
     }

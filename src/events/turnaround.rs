@@ -1,5 +1,5 @@
-//! How long jobs take from enqueued to done, as their events say: whichever daemon ran them, by the server's clock and to
-//! the microsecond. Pure.
+//! How jobs end and how long they take from enqueued to done, as their events say: whichever daemon ran them, by the
+//! server's clock and to the microsecond. Pure.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -15,9 +15,18 @@ pub struct Turnaround {
     enqueued: HashMap<u64, u64>,
 }
 
+/// How a job has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// With success; after how long, if it was enqueued since this began.
+    Done(Option<Duration>),
+    /// In error.
+    Failed,
+}
+
 impl Turnaround {
-    /// Takes the next event of the log. Returns a duration if it ends a job with success that was enqueued since this began.
-    pub fn observe(&mut self, event: &Event<'_>) -> Option<Duration> {
+    /// Takes the next event of the log. Returns how a job ended, if the event says so.
+    pub fn observe(&mut self, event: &Event<'_>) -> Option<Ended> {
         match event.state.as_ref() {
             "New" if self.enqueued.len() < LIMIT => {
                 // A job that is tried again keeps its first time.
@@ -25,12 +34,13 @@ impl Turnaround {
                 None
             }
             "Completed" => {
-                let enqueued = self.enqueued.remove(&res_id(&event.payload)?)?;
-                Some(Duration::from_micros(event.unix_time_us.saturating_sub(enqueued)))
+                let enqueued = self.enqueued.remove(&res_id(&event.payload)?);
+                let took = enqueued.map(|at| Duration::from_micros(event.unix_time_us.saturating_sub(at)));
+                Some(Ended::Done(took))
             }
             "Error" => {
                 self.enqueued.remove(&res_id(&event.payload)?);
-                None
+                Some(Ended::Failed)
             }
             _ => None,
         }
@@ -53,22 +63,23 @@ mod tests {
     #[test]
     fn duration_is_from_the_first_new_to_completed() {
         let mut turnaround = Turnaround::default();
+        let done = |us: Option<u64>| Some(Ended::Done(us.map(Duration::from_micros)));
         for (time, state, payload, expected) in [
             (10, "New", r#"{"res_id": 1, "res_name": "a"}"#, None),
             (12, "New", r#"{"status":"new","res_id":2}"#, None),
             (15, "InProgress", r#"{"res_id":1}"#, None),
             (20, "New", r#"{"res_id":1}"#, None),
-            (30, "Completed", r#"{"res_name":"\"res_id\":2","res_id":1}"#, Some(20)),
-            (31, "Completed", r#"{"res_id":1}"#, None),
-            (40, "Error", r#"{"res_id":2}"#, None),
+            (30, "Completed", r#"{"res_name":"\"res_id\":2","res_id":1}"#, done(Some(20))),
+            (31, "Completed", r#"{"res_id":1}"#, done(None)),
+            (40, "Error", r#"{"res_id":2}"#, Some(Ended::Failed)),
             (50, "New", r#"{"res_id":2}"#, None),
-            (51, "Completed", r#"{"res_id":2}"#, Some(1)),
+            (51, "Completed", r#"{"res_id":2}"#, done(Some(1))),
             (60, "New", "no JSON", None),
             (61, "New", r#"{"res_id":"3"}"#, None),
             (62, "Completed", r#"{"res_id":99999999999999999999999}"#, None),
         ] {
             let found = turnaround.observe(&Event::new(1, time, state, payload.as_bytes()));
-            assert_eq!(found, expected.map(Duration::from_micros), "{time}");
+            assert_eq!(found, expected, "{time}");
         }
         assert!(turnaround.enqueued.is_empty());
     }

@@ -10,24 +10,18 @@ use super::{
     connections::Connections,
     http::{handoff::Requests, site::Site, watch::Pages},
     limits::READ_BUDGET,
+    meter::Meter,
     rsq::session::{Refusal, Rules},
 };
 use crate::{
     base::send_queue::Flow,
     base::wakeup::Wakeup,
-    events::{
-        turnaround::Turnaround,
-        updates::{LogHead, LogUpdate, PageRequest},
-    },
+    events::updates::{LogHead, LogUpdate, PageRequest},
     fanout::{Fanout, Sinks},
     wire::Code,
 };
 use crossbeam_channel::Sender;
-use std::{
-    collections::BTreeSet,
-    mem,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, mem, time::Instant};
 
 /// Bytes read from an HTTP client at once: what it sends beyond a request is kept until its turn.
 const HTTP_READ: usize = 16 << 10;
@@ -45,7 +39,7 @@ pub struct Hub<S> {
     asked: u64,
     /// The open pages.
     pages: Pages,
-    turnaround: Turnaround,
+    meter: Meter,
     /// Notified at each RING.
     on_ring: Vec<Wakeup>,
     /// When each peer's timer is due: to send it a PING or to disconnect it. No peer is examined before.
@@ -72,7 +66,7 @@ impl<S: Socket> Hub<S> {
             api,
             asked: 0,
             pages: Pages::default(),
-            turnaround: Turnaround::default(),
+            meter: Meter::default(),
             on_ring,
             timers: BTreeSet::new(),
             buffer: vec![0; READ_BUDGET].into(),
@@ -121,14 +115,8 @@ impl<S: Socket> Hub<S> {
     /// Delivers what the sequencer published. `unix_time_us`: microseconds since 1970.
     pub fn update(&mut self, update: LogUpdate, now: Instant, unix_time_us: u64) {
         if let LogUpdate::Live(events) = &update {
-            let metrics = &self.site.metrics;
-            for event in events {
-                metrics.events.with(&event.state).increment();
-                if let Some(duration) = self.turnaround.observe(event) {
-                    metrics.job_turnaround.observe(duration);
-                }
-                metrics.event_delay.observe(Duration::from_micros(unix_time_us.saturating_sub(event.unix_time_us)));
-            }
+            let Site { metrics, history, .. } = &self.site;
+            self.meter.count(events, metrics, history, unix_time_us);
         }
         self.fanout.update(update, &mut self.connections.sinks(now));
     }

@@ -2,8 +2,8 @@
 //! database, and never waits for anything but its poll.
 //!
 //! From the outside in: [`Broker`] starts and stops the thread, `event_loop` is its loop, `listener` and `acceptor`
-//! accept peers, `hub` gives each its turn, `connection` is one peer, [`Limits`] bounds them all, and `rsq` is the
-//! protocol, without any socket. `http` is the other protocol: health, metrics and the event stream.
+//! accept peers, `hub` gives each its turn, `connection` is one peer, `meter` counts events, [`Limits`] bounds them all,
+//! and `rsq` is the protocol, without any socket. `http` is the other protocol: health, metrics and the event stream.
 
 mod acceptor;
 mod broker;
@@ -14,10 +14,12 @@ pub(crate) mod http;
 pub(crate) mod hub;
 mod limits;
 mod listener;
+mod meter;
 pub(crate) mod rsq;
 mod stream;
 
 pub use broker::{Broker, Http, Overviews, Settings};
+pub use http::api_paths;
 pub use http::handoff::{ApiAnswer, ApiEnd, ApiRequest};
 pub use limits::Limits;
 pub use listener::StartError;

@@ -211,8 +211,10 @@ impl Completer {
                 Next::Error => self.metrics.jobs_failed.increment(),
                 Next::Retry { .. } => {}
             }
-            if matches!(outcome.attempt.result, Err(JobError::Failed(_) | JobError::Permanent(_))) {
-                self.metrics.attempts_failed.increment();
+            match outcome.attempt.result {
+                Err(JobError::Failed(_) | JobError::Permanent(_)) => self.metrics.attempts_failed.increment(),
+                Err(JobError::Postponed(_)) => self.metrics.jobs_postponed.increment(),
+                _ => {}
             }
         }
     }

@@ -11,6 +11,8 @@ use crate::{
 
 /// Jobs of one status are counted up to here.
 pub const COUNTED: u64 = 100_000;
+/// Rows of ready jobs that are read to find the oldest one.
+const READ: u64 = 10_000;
 
 /// The state of the queue.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +21,8 @@ pub struct Overview {
     pub counts: [Capped; 4],
     /// Of the new ones, those that are not due yet.
     pub delayed: Capped,
-    /// How long the oldest ready job has been ready, in seconds: of those with the smallest priorities, if there are more than are counted.
+    /// How long the oldest ready job has been ready, in seconds. With more than 10,000 ready ones at least that of the first of
+    /// them, in the order of claims and by number.
     pub oldest_waiting_s: Option<u64>,
     /// No jobs are claimed.
     pub is_paused: bool,
@@ -35,19 +38,30 @@ pub fn overview(conn: &mut Conn) -> Result<Overview, Error> {
         *place = count(conn, &format!("status = '{}'", status.as_str()))?;
     }
     let delayed = count(conn, "status = 'new' AND run_at > NOW(6)")?;
-    let oldest = format!(
-        "SELECT TIMESTAMPDIFF(SECOND, {}, NOW()) FROM (SELECT MIN(res_id) AS res_id FROM \
-         (SELECT res_id FROM res_queue FORCE INDEX (res_queue_claim) WHERE status = 'new' AND run_at IS NULL \
-          LIMIT {COUNTED}) ready) first STRAIGHT_JOIN res_queue q ON q.res_id = first.res_id",
-        sql_store::READY_SINCE
-    );
-    let age: Option<Option<i64>> = limited::read_first(conn, &oldest)?;
+    let age: Option<Option<i64>> = limited::read_first(conn, &oldest())?;
     Ok(Overview {
         counts,
         delayed,
         oldest_waiting_s: age.flatten().map(|age| age.max(0).unsigned_abs()),
         is_paused: sql_store::is_paused(conn)?,
     })
+}
+
+/// Selects how long the oldest ready job has been ready. A job that was retried is younger than its number says, so the rows
+/// are read, the first ones of each way in which a job can be old: by the order of claims, by its number, and by when it was
+/// due if nothing has promoted it.
+fn oldest() -> String {
+    const READY: &str = "FROM res_queue FORCE INDEX (res_queue_claim) WHERE status = 'new' AND run_at IS NULL";
+    let since = sql_store::READY_SINCE;
+    format!(
+        "SELECT TIMESTAMPDIFF(SECOND, MIN(since), NOW()) FROM (\
+         SELECT {since} AS since FROM (SELECT res_id {READY} ORDER BY priority, res_id LIMIT {READ}) first \
+         STRAIGHT_JOIN res_queue q ON q.res_id = first.res_id \
+         UNION ALL SELECT {since} FROM (SELECT MIN(res_id) AS res_id FROM (SELECT res_id {READY} LIMIT {COUNTED}) ready) least \
+         STRAIGHT_JOIN res_queue q ON q.res_id = least.res_id \
+         UNION ALL SELECT MIN(run_at) FROM res_queue FORCE INDEX (res_queue_claim) \
+         WHERE status = 'new' AND run_at <= NOW(6)) z"
+    )
 }
 
 fn count(conn: &mut Conn, condition: &str) -> Result<Capped, Error> {

@@ -33,8 +33,9 @@ pub struct Check {
     pub verdict: Verdict,
 }
 
-/// Runs all checks in the order in which they build on each other; stops where the next ones would mean nothing.
-pub fn examine(config: &Config) -> Vec<Check> {
+/// Runs all checks in the order in which they build on each other; stops where the next ones would mean nothing. `connections`:
+/// how many a daemon needs.
+pub fn examine(config: &Config, connections: u32) -> Vec<Check> {
     let mut checks = Vec::new();
     let mut add = |name, verdict| checks.push(Check { name, verdict });
     let opened = Db::open_within(&config.database, 2, Some(ANSWER)).map_err(Failure::from);
@@ -62,7 +63,7 @@ pub fn examine(config: &Config) -> Vec<Check> {
     }
     add("variables", variables::needed(&mut conn));
     add("presets", variables::presets(&mut conn));
-    add("connections", server::connections(&mut conn, config.queue.workers));
+    add("connections", server::connections(&mut conn, connections));
     add("privileges", privileges::resources(&mut conn, &config.queue.db_prefix, &user));
     add(
         "templates",

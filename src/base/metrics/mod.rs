@@ -11,7 +11,7 @@ use std::{
 };
 
 pub use text::{Format, Text};
-pub use value::{Counter, Family, Gauge, Histogram};
+pub use value::{Counter, Family, Gauge, Histogram, LABEL_VALUES, OTHER};
 
 /// From a millisecond to a minute: jobs while they run, and events on their way.
 const SHORT_US: &[u64] = &[
@@ -34,7 +34,7 @@ const LONG_US: &[u64] = &[
 ];
 
 /// From 10 milliseconds to a day: jobs from enqueued to done.
-const WIDE_US: &[u64] = &[
+pub const TURNAROUND_US: &[u64] = &[
     10_000,
     25_000,
     50_000,
@@ -69,6 +69,7 @@ pub struct Metrics {
     pub job_run: Family<Histogram>,
     pub job_turnaround: Histogram,
     pub attempts_failed: Counter,
+    pub jobs_postponed: Counter,
     pub jobs_reclaimed: Counter,
     pub workers: Gauge,
     pub workers_busy: Gauge,
@@ -104,8 +105,9 @@ impl Default for Metrics {
             oldest_waiting: Gauge::unknown(),
             job_wait: by_type(|| Histogram::new(LONG_US)),
             job_run: by_type(|| Histogram::new(SHORT_US)),
-            job_turnaround: Histogram::new(WIDE_US),
+            job_turnaround: Histogram::new(TURNAROUND_US),
             attempts_failed: Counter::default(),
+            jobs_postponed: Counter::default(),
             jobs_reclaimed: Counter::default(),
             workers: Gauge::default(),
             workers_busy: Gauge::default(),
@@ -194,6 +196,11 @@ impl Metrics {
             "resq_attempts_failed_total",
             "Failed attempts, without interrupted ones.",
             self.attempts_failed.get(),
+        );
+        text.counter(
+            "resq_jobs_postponed_total",
+            "Attempts that could not go on for now, such as without disk space, and do not count.",
+            self.jobs_postponed.get(),
         );
         text.counter(
             "resq_jobs_reclaimed_total",

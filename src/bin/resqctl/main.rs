@@ -19,6 +19,7 @@ use mysql::prelude::Queryable;
 use resq::{
     cli::{self, Exit, Failure, Output, Program},
     config::Config,
+    daemon,
     db::{ANSWER, Db, ServerInfo},
     events::store,
     queue::{Queue, audit::record},
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command, config: &Config, out: &mut Output) -> Result<(), Failure> {
     if let Command::Doctor(_) = command {
-        return inspect::doctor(&doctor::examine(config), out);
+        return inspect::doctor(&doctor::examine(config, daemon::connections(config.queue.workers)), out);
     }
     // These may legitimately take long: they alter tables, drop databases or read many rows.
     let is_long = matches!(command, Command::Init(_) | Command::Drop(_) | Command::Clear(_) | Command::Events(_));

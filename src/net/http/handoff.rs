@@ -27,6 +27,8 @@ pub struct ApiRequest {
     pub ticket: Ticket,
     /// It acts; otherwise it reads.
     pub acts: bool,
+    /// Its method is one that no path has.
+    pub is_other: bool,
     /// The path below `/api/v1`: `/jobs/17`.
     pub path: String,
     /// The decoded parameters, in their order.
@@ -46,22 +48,27 @@ pub struct ApiAnswer {
     pub status: u16,
     /// JSON.
     pub body: String,
+    /// With the status 405: the methods that the path has.
+    pub allow: Option<String>,
 }
 
 /// The broker's end.
 pub struct Requests {
     reads: Sender<ApiRequest>,
     acts: Sender<ApiRequest>,
+    drops: Sender<ApiRequest>,
 }
 
-/// The other end: requests that read and requests that act, apart so that an action that takes long holds up no reader, and
-/// where their answers go. It ends with the broker.
+/// The other end: requests that read, that act and that drop, apart so that a drop, which takes as long as the server needs,
+/// holds up no other action, and no action a reader; and where their answers go. It ends with the broker.
 #[derive(Clone)]
 pub struct ApiEnd {
     /// Requests that read.
     pub reads: Receiver<ApiRequest>,
     /// Requests that act.
     pub acts: Receiver<ApiRequest>,
+    /// Requests that drop a database.
+    pub drops: Receiver<ApiRequest>,
     answers: Sender<ApiAnswer>,
     wake_broker: Arc<dyn Fn() + Send + Sync>,
 }
@@ -70,9 +77,10 @@ pub struct ApiEnd {
 pub fn handoff(wake_broker: impl Fn() + Send + Sync + 'static) -> (Requests, ApiEnd, Receiver<ApiAnswer>) {
     let (read_sender, reads) = bounded(WAITING);
     let (act_sender, acts) = bounded(WAITING);
+    let (drop_sender, drops) = bounded(WAITING);
     let (answers, arriving) = bounded(WAITING);
-    let end = ApiEnd { reads, acts, answers, wake_broker: Arc::new(wake_broker) };
-    (Requests { reads: read_sender, acts: act_sender }, end, arriving)
+    let end = ApiEnd { reads, acts, drops, answers, wake_broker: Arc::new(wake_broker) };
+    (Requests { reads: read_sender, acts: act_sender, drops: drop_sender }, end, arriving)
 }
 
 impl Requests {
@@ -81,7 +89,11 @@ impl Requests {
     /// # Errors
     /// 503: too many wait already.
     pub fn send(&self, request: ApiRequest) -> Result<(), Rejection> {
-        let sender = if request.acts { &self.acts } else { &self.reads };
+        let sender = match request.acts {
+            false => &self.reads,
+            true if request.path.ends_with("/drop") => &self.drops,
+            true => &self.acts,
+        };
         let why = match sender.try_send(request) {
             Ok(()) => return Ok(()),
             Err(TrySendError::Full(_)) => "too many requests wait for the database",
@@ -110,9 +122,12 @@ mod tests {
         let read = ApiRequest::default();
         (0..WAITING).for_each(|_| requests.send(read.clone()).unwrap());
         assert_eq!(requests.send(read.clone()).unwrap_err().status, 503);
-        assert_eq!(requests.send(ApiRequest { acts: true, ..read.clone() }), Ok(()));
-        end.answer(ApiAnswer { ticket: Ticket::default(), status: 200, body: String::new() });
-        assert_eq!((answers.len(), end.reads.len(), end.acts.len()), (1, WAITING, 1));
+        let act = ApiRequest { acts: true, path: "/queue/pause".into(), ..read.clone() };
+        assert_eq!(requests.send(act.clone()), Ok(()));
+        let drop_one = ApiRequest { path: "/databases/7/drop".into(), ..act };
+        assert_eq!(requests.send(drop_one), Ok(()));
+        end.answer(ApiAnswer { ticket: Ticket::default(), status: 200, body: String::new(), allow: None });
+        assert_eq!((answers.len(), end.reads.len(), end.acts.len(), end.drops.len()), (1, WAITING, 1, 1));
         drop(end);
         assert_eq!(requests.send(read).unwrap_err().status, 503);
     }

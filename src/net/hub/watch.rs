@@ -22,7 +22,9 @@ impl<S: Socket> Hub<S> {
     /// A page wants these.
     pub(super) fn watch(&mut self, key: usize, topics: Topics, now: Instant) {
         self.pages.topics.insert(key, topics);
-        self.pages_changed();
+        self.count_pages();
+        // The thread that composes states waits for this.
+        self.site.metrics_read.iter().for_each(Wakeup::notify);
         if let Some((at, overview)) = self.pages.last.clone()
             && now.duration_since(at) < FRESH
         {
@@ -34,15 +36,13 @@ impl<S: Socket> Hub<S> {
     /// The page is gone, if this was one.
     pub(super) fn unwatch(&mut self, key: usize) {
         if self.pages.topics.remove(&key).is_some() {
-            self.pages_changed();
+            self.count_pages();
         }
     }
 
-    /// Lets the thread that composes states know.
-    fn pages_changed(&mut self) {
+    fn count_pages(&mut self) {
         self.measure();
         self.site.history.watchers.set(self.pages.topics.len() as u64);
-        self.site.metrics_read.iter().for_each(Wakeup::notify);
     }
 
     /// Sends this state, one line of JSON, to all pages.

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use mysql::{Conn, prelude::Queryable};
 
 use super::verdict::{AGAIN, Verdict, failed, good, warning};
-use crate::{config::Config, db::ServerInfo, events, queue, schema::install, schema::watch};
+use crate::{config::Config, db::ServerInfo, schema::install};
 
 pub fn version(server: &ServerInfo) -> Verdict {
     if server.skip_locked {
@@ -36,14 +36,13 @@ pub fn encryption(conn: &mut Conn, config: &Config) -> Verdict {
     }
 }
 
-pub fn connections(conn: &mut Conn, workers: usize) -> Verdict {
+pub fn connections(conn: &mut Conn, needed: u32) -> Verdict {
     /// Connections left for applications and administrators.
     const SPARE: u64 = 10;
-    let needed = workers as u64 + u64::from(queue::FIXED_CONNECTIONS + events::CONNECTIONS + watch::CONNECTIONS);
     match conn.query_first::<u64, _>("SELECT @@max_connections") {
         Ok(Some(max)) => {
             let what = format!("a daemon takes {needed} of the server's {max}");
-            if max >= needed + SPARE {
+            if max >= u64::from(needed) + SPARE {
                 good(what)
             } else {
                 failed(what, "raise max_connections or lower queue.workers")
