@@ -6,6 +6,8 @@ use std::fmt::Write;
 use serde_json::json;
 
 use crate::{
+    base::exact::integer,
+    events::updates::LogHead,
     fanout::{Bytes, CacheSlot, Message, Outgoing},
     output::line,
     wire::Gap,
@@ -13,6 +15,9 @@ use crate::{
 
 /// The slot of an event's cache that holds its lines.
 const SLOT: CacheSlot = CacheSlot::Second;
+
+/// How long an `EventSource` waits before it reconnects, in milliseconds.
+const RETRY_MS: u64 = 1_000;
 
 /// A message of the fan-out.
 pub fn message(message: Message<'_>) -> Bytes {
@@ -41,6 +46,14 @@ pub fn event<'e>(event: &'e Outgoing<'_>) -> &'e Bytes {
 /// so that one which waits for rare states resumes close to the log's head.
 pub fn position(seq: u64) -> Bytes {
     format!(":\nid: {seq}\n\n").into_bytes().into()
+}
+
+/// The first thing on a stream of events: how soon to reconnect, since resqd restarts within a second, and which log its
+/// numbers belong to, as WELCOME says it in RSQ/1. The name has a `/`, which no state has. The identity is text, since it
+/// may be above 2^53.
+pub fn log(head: LogHead) -> Bytes {
+    let data = json!({ "log_id": head.log_id.to_string(), "head_seq": integer(head.head_seq) });
+    format!("retry: {RETRY_MS}\nevent: resq/log\ndata: {data}\n\n").into_bytes().into()
 }
 
 /// A comment, on a stream that carries no events.
@@ -74,6 +87,7 @@ mod tests {
                 ("id", value) => id = Some(value.to_string()),
                 ("event", value) => kind = value.to_string(),
                 ("data", value) => data.push(value.to_string()),
+                ("retry", value) => assert!(value.parse::<u64>().is_ok()),
                 ("", _) if !data.is_empty() => {
                     events.push((std::mem::take(&mut kind), std::mem::take(&mut data).join("\n")));
                 }
@@ -103,6 +117,9 @@ mod tests {
             assert_eq!((id.as_deref(), events[0].0.as_str(), events[0].1.as_str()), (expected.0, "gap", expected.1));
         }
         assert_eq!(parsed(&message(Message::Subscribed { seq: 5 })), (Some("5".to_string()), vec![]));
+        let (id, events) = parsed(&log(LogHead { log_id: u64::MAX, first_seq: 1, head_seq: 3 }));
+        let data = r#"{"head_seq":3,"log_id":"18446744073709551615"}"#;
+        assert_eq!((id, events), (None, vec![("resq/log".to_string(), data.to_string())]));
     }
 
     proptest! {

@@ -95,8 +95,8 @@ impl<S: Socket> Hub<S> {
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
         if let Protocol::Http(session) = &mut connection.protocol {
             let until = now + self.rules.limits.http.answer_timeout;
-            let (closes, is_head, acts) = (!head.keep_alive, head.method == Method::Head, head.method == Method::Post);
-            session.ask(Asked { serial, acts, closes, is_head, until });
+            let (closes, is_head) = (!head.keep_alive, head.method == Method::Head);
+            session.ask(Asked { serial, closes, is_head, until });
         }
         self.set_timer(key);
         Ok(())
@@ -104,14 +104,14 @@ impl<S: Socket> Hub<S> {
 
     /// Sends an answer of the database, if its client still waits for it, and has the client's next requests read.
     pub fn answered(&mut self, answer: ApiAnswer, now: Instant) {
-        let ApiAnswer { ticket: Ticket { key, serial }, status, body } = answer;
+        let ApiAnswer { ticket: Ticket { key, serial }, status, body, allow } = answer;
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Protocol::Http(session) = &mut connection.protocol else { return };
         let Some(asked) = session.asked(serial) else { return };
         let response = Response::new(status, "application/json", body + "\n");
-        let response = match status {
-            405 => response.with("Allow", if asked.acts { "GET, HEAD" } else { "POST" }),
-            _ => response,
+        let response = match allow {
+            Some(methods) => response.with("Allow", methods),
+            None => response,
         };
         self.respond(key, &response, asked.closes, asked.is_head, now);
         self.set_timer(key);
@@ -162,6 +162,9 @@ impl<S: Socket> Hub<S> {
             session.stream(&self.rules.limits.http, now);
         }
         connection.send_queue.push(response::stream_head(), ());
+        if !checked.is_empty() {
+            connection.send_queue.push(stream::log(self.fanout.head()), ());
+        }
         if !checked.is_empty()
             && let Some(mut sink) = self.connections.sinks(now).sink(key)
         {

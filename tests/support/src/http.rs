@@ -90,8 +90,19 @@ impl HttpPeer {
         }
     }
 
-    /// The next event of a stream: its type and its data. None once the stream has ended. `last_id` follows the ids.
+    /// The next event of a stream, but for the one that names the log: its type and its data. None once the stream has ended.
+    /// `last_id` follows the ids.
     pub fn event(&mut self, last_id: &mut Option<String>) -> Option<(String, Json)> {
+        loop {
+            let next = self.message(last_id);
+            if next.as_ref().is_none_or(|(kind, _)| kind != "resq/log") {
+                return next;
+            }
+        }
+    }
+
+    /// The same with the one that names the log, which is the first.
+    pub fn message(&mut self, last_id: &mut Option<String>) -> Option<(String, Json)> {
         let (mut kind, mut data) = (String::from("message"), String::new());
         loop {
             let line = self.line()?;

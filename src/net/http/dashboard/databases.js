@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { el, field, table } from "./dom.js";
 import { time } from "./format.js";
-import { pages, refresher, remember } from "./list.js";
+import { afterTyping, pages, refresher, remember } from "./list.js";
 
 export async function databases({ main, parameters, signal, reopen }) {
   const input = (name) => el("input", { name, type: "search", value: parameters[name] ?? "", autocomplete: "off" });
@@ -26,15 +26,10 @@ export async function databases({ main, parameters, signal, reopen }) {
   });
   main.replaceChildren(el("h1", {}, "Databases"), form, ...list.parts);
   const reload = refresher(() => list.load(), signal);
-  let typing = 0;
-  function filtered() {
-    clearTimeout(typing);
-    typing = setTimeout(() => {
-      if (signal.aborted) return;
-      remember("databases", filter());
-      reload.changed();
-    }, 150);
-  }
+  const filtered = afterTyping(() => {
+    remember("databases", filter());
+    reload.changed();
+  }, signal);
   const changed = () => reload.changed();
   reopen({ subs: ["InProgress", "Completed", "Error", "Dropped"], on: { event: changed, gap: changed } });
   await list.load();

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { button, el, field, notice } from "./dom.js";
 import { count, time } from "./format.js";
 import { eventsOf } from "./stream.js";
-import { remember } from "./list.js";
+import { afterTyping, remember } from "./list.js";
 
 export const SHOWN = 1000; // Lines in the page.
 export const WAITING = 10000; // Events that wait to be drawn, while paused or in a hidden window.
@@ -50,7 +50,8 @@ export async function events({ main, parameters, signal, reopen }) {
 
   function line(event) {
     if (event.gap) {
-      const what = { pruned: "Older events were deleted before they could be shown.", beyond_head: "The log was replaced.",
+      const what = { pruned: "Older events were deleted before they could be shown.", beyond_head: "The log ends before the number asked for.",
+        replaced: "The log was replaced by another one, as after a restore; it begins here.",
         dropped: `${count(event.ephemeral)} ephemeral events were dropped.` };
       return el("li", { class: "gap" }, what[event.gap] ?? "Events are missing here.");
     }
@@ -113,15 +114,10 @@ export async function events({ main, parameters, signal, reopen }) {
     showInfo();
   }
 
-  let typing = 0;
-  function filtered() {
-    clearTimeout(typing);
-    typing = setTimeout(() => {
-      if (signal.aborted) return;
-      remember("events", { state: states.value, text: words.value });
-      begin().catch((error) => error.name === "AbortError" || notice(error.message, true));
-    }, 300);
-  }
+  const filtered = afterTyping(() => {
+    remember("events", { state: states.value, text: words.value });
+    begin().catch((error) => error.name === "AbortError" || notice(error.message, true));
+  }, signal, 300);
 
   signal.addEventListener("abort", () => cancelAnimationFrame(frame));
   await begin();

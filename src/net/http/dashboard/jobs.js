@@ -5,7 +5,7 @@ import { button, el, field, notice, status, table } from "./dom.js";
 import { addJob } from "./add.js";
 import { confirm } from "./confirm.js";
 import { count, time } from "./format.js";
-import { pages, refresher, remember } from "./list.js";
+import { afterTyping, pages, refresher, remember } from "./list.js";
 
 export const JOB_STATES = ["New", "InProgress", "Completed", "Error"];
 const CHANGES = {
@@ -105,17 +105,12 @@ export async function jobs({ main, parameters, signal, reopen, mayAct }) {
   }
 
   const reload = refresher(() => list.load(), signal);
-  let typing = 0;
-  function filtered() {
-    clearTimeout(typing);
-    typing = setTimeout(() => {
-      if (signal.aborted) return;
-      selected.clear();
-      remember("jobs", filter());
-      showChosen();
-      reload.changed();
-    }, 150);
-  }
+  const filtered = afterTyping(() => {
+    selected.clear();
+    remember("jobs", filter());
+    showChosen();
+    reload.changed();
+  }, signal);
 
   showChosen();
   reopen({ subs: JOB_STATES, on: { event: () => reload.changed(), gap: () => reload.changed() } });

@@ -52,6 +52,15 @@ export function pages({ table, fetch, row, empty }) {
   return { parts: [table.whole, none, more], load };
 }
 
+/** A listener for input: calls `run` once typing has paused, unless the view has ended by then. */
+export function afterTyping(run, signal, pause_ms = 150) {
+  let timer = 0;
+  return () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => signal.aborted || run(), pause_ms);
+  };
+}
+
 /** Keeps the filter in the address, so that it can be linked and the browser's Back works. */
 export function remember(view, values) {
   const query = new URLSearchParams(Object.entries(values).filter(([, value]) => value));

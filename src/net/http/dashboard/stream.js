@@ -30,15 +30,30 @@ export function parser(message) {
  * An event is { seq, state, time, payload, raw }; `seq` is text, `raw` the payload as it was published.
  */
 export function open(wants, on) {
-  let position = wants.since ?? null, pause = 250, isClosed = false;
+  let position = wants.since ?? null, log = null, pause = 250, isClosed = false;
   let abort = new AbortController(), timer = 0, silence = 0;
 
+  /** Numbers of another log mean other events: all of them are new here. */
+  const enter = (name) => {
+    const isOther = log !== null && log !== name;
+    log = name;
+    if (!isOther) return;
+    position = "0";
+    on.gap?.({ gap: "replaced" });
+    abort.abort();
+  };
+
   const receive = (id, data) => {
+    if (abort.signal.aborted) return;
     if (data === null) {
       if (id !== null) position = id;
       return;
     }
     const message = JSON.parse(data);
+    if (message.log_id) {
+      enter(message.log_id);
+      return;
+    }
     if (message.overview || message.subscribers) {
       on.watch?.(message);
     } else if (message.gap) {
