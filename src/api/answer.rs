@@ -5,17 +5,17 @@ use serde_json::{Value as Json, json};
 
 use super::{
     batch::Batches,
-    call::{Call, Range, Refused, Request, Which, check},
+    call::{Call, Range, Refused, Request, Which, allowed, check},
     document::DOCUMENT,
 };
 use crate::{
     base::exact::integer,
     client,
     db::{Capped, Db, Error, ErrorClass, ServerInfo},
-    events::{event::Event, history, store},
+    events::{chosen_rows, event::Event, history, store},
     output::line,
     queue::{
-        Filter, Queue, SetAside,
+        Filter, Queue, SetAside, Waiting,
         audit::{Actor, Entry},
         change::Change,
         overview::{self, Daemon},
@@ -30,8 +30,8 @@ use crate::{
     wire::Pattern,
 };
 
-/// Connections that the answers need of the pool.
-pub const CONNECTIONS: u32 = 3;
+/// Connections that the answers need of the pool: one to read, two to act, two to drop.
+pub const CONNECTIONS: u32 = 5;
 
 /// What a request is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,11 +40,13 @@ pub struct Answer {
     pub status: u16,
     /// JSON.
     pub body: String,
+    /// With the status 405: the methods that the path has.
+    pub allow: Option<String>,
 }
 
 impl Answer {
     fn new(status: u16, body: &Json) -> Answer {
-        Answer { status, body: body.to_string() }
+        Answer { status, body: body.to_string(), allow: None }
     }
 }
 
@@ -89,7 +91,10 @@ impl Api {
     pub fn answer(&self, request: &Request) -> Answer {
         let checked = match check(request) {
             Ok(checked) => checked,
-            Err(refused) => return refused.into(),
+            Err(refused) => {
+                let allow = (refused.status == 405).then(|| allowed(&request.path));
+                return Answer { allow, ..refused.into() };
+            }
         };
         let actor = Actor { who: request.who.clone(), reason: checked.reason };
         self.carry_out(checked.call, actor).unwrap_or_else(Answer::from)
@@ -100,7 +105,7 @@ impl Api {
         let acting = |actor| queue().acting(actor);
         let found = |body: Json| Ok(Answer::new(200, &body));
         match call {
-            Call::Document => Ok(Answer { status: 200, body: DOCUMENT.into() }),
+            Call::Document => Ok(Answer { status: 200, body: DOCUMENT.into(), allow: None }),
             Call::Status => found(self.status()?),
             Call::Jobs(filter, Range { after, limit }) => {
                 let page = queue().find(&filter, after, limit)?;
@@ -187,6 +192,7 @@ impl Api {
         let head = store::head(&mut conn)?;
         let dropping = registry::dropping(&mut conn)?;
         let set_aside = set_aside::set_aside(&mut conn)?;
+        let events = chosen_rows::set_aside(&mut conn)?;
         drop(conn);
         let mut queue = Queue::on(&self.control);
         let running = queue.running()?.into_iter().map(|job| {
@@ -205,6 +211,8 @@ impl Api {
             "oldest_waiting_s": overview.oldest_waiting_s.map(integer),
             "running": running.collect::<Vec<_>>(),
             "set_aside": set_aside.iter().map(SetAside::to_json).collect::<Vec<_>>(),
+            "events_set_aside": events.iter().map(chosen_rows::SetAside::to_json).collect::<Vec<_>>(),
+            "waiting": queue.waiting()?.iter().map(Waiting::to_json).collect::<Vec<_>>(),
             "dropping": dropping.collect::<Vec<_>>(),
             "head_seq": integer(head.head_seq),
             "first_seq": integer(head.first_seq),
@@ -226,7 +234,7 @@ impl Api {
         object["errors"] =
             attempts.iter().map(|a| json!({"attempt": a.attempt, "at": a.at, "message": a.message})).collect();
         object["events_complete"] = is_complete.into();
-        Ok(Answer { status: 200, body: with_events(&object, &events) })
+        Ok(Answer { status: 200, body: with_events(&object, &events), allow: None })
     }
 
     fn events(&self, state: Option<&str>, since: Option<u64>, limit: u32) -> Result<Answer, Refused> {
@@ -239,7 +247,7 @@ impl Api {
             "head_seq": integer(section.head.head_seq),
             "first_seq": integer(section.head.first_seq),
         });
-        Ok(Answer { status: 200, body: with_events(&object, &section.events) })
+        Ok(Answer { status: 200, body: with_events(&object, &section.events), allow: None })
     }
 }
 

@@ -4,7 +4,10 @@
 use serde_json::Value as Json;
 
 use crate::{
-    base::{exact::parse_integer, text::printable},
+    base::{
+        exact::{self, parse_integer},
+        text::printable,
+    },
     queue::{Filter, NewJob, Status, change::Change, search::LARGEST_PAGE},
 };
 
@@ -20,6 +23,8 @@ const MAX_REASON: usize = 1_000;
 pub struct Request {
     /// It acts (POST); otherwise it reads.
     pub acts: bool,
+    /// Its method is another one, which no path has.
+    pub is_other: bool,
     /// The path below `/api/v1`: `/jobs/17`.
     pub path: String,
     /// The decoded parameters, in their order.
@@ -132,6 +137,12 @@ fn bad(message: impl Into<String>) -> Refused {
 /// # Errors
 /// 404: nothing is there, 405: it may only be read or only be acted on, 400: a parameter or a part of the body is wrong.
 pub fn check(request: &Request) -> Result<Checked, Refused> {
+    if request.is_other {
+        return Err(match allowed(&request.path) {
+            none if none.is_empty() => Refused::new(404, "there is nothing at this path"),
+            methods => Refused::new(405, format!("this path allows {methods} only")),
+        });
+    }
     let segments: Vec<&str> = request.path.split('/').skip(1).collect();
     let mut parameters = Parameters(request.parameters.clone());
     let read =
@@ -156,6 +167,16 @@ pub fn check(request: &Request) -> Result<Checked, Refused> {
     };
     parameters.end()?;
     Ok(Checked { call, reason: None })
+}
+
+/// The methods that a path has, as the field Allow names them; empty: nothing is there.
+pub fn allowed(path: &str) -> String {
+    let has = |acts| {
+        let request = Request { acts, path: path.into(), ..Request::default() };
+        !matches!(check(&request), Err(Refused { status: 404 | 405, .. }))
+    };
+    let methods = [(false, "GET, HEAD"), (true, "POST")].into_iter().filter(|(acts, _)| has(*acts));
+    methods.map(|(_, names)| names).collect::<Vec<_>>().join(", ")
 }
 
 fn act(request: &Request, segments: &[&str], parameters: &Parameters) -> Result<Checked, Refused> {
@@ -268,8 +289,7 @@ impl Body {
     fn job(&mut self) -> Result<Call, Refused> {
         let whole = |value: Option<Json>, key: &str, from: i64, to: i64| match value {
             None => Ok(0),
-            Some(value) => value
-                .as_i64()
+            Some(value) => exact::whole(&value)
                 .filter(|n| (from..=to).contains(n))
                 .ok_or_else(|| bad(format!("{key}: expected a whole number from {from} to {to}"))),
         };
@@ -287,7 +307,8 @@ impl Body {
             None => false,
             Some(value) => value.as_bool().ok_or_else(|| bad("dry_run: expected true or false"))?,
         };
-        let which = match (self.take("ids"), self.take("filter")) {
+        // Null does not count as absent here: ids left open by mistake must not change all that match.
+        let which = match (self.0.remove("ids"), self.0.remove("filter")) {
             (Some(ids), None) => {
                 let list = ids.as_array().filter(|list| !list.is_empty() && list.len() <= MAX_IDS);
                 let numbers = list.map(|list| list.iter().map(parse_integer).collect::<Option<Vec<u64>>>());

@@ -14,7 +14,14 @@ pub fn integer(n: u64) -> Json {
 /// The whole number that [`integer`] wrote; None: neither a whole number nor a string of digits.
 pub fn parse_integer(json: &Json) -> Option<u64> {
     let text = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
-    json.as_u64().or_else(|| json.as_str().and_then(text))
+    let positive = || whole(json).and_then(|n| u64::try_from(n).ok());
+    json.as_u64().or_else(positive).or_else(|| json.as_str().and_then(text))
+}
+
+/// A JSON number without a fraction, which some writers print as `5.0`; None: another value, or one that is not exact.
+pub fn whole(json: &Json) -> Option<i64> {
+    let exact = |n: &f64| n.fract() == 0.0 && n.abs() <= LARGEST as f64;
+    json.as_i64().or_else(|| json.as_f64().filter(exact).map(|n| n as i64))
 }
 
 #[cfg(test)]
@@ -33,6 +40,7 @@ mod tests {
             assert_eq!(integer(n).to_string(), written);
             assert_eq!(parse_integer(&integer(n)), Some(n));
         }
+        assert_eq!((parse_integer(&json!(5.0)), whole(&json!(-5.0)), whole(&json!(1e300))), (Some(5), Some(-5), None));
         for wrong in
             [json!(-1), json!(1.5), json!(""), json!("+1"), json!("1 "), json!("18446744073709551616"), json!(null)]
         {

@@ -126,9 +126,18 @@ fn overview_follows_the_queue_and_shows_names_as_text() {
     conn.exec_drop("INSERT INTO res_queue (res_name, res_type) VALUES (?, 'missing')", (markup,)).unwrap();
     browser.wait_for("document.querySelector('a[href*=\"status=error\"] .number').textContent === '1'");
     show(&browser, port, "events", "document.querySelectorAll('.tail li').length > 2");
-    let text = browser.wait_for("document.querySelector('.tail').innerText");
-    assert!(text.as_str().unwrap().contains(markup), "{text}");
-    assert_eq!(browser.run("return [window.ran ?? 0, document.querySelectorAll('main img').length];"), json!([0, 0]));
+    // As the name, the type and the error of a job, as a database, as the reason of an action, and as a subscriber's name.
+    let cancel = format!("UPDATE res_queue SET last_error = '{markup}'");
+    conn.query_drop(cancel).unwrap();
+    instance.resqctl(["pause", "--reason", markup]).ok();
+    instance.resqctl(["resume"]).ok();
+    let _client = instance.resq_client(["-v", "--name", markup, "--sub", "Err*"]).spawn_ready();
+    for view in ["events", "jobs", "jobs/1", "audit", "subscribers"] {
+        show(&browser, port, view, "true");
+        browser.wait_for(&format!("document.querySelector('main').innerText.includes('{markup}')"));
+        let found = browser.run("return [window.ran ?? 0, document.querySelectorAll('main img').length];");
+        assert_eq!(found, json!([0, 0]), "{view}");
+    }
     assert_eq!(browser.errors(), Vec::<String>::new());
     drop(browser);
     assert_eq!(resqd.stop().code(), Some(0));
@@ -217,6 +226,43 @@ fn open_page_survives_restarts_without_a_lost_or_repeated_event() {
     }
     let expected: Vec<u64> = (1..=published).rev().collect();
     assert_eq!(shown_numbers(&browser), expected);
+    drop(browser);
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
+/// As a page of anyone's would follow the stream: by what the browser has for it, which reconnects by itself.
+#[test]
+fn event_source_of_the_browser_resumes_by_itself() {
+    let instance = Instance::ready("dash_source");
+    let port = own_port();
+    let mut daemon = resqd(&instance, port);
+    let mut conn = instance.conn();
+    let browser = browser(port, "reads");
+    browser.run(
+        "window.got = []; window.opened = 0; \
+         const source = new EventSource('/api/v1/stream?sub=Own.es&since=0'); \
+         source.addEventListener('open', () => { window.opened += 1; }); \
+         source.addEventListener('Own.es', (event) => window.got.push([event.lastEventId, JSON.parse(event.data).payload.n])); \
+         source.addEventListener('gap', (event) => window.got.push(event.data));",
+    );
+    let mut published = 0;
+    for round in 0..2 {
+        for _ in 0..20 {
+            publish(&mut conn, "Own.es", &json!({ "n": published }));
+            published += 1;
+        }
+        browser.wait_for(&format!("window.got.length === {published}"));
+        match round {
+            0 => drop(daemon), // killed
+            _ => assert_eq!(daemon.stop().code(), Some(0)),
+        }
+        publish(&mut conn, "Own.es", &json!({ "n": published }));
+        published += 1;
+        daemon = resqd(&instance, port);
+        browser.wait_for(&format!("window.got.length === {published} && window.opened === {}", round + 2));
+    }
+    let expected: Vec<Json> = (0..published).map(|n| json!([(n + 1).to_string(), n])).collect();
+    assert_eq!(browser.run("return window.got;"), json!(expected));
     drop(browser);
     assert_eq!(daemon.stop().code(), Some(0));
 }

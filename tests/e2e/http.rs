@@ -4,6 +4,7 @@ mod api;
 mod probes;
 mod refusals;
 mod stream;
+mod tools;
 
 use resq_test_support::{Instance, Program, own_port};
 

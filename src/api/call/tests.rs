@@ -19,6 +19,24 @@ fn range<K>(after: Option<K>, limit: u32) -> Range<K> {
 }
 
 #[test]
+fn paths_name_the_methods_that_they_have() {
+    for (path, expected) in [
+        ("/jobs", "GET, HEAD, POST"),
+        ("/jobs/7", "GET, HEAD"),
+        ("/jobs/retry", "POST"),
+        ("/queue/pause", "POST"),
+        ("/databases/7/drop", "POST"),
+        ("/jobs/x", ""),
+        ("/nothing", ""),
+    ] {
+        assert_eq!(allowed(path), expected, "{path}");
+        let other = Request { is_other: true, path: path.into(), ..Request::default() };
+        let status = if expected.is_empty() { 404 } else { 405 };
+        assert_eq!(check(&other).map_err(|refused| refused.status), Err(status), "{path}");
+    }
+}
+
+#[test]
 fn what_reads_is_checked() {
     let shop = Filter { res_type: Some("shop".into()), status: Some(Status::Error), ..Filter::default() };
     for (target, expected) in [
@@ -88,6 +106,8 @@ fn what_acts_is_checked() {
         ("/jobs/retry", json!({"filter": {"id": "1"}}), Err(400)),
         ("/jobs/retry", json!({"filter": []}), Err(400)),
         ("/jobs/retry", json!({"ids": []}), Err(400)),
+        ("/jobs/retry", json!({"ids": null, "filter": {}}), Err(400)),
+        ("/jobs/retry", json!({"ids": [1], "filter": null}), Err(400)),
         ("/jobs/retry", json!({"ids": [-1]}), Err(400)),
         ("/jobs/retry", json!({"ids": [1.5]}), Err(400)),
         ("/jobs/retry", json!({"ids": vec![1; MAX_IDS + 1]}), Err(400)),

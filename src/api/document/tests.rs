@@ -5,8 +5,10 @@ use serde_json::{Value as Json, json};
 use super::DOCUMENT;
 use crate::{
     api::call::{Request, check},
+    base::history::History,
+    events::chosen_rows,
     queue::{
-        SetAside,
+        SetAside, Waiting,
         audit::{Batch, Entry},
         overview::{Daemon, Overview},
     },
@@ -71,6 +73,15 @@ fn document_has_every_field_of_every_answer() {
         created_at: String::new(),
         dropping_at: None,
     };
+    let event = chosen_rows::SetAside {
+        what: String::new(),
+        id: 1,
+        state: String::new(),
+        message: String::new(),
+        since: String::new(),
+        retry_s: 0,
+    };
+    let waiting = Waiting { id: 1, name: String::new(), reason: String::new(), retry_s: 0 };
     let daemon = Daemon { owner: String::new(), started_at: String::new(), lease_s: 0.0, jobs: 0 };
     let overview =
         Overview { counts: Default::default(), delayed: Default::default(), oldest_waiting_s: None, is_paused: false };
@@ -81,6 +92,9 @@ fn document_has_every_field_of_every_answer() {
         ("Action", action.clone()),
         ("Batch", action["batch"].clone()),
         ("Database", database.to_json()),
+        ("EventSetAside", event.to_json()),
+        ("Waiting", waiting.to_json()),
+        ("Series", History::new(0).to_json(60_000)),
         ("Daemon", daemon.to_json()),
         ("Counts", overview.counts_json()),
     ] {
@@ -91,12 +105,37 @@ fn document_has_every_field_of_every_answer() {
     }
 }
 
+/// The paths that the broker answers without the database.
+const OF_THE_BROKER: [&str; 3] = ["/series", "/stream", "/subscribers"];
+
+/// The paths that `check` knows are the patterns of its matches: `["jobs", id] if … =>`.
+#[test]
+fn every_path_is_described() {
+    let document = document();
+    let matched = include_str!("../call.rs").lines().filter_map(|line| {
+        let (pattern, rest) = line.trim().strip_prefix("[\"")?.split_once(']')?;
+        let is_arm = rest.contains("=>") || rest.trim_start().starts_with("if ");
+        is_arm.then(|| pattern.split(", ").map(|part| part.trim_matches('"').to_string()).collect::<Vec<_>>())
+    });
+    let known: BTreeSet<String> = matched
+        .map(|parts| {
+            let variable = |part: &String| if part == "_" { "{id}".into() } else { part.clone() };
+            let is_name = |part: &str| part == "id" || part == "n";
+            let parts = parts.iter().map(|part| if is_name(part) { format!("{{{part}}}") } else { variable(part) });
+            format!("/{}", parts.collect::<Vec<_>>().join("/"))
+        })
+        .chain(OF_THE_BROKER.map(String::from))
+        .collect();
+    let of_the_broker = crate::net::api_paths().map(String::from).collect::<BTreeSet<_>>();
+    assert_eq!(of_the_broker, OF_THE_BROKER.map(String::from).into(), "what the broker answers by itself");
+    assert_eq!(known, names(&document["paths"]), "the paths that exist, and those that are described");
+}
+
 #[test]
 fn document_names_no_path_or_parameter_that_is_not_there() {
     let document = document();
     let paths = document["paths"].as_object().unwrap();
-    // The broker answers this one by itself.
-    for (path, methods) in paths.iter().filter(|(path, _)| *path != "/subscribers") {
+    for (path, methods) in paths.iter().filter(|(path, _)| !OF_THE_BROKER.contains(&path.as_str())) {
         for (method, described) in methods.as_object().unwrap() {
             let acts = method == "post";
             let path = path.replace("{id}", "7");
@@ -115,7 +154,7 @@ fn document_names_no_path_or_parameter_that_is_not_there() {
             let answered = bodies.iter().any(|body| {
                 let body = if acts { body.to_string().into_bytes() } else { Vec::new() };
                 let (path, parameters) = (path.clone(), parameters.clone());
-                check(&Request { acts, path, parameters, body, who: String::new() }).is_ok()
+                check(&Request { acts, path, parameters, body, ..Request::default() }).is_ok()
             });
             assert!(answered, "{method} {path}");
             let other = Request { acts, path: format!("{path}x"), ..Request::default() };

@@ -19,3 +19,4 @@ pub mod stream;
 pub mod watch;
 
 pub use limits::Limits;
+pub use routes::api_paths;

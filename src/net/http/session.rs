@@ -39,8 +39,6 @@ enum Phase {
 pub struct Asked {
     /// Its number among all requests.
     pub serial: u64,
-    /// Its method is POST.
-    pub acts: bool,
     /// The connection ends after its answer.
     pub closes: bool,
     /// Its method is HEAD.

@@ -37,8 +37,8 @@ pub struct Site {
     pub history: Arc<History>,
     /// Whether it is alive and ready.
     pub health: Arc<Health>,
-    /// Notified when the metrics are read, or a page opens or closes: those that only the database knows may be read from
-    /// there for the next time.
+    /// Notified when the metrics are read, or a page opens: what only the database knows may be read from there for the next
+    /// time.
     pub metrics_read: Option<Wakeup>,
 }
 
@@ -91,7 +91,7 @@ impl Site {
             Route::Stream => stream(head, &parameters),
             Route::Api => ask(request, parameters, arrival).map(Reply::Ask),
             Route::Subscribers => Ok(Reply::Subscribers),
-            Route::Series => Ok(Reply::Response(Response::json(200, &self.history.to_json()))),
+            Route::Series => Ok(Reply::Response(Response::json(200, &self.history.to_json(arrival.unix_s * 1_000)))),
             Route::File(file) => Ok(Reply::Response(dashboard::response(file, head))),
             Route::Right => {
                 // A wrong token is refused; no token, or a login that has ended, is an answer.
@@ -170,6 +170,7 @@ fn ask(request: &Request, parameters: Parameters, arrival: Arrival) -> Result<Ap
     Ok(ApiRequest {
         ticket: Ticket::default(),
         acts: head.method == Method::Post,
+        is_other: head.method == Method::Other,
         path: head.path.strip_prefix(API).unwrap_or_default().into(),
         parameters: parameters.into_pairs(),
         body: body.clone(),

@@ -120,7 +120,7 @@ fn awaited_answer_belongs_to_its_request_and_is_due() {
     let mut session = Session::new(now, &limits);
     session.receive(&request("/a", None, None));
     assert!(matches!(session.next(&limits, now), Input::Request(_)));
-    let asked = Asked { serial: 7, acts: false, closes: false, is_head: false, until: now + 30 * SECOND };
+    let asked = Asked { serial: 7, closes: false, is_head: false, until: now + 30 * SECOND };
     session.ask(asked);
     assert_eq!((session.asked(7), session.asked(6)), (Some(asked), None));
     assert_eq!(session.due(STUCK), Some(now + 30 * SECOND));
