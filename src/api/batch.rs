@@ -7,7 +7,7 @@ use mysql::{Conn, prelude::Queryable};
 use serde_json::json;
 
 use crate::{
-    db::{Capped, Db, Error, ErrorClass, Link, limited, literal},
+    db::{Capped, Db, Error, ErrorClass, Link, ReadRows, limited, literal},
     events::store,
     queue::{
         audit::{self, Actor},
@@ -114,7 +114,7 @@ impl Batches {
                 Some(database) => job_of_database(conn, database)?.map_or((0, 0), |id| (id.saturating_sub(1), id)),
                 None => {
                     let last = "SELECT COALESCE(MAX(res_id), 0) FROM res_queue WHERE res_id > 0";
-                    (0, conn.query_first(last)?.unwrap_or_default())
+                    (0, conn.read_first(last)?.unwrap_or_default())
                 }
             };
             let id = audit::record(conn, actor, change.as_str(), &target, 0)?;
@@ -142,7 +142,7 @@ impl Batches {
             "SELECT id, NOT ({free}) FROM res_batch b FORCE INDEX (res_batch_open) WHERE ended_at IS NULL \
              ORDER BY id LIMIT 1"
         );
-        self.link.run(|conn| Ok(conn.query_first(&sql)?.map(|(id, is_taken)| Open { id, is_taken })))
+        self.link.run(|conn| Ok(conn.read_first(&sql)?.map(|(id, is_taken)| Open { id, is_taken })))
     }
 
     /// A condition on a batch `b`: this process may work on it.
@@ -200,7 +200,7 @@ impl Batches {
                 "UPDATE res_batch SET ended_at = NOW(6) {error} WHERE id = {id} AND ended_at IS NULL"
             ))?;
             if conn.affected_rows() == 1 {
-                let count = conn.query_first(format!("SELECT count FROM res_audit WHERE id = {id}"))?;
+                let count = conn.read_first(format!("SELECT count FROM res_audit WHERE id = {id}"))?;
                 announce(conn, FINISHED, id, change, count.unwrap_or_default())?;
             }
             Ok(conn.query_drop("COMMIT")?)
@@ -218,7 +218,7 @@ impl Batches {
             "SELECT a.count, b.refused, b.last_error, b.ended_at IS NOT NULL \
              FROM res_batch b JOIN res_audit a ON a.id = b.id WHERE b.id = {id}"
         );
-        let row: Option<(u64, u64, Option<String>, bool)> = self.link.run(|conn| Ok(conn.query_first(&sql)?))?;
+        let row: Option<(u64, u64, Option<String>, bool)> = self.link.run(|conn| conn.read_first(&sql))?;
         let (count, refused, last_error, has_ended) = row.ok_or(Error::Corrupt("the row of a batch is gone"))?;
         Ok(Outcome { count, refused, last_error, has_ended })
     }
@@ -252,7 +252,7 @@ struct Next {
 /// Locks a batch that has not ended and that is free.
 fn lock(conn: &mut Conn, id: u64, is_free: &str) -> Result<Option<Stored>, Error> {
     type Columns = (String, Option<String>, Option<String>, Option<String>, u64, u64);
-    let row: Option<Columns> = conn.query_first(format!(
+    let row: Option<Columns> = conn.read_first(format!(
         "SELECT a.action, a.reason, b.res_type, b.name_prefix, b.done_to_id, b.up_to_id \
          FROM res_batch b JOIN res_audit a ON a.id = b.id WHERE b.id = {id} AND b.ended_at IS NULL AND {is_free} FOR UPDATE"
     ))?;

@@ -17,7 +17,7 @@ use mysql::{
 };
 
 use super::{
-    Error,
+    Error, ReadRows,
     codes::{ER_PARSE_ERROR, ER_SPECIFIC_ACCESS_DENIED_ERROR},
     host_pool::{CurrentHost, HostPool},
     literal,
@@ -80,7 +80,7 @@ impl DumpSource {
         let host = self.current.get();
         let mut conn = self.hosts.connect_unchecked(host)?.into_conn();
         let is_mariadb = is_mariadb(&mut conn)?;
-        if conn.query_first::<bool, _>("SELECT @@log_bin")? != Some(true) {
+        if conn.read_first::<bool>("SELECT @@log_bin")? != Some(true) {
             return Err(NO_LOG);
         }
         let nanoseconds = HEARTBEAT.as_nanos();
@@ -113,33 +113,34 @@ impl DumpSource {
 }
 
 fn is_mariadb(conn: &mut Conn) -> Result<bool, Error> {
-    let version: Option<String> = conn.query_first("SELECT VERSION()")?;
+    let version: Option<String> = conn.read_first("SELECT VERSION()")?;
     Ok(version.is_some_and(|version| version.contains("MariaDB")))
 }
 
 /// By file and position where the account may see them, since a server finds a GTID by reading from the beginning of a file.
 fn end_of_log(conn: &mut Conn, is_mariadb: bool) -> Result<Start, Error> {
     let statement = if is_mariadb { "SHOW MASTER STATUS" } else { "SHOW BINARY LOG STATUS" };
-    let status = match conn.query_first(statement).map_err(Error::from) {
+    let status = match conn.read_first(statement) {
         // Before MySQL 8.4.
-        Err(error) if error.code() == Some(ER_PARSE_ERROR) => {
-            conn.query_first("SHOW MASTER STATUS").map_err(Error::from)
-        }
+        Err(error) if error.code() == Some(ER_PARSE_ERROR) => conn.read_first("SHOW MASTER STATUS"),
         other => other,
     };
     let denial = match status {
         Ok(Some(row)) => {
             let mut row: mysql::Row = row;
-            let (file, pos) = (row.take::<String, _>(0), row.take::<u64, _>(1));
-            return Ok(Start::File(file.unwrap_or_default(), pos.unwrap_or(4)));
+            let (file, pos) = (row.take_opt::<String, _>(0), row.take_opt::<u64, _>(1));
+            return Ok(Start::File(
+                file.and_then(Result::ok).unwrap_or_default(),
+                pos.and_then(Result::ok).unwrap_or(4),
+            ));
         }
         Ok(None) => NO_LOG,
         Err(error) if error.code() == Some(ER_SPECIFIC_ACCESS_DENIED_ERROR) => error,
         Err(error) => return Err(error),
     };
     let gtids = match is_mariadb {
-        true => conn.query_first("SELECT @@gtid_binlog_pos"),
-        false => conn.query_first("SELECT @@global.gtid_executed FROM DUAL WHERE @@global.gtid_mode = 'ON'"),
+        true => conn.read_first("SELECT @@gtid_binlog_pos"),
+        false => conn.read_first("SELECT @@global.gtid_executed FROM DUAL WHERE @@global.gtid_mode = 'ON'"),
     };
     gtids?.map(Start::Gtids).ok_or(denial)
 }

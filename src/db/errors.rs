@@ -170,9 +170,9 @@ impl From<mysql::Error> for Error {
         match error {
             mysql::Error::MySqlError(e) => Error::Server { code: e.code, state: e.state, message: e.message },
             mysql::Error::CodecError(e) if e.to_string().contains("max_allowed_packet") => Error::TooLarge,
-            mysql::Error::FromRowError(_) | mysql::Error::FromValueError(_) => {
-                Error::Corrupt("a column does not hold the expected type")
-            }
+            mysql::Error::FromRowError(_) | mysql::Error::FromValueError(_) => Error::Corrupt(
+                "a column holds a value of another type than resq's own; `resqctl doctor` compares the tables",
+            ),
             error => Error::Lost(error),
         }
     }

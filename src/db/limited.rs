@@ -1,11 +1,8 @@
 //! Reads that must not run for long: how the server is made to stop them, and counts that end at a limit.
 
-use mysql::{
-    Conn,
-    prelude::{FromRow, Queryable},
-};
+use mysql::{Conn, prelude::FromRow};
 
-use super::{Error, codes::*};
+use super::{Error, ReadRows, codes::*};
 
 /// After how many seconds the server stops a read.
 const LIMIT_S: u32 = 5;
@@ -15,7 +12,7 @@ const LIMIT_S: u32 = 5;
 /// # Errors
 /// [`Error::TooSlow`] after 5 seconds; otherwise the server's.
 pub fn read<T: FromRow>(conn: &mut Conn, select: &str) -> Result<Vec<T>, Error> {
-    conn.query(limited(select)).map_err(too_slow)
+    conn.read_rows(limited(select)).map_err(too_slow)
 }
 
 /// The first row of `select`; see [`read`].
@@ -23,11 +20,10 @@ pub fn read<T: FromRow>(conn: &mut Conn, select: &str) -> Result<Vec<T>, Error> 
 /// # Errors
 /// As for [`read`].
 pub fn read_first<T: FromRow>(conn: &mut Conn, select: &str) -> Result<Option<T>, Error> {
-    conn.query_first(limited(select)).map_err(too_slow)
+    conn.read_first(limited(select)).map_err(too_slow)
 }
 
-fn too_slow(error: mysql::Error) -> Error {
-    let error = Error::from(error);
+fn too_slow(error: Error) -> Error {
     match error.code() {
         Some(ER_STATEMENT_TIMEOUT | ER_QUERY_TIMEOUT) => Error::TooSlow,
         _ => error,

@@ -1,9 +1,9 @@
 //! Whether a node of a cluster can be used: it belongs to the cluster, accepts writes, and has applied what the cluster
 //! committed before. Asked of each new connection where there are several hosts; knows nothing of their order.
 
-use mysql::{Conn, prelude::Queryable};
+use mysql::Conn;
 
-use super::{Error, codes, run_script};
+use super::{Error, ReadRows, codes, run_script};
 
 /// Whether the node is read-only, and its state; NULL: a server without Galera.
 const GALERA: &str = "SELECT CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF'), \
@@ -36,7 +36,7 @@ const CATCH_UP_GROUP: &str =
 pub fn check(conn: &mut Conn) -> Result<(), Error> {
     let is_mariadb = is_mariadb(conn)?;
     let state: Option<(bool, Option<String>)> = match is_mariadb {
-        true => conn.query_first(GALERA)?,
+        true => conn.read_first(GALERA)?,
         false => state_in_group(conn)?,
     };
     match state {
@@ -65,7 +65,7 @@ pub fn check_majority(conn: &mut Conn) -> Result<(), Error> {
 
 fn check_majority_of(conn: &mut Conn, is_mariadb: bool) -> Result<(), Error> {
     let query = if is_mariadb { GALERA_MAJORITY } else { GROUP_MAJORITY };
-    match conn.query_first::<Option<bool>, _>(query).map_err(Error::from) {
+    match conn.read_first::<Option<bool>>(query) {
         Ok(Some(Some(false))) => Err(Error::NotReady("it has lost the majority of its cluster".into())),
         Ok(_) => Ok(()),
         // This account may not know.
@@ -97,12 +97,12 @@ fn wait_for_cluster(conn: &mut Conn, is_mariadb: bool) -> Result<(), Error> {
 }
 
 fn is_mariadb(conn: &mut Conn) -> Result<bool, Error> {
-    Ok(conn.query_first::<String, _>("SELECT VERSION()")?.is_some_and(|version| version.contains("MariaDB")))
+    Ok(conn.read_first::<String>("SELECT VERSION()")?.is_some_and(|version| version.contains("MariaDB")))
 }
 
 fn state_in_group(conn: &mut Conn) -> Result<Option<(bool, Option<String>)>, Error> {
-    match conn.query_first(GROUP).map_err(Error::from) {
-        Err(error) if error.code() == Some(codes::ER_TABLEACCESS_DENIED_ERROR) => Ok(conn.query_first(GROUP_UNSEEN)?),
+    match conn.read_first(GROUP) {
+        Err(error) if error.code() == Some(codes::ER_TABLEACCESS_DENIED_ERROR) => conn.read_first(GROUP_UNSEEN),
         state => state,
     }
 }

@@ -1,8 +1,8 @@
 //! What a server is and can do, read once at start.
 
-use mysql::{Conn, prelude::Queryable};
+use mysql::Conn;
 
-use super::Error;
+use super::{Error, ReadRows};
 
 /// The facts about a server that change what resq does or reports.
 #[derive(Clone, Debug)]
@@ -34,15 +34,15 @@ impl ServerInfo {
     /// The connection broke, or this is neither MySQL nor MariaDB.
     pub fn query(conn: &mut Conn) -> Result<ServerInfo, Error> {
         let (version, host, folds, binary_log, max_packet_bytes): (String, String, u8, bool, usize) = conn
-            .query_first(
+            .read_first(
                 "SELECT VERSION(), CONCAT(@@hostname, ':', @@port), @@lower_case_table_names, @@log_bin, \
                  @@global.max_allowed_packet",
             )?
             .unwrap_or_default();
         // MySQL 9 has no binlog_format any more: it writes rows only.
-        let format: Option<(String, String)> = conn.query_first("SHOW VARIABLES LIKE 'binlog_format'")?;
+        let format: Option<(String, String)> = conn.read_first("SHOW VARIABLES LIKE 'binlog_format'")?;
         let replication: Vec<(String, String)> =
-            conn.query("SHOW VARIABLES WHERE Variable_name IN ('wsrep_on', 'group_replication_group_name')")?;
+            conn.read_rows("SHOW VARIABLES WHERE Variable_name IN ('wsrep_on', 'group_replication_group_name')")?;
         let mut numbers = version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
         let release = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
         Ok(ServerInfo {

@@ -6,7 +6,7 @@ use std::fmt;
 use mysql::{Conn, prelude::Queryable};
 use serde_json::{Value as Json, json};
 
-use crate::db::{Error, except, id_list, limited, literal, quarantine::Report};
+use crate::db::{Error, ReadRows, except, id_list, limited, literal, quarantine::Report};
 
 /// Rows numbered in one transaction at most: more as constants in a statement are slow.
 pub const MOST: usize = 300;
@@ -45,7 +45,7 @@ impl fmt::Display for Refused {
 /// # Errors
 /// The server's.
 pub fn unnumbered(conn: &mut Conn, floor: u64, limit: usize, excluded: &[u64]) -> Result<Vec<u64>, Error> {
-    let rows: Vec<(u64, u64)> = conn.query(format!(
+    let rows: Vec<(u64, u64)> = conn.read_rows(format!(
         "SELECT id, COALESCE(bytes, 0) FROM res_outbox WHERE id > {floor} {} ORDER BY id LIMIT {limit}",
         except("id", excluded)
     ))?;
@@ -69,10 +69,10 @@ pub fn number(conn: &mut Conn, ids: &[u64]) -> Result<(), Error> {
         "UPDATE res_log SET mover = CONCAT(LEFT(@@hostname, 100), ':', @@port, ':', CONNECTION_ID()), moved_at = NOW(6) \
          WHERE id = 1",
     )?;
-    let head: Option<u64> = conn.query_first("SELECT head_seq FROM res_log WHERE id = 1")?;
+    let head: Option<u64> = conn.read_first("SELECT head_seq FROM res_log WHERE id = 1")?;
     let head = head.ok_or(Error::Corrupt("res_log has no row"))?;
     let from = |ids: &[u64]| format!("{} STRAIGHT_JOIN res_outbox o FORCE INDEX (PRIMARY) ON o.id = p.id", places(ids));
-    let found: Vec<u64> = conn.query(format!("SELECT o.id FROM {} ORDER BY o.id FOR UPDATE", from(ids)))?;
+    let found: Vec<u64> = conn.read_rows(format!("SELECT o.id FROM {} ORDER BY o.id FOR UPDATE", from(ids)))?;
     if !found.is_empty() {
         let (from, count) = (from(&found), found.len());
         conn.query_drop(format!(
@@ -108,7 +108,7 @@ pub fn skip_taken(conn: &mut Conn) -> Result<bool, Error> {
 /// # Errors
 /// The server's.
 pub fn old(conn: &mut Conn, days: u32, limit: usize, excluded: &[u64]) -> Result<Vec<u64>, Error> {
-    let rows: Vec<(u64, bool)> = conn.query(format!(
+    let rows: Vec<(u64, bool)> = conn.read_rows(format!(
         "SELECT seq, COALESCE(numbered_at, at, NOW(6)) < NOW(6) - INTERVAL {days} DAY FROM res_event \
          WHERE TRUE {} ORDER BY seq LIMIT {limit}",
         except("seq", excluded)

@@ -1,11 +1,11 @@
 //! The event log as operators read it: from a number on, by state, or all of one job. Every query reads a bounded number of
 //! rows: the log has no index but its numbers.
 
-use mysql::{Conn, Row, prelude::Queryable};
+use mysql::{Conn, Row};
 
 use super::{event::Event, store, updates::LogHead};
 use crate::{
-    db::{Error, id_list, limited, literal},
+    db::{Error, ReadRows, id_list, limited, literal},
     wire::Pattern,
 };
 
@@ -133,7 +133,7 @@ fn numbered_since(conn: &mut Conn, head: LogHead, time: &str) -> Result<u64, Err
         let middle = low + (high - low) / 2;
         let sql = format!("SELECT COALESCE(numbered_at, at) >= {time} FROM res_event WHERE seq = {middle}");
         // Pruned meanwhile: it lies before.
-        match conn.query_first(sql)?.unwrap_or(false) {
+        match conn.read_first(sql)?.unwrap_or(false) {
             true => high = middle,
             false => low = middle + 1,
         }

@@ -4,7 +4,7 @@
 use mysql::{Conn, Row, prelude::Queryable};
 
 use crate::{
-    db::{Error, except, limited, literal},
+    db::{Error, ReadRows, except, limited, literal},
     events::{event::Event, trace::Unreadable, updates::LogHead},
     wire::{MAX_PAYLOAD, Pattern, State},
 };
@@ -49,7 +49,7 @@ pub fn is_restored(conn: &mut Conn) -> Result<bool, Error> {
         "SELECT COALESCE(made_on = CONVERT(m.server USING utf8mb4) COLLATE utf8mb4_bin AND made_at <> m.at, FALSE) \
          FROM res_log JOIN ({MADE}) m WHERE id = 1"
     );
-    Ok(conn.query_first(differs)?.unwrap_or(false))
+    Ok(conn.read_first(differs)?.unwrap_or(false))
 }
 
 /// Records where and when the log's tables were created, for [`is_restored`].
@@ -57,7 +57,7 @@ pub fn is_restored(conn: &mut Conn) -> Result<bool, Error> {
 /// # Errors
 /// The server's.
 pub fn record_made(conn: &mut Conn) -> Result<(), Error> {
-    let made: Option<(String, Option<i64>)> = conn.query_first(MADE)?;
+    let made: Option<(String, Option<i64>)> = conn.read_first(MADE)?;
     let Some((server, at)) = made else { return Ok(()) };
     let (server, at) = (literal(&server), at.map_or("NULL".into(), |at| at.to_string()));
     Ok(conn.query_drop(format!(
@@ -75,7 +75,7 @@ const NEW_LOG_ID: &str = "CONV(LEFT(SHA2(CONCAT(UUID(), RAND(), NOW(6)), 256), 1
 /// The server's.
 pub fn stood_still(conn: &mut Conn) -> Result<bool, Error> {
     let old = "SELECT COALESCE(moved_at < NOW(6) - INTERVAL 1 HOUR, FALSE) FROM res_log WHERE id = 1";
-    Ok(conn.query_first(old)?.unwrap_or(false))
+    Ok(conn.read_first(old)?.unwrap_or(false))
 }
 
 /// Where the log begins and ends.
@@ -84,7 +84,7 @@ pub fn stood_still(conn: &mut Conn) -> Result<bool, Error> {
 /// The server's; [`Error::Corrupt`] if the log has no head.
 pub fn head(conn: &mut Conn) -> Result<LogHead, Error> {
     let row: Option<(u64, u64, u64)> =
-        conn.query_first("SELECT log_id, first_seq, head_seq FROM res_log WHERE id = 1")?;
+        conn.read_first("SELECT log_id, first_seq, head_seq FROM res_log WHERE id = 1")?;
     let (log_id, first_seq, head_seq) = row.ok_or(Error::Corrupt("res_log has no row"))?;
     Ok(LogHead { log_id, first_seq, head_seq })
 }
@@ -125,9 +125,9 @@ pub fn poll(
             let mut row = row?;
             match row.len() {
                 3 => {
-                    polled.numbered_up_to = row.take::<Option<u64>, _>(0).flatten();
-                    polled.after_at = row.take::<Option<u64>, _>(1).flatten();
-                    polled.log_id = row.take::<Option<u64>, _>(2).flatten();
+                    polled.numbered_up_to = number(&mut row, 0);
+                    polled.after_at = number(&mut row, 1);
+                    polled.log_id = number(&mut row, 2);
                 }
                 _ => polled.events.push(event(row, unreadable)),
             }
@@ -146,7 +146,7 @@ pub fn read(
     limit: usize,
     unreadable: &mut Unreadable,
 ) -> Result<Vec<Event<'static>>, Error> {
-    let rows: Vec<Row> = conn.query(page(after_seq, limit))?;
+    let rows: Vec<Row> = conn.read_rows(page(after_seq, limit))?;
     Ok(rows.into_iter().map(|row| event(row, unreadable)).collect())
 }
 
@@ -169,7 +169,7 @@ fn page(after_seq: u64, limit: usize) -> String {
 pub fn oldest_unmoved(conn: &mut Conn, excluded: &[u64]) -> Result<Option<u64>, Error> {
     conn.query_drop("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")?;
     let except = except("id", excluded);
-    Ok(conn.query_first(format!("SELECT MIN(id) FROM res_outbox WHERE TRUE {except}"))?.flatten())
+    Ok(conn.read_first(format!("SELECT MIN(id) FROM res_outbox WHERE TRUE {except}"))?.flatten())
 }
 
 /// Whether a page of at most `limit` events was ended by a limit, so that more may follow.
@@ -204,10 +204,14 @@ pub(super) fn printed(row: Row) -> Stored {
     (seq, at, state.unwrap_or_default(), payload.unwrap_or_else(|| b"null".to_vec()))
 }
 
+/// A column of a row; None: it is NULL, or no number of this size.
+fn number(row: &mut Row, column: usize) -> Option<u64> {
+    row.take_opt::<Option<u64>, _>(column).and_then(Result::ok).flatten()
+}
+
 /// The values of [`columns`]. None: a state that is NULL or not UTF-8, a payload that is NULL.
 fn stored(mut row: Row) -> (u64, u64, Option<String>, Option<Vec<u8>>) {
-    let mut number = |column| row.take_opt::<Option<u64>, _>(column).and_then(Result::ok).flatten().unwrap_or_default();
-    let (seq, at) = (number(0), number(1));
+    let (seq, at) = (number(&mut row, 0).unwrap_or_default(), number(&mut row, 1).unwrap_or_default());
     let mut bytes = |column| row.take_opt::<Option<Vec<u8>>, _>(column).and_then(Result::ok).flatten();
     let (state, payload) = (bytes(2), bytes(3));
     (seq, at, state.and_then(|state| String::from_utf8(state).ok()), payload)
@@ -272,7 +276,7 @@ pub fn write(conn: &mut Conn, state: &str, payload: &str) -> Result<(), Error> {
 /// # Errors
 /// The server's.
 pub fn waiting(conn: &mut Conn) -> Result<u64, Error> {
-    Ok(conn.query_first("SELECT COUNT(*) FROM res_outbox")?.unwrap_or(0))
+    Ok(conn.read_first("SELECT COUNT(*) FROM res_outbox")?.unwrap_or(0))
 }
 
 /// The same, counted up to `limit` and for a limited time.

@@ -11,7 +11,7 @@ use super::{
     change::Change,
     search,
 };
-use crate::db::{Capped, Error, id_list, literal};
+use crate::db::{Capped, Error, ReadRows, id_list, literal};
 
 /// What an action was done to, for the audit.
 pub(super) struct Done {
@@ -84,7 +84,7 @@ impl Queue {
                 "INSERT INTO res_meta (name, value) VALUES ('seedings', LAST_INSERT_ID(1)) \
                  ON DUPLICATE KEY UPDATE value = LAST_INSERT_ID(value + 1)",
             )?;
-            let unique: u64 = conn.query_first("SELECT LAST_INSERT_ID()")?.unwrap_or_default();
+            let unique: u64 = conn.read_first("SELECT LAST_INSERT_ID()")?.unwrap_or_default();
             let target = format!("jobs {prefix}_{unique}_… of type {res_type}");
             let entered = actor.as_ref().map(|actor| audit::record(conn, actor, "seed", &target, 0)).transpose()?;
             conn.query_drop("COMMIT")?;

@@ -1,14 +1,14 @@
 //! The queue as applications and operators see it: its jobs, their attempts, how many there are. Every call is one short
 //! statement; what changes the queue is in [`super::actions`], and claiming and finishing jobs belong to the daemon.
 
-use mysql::{Value, prelude::Queryable};
+use mysql::Value;
 use serde_json::{Value as Json, json};
 
 use super::{audit::Actor, job::Status, sql_store};
 use crate::{
     base::exact::integer,
     config::Config,
-    db::{Db, Error, Link, OpenError},
+    db::{Db, Error, Link, OpenError, ReadRows},
 };
 
 /// The queue of one global database.
@@ -161,7 +161,7 @@ impl Queue {
     }
 
     fn rows(&mut self, tail: &str) -> Result<Vec<Row>, Error> {
-        self.link.run(|conn| Ok(conn.query_map(format!("SELECT {COLUMNS} FROM res_queue {tail}"), row)?))
+        self.link.run(|conn| conn.read_map(format!("SELECT {COLUMNS} FROM res_queue {tail}"), row))
     }
 
     /// The failed attempts of one job, oldest first.
@@ -170,10 +170,10 @@ impl Queue {
     /// Those of the database.
     pub fn attempts(&mut self, id: u64) -> Result<Vec<Attempt>, Error> {
         self.link.run(|conn| {
-            Ok(conn.query_map(
+            conn.read_map(
                 format!("SELECT attempt, CAST(at AS CHAR), message FROM res_error WHERE res_id = {id} ORDER BY id"),
                 |(attempt, at, message)| Attempt { attempt, at, message },
-            )?)
+            )
         })
     }
 
@@ -183,10 +183,10 @@ impl Queue {
     /// Those of the database.
     pub fn depth(&mut self) -> Result<Depth, Error> {
         let rows: Vec<(Option<String>, bool, u64)> = self.link.run(|conn| {
-            Ok(conn.query(
+            conn.read_rows(
                 "SELECT status, COALESCE(run_at > NOW(6), FALSE) AS waiting, COUNT(*) \
                  FROM res_queue GROUP BY status, waiting",
-            )?)
+            )
         })?;
         let mut depth = Depth::default();
         for (status, delayed, count) in rows {
@@ -210,9 +210,9 @@ impl Queue {
     /// Those of the database.
     pub fn pending(&mut self) -> Result<(u64, u64), Error> {
         let rows: Vec<(String, u64)> = self.link.run(|conn| {
-            Ok(conn.query(
+            conn.read_rows(
                 "SELECT status, COUNT(*) FROM res_queue WHERE status IN ('new', 'in_progress') GROUP BY status",
-            )?)
+            )
         })?;
         let of = |status: Status| rows.iter().find(|(name, _)| name == status.as_str()).map_or(0, |(_, count)| *count);
         Ok((of(Status::New), of(Status::InProgress)))
@@ -225,11 +225,11 @@ impl Queue {
     /// Those of the database.
     pub fn oldest_waiting_s(&mut self) -> Result<Option<u64>, Error> {
         let age: Option<Option<i64>> = self.link.run(|conn| {
-            Ok(conn.query_first(format!(
+            conn.read_first(format!(
                 "SELECT TIMESTAMPDIFF(SECOND, MIN({}), NOW()) FROM res_queue q \
                  WHERE status = 'new' AND (run_at IS NULL OR run_at <= NOW(6))",
                 sql_store::READY_SINCE
-            ))?)
+            ))
         })?;
         Ok(age.flatten().map(|age| age.max(0).unsigned_abs()))
     }
@@ -241,7 +241,7 @@ impl Queue {
     pub fn running(&mut self) -> Result<Vec<Running>, Error> {
         self.link.run(|conn| {
             // A row of an older table may have an id below 1, no name, or one that is not UTF-8.
-            Ok(conn.query_map(
+            conn.read_map(
                 "SELECT q.res_id, CAST(COALESCE(q.res_name, '') AS BINARY), q.owner, \
                  TIMESTAMPDIFF(MICROSECOND, NOW(6), d.lease_until) / 1000000 \
                  FROM res_queue q LEFT JOIN res_daemon d ON d.owner = q.owner \
@@ -250,7 +250,7 @@ impl Queue {
                     let name = String::from_utf8_lossy(&name).into_owned();
                     Running { id, name, owner, lease_s }
                 },
-            )?)
+            )
         })
     }
 
@@ -260,7 +260,7 @@ impl Queue {
     /// Those of the database.
     pub fn failed(&mut self) -> Result<Vec<u64>, Error> {
         let failed = "SELECT res_id FROM res_queue WHERE status = 'error' AND res_id + 0 > 0 ORDER BY res_id";
-        self.link.run(|conn| Ok(conn.query(failed)?))
+        self.link.run(|conn| conn.read_rows(failed))
     }
 
     /// Whether the queue is paused.

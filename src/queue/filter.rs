@@ -5,7 +5,7 @@ use std::fmt;
 use super::job::Status;
 use crate::{
     base::text::printable,
-    db::{Error, literal},
+    db::{Error, ReadRows, literal},
 };
 
 /// Jobs that have all of what is given; with nothing given, every job.
@@ -112,8 +112,7 @@ impl fmt::Display for Filter {
 
 /// The job that a database was built for, as the registry has it.
 pub(crate) fn job_of_database(conn: &mut mysql::Conn, database: &str) -> Result<Option<u64>, Error> {
-    use mysql::prelude::Queryable;
-    Ok(conn.query_first(format!("SELECT res_id FROM res_database WHERE db_name = {}", literal(database)))?)
+    conn.read_first(format!("SELECT res_id FROM res_database WHERE db_name = {}", literal(database)))
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! The jobs that daemons have set aside, as operators see them. Reads only what the daemons have reported.
 
-use mysql::{Conn, prelude::Queryable};
+use mysql::Conn;
 use serde_json::{Value as Json, json};
 
 use super::admin::Queue;
-use crate::{base::exact::integer, db::Error};
+use crate::{
+    base::exact::integer,
+    db::{Error, ReadRows},
+};
 
 /// A job that a daemon has set aside, because the server refuses to change its row.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,15 +55,13 @@ impl Queue {
 /// Those of the database.
 pub fn set_aside(conn: &mut Conn) -> Result<Vec<SetAside>, Error> {
     type Columns = (u64, Vec<u8>, String, String, String, u64, String);
-    let rows: Result<Vec<Columns>, Error> = conn
-        .query(
-            "SELECT z.res_id, CAST(COALESCE(q.res_name, '') AS BINARY), z.what, z.message, CAST(z.since AS CHAR), \
+    let rows: Result<Vec<Columns>, Error> = conn.read_rows(
+        "SELECT z.res_id, CAST(COALESCE(q.res_name, '') AS BINARY), z.what, z.message, CAST(z.since AS CHAR), \
              GREATEST(COALESCE(TIMESTAMPDIFF(SECOND, NOW(6), z.retry_at), 0), 0), z.owner \
              FROM res_quarantine z JOIN res_daemon d ON d.owner = z.owner JOIN res_queue q ON q.res_id = z.res_id \
              WHERE d.lease_until >= NOW(6) AND q.status = IF(z.what IN ('claim', 'promotion'), 'new', 'in_progress') \
              ORDER BY z.res_id LIMIT 1000",
-        )
-        .map_err(Error::from);
+    );
     match rows {
         // Set up by an older version, whose daemons set nothing aside.
         Err(error) if error.is_missing_table() => Ok(Vec::new()),

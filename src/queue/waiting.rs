@@ -1,13 +1,12 @@
 //! The jobs that wait for the server, as operators see them: what their rows say.
 
-use mysql::prelude::Queryable;
 use serde_json::{Value as Json, json};
 
 use super::{
     admin::Queue,
     outcome::{LONGEST_POSTPONEMENT, WAITING},
 };
-use crate::db::{Error, literal};
+use crate::db::{Error, ReadRows, literal};
 
 /// A job whose last attempt was postponed, because the server could not run it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +48,7 @@ impl Queue {
         let soon = format!("status = 'new' AND run_at <= NOW(6) + INTERVAL {} SECOND", LONGEST_POSTPONEMENT.as_secs());
         let sql = format!("{} UNION ALL {} ORDER BY res_id LIMIT 1000", rows("status = 'in_progress'"), rows(&soon));
         type Columns = (u64, Vec<u8>, String, u64);
-        let rows: Vec<Columns> = self.link.run(|conn| Ok(conn.query(&sql)?))?;
+        let rows: Vec<Columns> = self.link.run(|conn| conn.read_rows(&sql))?;
         let one = |(id, name, reason, retry_s): Columns| Waiting {
             id,
             name: String::from_utf8_lossy(&name).into_owned(),

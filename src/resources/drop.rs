@@ -14,7 +14,7 @@ use super::{
     resource_server::{self, ForeignKey},
 };
 use crate::{
-    db::{self, Db, Error, ErrorClass, Link, id_list},
+    db::{self, Db, Error, ErrorClass, Link, ReadRows, id_list},
     queue::{
         audit::{self, Actor},
         change::Change,
@@ -152,7 +152,7 @@ impl Dropper {
         let mut owned = self.list(&which)?;
         let keys = self.foreign_keys_between(&owned)?;
         let mut ids: Vec<u64> =
-            self.control.run(|conn| Ok(conn.query("SELECT res_id FROM res_queue WHERE seeded AND res_id + 0 > 0")?))?;
+            self.control.run(|conn| conn.read_rows("SELECT res_id FROM res_queue WHERE seeded AND res_id + 0 > 0"))?;
         ids.extend(owned.iter().map(|owned| owned.res_id));
         self.check_rows(&ids)?;
         let target = if all { "all resources" } else { "seeded resources" };
@@ -211,14 +211,14 @@ impl Dropper {
 
     fn list(&mut self, condition: &str) -> Result<Vec<Owned>, DropError> {
         let sql = format!("SELECT db_name, res_id FROM res_database d WHERE {condition} ORDER BY db_name");
-        Ok(self.control.run(|conn| Ok(conn.query_map(&sql, |(db_name, res_id)| Owned { db_name, res_id })?))?)
+        Ok(self.control.run(|conn| conn.read_map(&sql, |(db_name, res_id)| Owned { db_name, res_id }))?)
     }
 
     /// Refuses to go on while one of these jobs, or any at all, is in progress.
     fn refuse_running(&mut self, ids: Option<&[u64]>) -> Result<(), DropError> {
         let of = ids.map_or_else(String::new, |ids| format!("AND res_id IN ({})", id_list(ids)));
         let sql = format!("SELECT COUNT(*) FROM res_queue WHERE status = 'in_progress' {of}");
-        match self.control.run(|conn| Ok(conn.query_first::<u64, _>(&sql)?))? {
+        match self.control.run(|conn| conn.read_first::<u64>(&sql))? {
             None | Some(0) => Ok(()),
             Some(n) => Err(DropError::Running(n)),
         }

@@ -7,7 +7,7 @@ use super::{
     shape::{Identity, Reader, Shape},
     template::{Template, Values},
 };
-use crate::db::{self, Error, ident};
+use crate::db::{self, Error, ReadRows, ident};
 
 /// The folder of the files that run before there is a database to be in.
 const BEFORE: &str = "res_db/";
@@ -64,7 +64,7 @@ pub fn build(
         let values = Values { global_db, res_db: db_name, res_name, res_type, res_url, res_id: *res_id };
         run(conn, &values, files)?;
         db::session::reset(conn)?;
-        let builder = conn.query_first("SELECT CURRENT_USER()")?.unwrap_or_default();
+        let builder = conn.read_first("SELECT CURRENT_USER()")?.unwrap_or_default();
         let mut shapes = Reader::new(conn)?.read(conn, &[db_name])?;
         let shape = shapes.remove(db_name).ok_or(ReferenceError::NoDatabase)?;
         Ok(Reference { shape: Shape { builder, ..shape }, identity })

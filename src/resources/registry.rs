@@ -5,7 +5,7 @@
 use mysql::{Conn, prelude::Queryable};
 
 use crate::{
-    db::{Error, id_list, ident, literal},
+    db::{Error, ReadRows, id_list, ident, literal},
     queue::Job,
 };
 
@@ -163,7 +163,7 @@ pub struct Entry {
 pub fn entry(conn: &mut Conn, global_db: &str, db_name: &str, res_id: u64) -> Result<Entry, Error> {
     let (global_db, name) = (ident(global_db), literal(db_name));
     type Columns = (Option<u64>, Option<u64>, Option<bool>, bool, bool, Option<u64>, Option<String>, Option<u32>);
-    let row: Option<Columns> = conn.query_first(format!(
+    let row: Option<Columns> = conn.read_first(format!(
         "SELECT d.res_id, d.claim_id, d.state = 'ready', d.dropping_at IS NOT NULL, \
          EXISTS (SELECT 1 FROM {global_db}.res_queue q WHERE q.res_id = d.res_id), \
          (SELECT q.claim_id FROM {global_db}.res_queue q WHERE q.res_id = {res_id} AND q.status = 'in_progress'), \
@@ -256,7 +256,7 @@ pub fn forget_marked(conn: &mut Conn, owned: &[Owned]) -> Result<(), Error> {
 /// The databases whose drop has begun and is not complete, at most 1,000.
 pub fn dropping(conn: &mut Conn) -> Result<Vec<Owned>, Error> {
     let marked = "SELECT db_name, res_id FROM res_database WHERE dropping_at IS NOT NULL ORDER BY db_name LIMIT 1000";
-    Ok(conn.query_map(marked, |(db_name, res_id)| Owned { db_name, res_id })?)
+    conn.read_map(marked, |(db_name, res_id)| Owned { db_name, res_id })
 }
 
 /// A condition for the rows of these databases that still belong to these jobs.

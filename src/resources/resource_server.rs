@@ -3,7 +3,7 @@
 
 use mysql::{Conn, prelude::Queryable};
 
-use crate::db::{Error, codes::*, ident, literal};
+use crate::db::{Error, ReadRows, codes::*, ident, literal};
 
 /// The state of a name after an attempt to lock it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub fn lock(conn: &mut Conn, db_name: &str, wait_s: u32) -> Result<Locked, Error
     ))?;
     let mut locked: Option<u8> = None;
     if let Some(mut rows) = results.iter() {
-        locked = rows.next().transpose()?.and_then(|mut row| row.take(0)).flatten();
+        locked = rows.next().transpose()?.and_then(|mut row| row.take_opt(0)).and_then(Result::ok).flatten();
     }
     let shown = match results.iter() {
         Some(mut rows) => rows.next().transpose(),
@@ -104,7 +104,7 @@ pub fn foreign_keys_into(conn: &mut Conn, db_names: &[&str]) -> Result<Vec<Forei
         return Ok(Vec::new());
     }
     let names: Vec<String> = db_names.iter().map(|name| literal(name)).collect();
-    Ok(conn.query_map(
+    conn.read_map(
         format!(
             "SELECT DISTINCT TABLE_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME \
              FROM information_schema.KEY_COLUMN_USAGE \
@@ -112,7 +112,7 @@ pub fn foreign_keys_into(conn: &mut Conn, db_names: &[&str]) -> Result<Vec<Forei
             names.join(", ")
         ),
         |(from_db, from_table, name, to_db, to_table)| ForeignKey { from_db, from_table, name, to_db, to_table },
-    )?)
+    )
 }
 
 /// A lock's name has at most 64 characters, and MySQL ignores their case while MariaDB does not: hence the hash. SHA2

@@ -4,7 +4,7 @@
 use mysql::{Conn, prelude::Queryable};
 
 use super::resource_server;
-use crate::db::{self, Db, Error, Link, ServerInfo, literal};
+use crate::db::{self, Db, Error, Link, ReadRows, ServerInfo, literal};
 
 /// Between the prefix of resources' databases and a random number. Names of resources' databases contain no `-`.
 const MARK: &str = "scratch-";
@@ -83,7 +83,7 @@ impl ScratchDatabases {
     pub fn sweep(&mut self) -> Result<usize, Error> {
         let lease = if self.is_cluster { "WHERE until < NOW(6) OR until IS NULL" } else { "" };
         let listed = format!("SELECT db_name FROM res_scratch {lease} ORDER BY db_name LIMIT 1000");
-        let names: Vec<String> = self.control.run(|conn| Ok(conn.query(&listed)?))?;
+        let names: Vec<String> = self.control.run(|conn| conn.read_rows(&listed))?;
         if names.is_empty() {
             return Ok(0);
         }

@@ -9,7 +9,7 @@ use super::{
     template::{Template, TemplateError, Variable, parse},
     template_files::Templates,
 };
-use crate::db::{Error, literal};
+use crate::db::{Error, ReadRows, literal};
 
 /// Characters of a text that one statement carries: as SQL they take up to eight bytes each, and every server accepts 1 MiB.
 const CHUNK: usize = 100_000;
@@ -40,7 +40,7 @@ pub enum SetError {
 /// Those of the database.
 pub fn keep(conn: &mut Conn, templates: &Templates) -> Result<(), Error> {
     let kept: BTreeSet<String> =
-        conn.query("SELECT template_version FROM res_template WHERE number = 1")?.into_iter().collect();
+        conn.read_rows("SELECT template_version FROM res_template WHERE number = 1")?.into_iter().collect();
     for res_type in templates.types() {
         let version = templates.version(res_type);
         if kept.contains(version) {
@@ -88,12 +88,10 @@ pub(super) fn chunks(text: &str) -> Vec<String> {
 /// # Errors
 /// Those of the database, or a file cannot be used.
 pub fn load(conn: &mut Conn, template_version: &str) -> Result<Option<TemplateSet>, SetError> {
-    let files: Vec<(String, String)> = conn
-        .query(format!(
-            "SELECT path, text FROM res_template WHERE template_version = {} ORDER BY number",
-            literal(template_version)
-        ))
-        .map_err(Error::from)?;
+    let files: Vec<(String, String)> = conn.read_rows(format!(
+        "SELECT path, text FROM res_template WHERE template_version = {} ORDER BY number",
+        literal(template_version)
+    ))?;
     if files.is_empty() {
         return Ok(None);
     }

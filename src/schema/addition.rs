@@ -2,10 +2,10 @@
 //! on its own result. MySQL has no ADD COLUMN IF NOT EXISTS, and in a stored procedure only a prepared statement could be
 //! composed, which a server may have no room for.
 
-use mysql::{Conn, prelude::Queryable};
+use mysql::Conn;
 
 use crate::{
-    db::{Error, literal},
+    db::{Error, ReadRows, literal},
     resources::sql_text::{is, unquoted},
 };
 
@@ -55,7 +55,7 @@ impl Addition<'_> {
             Kind::Column => ("COLUMNS", "COLUMN_NAME"),
             Kind::Index => ("STATISTICS", "INDEX_NAME"),
         };
-        let found: Option<u8> = conn.query_first(format!(
+        let found: Option<u8> = conn.read_first(format!(
             "SELECT 1 FROM information_schema.{view} \
              WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {} AND {column} = {} LIMIT 1",
             literal(&self.table),

@@ -9,7 +9,7 @@ use mysql::{Conn, prelude::Queryable};
 
 use crate::{
     base::clock,
-    db::{Db, Error, Link},
+    db::{Db, Error, Link, ReadRows},
 };
 
 /// How long the lock outlives its holder, in seconds.
@@ -85,5 +85,5 @@ fn take(conn: &mut Conn, token: u64) -> Result<bool, Error> {
          OR SUBSTRING_INDEX(value, ' ', -1) = '{token}', VALUES(value), value)"
     ))?;
     let holder = "SELECT SUBSTRING_INDEX(value, ' ', -1) FROM res_meta WHERE name = 'init'";
-    Ok(conn.query_first::<String, _>(holder)?.is_some_and(|holder| holder == token.to_string()))
+    Ok(conn.read_first::<String>(holder)?.is_some_and(|holder| holder == token.to_string()))
 }

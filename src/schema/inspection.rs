@@ -11,7 +11,7 @@ use super::{
     problem::{Mend, Part, Problem, Severity},
 };
 use crate::{
-    db::{Error, ErrorClass, codes::*, ident, literal},
+    db::{Error, ErrorClass, ReadRows, codes::*, ident, literal},
     resources::{
         Templates,
         sql_text::{position, tokens},
@@ -51,11 +51,11 @@ impl Inspection {
     fn tables(&self, conn: &mut Conn, problems: &mut Vec<Problem>) -> Result<BTreeSet<String>, Error> {
         let names: Vec<String> = self.0.tables.keys().map(|name| format!("'{name}'")).collect();
         let ours = format!("TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN ({})", names.join(", "));
-        let kinds: Vec<(String, String, Option<String>)> =
-            conn.query(format!("SELECT TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES WHERE {ours}"))?;
+        let kinds: Vec<(String, String, Option<String>)> = conn
+            .read_rows(format!("SELECT TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES WHERE {ours}"))?;
         let columns = columns(conn, &ours)?;
         let mut indexes: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
-        let rows: Vec<(String, String, Option<String>, Option<u64>)> = conn.query(format!(
+        let rows: Vec<(String, String, Option<String>, Option<u64>)> = conn.read_rows(format!(
             "SELECT TABLE_NAME, INDEX_NAME, COLUMN_NAME, SUB_PART FROM information_schema.STATISTICS WHERE {ours} \
              ORDER BY TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX"
         ))?;
@@ -97,7 +97,7 @@ impl Inspection {
 
     /// The row without which nothing is numbered.
     fn log_row(&self, conn: &mut Conn, problems: &mut Vec<Problem>) -> Result<(), Error> {
-        if conn.query_first::<u64, _>("SELECT log_id FROM res_log WHERE id = 1")?.is_none() {
+        if conn.read_first::<u64>("SELECT log_id FROM res_log WHERE id = 1")?.is_none() {
             let what = "table res_log: has lost its row".to_string();
             problems.push(Problem::new(Part::Table, Severity::Fatal, what));
         }
@@ -126,7 +126,7 @@ impl Inspection {
         let wrong = |severity, what: String| {
             Ok(Ran::Wrong(Problem::new(Part::Procedure, severity, format!("procedure {name}: {what}"))))
         };
-        let definer: Option<String> = conn.query_first(format!(
+        let definer: Option<String> = conn.read_first(format!(
             "SELECT DEFINER FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = DATABASE() AND ROUTINE_NAME = {}",
             literal(name)
         ))?;
@@ -152,9 +152,10 @@ impl Inspection {
                 _ => return wrong(Severity::Major, format!("fails: {error}")),
             },
         };
-        let shown = conn.query_first::<mysql::Row, _>(format!("SHOW CREATE PROCEDURE {}", ident(name)));
+        let shown = conn.read_first::<mysql::Row>(format!("SHOW CREATE PROCEDURE {}", ident(name)));
         // Name, sql_mode, text, …; the text is NULL if the account may not read it.
-        let column = |row: &mut mysql::Row, at: usize| row.take::<Option<String>, _>(at).flatten();
+        let column =
+            |row: &mut mysql::Row, at: usize| row.take_opt::<Option<String>, _>(at).and_then(Result::ok).flatten();
         if let Ok(Some(mut row)) = shown
             && let (Some(mode), Some(text)) = (column(&mut row, 1), column(&mut row, 2))
         {
@@ -171,7 +172,7 @@ impl Inspection {
     }
 
     fn triggers(&self, conn: &mut Conn, proven: &BTreeSet<String>, problems: &mut Vec<Problem>) -> Result<(), Error> {
-        let rows: Vec<FoundTrigger> = conn.query(
+        let rows: Vec<FoundTrigger> = conn.read_rows(
             "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, CONCAT(ACTION_TIMING, ' ', EVENT_MANIPULATION), \
              ACTION_STATEMENT, SQL_MODE, COALESCE(DEFINER, ''), CHARACTER_SET_CLIENT \
              FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()",
@@ -225,7 +226,7 @@ type FoundTrigger = (String, String, String, Option<String>, String, String, Str
 /// By table.
 fn columns(conn: &mut Conn, ours: &str) -> Result<BTreeMap<String, Vec<Found>>, Error> {
     type Row = (String, String, String, String, Option<String>, String, Option<String>, Option<String>);
-    let rows: Vec<Row> = conn.query(format!(
+    let rows: Vec<Row> = conn.read_rows(format!(
         "SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, EXTRA, CHARACTER_SET_NAME, \
          COLLATION_NAME FROM information_schema.COLUMNS WHERE {ours}"
     ))?;
@@ -356,7 +357,7 @@ fn trigger_fault(
 /// Whether an account is known not to exist. An account that may not read the accounts cannot know.
 fn is_gone(conn: &mut Conn, account: &str) -> bool {
     let found: Result<Option<u8>, _> =
-        conn.query_first(format!("SELECT 1 FROM mysql.user WHERE CONCAT(User, '@', Host) = {}", literal(account)));
+        conn.read_first(format!("SELECT 1 FROM mysql.user WHERE CONCAT(User, '@', Host) = {}", literal(account)));
     // A role of MariaDB's is a name alone.
     account.contains('@') && matches!(found, Ok(None))
 }

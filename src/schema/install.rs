@@ -7,7 +7,7 @@ use mysql::{Conn, prelude::Queryable};
 
 use crate::{
     base::failure::{Exit, Failure},
-    db::{self, Db, Error, ErrorClass, ScriptError, ServerInfo, codes::*},
+    db::{self, Db, Error, ErrorClass, ReadRows, ScriptError, ServerInfo, codes::*},
     events::store,
     resources::{Templates, sql_text, template::Values},
     schema::{
@@ -137,7 +137,7 @@ fn is_collision(error: &Error) -> bool {
 fn init_once(db: &Db, templates: &Templates, inspection: &Inspection, is_cluster: bool) -> Result<Report, Stop> {
     let mut conn = db.any()?;
     let lock = format!("CONCAT('resq.init.', LEFT(SHA2({}, 224), 50))", db::literal(db.global_db()));
-    let locked: Option<u8> = conn.query_first(format!("SELECT GET_LOCK({lock}, {LOCK_WAIT_S})"))?.flatten();
+    let locked: Option<u8> = conn.read_first(format!("SELECT GET_LOCK({lock}, {LOCK_WAIT_S})"))?.flatten();
     if locked != Some(1) {
         return Err(still_running());
     }
@@ -177,7 +177,7 @@ fn init_locked(
         let message = format!("{problem}; nothing was changed; {}", problem.remedy());
         return Err(Stop::Final(Failure::new(Exit::Failed, message)));
     }
-    let version = conn.query_first::<u8, _>("SELECT 1 FROM res_meta WHERE name = 'schema_version'");
+    let version = conn.read_first::<u8>("SELECT 1 FROM res_meta WHERE name = 'schema_version'");
     let was_set_up = matches!(version, Ok(Some(_)));
     // Read before the steps below alter the table. An installation that lacks the columns is not known to be restored.
     let is_restored = !is_cluster && store::is_restored(conn).unwrap_or(false);
@@ -310,9 +310,9 @@ pub fn check_server(server: &ServerInfo) -> Result<(), Failure> {
 ///
 /// It has not, or the server cannot be reached.
 pub fn check_done(db: &Db) -> Result<(), Failure> {
-    let found = db.global().and_then(|mut conn| {
-        Ok(conn.query_first::<String, _>("SELECT value FROM res_meta WHERE name = 'schema_version'")?)
-    });
+    let found = db
+        .global()
+        .and_then(|mut conn| conn.read_first::<String>("SELECT value FROM res_meta WHERE name = 'schema_version'"));
     let why = match found {
         Ok(Some(version)) if version == SCHEMA_VERSION => return Ok(()),
         Ok(version) => format!(

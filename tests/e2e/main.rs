@@ -1,5 +1,6 @@
 //! The real programs against a real server, and the repository's own rules.
 
+mod altered_columns;
 mod architecture;
 mod broken_pipes;
 mod claims;

@@ -6,7 +6,7 @@ use mysql::{Conn, FromRowError, Row, Value, prelude::Queryable};
 
 use super::transaction::Transaction;
 use crate::{
-    db::{Error, except, id_list, literal},
+    db::{Error, ReadRows, except, id_list, literal},
     queue::{
         job::Job,
         store::{Claim, Cursor},
@@ -191,15 +191,15 @@ pub(super) fn ready(
     excluded: &[u64],
 ) -> Result<Vec<Cursor>, Error> {
     let sql = format!("SELECT res_id, COALESCE(priority, 0) {}", next_rows(limit, after, excluded));
-    Ok(conn.query_map(sql, |(id, priority)| Cursor { priority, id })?)
+    conn.read_map(sql, |(id, priority)| Cursor { priority, id })
 }
 
 /// The jobs of one claim that are in progress.
 pub(super) fn claimed(conn: &mut Conn, claim_id: u64) -> Result<Vec<u64>, Error> {
-    Ok(conn.query(format!(
+    conn.read_rows(format!(
         "SELECT res_id FROM res_queue FORCE INDEX (res_queue_claim) \
          WHERE status = 'in_progress' AND claim_id = {claim_id}"
-    ))?)
+    ))
 }
 
 /// Puts jobs of one claim back to `new` as if they had never been claimed, those with these ids or all of them. Returns

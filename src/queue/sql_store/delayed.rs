@@ -5,7 +5,7 @@ use std::time::Duration;
 use mysql::{Conn, prelude::Queryable};
 
 use super::transaction::Transaction;
-use crate::db::{Error, except, id_list};
+use crate::db::{Error, ReadRows, except, id_list};
 
 /// Since when a ready row `q` of the queue is ready: since it was inserted or retried, or since a delay was over. Any other
 /// change of the row counts as well.
@@ -13,11 +13,11 @@ pub const READY_SINCE: &str = "COALESCE(q.run_at, q.updated_at, q.created_at)";
 
 /// Up to `limit` delayed rows that are due, in the order of their times. No id below 1: see [`super::claim`].
 pub fn due(conn: &mut Conn, limit: usize, excluded: &[u64]) -> Result<Vec<u64>, Error> {
-    Ok(conn.query(format!(
+    conn.read_rows(format!(
         "SELECT res_id FROM res_queue FORCE INDEX (res_queue_claim) \
          WHERE status = 'new' AND run_at <= NOW(6) AND res_id + 0 > 0 {} ORDER BY run_at LIMIT {limit}",
         except("res_id", excluded)
-    ))?)
+    ))
 }
 
 /// Makes those of these rows ready that are due; returns how many. It waits for no row that is locked, where the server
@@ -25,7 +25,7 @@ pub fn due(conn: &mut Conn, limit: usize, excluded: &[u64]) -> Result<Vec<u64>, 
 pub fn promote(conn: &mut Conn, ids: &[u64], skip_locked: bool) -> Result<u64, Error> {
     let skip = if skip_locked { "SKIP LOCKED" } else { "" };
     let tx = Transaction::start(conn)?;
-    let ids: Vec<u64> = tx.conn.query(format!(
+    let ids: Vec<u64> = tx.conn.read_rows(format!(
         "SELECT res_id FROM res_queue FORCE INDEX (PRIMARY) \
          WHERE res_id IN ({}) AND status = 'new' AND run_at <= NOW(6) FOR UPDATE {skip}",
         id_list(ids)
@@ -44,7 +44,7 @@ pub fn promote(conn: &mut Conn, ids: &[u64], skip_locked: bool) -> Result<u64, E
 
 /// The time until the next delayed row is due, by the server's clock; None if there is none.
 pub fn next_due(conn: &mut Conn, excluded: &[u64]) -> Result<Option<Duration>, Error> {
-    let micros: Option<i64> = conn.query_first(format!(
+    let micros: Option<i64> = conn.read_first(format!(
         "SELECT TIMESTAMPDIFF(MICROSECOND, NOW(6), run_at) FROM res_queue FORCE INDEX (res_queue_claim) \
          WHERE status = 'new' AND run_at > '1971-01-01' AND res_id + 0 > 0 {} ORDER BY run_at LIMIT 1",
         except("res_id", excluded)
@@ -54,5 +54,5 @@ pub fn next_due(conn: &mut Conn, excluded: &[u64]) -> Result<Option<Duration>, E
 
 /// Whether an operator has paused the queue.
 pub fn is_paused(conn: &mut Conn) -> Result<bool, Error> {
-    Ok(conn.query_first::<u8, _>("SELECT 1 FROM res_meta WHERE name = 'paused'")?.is_some())
+    Ok(conn.read_first::<u8>("SELECT 1 FROM res_meta WHERE name = 'paused'")?.is_some())
 }

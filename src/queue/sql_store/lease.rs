@@ -4,7 +4,7 @@ use mysql::{Conn, prelude::Queryable};
 
 use super::claim::Claimer;
 use crate::{
-    db::{Error, ErrorClass, literal},
+    db::{Error, ErrorClass, ReadRows, literal},
     queue::{expired, store::Reclaimed},
 };
 
@@ -33,7 +33,7 @@ type Expired = ((u64, String), bool);
 /// [`super::claim`].
 pub fn expired(conn: &mut Conn, excluded: &[u64]) -> Result<Vec<Expired>, Error> {
     type Columns = (u64, Option<u64>, Option<String>, Option<u32>);
-    let rows: Vec<Columns> = conn.query(
+    let rows: Vec<Columns> = conn.read_rows(
         "SELECT q.res_id, q.claim_id, HEX(q.owner), d.workers FROM res_queue q FORCE INDEX (res_queue_claim) \
          LEFT JOIN res_daemon d ON d.owner = q.owner \
          WHERE q.status = 'in_progress' AND q.res_id + 0 > 0 AND COALESCE(q.claim_id, 0) >= 0 \

@@ -4,7 +4,7 @@ use mysql::{Conn, prelude::Queryable};
 
 use super::transaction::Transaction;
 use crate::{
-    db::{Error, id_list, literal},
+    db::{Error, ReadRows, id_list, literal},
     queue::{
         job::Status,
         outcome::{JobError, Next, Outcome, WAITING},
@@ -21,7 +21,7 @@ pub fn record<'c, 'o>(
     let tx = Transaction::start(conn)?;
     let mut held: Vec<&Outcome> = Vec::with_capacity(outcomes.len());
     for batch in outcomes.chunk_by(|a, b| a.attempt.job.claim_id == b.attempt.job.claim_id) {
-        let ids: Vec<u64> = tx.conn.query(format!(
+        let ids: Vec<u64> = tx.conn.read_rows(format!(
             "SELECT res_id FROM res_queue FORCE INDEX (PRIMARY) WHERE res_id IN ({}) AND claim_id = {} \
              AND status = 'in_progress' ORDER BY res_id FOR UPDATE",
             id_list(batch.iter().map(|outcome| &outcome.attempt.job.id)),

@@ -1,12 +1,12 @@
 //! The migrations that some database has, as the control database keeps their texts. Expects the global database as the
 //! current one.
 
-use mysql::{Conn, prelude::Queryable};
+use mysql::Conn;
 
 use super::files::{Migration, MigrationError};
 use crate::{
     base::failure::{Exit, Failure},
-    db::Error,
+    db::{Error, ReadRows},
     resources::Templates,
 };
 
@@ -17,11 +17,11 @@ use crate::{
 pub fn all(conn: &mut Conn) -> Result<Vec<Migration>, Failure> {
     let rows = texts(conn)?;
     let parsed = rows.iter().map(|(_, path, text)| Migration::parse(path, text));
-    Ok(parsed.collect::<Result<_, MigrationError>>().map_err(refused)?)
+    parsed.collect::<Result<_, MigrationError>>().map_err(refused)
 }
 
 fn texts(conn: &mut Conn) -> Result<Vec<(u32, String, String)>, Error> {
-    Ok(conn.query("SELECT number, path, text FROM res_migration ORDER BY number")?)
+    conn.read_rows("SELECT number, path, text FROM res_migration ORDER BY number")
 }
 
 /// Refuses files that have changed since some database got them.

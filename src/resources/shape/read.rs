@@ -10,7 +10,7 @@ use super::{
     object::{Key, Kind, Properties, Shape},
     programs, text,
 };
-use crate::db::{Error, literal};
+use crate::db::{Error, ReadRows, literal};
 
 /// The shapes that are being read, by the name of the database.
 pub(super) type Shapes = BTreeMap<String, Shape>;
@@ -37,7 +37,7 @@ impl Reader {
     /// # Errors
     /// The server's.
     pub fn new(conn: &mut Conn) -> Result<Reader, Error> {
-        let version: String = conn.query_first("SELECT VERSION()")?.unwrap_or_default();
+        let version: String = conn.read_first("SELECT VERSION()")?.unwrap_or_default();
         let mut numbers = version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
         let release = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
         let server = match version.contains("MariaDB") {

@@ -1,17 +1,18 @@
 //! The checks of what runs beside the server: the daemons, and the broker as a client reaches it.
 
-use mysql::{Conn, prelude::Queryable};
+use mysql::Conn;
 
 use super::verdict::{Verdict, failed, good, warning};
 use crate::{
     client::{Peer, Publisher},
     config::Config,
+    db::ReadRows,
     events::chosen_rows::{self, SetAside},
     queue::set_aside,
 };
 
 pub fn daemons(conn: &mut Conn) -> Verdict {
-    match conn.query::<String, _>("SELECT owner FROM res_daemon WHERE lease_until >= NOW(6) ORDER BY owner") {
+    match conn.read_rows::<String>("SELECT owner FROM res_daemon WHERE lease_until >= NOW(6) ORDER BY owner") {
         Ok(owners) if owners.is_empty() => warning("no resqd serves this queue", "start one"),
         Ok(owners) => good(owners.join(", ")),
         Err(error) => failed(error.to_string(), "see the check `access`"),

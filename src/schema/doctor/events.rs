@@ -3,7 +3,7 @@
 use mysql::{Conn, prelude::Queryable};
 
 use super::verdict::{Verdict, failed, good, warning};
-use crate::db::{Error, codes::*};
+use crate::db::{Error, ReadRows, codes::*};
 
 const INIT: &str = "run `resqctl init`, which creates it again";
 
@@ -13,10 +13,10 @@ const INIT: &str = "run `resqctl init`, which creates it again";
 ///
 /// The connection broke.
 pub fn trigger_names(conn: &mut Conn) -> Result<Vec<String>, Error> {
-    Ok(conn.query(
+    conn.read_rows(
         "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS \
          WHERE TRIGGER_SCHEMA = DATABASE() AND EVENT_OBJECT_TABLE = 'res_queue' ORDER BY 1",
-    )?)
+    )
 }
 
 /// By a call that it must refuse.

@@ -1,11 +1,11 @@
 //! The loadable functions as this server has them. Without them resq works by polling.
 
-use mysql::{Conn, prelude::Queryable};
+use mysql::Conn;
 
 use super::verdict::{Verdict, good, warning};
 use crate::{
     config::Database,
-    db::{ANSWER, Db, Error, codes::*},
+    db::{ANSWER, Db, Error, ReadRows, codes::*},
 };
 
 /// What the server answered about the functions.
@@ -22,7 +22,7 @@ impl Functions {
     ///
     /// The function exists and could not be called, or the connection broke.
     pub fn query(conn: &mut Conn) -> Result<Functions, Error> {
-        match conn.query_first::<Option<String>, _>("SELECT resq_stats()").map_err(Error::from) {
+        match conn.read_first::<Option<String>>("SELECT resq_stats()") {
             Ok(stats) => Ok(Functions { stats: stats.flatten() }),
             Err(error) if matches!(error.code(), Some(ER_SP_DOES_NOT_EXIST | ER_CANT_FIND_UDF | ER_NO_DB_ERROR)) => {
                 Ok(Functions { stats: None })

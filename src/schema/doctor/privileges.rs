@@ -6,7 +6,7 @@ use mysql::{Conn, prelude::Queryable};
 
 use super::verdict::{Verdict, failed, good, warning};
 use crate::{
-    db::{Error, codes::*, ident, run_script},
+    db::{Error, ReadRows, codes::*, ident, run_script},
     schema::install::{TRUST, triggers_probe},
 };
 
@@ -18,7 +18,7 @@ const OF_RESOURCES: &str = "CREATE, DROP, SELECT, INSERT, UPDATE, DELETE, ALTER,
 /// The account, quoted as GRANT expects it.
 pub fn account(conn: &mut Conn) -> String {
     let account = "SELECT CONCAT(QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', 1)), '@', QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', -1)))";
-    conn.query_first(account).ok().flatten().unwrap_or_default()
+    conn.read_first(account).ok().flatten().unwrap_or_default()
 }
 
 /// What the account lacks.
@@ -87,7 +87,7 @@ pub fn resources(conn: &mut Conn, prefix: &str, user: &str) -> Verdict {
     let make = format!("CREATE DATABASE {name}; CREATE TABLE {name}.t (a INT PRIMARY KEY)");
     if let Err(script) = run_script(conn, &make) {
         let partial_revokes = "SHOW GLOBAL VARIABLES WHERE Variable_name = 'partial_revokes' AND Value = 'ON'";
-        let fix = match conn.query_first::<(String, String), _>(partial_revokes) {
+        let fix = match conn.read_first::<(String, String)>(partial_revokes) {
             Ok(Some(_)) => {
                 "SET PERSIST partial_revokes = OFF: while it is on, MySQL takes `%` in a GRANT literally".into()
             }

@@ -2,10 +2,10 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use mysql::{Conn, prelude::Queryable};
+use mysql::Conn;
 
 use super::verdict::{AGAIN, Verdict, failed, good, warning};
-use crate::{config::Config, db::ServerInfo, schema::install};
+use crate::{config::Config, db::ReadRows, db::ServerInfo, schema::install};
 
 pub fn version(server: &ServerInfo) -> Verdict {
     if server.skip_locked {
@@ -26,7 +26,7 @@ pub fn binary_log(server: &ServerInfo) -> Verdict {
 }
 
 pub fn encryption(conn: &mut Conn, config: &Config) -> Verdict {
-    match conn.query_first::<(String, String), _>("SHOW STATUS LIKE 'Ssl_version'") {
+    match conn.read_first::<(String, String)>("SHOW STATUS LIKE 'Ssl_version'") {
         Ok(Some((_, version))) if !version.is_empty() => good(version),
         _ if config.database.socket.is_some() => good("none, on a Unix socket"),
         _ => warning(
@@ -39,7 +39,7 @@ pub fn encryption(conn: &mut Conn, config: &Config) -> Verdict {
 pub fn connections(conn: &mut Conn, needed: u32) -> Verdict {
     /// Connections left for applications and administrators.
     const SPARE: u64 = 10;
-    match conn.query_first::<u64, _>("SELECT @@max_connections") {
+    match conn.read_first::<u64>("SELECT @@max_connections") {
         Ok(Some(max)) => {
             let what = format!("a daemon takes {needed} of the server's {max}");
             if max >= u64::from(needed) + SPARE {
@@ -54,7 +54,7 @@ pub fn connections(conn: &mut Conn, needed: u32) -> Verdict {
 
 pub fn clock(conn: &mut Conn) -> Verdict {
     let ours = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
-    match conn.query_first::<f64, _>("SELECT UNIX_TIMESTAMP(NOW(6)) + 0e0") {
+    match conn.read_first::<f64>("SELECT UNIX_TIMESTAMP(NOW(6)) + 0e0") {
         Ok(Some(theirs)) if (theirs - ours).abs() < 5.0 => good(format!("{:+.3} s from the server's", ours - theirs)),
         Ok(Some(theirs)) => warning(
             format!("{:+.1} s from the server's", ours - theirs),

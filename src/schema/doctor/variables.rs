@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use mysql::{ChangeUserOpts, Conn, prelude::Queryable};
+use mysql::{ChangeUserOpts, Conn};
 
 use super::verdict::{AGAIN, Verdict, failed, good, warning};
 use crate::db::{
-    Error,
+    Error, ReadRows,
     session::{self, LEAST_PACKET, SETTINGS},
 };
 
@@ -82,7 +82,7 @@ pub fn presets(conn: &mut Conn) -> Verdict {
 fn odd_presets(conn: &mut Conn) -> Result<Vec<String>, Error> {
     // The driver asks for utf8mb4 when it logs in. With the LIMIT there is an answer whatever sql_select_limit is.
     conn.change_user(ChangeUserOpts::new().with_db_name(None))?;
-    let given: Option<String> = conn.query_first("SELECT @@character_set_client LIMIT 1")?;
+    let given: Option<String> = conn.read_first("SELECT @@character_set_client LIMIT 1")?;
     session::reset(conn)?;
     let mut odd = Vec::new();
     if let Some(given) = given.filter(|given| given != "utf8mb4") {
@@ -108,6 +108,6 @@ fn global(conn: &mut Conn, names: &[&str]) -> Result<BTreeMap<String, String>, E
 /// Those of the variables that the server has, in the scope `GLOBAL` or `SESSION`.
 fn variables(conn: &mut Conn, scope: &str, names: &[&str]) -> Result<BTreeMap<String, String>, Error> {
     let rows: Vec<(String, String)> =
-        conn.query(format!("SHOW {scope} VARIABLES WHERE Variable_name IN ('{}')", names.join("','")))?;
+        conn.read_rows(format!("SHOW {scope} VARIABLES WHERE Variable_name IN ('{}')", names.join("','")))?;
     Ok(rows.into_iter().collect())
 }
