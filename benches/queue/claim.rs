@@ -9,6 +9,7 @@ use std::{
 use mysql::{Conn, prelude::Queryable};
 use resq::queue::{
     NoHooks, TransactionHooks,
+    claim_ids::ClaimIds,
     sql_store::{Claimer, SqlQueueStore},
     store::{Cursor, QueueStore},
 };
@@ -41,7 +42,7 @@ impl Table {
         let start = Instant::now();
         let from = if full { None } else { self.cursor };
         let claim_id = 1 + number as u64;
-        let claim = self.store.claim(claim_id, LIMIT, from, &[]).expect("a claim");
+        let claim = self.store.claim(&mut ClaimIds::beginning_with(claim_id), LIMIT, from, &[]).expect("a claim");
         let took = start.elapsed();
         assert_eq!(claim.jobs.len(), LIMIT);
         self.cursor = claim.cursor;

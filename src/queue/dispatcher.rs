@@ -10,6 +10,7 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, at, never, select};
 
 use super::{
+    claim_ids::Unconfirmed,
     isolated_store::{Claims, IsolatedStore, Scan},
     job::Job,
     prefetch::Prefetch,
@@ -31,9 +32,6 @@ use crate::{
 const FULL_SCAN_SHARE: u32 = 20;
 /// Delayed jobs that come due closer together than this start together.
 const DUE_GRANULARITY: Duration = Duration::from_millis(10);
-/// A COMMIT that got no answer takes effect within this time or never: it is longer than a cluster needs to evict a
-/// node, and longer than a broken connection stays unnoticed.
-const UNCONFIRMED_FOR: Duration = Duration::from_secs(60);
 
 /// The time between two polls, of the setting and the lease: each poll reclaims the jobs of expired leases, so there are at
 /// least two in a lease.
@@ -87,9 +85,8 @@ pub struct Dispatcher {
     claim_due: bool,
     cursor: Option<Cursor>,
     next_full_scan: Instant,
-    /// Claims whose COMMIT got no answer, and until when each may still take effect. They are released before the next
-    /// claim and again at each poll, since a node that was cut off may commit later.
-    unconfirmed_claims: Vec<(u64, Instant)>,
+    /// Claims whose COMMIT failed and may still take effect: looked for at each poll.
+    unconfirmed: Unconfirmed,
     /// As last polled, for the log; each claim checks for itself.
     paused: bool,
     backoff: Backoff,
@@ -117,7 +114,7 @@ impl Dispatcher {
             claim_due: true,
             cursor: None,
             next_full_scan: now,
-            unconfirmed_claims: Vec::new(),
+            unconfirmed: Unconfirmed::default(),
             paused: false,
             backoff: BACKOFF,
             warning: ThrottledWarning::default(),
@@ -233,11 +230,14 @@ impl Dispatcher {
     }
 
     fn release_unconfirmed(&mut self) -> Result<(), Error> {
-        for (claim_id, _) in &self.unconfirmed_claims {
-            self.store.release(*claim_id)?;
+        let ids = self.unconfirmed.ids();
+        if ids.is_empty() {
+            return Ok(());
         }
-        let now = now();
-        self.unconfirmed_claims.retain(|(_, until)| *until > now);
+        for claim_id in self.store.store.holding(&ids)? {
+            self.store.release(claim_id)?;
+        }
+        self.unconfirmed.checked(now());
         Ok(())
     }
 
@@ -257,6 +257,10 @@ impl Dispatcher {
         let mut claims = Claims::default();
         let result = self.store.claim(room, after, &mut claims);
         let found_jobs = !claims.jobs.is_empty();
+        if result.is_err() {
+            // Whatever it has claimed without an answer is released before the next claim.
+            self.next_poll = started;
+        }
         // Of earlier claims, after the time that this one took: none left means that the workers were faster.
         let waiting = self.outputs.jobs.len();
         self.hand_over(claims);
@@ -294,12 +298,9 @@ impl Dispatcher {
         result
     }
 
-    /// Passes claimed jobs to the workers, and remembers claims that got no answer.
+    /// Passes claimed jobs to the workers, and remembers claims whose COMMIT failed.
     fn hand_over(&mut self, claims: Claims) {
-        for claim_id in claims.unconfirmed {
-            self.unconfirmed_claims.push((claim_id, now() + UNCONFIRMED_FOR));
-            self.next_poll = now();
-        }
+        self.unconfirmed.extend(claims.unconfirmed);
         if !claims.jobs.is_empty() {
             self.outputs.to_sequencer.notify();
         }

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
+    claim_ids::ClaimIds,
     job::Job,
     store::{Change, Claim, Cursor, QueueStore},
 };
@@ -28,7 +29,7 @@ const RETRY_GAP: Duration = Duration::from_secs(1);
 pub struct Claims {
     /// The claimed jobs.
     pub jobs: Vec<Job>,
-    /// Claims whose COMMIT got no answer.
+    /// Claims whose COMMIT failed.
     pub unconfirmed: Vec<u64>,
 }
 
@@ -57,8 +58,10 @@ impl IsolatedStore {
     /// Claims up to `limit` ready jobs behind `after`.
     pub fn claim(&mut self, limit: usize, after: Option<Cursor>, claims: &mut Claims) -> Result<Scan, Error> {
         let excluded = self.quarantine.ids();
-        let claim_id = fastrand::u64(1..);
-        let error = match self.store.claim(claim_id, limit, after, &excluded) {
+        let mut tries = ClaimIds::random();
+        let claimed = self.store.claim(&mut tries, limit, after, &excluded);
+        claims.unconfirmed.extend(tries.into_unconfirmed());
+        let error = match claimed {
             Ok(Claim { jobs, cursor }) => {
                 let is_full = jobs.len() == limit;
                 claims.jobs.extend(jobs);
@@ -67,7 +70,6 @@ impl IsolatedStore {
             Err(error) => error,
         };
         if error.class() != ErrorClass::Permanent {
-            claims.note(claim_id, &error);
             return Err(error);
         }
         let ready = self.store.ready(limit, after, &excluded)?;
@@ -206,22 +208,10 @@ impl IsolatedStore {
 
 impl Claims {
     fn claim(&mut self, store: &mut dyn QueueStore, ids: &[u64]) -> Result<(), Error> {
-        let claim_id = fastrand::u64(1..);
-        match store.claim_ids(claim_id, ids) {
-            Ok(jobs) => {
-                self.jobs.extend(jobs);
-                Ok(())
-            }
-            Err(error) => {
-                self.note(claim_id, &error);
-                Err(error)
-            }
-        }
-    }
-
-    fn note(&mut self, claim_id: u64, error: &Error) {
-        if error.class() == ErrorClass::ConnectionLost {
-            self.unconfirmed.push(claim_id);
-        }
+        let mut tries = ClaimIds::random();
+        let claimed = store.claim_ids(&mut tries, ids);
+        self.unconfirmed.extend(tries.into_unconfirmed());
+        self.jobs.extend(claimed?);
+        Ok(())
     }
 }

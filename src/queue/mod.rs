@@ -8,6 +8,8 @@ pub mod actions;
 pub mod admin;
 pub mod audit;
 pub mod change;
+#[doc(hidden)]
+pub mod claim_ids;
 pub(crate) mod completer;
 pub(crate) mod dispatcher;
 pub(crate) mod expired;

@@ -4,7 +4,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{job::Job, outcome::Outcome};
+use super::{claim_ids::ClaimIds, job::Job, outcome::Outcome};
 use crate::db::{Error, quarantine::Report};
 
 /// Where the next claim continues: just behind this priority and `res_id`. Index entries of earlier claims are
@@ -105,23 +105,37 @@ pub trait QueueStore: Send {
     /// See [`QueueStore`].
     fn next_due(&mut self, excluded: &[u64]) -> Result<Option<Duration>, Error>;
 
-    /// Claims up to `limit` ready jobs behind `after`, in their order, but for those with `excluded` ids.
+    /// Claims up to `limit` ready jobs behind `after`, in their order, but for those with `excluded` ids. `tries` learns
+    /// which tries had no answer to their COMMIT, or an error, whether or not a later one succeeded.
     ///
     /// # Errors
     /// See [`QueueStore`].
-    fn claim(&mut self, claim_id: u64, limit: usize, after: Option<Cursor>, excluded: &[u64]) -> Result<Claim, Error>;
+    fn claim(
+        &mut self,
+        tries: &mut ClaimIds,
+        limit: usize,
+        after: Option<Cursor>,
+        excluded: &[u64],
+    ) -> Result<Claim, Error>;
 
-    /// Claims those of these jobs that are ready and that no other daemon is claiming, in their order.
+    /// Claims those of these jobs that are ready and that no other daemon is claiming, in their order; `tries` as for
+    /// [`QueueStore::claim`].
     ///
     /// # Errors
     /// See [`QueueStore`].
-    fn claim_ids(&mut self, claim_id: u64, ids: &[u64]) -> Result<Vec<Job>, Error>;
+    fn claim_ids(&mut self, tries: &mut ClaimIds, ids: &[u64]) -> Result<Vec<Job>, Error>;
 
     /// What [`QueueStore::claim`] would claim, without claiming it. Reads nothing that a row may hold wrongly.
     ///
     /// # Errors
     /// See [`QueueStore`].
     fn ready(&mut self, limit: usize, after: Option<Cursor>, excluded: &[u64]) -> Result<Vec<Cursor>, Error>;
+
+    /// Which of these claims have jobs in progress.
+    ///
+    /// # Errors
+    /// See [`QueueStore`].
+    fn holding(&mut self, claim_ids: &[u64]) -> Result<Vec<u64>, Error>;
 
     /// The jobs of one claim that are in progress.
     ///

@@ -19,6 +19,9 @@ pub struct FaultSchedule {
     pub lost_reply: f64,
     /// The connection breaks during a COMMIT, which takes effect seconds later.
     pub late_commit: f64,
+    /// On a cluster: a COMMIT is answered with the error of a lost race and takes effect seconds later. The node was cut
+    /// off while it waited for the others, which have carried it out.
+    pub phantom_commit: f64,
     /// A statement takes up to 20 s.
     pub slow: f64,
     /// The server refuses to store an outcome.
@@ -38,9 +41,9 @@ pub struct FaultSchedule {
 
 impl FaultSchedule {
     /// A mixture for one run: each fault is absent in half of the runs.
-    pub fn draw(rng: &mut fastrand::Rng) -> FaultSchedule {
+    pub fn draw(rng: &mut fastrand::Rng, nodes: usize) -> FaultSchedule {
         let mut up_to = |most: f64| if rng.bool() { 0.0 } else { rng.f64() * most };
-        FaultSchedule {
+        let mut faults = FaultSchedule {
             race: up_to(0.05),
             lost: up_to(0.02),
             lost_reply: up_to(0.02),
@@ -51,8 +54,13 @@ impl FaultSchedule {
             lost_wakeup: up_to(0.5),
             false_wakeup: up_to(0.2),
             killed: up_to(0.002),
+            phantom_commit: up_to(0.05),
             is_down: false,
+        };
+        if nodes == 1 {
+            faults.phantom_commit = 0.0;
         }
+        faults
     }
 }
 

@@ -51,7 +51,7 @@ fn draw(seed: u64, nodes: usize) -> (Vec<Machine>, Plan, FaultSchedule, f64) {
         max_attempts: rng.u32(1..4),
         retention_days: 1,
     };
-    let (machines, faults) = (rng.usize(1..4), FaultSchedule::draw(&mut rng));
+    let (machines, faults) = (rng.usize(1..4), FaultSchedule::draw(&mut rng, nodes));
     let most_ppm = [0, 500, MOST_DRIFT_PPM][rng.usize(..3)];
     let machines = (0..machines).map(|_| Machine::with_drift(rng.i64(-most_ppm..=most_ppm))).collect();
     let bad_rows = if rng.bool() { 0.0 } else { rng.f64() * 0.5 };

@@ -99,8 +99,13 @@ impl Session {
 
     pub fn commit(&mut self) -> Result<(), Error> {
         if self.tx.is_some() && with(|sim| sim.chance(sim.faults.late_commit)) {
+            self.is_broken = true;
             self.commit_late();
             return Err(lost());
+        }
+        if self.tx.is_some() && with(|sim| sim.chance(sim.faults.phantom_commit)) {
+            self.commit_late();
+            return Err(server_error(RACES_AT_COMMIT[with(|sim| sim.rng.usize(..RACES_AT_COMMIT.len()))]));
         }
         self.send(&RACES_AT_COMMIT, |server, session| session.tx.take().map_or(Ok(()), |tx| server.commit(tx)))
     }
@@ -114,9 +119,8 @@ impl Session {
         })
     }
 
-    /// The connection breaks during the COMMIT, and the server carries it out later.
+    /// The server carries the COMMIT out later.
     fn commit_late(&mut self) {
-        self.is_broken = true;
         let Some(tx) = self.tx.take() else { return };
         let until_us = with(|sim| sim.now_us + sim.rng.u64(0..8_000_000));
         spawn_on(NO_MACHINE, move || {

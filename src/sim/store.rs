@@ -16,6 +16,7 @@ use crate::{
     db::{Error, Link, quarantine::Report},
     queue::{
         Job, JobError, Outcome, Status,
+        claim_ids::ClaimIds,
         outcome::Next,
         store::{Change, Claim, Cursor, QueueStore, Reclaimed},
     },
@@ -92,7 +93,8 @@ fn mark_claimed(row: &mut JobRow, owner: u64, claim_id: u64, now_us: u64) {
 }
 
 /// `lock_and_mark`.
-fn claim(session: &mut Session, owner: u64, claim_id: u64, which: &Which) -> Result<Claim, Error> {
+fn claim(session: &mut Session, owner: u64, tries: &mut ClaimIds, which: &Which) -> Result<Claim, Error> {
+    let claim_id = tries.draw();
     session.begin()?;
     let rows = session.within(|server, tx| {
         let mut ids = ready(server, tx, &Which { limit: usize::MAX, ..which.clone() });
@@ -114,13 +116,14 @@ fn claim(session: &mut Session, owner: u64, claim_id: u64, which: &Which) -> Res
         session.roll_back()?;
         return Ok(Claim::default());
     }
-    session.commit()?;
+    session.commit().inspect_err(|_| tries.commit_failed(claim_id))?;
     let cursor = rows.last().map(|(id, row)| Cursor { priority: row.priority, id: *id });
     Ok(Claim { jobs: rows.iter().map(|(id, row)| job(*id, row, claim_id, 1)).collect(), cursor })
 }
 
 /// `mark_by_token`.
-fn claim_by_token(session: &mut Session, owner: u64, claim_id: u64, which: &Which) -> Result<Claim, Error> {
+fn claim_by_token(session: &mut Session, owner: u64, tries: &mut ClaimIds, which: &Which) -> Result<Claim, Error> {
+    let claim_id = tries.draw();
     session.begin()?;
     let count = session.within(|server, tx| {
         let ids = ready(server, tx, &Which { after: None, ..which.clone() });
@@ -137,7 +140,7 @@ fn claim_by_token(session: &mut Session, owner: u64, claim_id: u64, which: &Whic
         ours.sort_by_key(|(priority, job)| (*priority, job.id));
         Ok(ours.into_iter().map(|(_, job)| job).collect())
     })?;
-    session.commit()?;
+    session.commit().inspect_err(|_| tries.commit_failed(claim_id))?;
     Ok(Claim { jobs, cursor: None })
 }
 
@@ -199,11 +202,11 @@ fn is_due(server: &Server, row: &JobRow) -> bool {
 }
 
 impl SimQueueStore {
-    fn claim_which(&mut self, claim_id: u64, which: &Which) -> Result<Claim, Error> {
+    fn claim_which(&mut self, tries: &mut ClaimIds, which: &Which) -> Result<Claim, Error> {
         let (owner, skip_locked) = (self.owner, self.skip_locked);
         self.link.run(|session| match skip_locked {
-            true => claim(session, owner, claim_id, which),
-            false => claim_by_token(session, owner, claim_id, which),
+            true => claim(session, owner, tries, which),
+            false => claim_by_token(session, owner, tries, which),
         })
     }
 }
@@ -263,13 +266,19 @@ impl QueueStore for SimQueueStore {
         })
     }
 
-    fn claim(&mut self, claim_id: u64, limit: usize, after: Option<Cursor>, excluded: &[u64]) -> Result<Claim, Error> {
-        self.claim_which(claim_id, &Which { limit, after, excluded: excluded.to_vec(), ids: Vec::new() })
+    fn claim(
+        &mut self,
+        tries: &mut ClaimIds,
+        limit: usize,
+        after: Option<Cursor>,
+        excluded: &[u64],
+    ) -> Result<Claim, Error> {
+        self.claim_which(tries, &Which { limit, after, excluded: excluded.to_vec(), ids: Vec::new() })
     }
 
-    fn claim_ids(&mut self, claim_id: u64, ids: &[u64]) -> Result<Vec<Job>, Error> {
+    fn claim_ids(&mut self, tries: &mut ClaimIds, ids: &[u64]) -> Result<Vec<Job>, Error> {
         let which = Which { limit: usize::MAX, after: None, excluded: Vec::new(), ids: ids.to_vec() };
-        Ok(self.claim_which(claim_id, &which)?.jobs)
+        Ok(self.claim_which(tries, &which)?.jobs)
     }
 
     fn ready(&mut self, limit: usize, after: Option<Cursor>, excluded: &[u64]) -> Result<Vec<Cursor>, Error> {
@@ -279,6 +288,16 @@ impl QueueStore for SimQueueStore {
                 let ids = ready(server, tx, &which);
                 let place = |id| server.jobs.get(tx, id).map(|row| Cursor { priority: row.priority, id });
                 Ok(ids.into_iter().filter_map(place).collect())
+            })
+        })
+    }
+
+    fn holding(&mut self, claim_ids: &[u64]) -> Result<Vec<u64>, Error> {
+        self.link.run(|session| {
+            session.alone(|server, tx| {
+                let running = server.jobs.seen_by(tx).filter(|(_, row)| row.status == Status::InProgress);
+                let held: BTreeSet<u64> = running.filter_map(|(_, row)| row.claim_id).collect();
+                Ok(held.into_iter().filter(|id| claim_ids.contains(id)).collect())
             })
         })
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use crossbeam_channel::bounded;
 
 use super::{
-    super::{outcome::Outcome, store::Change, store::Claim, store::Reclaimed},
+    super::{claim_ids::ClaimIds, outcome::Outcome, store::Change, store::Claim, store::Reclaimed},
     *,
 };
 use crate::{base::wakeup::wakeup, db::quarantine::Report};
@@ -19,7 +19,8 @@ struct Endless {
 
 impl QueueStore for Endless {
     #[rustfmt::skip]
-    fn claim(&mut self, claim_id: u64, limit: usize, _: Option<Cursor>, _: &[u64]) -> Result<Claim, Error> {
+    fn claim(&mut self, tries: &mut ClaimIds, limit: usize, _: Option<Cursor>, _: &[u64]) -> Result<Claim, Error> {
+        let claim_id = tries.draw();
         self.unstarted.try_iter().take(self.started).for_each(drop);
         self.limits.lock().unwrap().push(limit);
         let (name, res_type) = (String::new(), String::new());
@@ -37,9 +38,11 @@ impl QueueStore for Endless {
     #[rustfmt::skip]
     fn next_due(&mut self, _: &[u64]) -> Result<Option<Duration>, Error> { Ok(None) }
     #[rustfmt::skip]
-    fn claim_ids(&mut self, _: u64, _: &[u64]) -> Result<Vec<Job>, Error> { Ok(Vec::new()) }
+    fn claim_ids(&mut self, _: &mut ClaimIds, _: &[u64]) -> Result<Vec<Job>, Error> { Ok(Vec::new()) }
     #[rustfmt::skip]
     fn ready(&mut self, _: usize, _: Option<Cursor>, _: &[u64]) -> Result<Vec<Cursor>, Error> { Ok(Vec::new()) }
+    #[rustfmt::skip]
+    fn holding(&mut self, _: &[u64]) -> Result<Vec<u64>, Error> { Ok(Vec::new()) }
     #[rustfmt::skip]
     fn claimed(&mut self, _: u64) -> Result<Vec<u64>, Error> { Ok(Vec::new()) }
     #[rustfmt::skip]

@@ -194,6 +194,15 @@ pub(super) fn ready(
     conn.read_map(sql, |(id, priority)| Cursor { priority, id })
 }
 
+/// Which of these claims have jobs in progress.
+pub(super) fn holding(conn: &mut Conn, claim_ids: &[u64]) -> Result<Vec<u64>, Error> {
+    conn.read_rows(format!(
+        "SELECT DISTINCT claim_id FROM res_queue FORCE INDEX (res_queue_claim) \
+         WHERE status = 'in_progress' AND claim_id IN ({}) ORDER BY claim_id",
+        id_list(claim_ids)
+    ))
+}
+
 /// The jobs of one claim that are in progress.
 pub(super) fn claimed(conn: &mut Conn, claim_id: u64) -> Result<Vec<u64>, Error> {
     conn.read_rows(format!(

@@ -16,6 +16,7 @@ pub use self::claim::{Claimer, locking_read, token_update};
 pub use self::delayed::READY_SINCE;
 pub(super) use self::delayed::is_paused;
 use super::{
+    claim_ids::ClaimIds,
     hooks::TransactionHooks,
     job::Job,
     outcome::Outcome,
@@ -46,13 +47,14 @@ impl SqlQueueStore {
 }
 
 impl SqlQueueStore {
-    fn claim_which(&mut self, claim_id: u64, which: Which<'_>) -> Result<Claim, Error> {
+    fn claim_which(&mut self, tries: &mut ClaimIds, which: Which<'_>) -> Result<Claim, Error> {
         self.link.run(|conn| {
+            let claim_id = tries.draw();
             let Some((tx, claim, waited)) = self.claimer.claim(conn, claim_id, which)? else {
                 return Ok(Claim::default());
             };
             self.hooks.reserve(tx.conn, &claim.jobs)?;
-            tx.commit()?;
+            tx.commit().inspect_err(|_| tries.commit_failed(claim_id))?;
             for (job, waited) in claim.jobs.iter().zip(waited) {
                 self.telemetry.metrics.job_wait.with(&job.res_type).observe(waited);
             }
@@ -88,16 +90,26 @@ impl QueueStore for SqlQueueStore {
         self.link.run(|conn| delayed::next_due(conn, excluded))
     }
 
-    fn claim(&mut self, claim_id: u64, limit: usize, after: Option<Cursor>, excluded: &[u64]) -> Result<Claim, Error> {
-        self.claim_which(claim_id, Which::Next { limit, after, excluded })
+    fn claim(
+        &mut self,
+        tries: &mut ClaimIds,
+        limit: usize,
+        after: Option<Cursor>,
+        excluded: &[u64],
+    ) -> Result<Claim, Error> {
+        self.claim_which(tries, Which::Next { limit, after, excluded })
     }
 
-    fn claim_ids(&mut self, claim_id: u64, ids: &[u64]) -> Result<Vec<Job>, Error> {
-        Ok(self.claim_which(claim_id, Which::Ids(ids))?.jobs)
+    fn claim_ids(&mut self, tries: &mut ClaimIds, ids: &[u64]) -> Result<Vec<Job>, Error> {
+        Ok(self.claim_which(tries, Which::Ids(ids))?.jobs)
     }
 
     fn ready(&mut self, limit: usize, after: Option<Cursor>, excluded: &[u64]) -> Result<Vec<Cursor>, Error> {
         self.link.run(|conn| claim::ready(conn, limit, after, excluded))
+    }
+
+    fn holding(&mut self, claim_ids: &[u64]) -> Result<Vec<u64>, Error> {
+        self.link.run(|conn| claim::holding(conn, claim_ids))
     }
 
     fn claimed(&mut self, claim_id: u64) -> Result<Vec<u64>, Error> {

@@ -16,6 +16,7 @@ use crate::{
     events::{log::EventLog, store::Polled},
     queue::{
         JobError, Outcome, Queue, Status,
+        claim_ids::ClaimIds,
         outcome::{FinishedAttempt, next},
         store::Claim,
     },
@@ -36,10 +37,12 @@ impl Fidelity {
                 same("ready", &memory, &server);
                 let (memory, server) = match self.rng.u8(0..3) {
                     0 if !excluded.is_empty() => self.on_queue(move |queue| {
-                        let jobs = queue.claim_ids(claim_id, &excluded)?;
+                        let jobs = queue.claim_ids(&mut ClaimIds::beginning_with(claim_id), &excluded)?;
                         Ok(Claim { jobs, cursor: None })
                     }),
-                    _ => self.on_queue(move |queue| queue.claim(claim_id, limit, after, &excluded)),
+                    _ => self.on_queue(move |queue| {
+                        queue.claim(&mut ClaimIds::beginning_with(claim_id), limit, after, &excluded)
+                    }),
                 };
                 same("claimed", &memory, &server);
                 self.cursor = server.cursor;
@@ -58,6 +61,9 @@ impl Fidelity {
                 let Some(claim_id) = self.rng.choice(&self.held).map(|job| job.claim_id) else {
                     return ("release", false);
                 };
+                let all: Vec<u64> = (0..=self.claims).collect();
+                let (memory, server) = self.on_queue(move |queue| queue.holding(&all));
+                same("holding", &memory, &server);
                 let some = self.held.iter().filter(|job| job.claim_id == claim_id && self.rng.bool()).map(|job| job.id);
                 let ids = Some(some.collect::<Vec<_>>()).filter(|ids| !ids.is_empty());
                 self.on_queue(move |queue| queue.release_claimed(claim_id, ids.as_deref()));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mysql::{Conn, prelude::Queryable};
+use resq::queue::claim_ids::ClaimIds;
 use resq::queue::outcome::{FinishedAttempt, Next};
 use resq::queue::sql_store::SqlQueueStore;
 use resq::queue::store::QueueStore;
@@ -28,7 +29,7 @@ fn store(database: &TestDatabase, owner: &str) -> SqlQueueStore {
 }
 
 fn claim(database: &TestDatabase, owner: &str, claim_id: u64) -> Vec<Job> {
-    store(database, owner).claim(claim_id, 100, None, &[]).unwrap().jobs
+    store(database, owner).claim(&mut ClaimIds::beginning_with(claim_id), 100, None, &[]).unwrap().jobs
 }
 
 fn done(job: &Job) -> Outcome {

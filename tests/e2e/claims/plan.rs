@@ -5,6 +5,7 @@ use std::{sync::Arc, thread, time::Duration};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mysql::{Conn, Row, Value, prelude::Queryable};
 use resq::db;
+use resq::queue::claim_ids::ClaimIds;
 use resq::queue::sql_store::{self, SqlQueueStore};
 use resq::queue::store::{Cursor, QueueStore};
 use resq::queue::{Job, NoHooks, TransactionHooks};
@@ -97,14 +98,14 @@ fn concurrent_claims_take_different_rows_and_lock_no_others() {
     let (end, may_end) = bounded(1);
     let (mut one, mut two) = (super::store(&database, "test", Arc::new(Hold { claimed, may_end })), store(&database));
     let (first, second) = thread::scope(|scope| {
-        let first = scope.spawn(|| one.claim(1, 5, None, &[]).expect("a claim"));
+        let first = scope.spawn(|| one.claim(&mut ClaimIds::beginning_with(1), 5, None, &[]).expect("a claim"));
         has_claimed.recv().expect("a claim");
         // Its transaction is open. With SKIP LOCKED the second claim does not wait for it, and what it gets shows which
         // rows the first has locked.
         if !database.info.skip_locked {
             end.send(()).expect("the first waits");
         }
-        let second = two.claim(2, 5, None, &[]).expect("another claim").jobs;
+        let second = two.claim(&mut ClaimIds::beginning_with(2), 5, None, &[]).expect("another claim").jobs;
         let _ = end.try_send(());
         (first.join().expect("no panic"), second)
     });
@@ -120,7 +121,7 @@ fn claims_go_by_priority_then_id_and_miss_no_row() {
     let (mut store, expected) = (store(&database), expected(&mut database.bare(), 1000));
     let (mut claimed, mut after) = (Vec::new(), None);
     for claim_id in 1.. {
-        let claim = store.claim(claim_id, 70, after, &[]).unwrap();
+        let claim = store.claim(&mut ClaimIds::beginning_with(claim_id), 70, after, &[]).unwrap();
         if claim.jobs.is_empty() {
             break;
         }
@@ -142,7 +143,7 @@ fn late_row_before_the_cursor_is_found_by_a_full_scan() {
         late.query_drop("ROLLBACK; START TRANSACTION").unwrap();
     }
     let mut claim = |claim_id, after| {
-        let claim = store.claim(claim_id, 10, after, &[]).unwrap();
+        let claim = store.claim(&mut ClaimIds::beginning_with(claim_id), 10, after, &[]).unwrap();
         (ids(&claim.jobs), claim.cursor)
     };
     let (jobs, cursor) = claim(1, None);
@@ -163,7 +164,8 @@ fn paused_queue_and_delayed_row_give_a_claim_nothing() {
     let database = TestDatabase::new(Server::shared(), "claim_none");
     let (mut store, mut conn) = (store(&database), database.bare());
     conn.query_drop("INSERT INTO res_queue (res_name, run_at) VALUES ('d', NOW(6) + INTERVAL 1 HOUR)").unwrap();
-    let claim = |store: &mut SqlQueueStore| ids(&store.claim(7, 10, None, &[]).unwrap().jobs);
+    let claim =
+        |store: &mut SqlQueueStore| ids(&store.claim(&mut ClaimIds::beginning_with(7), 10, None, &[]).unwrap().jobs);
     assert_eq!(store.due(10, &[]).unwrap(), NONE);
     assert_eq!(store.promote(&[1]).unwrap(), 0);
     assert_eq!(claim(&mut store), NONE, "not before its time");
