@@ -32,7 +32,16 @@ use crate::{
     },
     net::{self, Broker, StartError},
     queue::{FIXED_CONNECTIONS, Parts, QUEUE_STATE_NEW, Servers, Service, Telemetry, Wakeups},
-    resources::{DatabaseBuilder, Templates, migrate::applied, name::Naming, template_sets},
+    resources::{
+        DatabaseBuilder, Templates,
+        migrate::{
+            applied,
+            store::STARTED,
+            thread::{self as rollouts, RolloutThread},
+        },
+        name::Naming,
+        template_sets,
+    },
     schema::{
         inspection::Inspection,
         install,
@@ -60,6 +69,7 @@ struct Running {
     /// Where the binary log is read for wakeups. It ends when this is dropped.
     _binlog: Option<WakeupThread>,
     batches: BatchThread,
+    rollouts: RolloutThread,
     queue: Service,
     sequencer: SequencerThread,
     broker: Broker,
@@ -136,6 +146,7 @@ pub const fn connections(workers: usize) -> u32 {
         + events::CONNECTIONS
         + watch::CONNECTIONS
         + batch_thread::CONNECTIONS
+        + rollouts::CONNECTIONS
         + sampler::CONNECTIONS
         + answer::CONNECTIONS
 }
@@ -196,7 +207,7 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
     let wakeups = Wakeups { to_dispatcher: dispatcher_wakeups, to_sequencer: wake_sequencer.clone() };
     // A RING means that anything may have changed.
     let on_ring = vec![wake_dispatcher.clone(), wake_sequencer.clone()];
-    let targets = Targets { dispatcher: wake_dispatcher.clone(), sequencer: wake_sequencer };
+    let targets = Targets { dispatcher: wake_dispatcher.clone(), sequencer: wake_sequencer.clone() };
     let dumps = db.dumps(&config.database);
     let binlog =
         WakeupThread::start(config.events.binlog, dumps, db.global_db(), targets, telemetry.metrics.clone(), alarm)
@@ -232,17 +243,29 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
         head,
     };
     let (wake_batches, batch_wakeups) = wakeup();
+    let (wake_rollouts, rollout_wakeups) = wakeup();
     let watches = vec![
         StateWatch { state: QUEUE_STATE_NEW, wakeup: wake_dispatcher },
         StateWatch { state: batch::STARTED, wakeup: wake_batches },
+        StateWatch { state: STARTED, wakeup: wake_rollouts },
     ];
     let sequencer =
         SequencerThread::start(db, settings, sequencer_wakeups, page_requests, log_publisher, watches, alarm)
             .map_err(|e| failed("cannot start the sequencer", e))?;
     let servers = Servers { control: db, sessions: resources };
-    let parts = Parts { handler: builder.clone(), hooks: builder, wakeups, telemetry: telemetry.clone() };
+    // Without a place in between: a task is begun by a worker that has no job.
+    let (tasks, side_tasks) = bounded(0);
+    let parts = Parts { handler: builder.clone(), hooks: builder, wakeups, telemetry: telemetry.clone(), side_tasks };
     let queue = Service::start_with(servers, &server, &config.queue, parts, alarm)?;
     let batches = BatchThread::start(db, resources, batch_wakeups, alarm)?;
+    let rollouts = rollouts::Parts {
+        tasks,
+        workers: config.queue.workers,
+        owner: queue.owner().into(),
+        wakeups: rollout_wakeups,
+        to_sequencer: wake_sequencer,
+    };
+    let rollouts = RolloutThread::start(db, rollouts, alarm)?;
     checks::add(health, db, alarm.heartbeats(), queue.validity(), context.findings, &telemetry);
     checks::add_binlog(health, binlog.as_ref().map(WakeupThread::broken));
     log::info!(
@@ -252,7 +275,16 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
         config.queue.workers,
         server.version,
     );
-    Ok(Running { _node_watch: node_watch, _binlog: binlog, batches, queue, sequencer, broker, _sampler: sampler })
+    Ok(Running {
+        _node_watch: node_watch,
+        _binlog: binlog,
+        batches,
+        rollouts,
+        queue,
+        sequencer,
+        broker,
+        _sampler: sampler,
+    })
 }
 
 /// Gives an event log that was restored from a dump a new identity, so that clients do not go on by its numbers. Not on
@@ -273,6 +305,7 @@ impl Running {
     /// Stops all parts in order. False if jobs were still running after `drain`, or the broker panicked.
     fn stop(self, drain: Duration) -> bool {
         self.batches.stop();
+        self.rollouts.stop();
         let finished = self.queue.drain(drain);
         self.sequencer.stop();
         self.broker.stop();

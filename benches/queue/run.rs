@@ -46,7 +46,13 @@ impl<'a> Run<'a> {
         };
         let (wake_dispatcher, to_dispatcher) = wakeup();
         let wakeups = Wakeups { to_dispatcher, ..Wakeups::default() };
-        let parts = Parts { handler, hooks: Arc::new(counted), wakeups, telemetry: Telemetry::default() };
+        let parts = Parts {
+            handler,
+            hooks: Arc::new(counted),
+            wakeups,
+            telemetry: Telemetry::default(),
+            side_tasks: crossbeam_channel::never(),
+        };
         let service = Service::start_with(
             Servers { control: &database.db, sessions: &database.db },
             &database.info,

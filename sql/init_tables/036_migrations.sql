@@ -68,6 +68,7 @@ CREATE TABLE IF NOT EXISTS res_rollout_database (
   owner        VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL,
   claim_id     BIGINT UNSIGNED NULL,
   postponed    INT UNSIGNED NOT NULL DEFAULT 0,
+  interrupted  INT UNSIGNED NOT NULL DEFAULT 0,
   retry_at     TIMESTAMP(6) NULL DEFAULT NULL,
   message      TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL,
   started_at   TIMESTAMP(6) NULL DEFAULT NULL,

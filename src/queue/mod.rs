@@ -28,6 +28,7 @@ pub mod search;
 mod service;
 mod session;
 pub mod set_aside;
+mod side_task;
 #[doc(hidden)]
 pub mod sql_store;
 #[doc(hidden)]
@@ -47,6 +48,7 @@ pub use search::Page;
 pub use service::{FIXED_CONNECTIONS, Parts, Servers, Service, Wakeups};
 pub use session::Session;
 pub use set_aside::SetAside;
+pub use side_task::SideTask;
 pub use telemetry::{SetAsideJobs, Telemetry};
 pub(crate) use validity::Validity;
 pub use waiting::Waiting;

@@ -15,6 +15,7 @@ use super::{
     lease::LeaseThread,
     prefetch::Prefetch,
     session::Session,
+    side_task::SideTask,
     sql_store::{Claimer, SqlQueueStore},
     telemetry::Telemetry,
     validity::Validity,
@@ -68,6 +69,8 @@ pub struct Parts {
     pub wakeups: Wakeups,
     /// What the queue lets the program know.
     pub telemetry: Telemetry,
+    /// What idle workers do besides; [`never`] if there is nothing.
+    pub side_tasks: Receiver<SideTask>,
 }
 
 /// A running queue. With a handler of one's own:
@@ -111,6 +114,7 @@ pub struct Parts {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Service {
+    owner: String,
     dispatcher: Thread,
     /// The workers and the completer, in the order in which they end.
     threads: Vec<Thread>,
@@ -132,7 +136,8 @@ impl Service {
         alarm: &Alarm,
     ) -> Result<Service, Failure> {
         let servers = Servers { control: db, sessions: db };
-        let parts = Parts { handler, hooks: Arc::new(NoHooks), wakeups, telemetry: Telemetry::default() };
+        let parts =
+            Parts { handler, hooks: Arc::new(NoHooks), wakeups, telemetry: Telemetry::default(), side_tasks: never() };
         Service::start_with(servers, server, config, parts, alarm)
     }
 
@@ -147,9 +152,10 @@ impl Service {
         parts: Parts,
         alarm: &Alarm,
     ) -> Result<Service, Failure> {
-        let Parts { handler, hooks, wakeups, telemetry } = parts;
+        let Parts { handler, hooks, wakeups, telemetry, side_tasks } = parts;
         telemetry.metrics.workers.set(config.workers as u64);
-        let claimer = Claimer { owner: owner(), workers: config.workers as u32, skip_locked: server.skip_locked };
+        let owner = owner();
+        let claimer = Claimer { owner: owner.clone(), workers: config.workers as u32, skip_locked: server.skip_locked };
         let store = || Box::new(SqlQueueStore::new(servers.control, &claimer, &hooks).with_telemetry(&telemetry));
         let lease = LeaseThread::start(store(), config.lease.as_secs() as u32, alarm)?;
         let (jobs, claimed) = bounded(Prefetch::capacity(config.workers));
@@ -178,15 +184,20 @@ impl Service {
                 slots: wake_for_slot.clone(),
                 metrics: telemetry.metrics.clone(),
             };
-            let jobs = claimed.clone();
-            let body = move || worker.run(&jobs);
+            let (jobs, side_tasks) = (claimed.clone(), side_tasks.clone());
+            let body = move || worker.run(&jobs, side_tasks);
             threads.push(Thread::spawn(&format!("worker-{number}"), alarm, body).map_err(cannot_start)?);
         }
         let completer =
             Completer::new(store(), to_sequencer, wake_for_retry, config.max_attempts, telemetry.metrics.clone());
         let body = move || completer.run(&outcomes);
         threads.push(Thread::spawn("completer", alarm, body).map_err(cannot_start)?);
-        Ok(Service { dispatcher, threads, lease })
+        Ok(Service { owner, dispatcher, threads, lease })
+    }
+
+    /// Identifies this daemon among all that ever served the queue: the column `owner` of its jobs and of its lease.
+    pub(crate) fn owner(&self) -> &str {
+        &self.owner
     }
 
     /// Whether the lease is valid, as it changes.

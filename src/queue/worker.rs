@@ -6,13 +6,14 @@ use std::{
     sync::Arc,
 };
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, never, select_biased};
 
 use super::{
     handler::Handler,
     job::Job,
     outcome::{FinishedAttempt, JobError, JobResult, MAX_INTERRUPTIONS},
     session::Session,
+    side_task::SideTask,
 };
 use crate::base::{clock::now, metrics::Metrics, wakeup::Wakeup};
 
@@ -26,13 +27,29 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Runs jobs until the dispatcher has ended and none is left.
-    pub fn run(mut self, jobs: &Receiver<Job>) {
-        for job in jobs {
-            if !self.run_job(job) {
-                return;
+    /// Runs jobs until the dispatcher has ended and none is left; while there are none, `side_tasks`.
+    pub fn run(mut self, jobs: &Receiver<Job>, mut side_tasks: Receiver<SideTask>) {
+        loop {
+            select_biased! {
+                recv(jobs) -> job => if !job.is_ok_and(|job| self.run_job(job)) {
+                    return;
+                },
+                recv(side_tasks) -> task => match task {
+                    Ok(task) => self.run_side_task(task),
+                    Err(_) => side_tasks = never(),
+                },
             }
         }
+    }
+
+    fn run_side_task(&mut self, task: SideTask) {
+        self.metrics.workers_busy.increment();
+        let session = &mut self.session;
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| task(session))) {
+            log::error!("worker: a task beside the jobs panicked; going on without it: {}", message(&*panic));
+        }
+        self.metrics.workers_busy.decrement();
+        self.session.reset();
     }
 
     /// Runs one job; false if the completer has ended.

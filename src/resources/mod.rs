@@ -13,7 +13,7 @@ pub mod name;
 pub mod reference;
 pub mod registry;
 pub mod registry_page;
-mod resource_server;
+pub mod resource_server;
 pub mod scanner;
 pub mod scratch;
 pub mod shape;

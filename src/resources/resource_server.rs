@@ -115,6 +115,22 @@ pub fn foreign_keys_into(conn: &mut Conn, db_names: &[&str]) -> Result<Vec<Forei
     )
 }
 
+/// The bytes of tables and indexes in each of these databases that has any, as the server estimates them.
+///
+/// # Errors
+/// Those of the database.
+pub fn sizes(conn: &mut Conn, db_names: &[&str]) -> Result<Vec<(String, u64)>, Error> {
+    if db_names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names: Vec<String> = db_names.iter().map(|name| literal(name)).collect();
+    Ok(conn.query(format!(
+        "SELECT TABLE_SCHEMA, CAST(SUM(COALESCE(DATA_LENGTH, 0) + COALESCE(INDEX_LENGTH, 0)) AS UNSIGNED) \
+         FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ({}) GROUP BY TABLE_SCHEMA",
+        names.join(", ")
+    ))?)
+}
+
 /// A lock's name has at most 64 characters, and MySQL ignores their case while MariaDB does not: hence the hash. SHA2
 /// and not SHA1, which MySQL 9.6 has moved into a component that few installations load.
 fn lock_name(db_name: &str) -> String {

@@ -28,6 +28,8 @@ pub enum Command {
     Events(Events),
     Audit(Audit),
     Top(Top),
+    Databases(Databases),
+    Migrate(Migrate),
     Doctor(Doctor),
 }
 
@@ -287,6 +289,66 @@ pub struct Top {
     /// end after this number of views
     #[argh(option)]
     pub count: Option<u64>,
+}
+
+/// list the databases that resq built, by name
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "databases")]
+pub struct Databases {
+    /// databases of this res_type
+    #[argh(option, long = "type")]
+    pub res_type: Option<String>,
+    /// only databases that lack migrations
+    #[argh(switch)]
+    pub outdated: bool,
+    /// also read the size of each from the server, which takes a while
+    #[argh(switch)]
+    pub sizes: bool,
+    /// print a JSON array
+    #[argh(switch)]
+    pub json: bool,
+}
+
+/// bring existing databases to the newest shape: plan, start, status, wait, pause, resume, abort or retry
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "migrate")]
+pub struct Migrate {
+    /// what to do: plan, start, status, wait, pause, resume, abort or retry
+    #[argh(positional)]
+    pub action: String,
+    /// number of the rollout, for all but plan and start; status without it lists the newest
+    #[argh(positional)]
+    pub rollout: Option<u64>,
+    /// plan, start: databases of this res_type
+    #[argh(option, long = "type")]
+    pub res_type: Option<String>,
+    /// start: only the databases of these res_ids
+    #[argh(option)]
+    pub only: Vec<u64>,
+    /// start: number of databases that are migrated before all others (default 1)
+    #[argh(option)]
+    pub canary: Option<u32>,
+    /// start: wait for `resume` after the canaries
+    #[argh(switch)]
+    pub confirm_canary: bool,
+    /// start: number of databases in a wave; the next begins when all of them are done (default 100)
+    #[argh(option)]
+    pub wave: Option<u32>,
+    /// start: number of databases that may fail before the rollout halts (default 0)
+    #[argh(option)]
+    pub max_failures: Option<u32>,
+    /// start: without this option only the plan is shown
+    #[argh(switch)]
+    pub yes: bool,
+    /// wait: maximum number of seconds (default: no limit)
+    #[argh(option)]
+    pub timeout: Option<u64>,
+    /// plan, status: print JSON
+    #[argh(switch)]
+    pub json: bool,
+    /// why, for the audit
+    #[argh(option)]
+    pub reason: Option<String>,
 }
 
 /// check everything that resq needs, and say how to fix what is missing

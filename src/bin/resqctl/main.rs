@@ -7,9 +7,11 @@ mod actor;
 mod args;
 mod audit;
 mod bulk;
+mod databases;
 mod drop;
 mod inspect;
 mod jobs;
+mod migrate;
 mod shared;
 mod top;
 
@@ -105,6 +107,8 @@ fn run(command: Command, config: &Config, out: &mut Output) -> Result<(), Failur
         Command::Events(args) => inspect::events(&mut *db.global()?, &args, out),
         Command::Top(args) => top::top(&db, &args, out),
         Command::Audit(args) => audit::list(&mut Queue::on(&db), &args, out),
+        Command::Databases(args) => databases::list(&db, config, &args, out),
+        Command::Migrate(args) => migrate::run(&db, config, &args, out),
         Command::Drop(args) => drop::drop(&mut dropper(&args.reason), &args, out),
         Command::Clear(args) => drop::clear(&mut dropper(&args.reason), &args, out),
     }

@@ -1,6 +1,16 @@
-//! Changes databases that were built by older templates: the files ([`files`]), their statements ([`statement`]), and what
-//! was applied anywhere ([`applied`]).
+//! Changes databases that were built by older templates. The rules are pure: the files ([`files`]), their statements
+//! ([`statement`]), the waves of a rollout ([`rules`]). The control database keeps what was applied anywhere ([`applied`]),
+//! the rollouts ([`store`], [`operator`]), and for each database how far it has come ([`ledger`]). Workers carry out attempts
+//! ([`attempt`]), which [`thread`] offers to them.
 
 pub mod applied;
+pub mod attempt;
 pub mod files;
+pub mod ledger;
+pub mod operator;
+pub mod plan;
+pub mod progress;
+pub mod rules;
 pub mod statement;
+pub mod store;
+pub mod thread;

@@ -177,7 +177,7 @@ const WRITTEN: &[(&str, &str, &[&str])] = &[
     ("res_template", "text", &["INSERT"]),
     ("res_migration", "text", &["INSERT"]),
     ("res_ledger", "statement", &["INSERT", "UPDATE", "DELETE"]),
-    ("res_rollout", "state", &["INSERT", "UPDATE"]),
+    ("res_rollout", "state", &["INSERT", "UPDATE", "DELETE"]),
     ("res_rollout_file", "text", &["INSERT"]),
     ("res_rollout_database", "state", &["INSERT", "UPDATE"]),
 ];
