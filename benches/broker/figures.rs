@@ -2,8 +2,10 @@
 
 use crate::{load::Subscribers, server::ServerProcess};
 use std::{
-    io::Write,
+    io::{Read, Write},
     net::{TcpListener, TcpStream},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -53,12 +55,47 @@ pub fn latency_us(server: &ServerProcess, percentile: usize) -> f64 {
     times[times.len() * percentile / 100].as_secs_f64() * 1e6
 }
 
-/// How much memory each of many idle subscribers costs the server.
-pub fn resident_bytes(server: &ServerProcess) -> f64 {
-    const IDLE: usize = 10_000;
+/// How much memory each of so many idle subscribers costs the server.
+pub fn resident_bytes(server: &ServerProcess, idle: usize) -> f64 {
     let before = server.resident_bytes();
-    let _subscribers = Subscribers::connect(server, IDLE);
-    (server.resident_bytes() - before) / IDLE as f64
+    let _subscribers = Subscribers::connect(server, idle);
+    (server.resident_bytes() - before) / idle as f64
+}
+
+/// The time in µs that 99 % of the requests for `/healthz` take at most, one at a time, while so many subscribers receive 20
+/// events a second each.
+pub fn health_p99_us(server: &ServerProcess, subscribers: usize) -> f64 {
+    let mut subscribers = Subscribers::connect(server, subscribers);
+    let mut publisher = subscribers.publisher(server);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let mut stream = TcpStream::connect(server.http).expect("it listens");
+            let mut times = Vec::new();
+            while !is_over.load(Ordering::Relaxed) {
+                let start = Instant::now();
+                stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it reads");
+                let mut answer = [0; 1_024];
+                let read = stream.read(&mut answer).expect("an answer");
+                assert!(answer[..read].starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer[..read]));
+                times.push(start.elapsed());
+                thread::sleep(Duration::from_millis(1));
+            }
+            times
+        });
+        let start = Instant::now();
+        for tick in 1..=60 {
+            publisher.publish(1);
+            let next = start + Duration::from_millis(50 * tick);
+            while let Some(left) = next.checked_duration_since(Instant::now()) {
+                subscribers.receive(Some(left), |_| {});
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+        let mut times = asking.join().expect("answers");
+        times.sort_unstable();
+        times[times.len() * 99 / 100].as_secs_f64() * 1e6
+    })
 }
 
 /// The time from publishing one event until the last of many subscribers has received it, in µs.

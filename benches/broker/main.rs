@@ -1,5 +1,5 @@
 //! The broker's figures, and those of NATS and Redis where they are installed, from one run and one measuring client:
-//! deliveries per second by fan-out, latency at a steady rate, the cost of idle subscribers.
+//! deliveries per second by fan-out, latency at a steady rate, the cost of idle subscribers and streams, health under load.
 //!
 //! resq is measured with RSQ/1 and, but for idle subscribers, with its event stream by HTTP (sse). Each server is a separate
 //! process (for resq, this program again, called with `serve`). Turns are interleaved and medians compared, so that other load
@@ -34,8 +34,22 @@ fn main() {
             compare(&ALL, &unit, 5, Less, |server| figures::latency_us(server, percentile));
         }
     }
+    if wanted("streams") {
+        let unit = "resident bytes for each of 1,000 idle streams (at most 4,096)";
+        compare(&[Dialect::Resq, Dialect::Sse], unit, 1, Less, |server| figures::resident_bytes(server, 1_000));
+    }
+    if wanted("health") {
+        let server = ServerProcess::start(Dialect::Resq).expect("this program");
+        let [none, many] = [0, 5_000].map(|subscribers| figures::health_p99_us(&server, subscribers));
+        println!(
+            "p99 in µs of /healthz: {none:.0}; while 5,000 subscribers are served: {many:.0}, {:.1} x",
+            many / none
+        );
+    }
     if wanted("idle") {
-        compare(&FOR_MANY, "resident bytes for each of 10,000 idle subscribers", 1, Less, figures::resident_bytes);
+        compare(&FOR_MANY, "resident bytes for each of 10,000 idle subscribers", 1, Less, |server| {
+            figures::resident_bytes(server, 10_000)
+        });
         compare(&FOR_MANY, "µs until one event is with all of 10,000 subscribers", 3, Less, figures::one_to_all_us);
         println!("  the kernel alone needs {:.0} for as many sends", figures::bare_sends_us());
         compare(&FOR_MANY, "wake-ups in 5 s with 1,000 idle subscribers", 1, Less, figures::wake_ups);

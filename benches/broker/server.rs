@@ -21,6 +21,8 @@ pub struct ServerProcess {
     pub address: SocketAddr,
     /// Another one for subscribers, where they do not speak the publisher's protocol.
     pub subscribers_at: SocketAddr,
+    /// Where it serves HTTP, if it does.
+    pub http: SocketAddr,
     process: Child,
 }
 
@@ -55,7 +57,7 @@ impl ServerProcess {
             Err(error) => panic!("{}: {error}", dialect.name()),
         };
         let subscribers_at = if dialect == Dialect::Sse { http } else { address };
-        let server = ServerProcess { dialect, address, subscribers_at, process };
+        let server = ServerProcess { dialect, address, subscribers_at, http, process };
         let start = Instant::now();
         while TcpStream::connect(address).is_err() {
             assert!(start.elapsed() < Duration::from_secs(10), "{} does not come up", dialect.name());
