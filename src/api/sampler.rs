@@ -118,11 +118,7 @@ impl Run {
     fn wait(&self, stopped: &Receiver<()>, earliest: Instant, cached: Instant) -> bool {
         let mut is_asked = false;
         loop {
-            let due = match self.is_watched() {
-                true => at(earliest),
-                false if is_asked => at(cached),
-                false => never(),
-            };
+            let due = due(self.is_watched(), is_asked, earliest, cached).map_or_else(never, at);
             select! {
                 recv(stopped) -> _ => return false,
                 recv(self.parts.scrapes) -> scrape => match scrape {
@@ -216,6 +212,14 @@ impl Run {
     }
 }
 
+/// When the next sample is due; None: not before someone asks.
+fn due(is_watched: bool, is_asked: bool, earliest: Instant, cached: Instant) -> Option<Instant> {
+    match is_watched {
+        true => Some(earliest),
+        false => is_asked.then_some(cached),
+    }
+}
+
 /// The queue's overview, and how many events wait for their numbers.
 type Sample = (Overview, u64);
 
@@ -232,4 +236,40 @@ fn show(metrics: &Metrics, sample: Option<&Sample>) {
     metrics.jobs_error.set_option(count(Status::Error));
     metrics.oldest_waiting.set_option(overview.map(|overview| overview.oldest_waiting_s.unwrap_or(0)));
     metrics.outbox_rows.set_option(sample.map(|(_, outbox)| *outbox));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_due_unless_someone_asks() {
+        let (earliest, cached) = (Instant::now(), Instant::now() + CACHED);
+        for (is_watched, is_asked, expected) in [
+            (false, false, None),
+            (false, true, Some(cached)),
+            (true, false, Some(earliest)),
+            (true, true, Some(earliest)),
+        ] {
+            assert_eq!(due(is_watched, is_asked, earliest, cached), expected, "{is_watched} {is_asked}");
+        }
+    }
+
+    #[test]
+    fn metrics_of_no_sample_have_no_value() {
+        let metrics = Metrics::default();
+        let overview = Overview {
+            oldest_waiting_s: None,
+            counts: Default::default(),
+            delayed: Default::default(),
+            is_paused: false,
+        };
+        show(&metrics, Some(&(overview, 7)));
+        assert_eq!((metrics.outbox_rows.get(), metrics.oldest_waiting.get()), (Some(7), Some(0)));
+        show(&metrics, None);
+        assert_eq!(
+            (metrics.outbox_rows.get(), metrics.oldest_waiting.get(), metrics.jobs_new.get()),
+            (None, None, None)
+        );
+    }
 }

@@ -146,3 +146,39 @@ fn request_that_hangs_holds_up_none_that_needs_no_database() {
     assert_eq!(http(port, "GET /api/v1/audit", TOKEN).status, 200);
     assert_eq!(resqd.stop().code(), Some(0));
 }
+
+#[test]
+fn what_the_server_refuses_and_what_waits_longest_is_shown() {
+    let instance = Instance::ready("http_refused");
+    let mut conn = instance.conn();
+    instance.resqctl(["pause"]).ok();
+    // A job that was retried just now has a smaller number than one that has waited for two hours.
+    let jobs =
+        "INSERT INTO res_queue (res_name, updated_at) VALUES ('retried', NOW()), ('old', NOW() - INTERVAL 2 HOUR)";
+    conn.query_drop(jobs).unwrap();
+    conn.query_drop(
+        "CREATE TRIGGER refuse BEFORE INSERT ON res_event FOR EACH ROW \
+         BEGIN IF NEW.state = 'Bad' THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not this event'; END IF; END",
+    )
+    .unwrap();
+    let (resqd, port) = resqd(&instance);
+    let resqd = resqd.args(["--poll-ms", "50"]).spawn_ready();
+    conn.query_drop("CALL publish('Bad', '{}')").unwrap();
+    let mut status = json!(null);
+    wait_until("the event to be set aside", || {
+        status = http(port, "GET /api/v1/status", "").json();
+        !status["events_set_aside"].as_array().unwrap().is_empty()
+    });
+    let event = &status["events_set_aside"][0];
+    assert_eq!((&event["state"], &event["refused"]), (&json!("Bad"), &json!("numbering")), "{status}");
+    let waited = status["oldest_waiting_s"].as_u64().unwrap();
+    assert!((7_200..7_500).contains(&waited), "{status}");
+    let mut page = HttpPeer::connect(port);
+    page.request("GET /api/v1/stream?watch=overview", "");
+    page.answer();
+    let (_, message) = page.message(&mut None).expect("the state at a glance");
+    let warnings = message["overview"]["warnings"].to_string();
+    assert!(warnings.contains("outbox row") && warnings.contains("not this event"), "{message}");
+    assert_eq!(message["overview"]["oldest_waiting_s"].as_u64().map(|s| s / 3_600), Some(2), "{message}");
+    assert_eq!(resqd.stop().code(), Some(0));
+}
