@@ -25,6 +25,7 @@ use crate::{
     base::wakeup::{Wakeup, wakeup},
     config::Config,
     db::{Db, ServerInfo},
+    events::consumers::{self, ConsumersThread},
     events::updates::{LogHead, LogPublisher, PageRequest},
     events::{
         self, LogReplaced, SequencerThread, StateWatch,
@@ -62,7 +63,7 @@ pub struct Options {
 const CATCH_UP: Duration = Duration::from_secs(600);
 
 /// The running parts in the order in which they stop: the queue first, so that its last outcomes are still numbered; then
-/// the sequencer, so that they are still delivered; then the broker.
+/// the sequencer, so that they are still delivered; then the broker; then the consumers' positions.
 struct Running {
     /// On a cluster. It ends when this is dropped.
     _node_watch: Option<Thread>,
@@ -73,6 +74,7 @@ struct Running {
     queue: Service,
     sequencer: SequencerThread,
     broker: Broker,
+    consumers: ConsumersThread,
     /// Ends when it is dropped.
     _sampler: Option<Sampler>,
 }
@@ -144,6 +146,7 @@ pub const fn connections(workers: usize) -> u32 {
     workers as u32
         + FIXED_CONNECTIONS
         + events::CONNECTIONS
+        + consumers::CONNECTIONS
         + watch::CONNECTIONS
         + batch_thread::CONNECTIONS
         + rollouts::CONNECTIONS
@@ -234,6 +237,8 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
     let sampler = is_seen.then(|| Sampler::start(db, sampled, alarm)).transpose();
     let sampler = sampler.map_err(|e| failed("cannot start the thread of the metrics", e))?;
     threads::start(db, resources, broker.api_end(), alarm)?;
+    let consumers = ConsumersThread::start(db, broker.consumers_end().clone(), alarm);
+    let consumers = consumers.map_err(|e| failed("cannot start the thread of the consumers' positions", e))?;
     let settings = events::Settings {
         poll: config.queue.poll,
         retention_days: config.events.retention_days,
@@ -283,6 +288,7 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
         queue,
         sequencer,
         broker,
+        consumers,
         _sampler: sampler,
     })
 }
@@ -309,7 +315,10 @@ impl Running {
         let finished = self.queue.drain(drain);
         self.sequencer.stop();
         self.broker.stop();
-        self.broker.join() && finished
+        let ended_well = self.broker.join();
+        // The last positions arrive from the broker as its peers leave.
+        self.consumers.stop();
+        ended_well && finished
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use mysql::{Conn, prelude::Queryable};
-use resq::client::{Address, Delivery, Peer, Subscriber, Subscription};
+use resq::client::{Address, Delivery, Peer, Start, Subscriber, Subscription};
 
 use resq_test_support::{Instance, Program, Running, stats, wait_at_most, wait_until};
 
@@ -50,7 +50,7 @@ fn daemon(instance: &Instance) -> Running {
 pub fn subscribe(instance: &Instance, since: Option<u64>) -> Subscriber {
     let peer = Peer::new(Address::Unix(instance.broker_socket()), "bench");
     let mut subscription = Subscription::to(["*"]);
-    subscription.since = since;
+    subscription.since = since.map_or(Start::Now, Start::After);
     Subscriber::connect(peer, subscription).expect("the daemon is there")
 }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use mio::{Events, Interest, Poll, Token, net::UnixStream};
-use resq::wire::{ClientMessage, MAX_FRAME, Pattern, Role, ServerMessage, Splitter};
+use resq::wire::{ClientMessage, MAX_FRAME, Pattern, Role, ServerMessage, Splitter, Start};
 use resq_test_support::wait_until;
 
 pub struct Listeners {
@@ -63,7 +63,7 @@ fn hello(pattern: &str) -> Vec<u8> {
     let mut hello = Vec::new();
     ClientMessage::Hello { role: Role::Subscriber, name: "listener", token: "" }.encode(&mut hello);
     let patterns = vec![Pattern::new(pattern).expect("a pattern")];
-    ClientMessage::Subscribe { resume_after: None, durable_only: true, patterns }.encode(&mut hello);
+    ClientMessage::Subscribe { start: Start::Now, durable_only: true, patterns }.encode(&mut hello);
     hello
 }
 

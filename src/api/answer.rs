@@ -12,7 +12,12 @@ use crate::{
     base::exact::integer,
     client,
     db::{Capped, Db, Error, ErrorClass, ServerInfo},
-    events::{chosen_rows, event::Event, history, store},
+    events::{
+        chosen_rows,
+        consumers::admin::{self as consumers, Consumer},
+        event::Event,
+        history, store,
+    },
     output::line,
     queue::{
         Filter, Queue, SetAside, Waiting,
@@ -121,6 +126,12 @@ impl Api {
                 found(json!({ "databases": databases, "next": next }))
             }
             Call::Events { state, range: Range { after, limit } } => self.events(state.as_deref(), after, limit),
+            Call::Consumers(Range { after, limit }) => {
+                let consumers = consumers::by_name(&mut *self.control.global()?, after.as_deref(), limit)?;
+                let next = consumers.last().filter(|_| consumers.len() == limit as usize).map(|last| &last.name);
+                let listed: Vec<Json> = consumers.iter().map(Consumer::to_json).collect();
+                found(json!({ "consumers": listed, "next": next }))
+            }
             Call::Daemons => {
                 let daemons = overview::daemons(&mut *self.control.global()?)?;
                 found(json!({ "daemons": daemons.iter().map(Daemon::to_json).collect::<Vec<_>>() }))

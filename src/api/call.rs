@@ -80,6 +80,8 @@ pub enum Call {
         /// Which part.
         range: Range<u64>,
     },
+    /// The consumers whose positions are kept, by name.
+    Consumers(Range<String>),
     /// The daemons that serve this queue.
     Daemons,
     /// What operators did, newest first.
@@ -161,6 +163,7 @@ pub fn check(request: &Request) -> Result<Checked, Refused> {
             state: parameters.take("state")?,
             range: Range { after: parameters.number("since")?, limit: parameters.limit()? },
         })?,
+        ["consumers"] => read(Call::Consumers(Range { after: parameters.take("after")?, limit: parameters.limit()? }))?,
         ["daemons"] => read(Call::Daemons)?,
         ["audit"] => read(Call::Audit(parameters.range()?))?,
         _ => return act(request, &segments, &parameters),

@@ -17,11 +17,14 @@ use crate::{
         health::Health,
         heartbeat,
         history::{Figures, History},
-        metrics::{Gauge, Metrics},
+        metrics::{Gauge, LABEL_VALUES, Metrics},
         threads::{Alarm, Thread},
     },
     db::{Db, Error, Link},
-    events::store,
+    events::{
+        consumers::admin::{self as consumers, Consumer},
+        store,
+    },
     net::Overviews,
     queue::{
         Status,
@@ -188,9 +191,9 @@ impl Run {
             "server": surroundings.map(|it| it.version.as_str()),
             "daemons": surroundings.map(|it| it.daemons.iter().map(|daemon| daemon.to_json()).collect::<Vec<_>>()),
             "audit": surroundings.and_then(|it| it.last_action),
-            "jobs": sample.map(|(overview, _)| overview.counts_json()),
-            "oldest_waiting_s": sample.and_then(|(overview, _)| overview.oldest_waiting_s),
-            "outbox": sample.map(|(_, outbox)| *outbox),
+            "jobs": sample.map(|it| it.overview.counts_json()),
+            "oldest_waiting_s": sample.and_then(|it| it.overview.oldest_waiting_s),
+            "outbox": sample.map(|it| it.outbox),
             "reasons": reasons,
             "warnings": warnings,
             "paused": value(&metrics.paused) == Some(1),
@@ -220,22 +223,34 @@ fn due(is_watched: bool, is_asked: bool, earliest: Instant, cached: Instant) -> 
     }
 }
 
-/// The queue's overview, and how many events wait for their numbers.
-type Sample = (Overview, u64);
+/// What is read at once.
+struct Sample {
+    overview: Overview,
+    /// How many events wait for their numbers.
+    outbox: u64,
+    /// Those that are furthest behind.
+    consumers: Vec<Consumer>,
+}
 
 fn read(conn: &mut mysql::Conn) -> Result<Sample, Error> {
-    Ok((overview(conn)?, store::waiting_up_to(conn, COUNTED)?))
+    Ok(Sample {
+        overview: overview(conn)?,
+        outbox: store::waiting_up_to(conn, COUNTED)?,
+        consumers: consumers::furthest_behind(conn, LABEL_VALUES as u32)?,
+    })
 }
 
 /// What could not be read has no value, rather than an old one.
 fn show(metrics: &Metrics, sample: Option<&Sample>) {
-    let overview = sample.map(|(overview, _)| overview);
+    let overview = sample.map(|it| &it.overview);
     let count = |status| overview.map(|overview| overview.count_of(status));
     metrics.jobs_new.set_option(count(Status::New));
     metrics.jobs_in_progress.set_option(count(Status::InProgress));
     metrics.jobs_error.set_option(count(Status::Error));
     metrics.oldest_waiting.set_option(overview.map(|overview| overview.oldest_waiting_s.unwrap_or(0)));
-    metrics.outbox_rows.set_option(sample.map(|(_, outbox)| *outbox));
+    metrics.outbox_rows.set_option(sample.map(|it| it.outbox));
+    let lags = sample.map_or(&[][..], |it| &it.consumers).iter();
+    metrics.consumer_lag.set(lags.map(|it| (it.name.clone(), i64::try_from(it.lag).unwrap_or(i64::MAX))).collect());
 }
 
 #[cfg(test)]
@@ -264,7 +279,7 @@ mod tests {
             delayed: Default::default(),
             is_paused: false,
         };
-        show(&metrics, Some(&(overview, 7)));
+        show(&metrics, Some(&Sample { overview, outbox: 7, consumers: Vec::new() }));
         assert_eq!((metrics.outbox_rows.get(), metrics.oldest_waiting.get()), (Some(7), Some(0)));
         show(&metrics, None);
         assert_eq!(

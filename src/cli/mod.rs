@@ -12,6 +12,7 @@ mod help;
 mod logging;
 mod output;
 mod program;
+mod since;
 
 use std::{
     io::{self, Write},
@@ -30,6 +31,7 @@ pub use crate::base::failure::{Exit, Failure};
 pub use logging::reopen as reopen_log;
 pub use output::Output;
 pub use program::Program;
+pub use since::since;
 
 /// Runs a program: parses this process's command line into `A`, loads the settings, starts the log and calls `body`. A
 /// failure is printed as one line, `name: …`, on standard error; so is output that could not be written.

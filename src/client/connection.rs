@@ -24,6 +24,7 @@ const READ_BUFFER: usize = 16 * 1024;
 pub enum Incoming {
     Welcome { log_id: u64, ping_interval: Duration },
     Subscribed(u64),
+    Consuming(u64),
     Event(Event),
     Gap(Gap),
     Ping(u64),
@@ -109,6 +110,11 @@ impl Connection {
         }
     }
 
+    /// Whether bytes have arrived that [`Connection::next`] has not returned as messages yet.
+    pub fn has_input(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
     /// A second handle on the socket, to write to it or to shut it down.
     pub fn stream(&self) -> Result<Stream, Error> {
         self.stream.try_clone().map_err(|cause| self.lost(cause))
@@ -168,6 +174,7 @@ fn owned(message: ServerMessage<'_>, address: &Address) -> Result<Incoming, Erro
             Incoming::Welcome { log_id, ping_interval: Duration::from_millis(ping_interval_ms.into()) }
         }
         ServerMessage::Subscribed { seq } => Incoming::Subscribed(seq),
+        ServerMessage::Consuming { seq } => Incoming::Consuming(seq),
         ServerMessage::Event { seq, unix_time_us, state, payload } => {
             Incoming::Event(Event { seq, unix_time_us, state: state.into(), payload: payload.into() })
         }

@@ -16,6 +16,9 @@ impl From<Error> for Failure {
                 (Exit::Unreachable, "; give its token by --token-file, RESQ_TOKEN or broker.token in a settings file")
             }
             Error::Refused { .. } if error.is_refusal(Code::State) => (Exit::Usage, ""),
+            Error::Refused { .. } if error.is_refusal(Code::TakenOver) => {
+                (Exit::Failed, "; two clients cannot share a consumer: give each its own name")
+            }
             Error::Refused { .. } if error.is_final() => (Exit::Failed, ""),
             Error::Refused { .. } => (Exit::Unreachable, "; try again later"),
             Error::Invalid(_) => (Exit::Usage, ""),

@@ -19,10 +19,10 @@ use crate::{
 };
 
 pub use crate::base::address::{Address, InvalidAddress};
-pub use crate::wire::Gap;
+pub use crate::wire::{Gap, Start};
 pub use input::{InvalidLine, Lines, Publication};
 pub use publisher::Publisher;
-pub use subscriber::{Delivery, Subscriber, Subscription};
+pub use subscriber::{Consumer, Delivery, Subscriber, Subscription};
 
 /// The broker to connect to, and the identity to present there.
 #[derive(Clone, Debug)]
@@ -82,13 +82,15 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same attempt must fail again: the token, version, role, state or frame is wrong.
+    /// Whether the same attempt must fail again: the token, version, role, state or frame is wrong,
+    /// or another client has taken the consumer.
     pub fn is_final(&self) -> bool {
-        const AGAIN: [Code; 4] = [Code::Slow, Code::ShuttingDown, Code::TooManyConnections, Code::TimedOut];
+        const AGAIN: [Code; 5] =
+            [Code::Slow, Code::ShuttingDown, Code::TooManyConnections, Code::TimedOut, Code::Moved];
         match self {
             Error::Unreachable { .. } | Error::TimedOut { .. } => false,
             // A code that only newer servers send may be of either kind: try again, with pauses.
-            Error::Refused { code, .. } => (1..=10).contains(code) && !AGAIN.iter().any(|again| *again as u16 == *code),
+            Error::Refused { code, .. } => (1..=12).contains(code) && !AGAIN.iter().any(|again| *again as u16 == *code),
             Error::Invalid(_) => true,
         }
     }

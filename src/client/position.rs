@@ -2,25 +2,32 @@
 //! number belongs to. Pure: messages in, a number out.
 
 use super::connection::Incoming;
-use crate::wire::Gap;
+use crate::wire::{Gap, Start};
 
 /// The position of one subscriber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
+    /// Where it begins while `after` is not known.
+    start: Start,
     after: Option<u64>,
     /// The log that `after` belongs to; `None` before the first WELCOME.
     log_id: Option<u64>,
 }
 
 impl Position {
-    /// A position after the number `since` in the broker's log; `None`: from now on.
-    pub fn new(since: Option<u64>) -> Position {
-        Position { after: since, log_id: None }
+    /// A position at `since` in the broker's log.
+    pub fn new(since: Start) -> Position {
+        let after = match since {
+            Start::After(seq) => Some(seq),
+            Start::Beginning => Some(0),
+            Start::Now | Start::Time(_) => None,
+        };
+        Position { start: since, after, log_id: None }
     }
 
-    /// The number for SUBSCRIBE to resume after; `None`: from now on.
-    pub fn resume_after(self) -> Option<u64> {
-        self.after
+    /// Where SUBSCRIBE begins.
+    pub fn resume(self) -> Start {
+        self.after.map_or(self.start, Start::After)
     }
 
     /// Notes that a connection to this log begins. True if the log is a different one: all its events are new to this
@@ -38,7 +45,7 @@ impl Position {
     pub fn advance(&mut self, message: &Incoming) {
         let seq = match message {
             Incoming::Event(event) => event.seq,
-            Incoming::Subscribed(seq) => *seq,
+            Incoming::Subscribed(seq) | Incoming::Consuming(seq) => *seq,
             Incoming::Gap(Gap::Pruned(first_kept)) => first_kept.saturating_sub(1),
             // The only step back: the requested number does not exist yet.
             Incoming::Gap(Gap::BeyondHead(head)) => {
@@ -49,7 +56,7 @@ impl Position {
             Incoming::Ping(seq) if self.after.is_some() => *seq,
             Incoming::Ping(_) | Incoming::Pong(_) | Incoming::Gap(Gap::Dropped(_)) | Incoming::Welcome { .. } => return,
         };
-        if seq > 0 || matches!(message, Incoming::Subscribed(_)) {
+        if seq > 0 || matches!(message, Incoming::Subscribed(_) | Incoming::Consuming(_)) {
             self.after = Some(self.after.unwrap_or(0).max(seq));
         }
     }
@@ -84,21 +91,22 @@ mod tests {
             (Some(50), &[Subscribed(50), G(Gap::BeyondHead(10))], Some(10)),
         ];
         for (since, messages, expected) in table {
-            let mut position = Position::new(*since);
+            let mut position = Position::new(since.map_or(Start::Now, Start::After));
             position.enter(1);
             messages.iter().for_each(|message| position.advance(message));
-            assert_eq!(position.resume_after(), *expected, "{since:?} {messages:?}");
+            let expected = expected.map_or(Start::Now, Start::After);
+            assert_eq!(position.resume(), expected, "{since:?} {messages:?}");
         }
     }
 
     #[test]
     fn different_log_is_read_from_its_beginning() {
-        let mut position = Position::new(Some(7));
+        let mut position = Position::new(Start::After(7));
         assert!(!position.enter(1), "the first log is not a different log");
         position.advance(&event(9));
         assert!(!position.enter(1));
-        assert_eq!(position.resume_after(), Some(9));
+        assert_eq!(position.resume(), Start::After(9));
         assert!(position.enter(2));
-        assert_eq!(position.resume_after(), Some(0));
+        assert_eq!(position.resume(), Start::After(0));
     }
 }

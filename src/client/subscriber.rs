@@ -1,5 +1,6 @@
 //! Receives events; reconnects and resumes by itself. Never starts a thread: PINGs are answered while the caller waits
-//! for an event, and a caller that processes one for long calls [`Subscriber::keep_alive`].
+//! for an event, and a caller that processes one for long calls [`Subscriber::keep_alive`]. With a [`Consumer`] the server
+//! keeps the position, up to what the caller acknowledges.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     base::backoff::Backoff,
-    wire::{ClientMessage, Pattern, Role},
+    wire::{ClientMessage, ConsumerName, Pattern, Role, Start},
 };
 
 /// Pauses between attempts to reconnect.
@@ -24,10 +25,28 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 pub struct Subscription {
     /// 1 to 1,024 patterns: a state, a prefix followed by `*`, or `*` alone.
     pub states: Vec<String>,
-    /// Start with the durable events after this sequence number; `None`: with new events.
-    pub since: Option<u64>,
+    /// Where to begin; of a consumer, only if it is new.
+    pub since: Start,
     /// Only durable events: those that a transaction committed, with a sequence number.
     pub durable_only: bool,
+    /// Receive durable events from a position that the server keeps.
+    pub consumer: Option<Consumer>,
+}
+
+/// A position that the server keeps. One connection at a time has it; a newer one takes it over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consumer {
+    /// 1 to 64 of `A-Z a-z 0-9 _ . : -`.
+    pub name: String,
+    /// At most so many events are sent beyond the last one acknowledged: 1 to 10,000.
+    pub max_unacked: u16,
+}
+
+impl Consumer {
+    /// With room for 1,000 events that are not acknowledged.
+    pub fn new(name: impl Into<String>) -> Consumer {
+        Consumer { name: name.into(), max_unacked: 1_000 }
+    }
 }
 
 impl Subscription {
@@ -73,6 +92,15 @@ pub struct Subscriber {
     position: Position,
     backoff: Backoff,
     link: Link,
+    acks: Acks,
+}
+
+/// What the caller has acknowledged on this connection.
+#[derive(Clone, Copy, Debug, Default)]
+struct Acks {
+    up_to: u64,
+    /// How many acknowledgements were not sent yet.
+    unsent: u16,
 }
 
 #[derive(Debug)]
@@ -112,10 +140,17 @@ impl Subscriber {
         for state in &subscription.states {
             Pattern::new(state).map_err(Error::Invalid)?;
         }
-        let position = Position::new(subscription.since);
-        let link = Link::Down { retry_at: Instant::now() };
-        let mut subscriber =
-            Subscriber { peer, subscription, position, backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, 0.5), link };
+        if let Some(consumer) = &subscription.consumer {
+            ConsumerName::new(&consumer.name).map_err(Error::Invalid)?;
+        }
+        let mut subscriber = Subscriber {
+            peer,
+            position: Position::new(subscription.since),
+            subscription,
+            backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, 0.5),
+            link: Link::Down { retry_at: Instant::now() },
+            acks: Acks::default(),
+        };
         subscriber.open(deadline)?;
         Ok(subscriber)
     }
@@ -175,6 +210,54 @@ impl Subscriber {
         }
     }
 
+    /// A consumer is done with every event up to this number. Sent at once where half of what may be unacknowledged is, and
+    /// otherwise before the next wait for an event. What was not sent when the connection breaks is delivered again.
+    pub fn acknowledge(&mut self, seq: u64) {
+        self.acks.up_to = self.acks.up_to.max(seq);
+        self.acks.unsent = self.acks.unsent.saturating_add(1);
+        let most = self.subscription.consumer.as_ref().map_or(0, |consumer| consumer.max_unacked / 2);
+        if self.acks.unsent >= most {
+            self.send_acknowledgement();
+        }
+    }
+
+    /// Sends what was acknowledged and not sent yet.
+    pub fn send_acknowledgement(&mut self) {
+        if let Link::Up { connection, sent, .. } = &mut self.link
+            && self.acks.unsent > 0
+        {
+            *sent = Instant::now();
+            self.acks.unsent = 0;
+            if let Err(e) = connection.send(&ClientMessage::Ack(self.acks.up_to)) {
+                self.disconnect(&e);
+            }
+        }
+    }
+
+    /// Sends what was acknowledged and waits until the server has taken it, for at most `timeout`. To be called before the
+    /// program ends; events that arrive meanwhile are not delivered. False: it may not have been taken.
+    pub fn finish(&mut self, timeout: Duration) -> bool {
+        const LAST: u64 = u64::MAX;
+        self.send_acknowledgement();
+        let Link::Up { connection, .. } = &mut self.link else { return false };
+        let Some(deadline) = Instant::now().checked_add(timeout) else { return false };
+        if connection.send(&ClientMessage::Ping(LAST)).is_err() {
+            return false;
+        }
+        loop {
+            match connection.next(Some(deadline)) {
+                Ok(Some(Incoming::Pong(LAST))) => return true,
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return false,
+            }
+        }
+    }
+
+    /// Whether there is a connection, as far as is known without reading from it.
+    pub fn is_connected(&self) -> bool {
+        matches!(self.link, Link::Up { .. })
+    }
+
     /// How often a busy caller has to call [`Subscriber::keep_alive`].
     pub fn keep_alive_interval(&self) -> Duration {
         match &self.link {
@@ -186,6 +269,9 @@ impl Subscriber {
     /// One step: a message received, one attempt to connect, or the end of a wait.
     fn step(&mut self, deadline: Option<Instant>) -> Result<Step, Error> {
         let now = Instant::now();
+        if matches!(&self.link, Link::Up { connection, .. } if !connection.has_input()) {
+            self.send_acknowledgement();
+        }
         match &mut self.link {
             Link::Down { retry_at } if *retry_at > now => {
                 let until = deadline.map_or(*retry_at, |deadline| deadline.min(*retry_at));
@@ -220,7 +306,9 @@ impl Subscriber {
                         *sent = Instant::now();
                         Step::Wait
                     }
-                    Incoming::Welcome { .. } | Incoming::Subscribed(_) | Incoming::Pong(_) => Step::Wait,
+                    Incoming::Welcome { .. } | Incoming::Subscribed(_) | Incoming::Consuming(_) | Incoming::Pong(_) => {
+                        Step::Wait
+                    }
                 })
             }
         }
@@ -237,28 +325,40 @@ impl Subscriber {
         let other_log = position.enter(connection.log_id);
         let states = self.subscription.states.iter();
         let patterns = states.map(|s| Pattern::new(s)).collect::<Result<_, _>>().map_err(Error::Invalid)?;
-        connection.send(&ClientMessage::Subscribe {
-            resume_after: position.resume_after(),
-            durable_only: self.subscription.durable_only,
-            patterns,
+        connection.send(&match &self.subscription.consumer {
+            None => ClientMessage::Subscribe {
+                start: position.resume(),
+                durable_only: self.subscription.durable_only,
+                patterns,
+            },
+            Some(Consumer { name, max_unacked }) => ClientMessage::Consume {
+                consumer: ConsumerName::new(name).map_err(Error::Invalid)?,
+                start: self.subscription.since,
+                max_unacked: *max_unacked,
+                patterns,
+            },
         })?;
         let answer_by = Instant::now() + left();
         loop {
             match connection.next(Some(answer_by))? {
-                Some(message @ Incoming::Subscribed(_)) => {
+                Some(message @ (Incoming::Subscribed(_) | Incoming::Consuming(_))) => {
                     position.advance(&message);
                     break;
                 }
                 Some(Incoming::Ping(number)) => connection.send(&ClientMessage::Pong(number))?,
                 Some(_) => {}
                 None => {
-                    let late = std::io::Error::new(std::io::ErrorKind::TimedOut, "it did not answer SUBSCRIBE");
+                    let late =
+                        std::io::Error::new(std::io::ErrorKind::TimedOut, "it did not say where delivery begins");
                     return Err(connection.lost(late));
                 }
             }
         }
         self.position = position;
-        info!("subscribed at {}, after event {}", self.peer.address, position.resume_after().unwrap_or(0));
+        self.acks = Acks::default();
+        if let Start::After(seq) = position.resume() {
+            info!("subscribed at {}, after event {seq}", self.peer.address);
+        }
         let now = Instant::now();
         self.link = Link::Up { connection: Box::new(connection), since: now, received: now, sent: now };
         Ok(other_log)

@@ -47,7 +47,7 @@ impl Client {
         self.send(welcome(log_id));
         let asked = self.receive();
         assert!(asked.starts_with("Subscribe"), "{asked}");
-        let resume = asked.split("Some(").nth(1).map(|rest| rest.split(')').next().unwrap().parse().unwrap());
+        let resume = asked.split("After(").nth(1).map(|rest| rest.split(')').next().unwrap().parse().unwrap());
         self.send(ServerMessage::Subscribed { seq: resume.unwrap_or(head) });
         resume
     }
@@ -134,16 +134,13 @@ fn since_and_durable_are_sent_and_gaps_delivered() {
         assert_eq!(c.receive(), "Hello { role: Subscriber, name: \"t\", token: \"s3cret\" }");
         c.send(welcome(1));
         let asked = c.receive();
-        assert_eq!(
-            asked,
-            "Subscribe { resume_after: Some(4), durable_only: true, patterns: [Exact(\"A\"), Prefix(\"B\")] }"
-        );
+        assert_eq!(asked, "Subscribe { start: After(4), durable_only: true, patterns: [Exact(\"A\"), Prefix(\"B\")] }");
         c.send(ServerMessage::Subscribed { seq: 4 });
         c.send(ServerMessage::Gap(Gap::Pruned(9)));
         c.event(9);
     })]);
     peer.token = Some(Secret("s3cret".into()));
-    let subscription = Subscription { since: Some(4), durable_only: true, ..Subscription::to(["A", "B*"]) };
+    let subscription = Subscription { since: Start::After(4), durable_only: true, ..Subscription::to(["A", "B*"]) };
     let mut subscriber = Subscriber::connect(peer, subscription).unwrap();
     assert_eq!(seqs(&mut subscriber, 2), ["Gap(Pruned(9))", "9"]);
     broker.join().unwrap();

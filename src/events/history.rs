@@ -3,9 +3,9 @@
 
 use mysql::{Conn, Row};
 
-use super::{event::Event, store, updates::LogHead};
+use super::{event::Event, store, times::numbered_since, updates::LogHead};
 use crate::{
-    db::{Error, ReadRows, id_list, limited, literal},
+    db::{Error, id_list, limited, literal},
     wire::Pattern,
 };
 
@@ -124,21 +124,6 @@ pub fn of_job(
     let fits = seqs.len() <= OF_JOB;
     seqs.truncate(OF_JOB);
     Ok((read(conn, &seqs)?, is_complete && fits))
-}
-
-/// The number of the first event that was numbered at this time or later: they are numbered in the order of time.
-fn numbered_since(conn: &mut Conn, head: LogHead, time: &str) -> Result<u64, Error> {
-    let (mut low, mut high) = (head.first_seq, head.head_seq + 1);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let sql = format!("SELECT COALESCE(numbered_at, at) >= {time} FROM res_event WHERE seq = {middle}");
-        // Pruned meanwhile: it lies before.
-        match conn.read_first(sql)?.unwrap_or(false) {
-            true => high = middle,
-            false => low = middle + 1,
-        }
-    }
-    Ok(low)
 }
 
 #[cfg(test)]

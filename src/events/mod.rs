@@ -2,11 +2,13 @@
 //! and prunes what is past its retention. Never touches a socket and knows no protocol.
 //!
 //! [`event`] and [`updates`] are what it shares with the fan-out; `log` is what the sequencer asks of the database and
-//! [`store`] and [`chosen_rows`] the SQL of that; `isolated_log` sets aside rows that the server refuses; `sequencer` is the
+//! [`store`] and [`chosen_rows`] the SQL of that; [`consumers`] keeps positions in the log for clients, and [`times`] finds
+//! where a time lies; `isolated_log` sets aside rows that the server refuses; `sequencer` is the
 //! role and [`SequencerThread`] its thread.
 
 pub mod binlog;
 pub mod chosen_rows;
+pub mod consumers;
 pub mod event;
 mod floor;
 pub mod history;
@@ -14,6 +16,7 @@ mod isolated_log;
 pub(crate) mod log;
 pub(crate) mod sequencer;
 pub mod store;
+pub mod times;
 mod trace;
 pub mod turnaround;
 pub mod updates;

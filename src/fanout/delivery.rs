@@ -2,13 +2,13 @@
 //! the cursors and the head of the log; never touches a subscriber that an event does not concern.
 
 use super::{
-    cursor::Cursor,
-    filter::Filter,
+    cursor::{Cursor, Subscription},
+    kept_pages::KeptPages,
     limits::{Limits, SCAN_BUDGET},
     outgoing::Outgoing,
     page_requests::PageRequests,
     recent_window::RecentWindow,
-    sink::{Message, Sink, Sinks},
+    sink::{Sink, Sinks},
     topics::Topics,
 };
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
     wire::{Pattern, State},
 };
 use crossbeam_channel::Sender;
+use std::cmp::Ordering;
 
 /// All subscriptions. A subscriber is a small number, which may be reused once it is unsubscribed.
 pub struct Fanout {
@@ -27,6 +28,7 @@ pub struct Fanout {
     cursors: Vec<Option<Box<Cursor>>>,
     head: LogHead,
     recent: RecentWindow,
+    pages: KeptPages,
     page_requests: PageRequests,
     /// Ephemeral events dropped since this was last asked for.
     dropped: u64,
@@ -40,6 +42,7 @@ impl Fanout {
             cursors: Vec::new(),
             head,
             recent: RecentWindow::new(limits),
+            pages: KeptPages::default(),
             page_requests: PageRequests::new(page_requests),
             dropped: 0,
         }
@@ -75,35 +78,47 @@ impl Fanout {
         Some(cursor.complete_up_to(self.head.head_seq))
     }
 
-    /// Subscribes to `patterns`, from just after `resume_after` or, if that is None, from now on. The subscriber must
-    /// not have a subscription yet.
+    /// The position of a consumer: it is done with all events up to this number. None: this is no consumer, or none in
+    /// effect.
+    pub fn acknowledged(&self, subscriber: usize) -> Option<u64> {
+        self.cursors.get(subscriber)?.as_ref()?.acknowledged(self.head.head_seq)
+    }
+
+    /// A consumer is done with every event up to `seq`. False: it has not been sent all of them, or is no consumer.
+    pub fn acknowledge(&mut self, subscriber: usize, seq: u64, sink: &mut impl Sink) -> bool {
+        let Some(cursor) = cursor(&mut self.cursors, subscriber) else { return false };
+        let is_valid = cursor.acknowledge(seq, self.head.head_seq);
+        if cursor.needs_after().is_some() {
+            sink.request_turn();
+        }
+        is_valid
+    }
+
+    /// Subscribes from just after `resume_after` or, if that is None, from now on. The subscriber must not have a
+    /// subscription yet.
     pub fn subscribe(
         &mut self,
         subscriber: usize,
         resume_after: Option<u64>,
-        durable_only: bool,
-        patterns: &[Pattern<'_>],
+        wanted: Subscription,
         sink: &mut impl Sink,
     ) {
         let LogHead { head_seq, first_seq, .. } = self.head;
-        let filter = Filter::new(patterns);
-        self.topics.subscribe(subscriber, &filter);
-        if resume_after.is_none_or(|after| after <= head_seq) {
-            sink.push(Message::Subscribed { seq: resume_after.unwrap_or(head_seq) });
-        }
-        let cursor = match resume_after {
-            Some(after) if after < head_seq => {
-                let mut cursor = Cursor::behind(filter, durable_only, after);
-                cursor.pruned(first_seq, head_seq, sink);
-                cursor
-            }
-            Some(after) if after > head_seq => {
+        self.topics.subscribe(subscriber, &wanted.filter);
+        let after = resume_after.unwrap_or(head_seq);
+        let mut cursor = match after.cmp(&head_seq) {
+            Ordering::Less => Cursor::behind(wanted, after),
+            Ordering::Equal => Cursor::live(wanted),
+            Ordering::Greater => {
                 // The log may end there, or another daemon be a little ahead of this one.
                 self.page_requests.request(after, subscriber);
-                Cursor::ahead(filter, durable_only, after, head_seq)
+                Cursor::ahead(wanted, after, head_seq)
             }
-            _ => Cursor::live(filter, durable_only),
         };
+        if cursor.is_in_effect() {
+            sink.push(cursor.opening(after));
+            cursor.pruned(first_seq, head_seq, sink);
+        }
         if self.cursors.len() <= subscriber {
             self.cursors.resize_with(subscriber + 1, || None);
         }
@@ -165,7 +180,8 @@ impl Fanout {
         self.pruned(first_seq);
         let LogHead { head_seq, first_seq, .. } = self.head;
         events.truncate(events.partition_point(|event| event.seq <= head_seq));
-        let events: Vec<Outgoing<'_>> = events.into_iter().map(Outgoing::new).collect();
+        let events: Vec<Outgoing<'static>> = events.into_iter().map(Outgoing::new).collect();
+        let mut is_unfinished = false;
         for subscriber in self.page_requests.answered(after_seq) {
             let waiting =
                 cursor(&mut self.cursors, subscriber).filter(|cursor| cursor.requested_after() == Some(after_seq));
@@ -185,6 +201,10 @@ impl Fanout {
                 // The page may have contained nothing that it wants.
                 sink.request_turn();
             }
+            is_unfinished |= events.last().is_some_and(|last| cursor.is_held_up_before(last.seq));
+        }
+        if is_unfinished {
+            self.pages.keep(events);
         }
     }
 
@@ -197,6 +217,8 @@ impl Fanout {
         if let Some(after) = cursor.needs_after() {
             if let Some(events) = self.recent.after(after) {
                 cursor.catch_up(events.take(SCAN_BUDGET), head_seq, sink);
+            } else if let Some(events) = self.pages.after(after) {
+                cursor.catch_up(events.iter().take(SCAN_BUDGET), head_seq, sink);
             } else {
                 cursor.pruned(first_seq, head_seq, sink);
                 if let Some(after) = cursor.needs_after() {

@@ -3,6 +3,9 @@
 /// Events examined for one subscriber before the others have their turn.
 pub const SCAN_BUDGET: usize = 1_024;
 
+/// Pages of the event log, of at most about 1 MiB each, that are kept for consumers.
+pub const KEPT_PAGES: usize = 8;
+
 /// How much the fan-out keeps in memory and requests from the event log.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {

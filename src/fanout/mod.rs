@@ -7,14 +7,18 @@
 mod cursor;
 mod delivery;
 mod filter;
+mod kept_pages;
 mod limits;
 mod outgoing;
 mod page_requests;
 mod recent_window;
 mod sink;
 mod topics;
+mod window;
 
+pub use cursor::Subscription;
 pub use delivery::Fanout;
+pub use filter::Filter;
 pub use limits::Limits;
 pub use outgoing::{Bytes, CacheSlot, Outgoing};
 pub use sink::{Message, Sink, Sinks};

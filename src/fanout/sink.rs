@@ -11,6 +11,11 @@ pub enum Message<'a> {
         /// The number after which durable events follow.
         seq: u64,
     },
+    /// The subscription is a consumer's, with this position.
+    Consuming {
+        /// The number after which durable events follow.
+        seq: u64,
+    },
     /// An event that the subscription matches; `seq` 0: ephemeral.
     Event(&'a Outgoing<'a>),
     /// Events that the subscriber did not receive.

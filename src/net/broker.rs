@@ -3,7 +3,7 @@
 use super::{
     acceptor::Acceptor,
     connection::Kind,
-    event_loop::{self, EventLoop, WAKER},
+    event_loop::{self, EventLoop, Inbox, WAKER},
     http::{
         access::Access,
         handoff::{ApiEnd, handoff},
@@ -21,6 +21,7 @@ use crate::{
     base::threads::{Alarm, Thread},
     base::wakeup::Wakeup,
     config,
+    events::consumers::{self, ConsumersEnd},
     events::updates::{LogHead, LogPublisher, PageRequest},
 };
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -69,6 +70,7 @@ pub struct Broker {
     addresses: Vec<SocketAddr>,
     http_addresses: Vec<SocketAddr>,
     api_end: ApiEnd,
+    consumers_end: ConsumersEnd,
     overviews: Overviews,
     stop: Arc<AtomicBool>,
     waker: Arc<Waker>,
@@ -154,16 +156,21 @@ impl Broker {
             let waker = waker.clone();
             move || wake(&waker)
         });
+        let (consumers, consumer_answers, consumers_end) = consumers::handoff({
+            let waker = waker.clone();
+            move || wake(&waker)
+        });
         let listeners = listeners.into_iter().map(|listener| (Kind::Rsq, listener));
         let http_listeners = http_listeners.into_iter().map(|listener| (Kind::Http, listener));
         let mut listeners = listeners.chain(http_listeners).collect::<Vec<_>>();
         event_loop::register(&poll, &mut listeners)?;
         let acceptor = Acceptor::new()?;
-        let (channels, site, stopping) = ((log_updates, api_answers, overviews), http.site(), stop.clone());
+        let inbox = Inbox { log_updates, api_answers, overviews, consumer_answers };
+        let (site, stopping) = (http.site(), stop.clone());
         // What it owns never leaves its thread.
         let serve = move || {
-            let hub = Hub::new(rules, site, head, page_request_sender, api_requests, on_ring);
-            if let Err(error) = EventLoop::new(poll, listeners, acceptor, hub, channels, stopping).run() {
+            let hub = Hub::new(rules, site, head, page_request_sender, consumers, api_requests, on_ring);
+            if let Err(error) = EventLoop::new(poll, listeners, acceptor, hub, inbox, stopping).run() {
                 // Without its poll there is no broker: the daemon ends as at any other thread's panic.
                 panic!("the broker cannot wait for its sockets: {error}");
             }
@@ -173,7 +180,8 @@ impl Broker {
             let waker = waker.clone();
             move || wake(&waker)
         });
-        let broker = Broker { addresses, http_addresses, api_end, overviews: overview_sender, stop, waker, thread };
+        let overviews = overview_sender;
+        let broker = Broker { addresses, http_addresses, api_end, consumers_end, overviews, stop, waker, thread };
         Ok((broker, log_publisher, page_requests))
     }
 
@@ -190,6 +198,11 @@ impl Broker {
     /// Where requests arrive that only the database can answer. Each has to be answered; where none is, clients get 503.
     pub fn api_end(&self) -> &ApiEnd {
         &self.api_end
+    }
+
+    /// Where requests about consumers' positions arrive. Each has to be answered.
+    pub fn consumers_end(&self) -> &ConsumersEnd {
+        &self.consumers_end
     }
 
     /// Where to publish what open pages show.

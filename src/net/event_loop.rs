@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     base::{heartbeat, throttle::Throttle},
-    events::updates::LogUpdate,
+    events::{consumers::ConsumerAnswer, updates::LogUpdate},
 };
 use crossbeam_channel::Receiver;
 use mio::{Events, Poll, Token};
@@ -48,15 +48,25 @@ pub fn register(poll: &Poll, listeners: &mut [(Kind, Listener)]) -> io::Result<(
     numbered.try_for_each(|((_, listener), index)| listener.register(poll.registry(), Token(WAKER.0 - index)))
 }
 
+/// What other threads send: the log, what the database answers, and states at a glance.
+pub struct Inbox {
+    /// From the sequencer.
+    pub log_updates: Receiver<LogUpdate>,
+    /// To requests of HTTP.
+    pub api_answers: Receiver<ApiAnswer>,
+    /// From the sampler.
+    pub overviews: Receiver<String>,
+    /// From the thread that keeps consumers' positions.
+    pub consumer_answers: Receiver<ConsumerAnswer>,
+}
+
 /// Everything the broker's thread owns.
 pub struct EventLoop {
     poll: Poll,
     /// Each with what is spoken there.
     listeners: Vec<(Kind, Listener)>,
     hub: Hub<Stream>,
-    log_updates: Receiver<LogUpdate>,
-    api_answers: Receiver<ApiAnswer>,
-    overviews: Receiver<String>,
+    inbox: Inbox,
     stop: Arc<AtomicBool>,
     acceptor: Acceptor,
     /// A peer may be waiting at a listener; not to be accepted before this time.
@@ -65,23 +75,20 @@ pub struct EventLoop {
 }
 
 impl EventLoop {
-    /// Serves these listeners, which are registered; the token of a peer is its key. What other threads send: the log, answers,
-    /// and states at a glance.
+    /// Serves these listeners, which are registered; the token of a peer is its key.
     pub fn new(
         poll: Poll,
         listeners: Vec<(Kind, Listener)>,
         acceptor: Acceptor,
         hub: Hub<Stream>,
-        (log_updates, api_answers, overviews): (Receiver<LogUpdate>, Receiver<ApiAnswer>, Receiver<String>),
+        inbox: Inbox,
         stop: Arc<AtomicBool>,
     ) -> EventLoop {
         EventLoop {
             poll,
             listeners,
             hub,
-            log_updates,
-            api_answers,
-            overviews,
+            inbox,
             stop,
             acceptor,
             accept_at: None,
@@ -112,10 +119,12 @@ impl EventLoop {
             }
             // Read before the updates, so that those sent before the stop are still delivered.
             let stop = self.stop.load(Ordering::Acquire);
-            let waiting = self.log_updates.len();
-            self.log_updates.try_iter().take(waiting).for_each(|update| self.hub.update(update, now, unix_time_us));
-            self.api_answers.try_iter().for_each(|answer| self.hub.answered(answer, now));
-            if let Ok(overview) = self.overviews.try_recv() {
+            let Inbox { log_updates, api_answers, overviews, consumer_answers } = &self.inbox;
+            let waiting = log_updates.len();
+            log_updates.try_iter().take(waiting).for_each(|update| self.hub.update(update, now, unix_time_us));
+            consumer_answers.try_iter().for_each(|answer| self.hub.consumer_answered(answer, now));
+            api_answers.try_iter().for_each(|answer| self.hub.answered(answer, now));
+            if let Ok(overview) = overviews.try_recv() {
                 self.hub.overview(&overview, now);
             }
             if self.accept_at.is_some_and(|at| at <= now) {
@@ -135,7 +144,7 @@ impl EventLoop {
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let now = Instant::now();
         let next = self.hub.next_turn(now).into_iter().chain(self.accept_at).min();
-        let timeout = match self.log_updates.is_empty() {
+        let timeout = match self.inbox.log_updates.is_empty() {
             true => next.map(|at| at.saturating_duration_since(now)),
             false => Some(Duration::ZERO),
         };

@@ -1,6 +1,7 @@
 //! All peers: which to read, write or time out next; `rsq` and `http` have what their bytes do. Knows sockets only as
 //! [`Socket`] and time only as an argument, so that a simulation can provide both. Never blocks.
 
+mod consumers;
 mod http;
 mod rsq;
 mod watch;
@@ -8,6 +9,7 @@ mod watch;
 use super::{
     connection::{Connection, Kind, Protocol, Socket},
     connections::Connections,
+    consumers::Consumers,
     http::{handoff::Requests, site::Site, watch::Pages},
     limits::READ_BUDGET,
     meter::Meter,
@@ -16,7 +18,10 @@ use super::{
 use crate::{
     base::send_queue::Flow,
     base::wakeup::Wakeup,
-    events::updates::{LogHead, LogUpdate, PageRequest},
+    events::{
+        consumers::ConsumerRequest,
+        updates::{LogHead, LogUpdate, PageRequest},
+    },
     fanout::{Fanout, Sinks},
     wire::Code,
 };
@@ -30,6 +35,7 @@ const HTTP_READ: usize = 16 << 10;
 pub struct Hub<S> {
     pub(crate) connections: Connections<S>,
     fanout: Fanout,
+    consumers: Consumers,
     rules: Rules,
     /// What is shown by HTTP, and the daemon's metrics.
     site: Site,
@@ -49,18 +55,21 @@ pub struct Hub<S> {
 }
 
 impl<S: Socket> Hub<S> {
-    /// A hub without peers. Delivery begins at `head`; pages of the event log are requested through `page_requests`.
+    /// A hub without peers. Delivery begins at `head`; pages of the event log are requested through `page_requests`, and
+    /// positions of consumers through `consumers`.
     pub fn new(
         rules: Rules,
         site: Site,
         head: LogHead,
         page_requests: Sender<PageRequest>,
+        consumers: Sender<ConsumerRequest>,
         api: Requests,
         on_ring: Vec<Wakeup>,
     ) -> Hub<S> {
         Hub {
             connections: Connections::new(rules.limits.queue_bytes),
             fanout: Fanout::new(head, page_requests, &rules.limits.fanout),
+            consumers: Consumers::new(consumers, Instant::now()),
             rules,
             site,
             api,
@@ -141,6 +150,7 @@ impl<S: Socket> Hub<S> {
             self.write(key, now);
             self.tick(key, now);
         }
+        self.consumers.turn(now, |key| self.fanout.acknowledged(key));
         // Once per turn, since an addition that other threads may read costs as much as a small part of a delivery.
         self.site.metrics.deliveries.add(self.connections.take_delivered());
         self.site.metrics.dropped_ephemeral.add(self.fanout.take_dropped());
@@ -149,7 +159,7 @@ impl<S: Socket> Hub<S> {
     /// When the next turn is due unless a socket becomes ready or an update arrives earlier; None: no timer is set.
     pub fn next_turn(&self, now: Instant) -> Option<Instant> {
         match self.connections.is_idle() {
-            true => self.timers.first().map(|&(at, _)| at),
+            true => self.timers.first().map(|&(at, _)| at).into_iter().chain(self.consumers.next_turn()).min(),
             false => Some(now),
         }
     }
@@ -162,6 +172,7 @@ impl<S: Socket> Hub<S> {
             self.close_http(key, self.rules.limits.farewell, now);
             self.write(key, now);
         }
+        self.consumers.turn(now, |_| None);
     }
 
     fn read(&mut self, key: usize, now: Instant, unix_time_us: u64) {
@@ -267,7 +278,7 @@ impl<S: Socket> Hub<S> {
 
     fn remove(&mut self, key: usize) {
         let Some(connection) = self.connections.remove(key) else { return };
-        self.fanout.unsubscribe(key);
+        self.unsubscribe(key);
         self.unwatch(key);
         if let Some(at) = connection.due {
             self.timers.remove(&(at, key));

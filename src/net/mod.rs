@@ -9,6 +9,7 @@ mod acceptor;
 mod broker;
 pub(crate) mod connection;
 mod connections;
+mod consumers;
 mod event_loop;
 pub(crate) mod http;
 pub(crate) mod hub;

@@ -6,12 +6,13 @@ mod pipe;
 
 use crate::{
     events::{
+        consumers,
         event::Event,
         updates::{LogHead, LogUpdate, PageRequest},
     },
     fanout,
     net::{Limits, connection::Kind, http::handoff::handoff, http::site::Site, hub::Hub, rsq::session::Rules},
-    wire::{ClientMessage, Code, Gap, MAX_FRAME, Pattern, Role, ServerMessage, State, split},
+    wire::{ClientMessage, Code, Gap, MAX_FRAME, Pattern, Role, ServerMessage, Start, State, split},
 };
 use crossbeam_channel::{Receiver, bounded};
 use pipe::{Pipe, PipeEnd};
@@ -95,6 +96,7 @@ impl World {
             Site::default(),
             head,
             sender,
+            consumers::handoff(|| {}).0,
             handoff(|| {}).0,
             Vec::new(),
         );
@@ -149,7 +151,8 @@ impl World {
         let patterns = filter.iter().map(|text| Pattern::new(text).unwrap()).collect();
         let peer = self.peers.len() - 1;
         self.send(peer, &ClientMessage::Hello { role: Role::Both, name: "", token: "" });
-        self.send(peer, &ClientMessage::Subscribe { resume_after, durable_only, patterns });
+        let start = resume_after.map_or(Start::Now, Start::After);
+        self.send(peer, &ClientMessage::Subscribe { start, durable_only, patterns });
     }
 
     fn send(&mut self, peer: usize, message: &ClientMessage<'_>) {
@@ -272,7 +275,7 @@ impl Peer {
         assert!(self.dismissed.is_none(), "{message:?} after ERROR");
         match *message {
             ServerMessage::Welcome { .. } | ServerMessage::Pong(_) => {}
-            ServerMessage::Subscribed { seq } => {
+            ServerMessage::Subscribed { seq } | ServerMessage::Consuming { seq } => {
                 assert!(!self.subscribed);
                 self.subscribed = true;
                 self.complete_up_to = seq;

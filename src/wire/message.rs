@@ -1,7 +1,7 @@
 //! The messages: one enum for clients and one for servers, each decoded from borrowed bytes and encoded into a `Vec`. A
 //! server decodes strictly, a client leniently, so that a newer server can send more. Never does I/O.
 
-use super::{Error, Frame, Pattern, State, reader::Reader};
+use super::{ConsumerName, Error, Frame, Pattern, Start, State, reader::Reader};
 
 /// The version in HELLO and WELCOME.
 pub const VERSION: u8 = 1;
@@ -12,15 +12,18 @@ pub const MAX_PAYLOAD: usize = 1_000_000;
 /// The longest name of a peer, in characters.
 pub const MAX_NAME_CHARS: usize = 64;
 
-/// The most states in one SUBSCRIBE.
+/// The most states in one SUBSCRIBE or CONSUME.
 pub const MAX_STATES: usize = 1_024;
+
+/// The most events that a consumer may receive beyond those that it has acknowledged.
+pub const MAX_UNACKED: u16 = 10_000;
 
 /// What a client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// PUBLISH and RING.
     Publisher = 1,
-    /// SUBSCRIBE.
+    /// SUBSCRIBE, CONSUME and ACK.
     Subscriber = 2,
     /// All of them.
     Both = 3,
@@ -32,7 +35,7 @@ impl Role {
         self != Role::Subscriber
     }
 
-    /// Whether SUBSCRIBE is allowed.
+    /// Whether SUBSCRIBE, CONSUME and ACK are allowed.
     pub fn subscribes(self) -> bool {
         self != Role::Publisher
     }
@@ -52,13 +55,26 @@ pub enum ClientMessage<'a> {
     },
     /// The only subscription of the connection.
     Subscribe {
-        /// Deliver from just after this number; None: from now on.
-        resume_after: Option<u64>,
+        /// Where delivery begins; encoded, the beginning is the place after number 0.
+        start: Start,
         /// Leave out ephemeral events.
         durable_only: bool,
         /// 1 to 1,024 states or prefixes.
         patterns: Vec<Pattern<'a>>,
     },
+    /// In place of SUBSCRIBE: durable events from the position that the server keeps under this name.
+    Consume {
+        /// The name of the consumer.
+        consumer: ConsumerName<'a>,
+        /// Where delivery begins if the server has no such consumer yet.
+        start: Start,
+        /// At most so many events are sent beyond the last ACK: 1 to 10,000.
+        max_unacked: u16,
+        /// 1 to 1,024 states or prefixes.
+        patterns: Vec<Pattern<'a>>,
+    },
+    /// The consumer is done with every event up to this number.
+    Ack(u64),
     /// An ephemeral event for the subscribers connected now.
     Publish {
         /// Its state.
@@ -93,6 +109,11 @@ pub enum ServerMessage<'a> {
     /// The subscription is in effect.
     Subscribed {
         /// Durable events after this number follow.
+        seq: u64,
+    },
+    /// The answer to CONSUME: the connection holds the consumer.
+    Consuming {
+        /// Its position: durable events after this number follow.
         seq: u64,
     },
     /// An event that the subscription matches.
@@ -160,20 +181,16 @@ impl<'a> ClientMessage<'a> {
             }
             0x02 => {
                 let flags = body.u8()?;
-                if flags > 0b11 {
+                let after_seq = body.u64()?;
+                if flags > 0b111 {
                     return Err(Error::Malformed("unknown flags"));
                 }
-                let after_seq = body.u64()?;
-                let n = body.u16()? as usize;
-                if !(1..=MAX_STATES).contains(&n) {
-                    return Err(Error::Malformed("a subscription to other than 1 to 1,024 states"));
-                }
-                let patterns = (0..n).map(|_| Pattern::new(body.str()?)).collect::<Result<_, _>>()?;
-                ClientMessage::Subscribe {
-                    resume_after: (flags & 1 != 0).then_some(after_seq),
-                    durable_only: flags & 2 != 0,
-                    patterns,
-                }
+                let start = match (flags & 4 != 0, flags & 1 != 0) {
+                    (true, _) => Start::Time(after_seq),
+                    (false, true) => Start::After(after_seq),
+                    (false, false) => Start::Now,
+                };
+                ClientMessage::Subscribe { start, durable_only: flags & 2 != 0, patterns: patterns(&mut body)? }
             }
             0x03 => {
                 let (state, payload) = (State::new(body.str()?)?, body.rest());
@@ -185,6 +202,25 @@ impl<'a> ClientMessage<'a> {
             0x04 => ClientMessage::Ring,
             0x05 => ClientMessage::Ping(body.u64()?),
             0x06 => ClientMessage::Pong(body.u64()?),
+            0x07 => {
+                if body.u8()? != 0 {
+                    return Err(Error::Malformed("unknown flags"));
+                }
+                let consumer = ConsumerName::new(body.str()?)?;
+                let start = match (body.u8()?, body.u64()?) {
+                    (0, _) => Start::Now,
+                    (1, _) => Start::Beginning,
+                    (2, seq) => Start::After(seq),
+                    (3, unix_time_us) => Start::Time(unix_time_us),
+                    _ => return Err(Error::Malformed("a start outside 0 to 3")),
+                };
+                let max_unacked = body.u16()?;
+                if !(1..=MAX_UNACKED).contains(&max_unacked) {
+                    return Err(Error::Malformed("max_unacked outside 1 to 10,000"));
+                }
+                ClientMessage::Consume { consumer, start, max_unacked, patterns: patterns(&mut body)? }
+            }
+            0x08 => ClientMessage::Ack(body.u64()?),
             _ => return Err(Error::Malformed("an unknown type of frame")),
         };
         body.end()?;
@@ -199,19 +235,39 @@ impl<'a> ClientMessage<'a> {
                 put_str(out, name);
                 put_str(out, token);
             }),
-            ClientMessage::Subscribe { resume_after, durable_only, patterns } => frame(out, 0x02, |out| {
-                out.push(u8::from(resume_after.is_some()) | u8::from(*durable_only) << 1);
-                out.extend_from_slice(&resume_after.unwrap_or(0).to_be_bytes());
-                out.extend_from_slice(&(patterns.len() as u16).to_be_bytes());
-                patterns.iter().for_each(|pattern| put_str(out, &pattern.to_string()));
+            ClientMessage::Subscribe { start, durable_only, patterns } => frame(out, 0x02, |out| {
+                let (flags, value) = match *start {
+                    Start::Now => (0b000, 0),
+                    Start::Beginning => (0b001, 0),
+                    Start::After(seq) => (0b001, seq),
+                    Start::Time(unix_time_us) => (0b101, unix_time_us),
+                };
+                out.push(flags | u8::from(*durable_only) << 1);
+                out.extend_from_slice(&value.to_be_bytes());
+                put_patterns(out, patterns);
             }),
+            ClientMessage::Consume { consumer, start, max_unacked, patterns } => frame(out, 0x07, |out| {
+                out.push(0);
+                put_str(out, consumer.as_str());
+                let (kind, value) = match *start {
+                    Start::Now => (0, 0),
+                    Start::Beginning => (1, 0),
+                    Start::After(seq) => (2, seq),
+                    Start::Time(unix_time_us) => (3, unix_time_us),
+                };
+                out.push(kind);
+                out.extend_from_slice(&value.to_be_bytes());
+                out.extend_from_slice(&max_unacked.to_be_bytes());
+                put_patterns(out, patterns);
+            }),
+            ClientMessage::Ack(seq) => one_number(out, 0x08, *seq),
             ClientMessage::Publish { state, payload } => frame(out, 0x03, |out| {
                 put_str(out, state.as_str());
                 out.extend_from_slice(payload);
             }),
             ClientMessage::Ring => frame(out, 0x04, |_| {}),
-            ClientMessage::Ping(number) => ping(out, 0x05, *number),
-            ClientMessage::Pong(number) => ping(out, 0x06, *number),
+            ClientMessage::Ping(number) => one_number(out, 0x05, *number),
+            ClientMessage::Pong(number) => one_number(out, 0x06, *number),
         }
     }
 }
@@ -248,6 +304,7 @@ impl<'a> ServerMessage<'a> {
                 _ => return Ok(None),
             },
             0x85 => ServerMessage::Error { code: body.u16()?, message: body.str()? },
+            0x86 => ServerMessage::Consuming { seq: body.u64()? },
             _ => return Ok(None),
         }))
     }
@@ -264,7 +321,8 @@ impl<'a> ServerMessage<'a> {
                     out.extend_from_slice(&log_id.to_be_bytes());
                 })
             }
-            ServerMessage::Subscribed { seq } => frame(out, 0x82, |out| out.extend_from_slice(&seq.to_be_bytes())),
+            ServerMessage::Subscribed { seq } => one_number(out, 0x82, *seq),
+            ServerMessage::Consuming { seq } => one_number(out, 0x86, *seq),
             ServerMessage::Event { seq, unix_time_us, state, payload } => frame(out, 0x83, |out| {
                 out.extend_from_slice(&seq.to_be_bytes());
                 out.extend_from_slice(&unix_time_us.to_be_bytes());
@@ -284,8 +342,8 @@ impl<'a> ServerMessage<'a> {
                 out.extend_from_slice(&code.to_be_bytes());
                 put_str(out, message);
             }),
-            ServerMessage::Ping(number) => ping(out, 0x05, *number),
-            ServerMessage::Pong(number) => ping(out, 0x06, *number),
+            ServerMessage::Ping(number) => one_number(out, 0x05, *number),
+            ServerMessage::Pong(number) => one_number(out, 0x06, *number),
         }
     }
 }
@@ -298,8 +356,23 @@ fn frame(out: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {
     out[start..start + 4].copy_from_slice(&length.to_be_bytes());
 }
 
-fn ping(out: &mut Vec<u8>, kind: u8, number: u64) {
+/// A frame whose body is one number.
+fn one_number(out: &mut Vec<u8>, kind: u8, number: u64) {
     frame(out, kind, |out| out.extend_from_slice(&number.to_be_bytes()));
+}
+
+/// `u16 n`, then that many patterns.
+fn patterns<'a>(body: &mut Reader<'a>) -> Result<Vec<Pattern<'a>>, Error> {
+    let n = body.u16()? as usize;
+    if !(1..=MAX_STATES).contains(&n) {
+        return Err(Error::Malformed("a subscription to other than 1 to 1,024 states"));
+    }
+    (0..n).map(|_| Pattern::new(body.str()?)).collect()
+}
+
+fn put_patterns(out: &mut Vec<u8>, patterns: &[Pattern<'_>]) {
+    out.extend_from_slice(&(patterns.len() as u16).to_be_bytes());
+    patterns.iter().for_each(|pattern| put_str(out, &pattern.to_string()));
 }
 
 fn put_str(out: &mut Vec<u8>, text: &str) {

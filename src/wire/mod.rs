@@ -7,10 +7,14 @@
 mod frame;
 mod message;
 mod reader;
+mod start;
 mod state;
 
 pub use frame::{Frame, MAX_FRAME, MAX_FRAME_BEFORE_WELCOME, Splitter, split};
-pub use message::{ClientMessage, Gap, MAX_NAME_CHARS, MAX_PAYLOAD, MAX_STATES, Role, ServerMessage, VERSION};
+pub use message::{
+    ClientMessage, Gap, MAX_NAME_CHARS, MAX_PAYLOAD, MAX_STATES, MAX_UNACKED, Role, ServerMessage, VERSION,
+};
+pub use start::{ConsumerName, Start};
 pub use state::{MAX_STATE, Pattern, State};
 
 use std::fmt;
@@ -37,8 +41,12 @@ pub enum Code {
     ShuttingDown = 8,
     /// The server has no room for another connection.
     TooManyConnections = 9,
-    /// HELLO, or any byte after a PING, did not arrive in time.
+    /// HELLO, or any byte after a PING, did not arrive in time; or the database did not answer in time.
     TimedOut = 10,
+    /// A newer connection holds this consumer.
+    TakenOver = 11,
+    /// An operator has moved or removed this consumer.
+    Moved = 12,
 }
 
 /// Why bytes are not RSQ/1: the sender's fault, and the end of its connection.

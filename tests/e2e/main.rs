@@ -7,6 +7,7 @@ mod claims;
 mod clients;
 mod cluster;
 mod commands;
+mod consumers;
 mod containers;
 mod crash;
 mod cron;

@@ -5,6 +5,7 @@ mod bad_input;
 mod child;
 mod conformance;
 mod connecting;
+mod consumer_rules;
 mod fixture;
 pub mod peer;
 mod resume;

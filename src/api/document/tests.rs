@@ -6,7 +6,7 @@ use super::DOCUMENT;
 use crate::{
     api::call::{Request, check},
     base::history::History,
-    events::chosen_rows,
+    events::{chosen_rows, consumers::admin::Consumer},
     queue::{
         SetAside, Waiting,
         audit::{Batch, Entry},
@@ -82,6 +82,15 @@ fn document_has_every_field_of_every_answer() {
         retry_s: 0,
     };
     let waiting = Waiting { id: 1, name: String::new(), reason: String::new(), retry_s: 0 };
+    let consumer = Consumer {
+        name: String::new(),
+        position: 0,
+        lag: 0,
+        states: String::new(),
+        client: None,
+        taken_at: String::new(),
+        updated_at: String::new(),
+    };
     let daemon = Daemon { owner: String::new(), started_at: String::new(), lease_s: 0.0, jobs: 0 };
     let overview =
         Overview { counts: Default::default(), delayed: Default::default(), oldest_waiting_s: None, is_paused: false };
@@ -95,6 +104,7 @@ fn document_has_every_field_of_every_answer() {
         ("EventSetAside", event.to_json()),
         ("Waiting", waiting.to_json()),
         ("Series", History::new(0).to_json(60_000)),
+        ("Consumer", consumer.to_json()),
         ("Daemon", daemon.to_json()),
         ("Counts", overview.counts_json()),
     ] {

@@ -11,7 +11,7 @@ use std::{
 };
 
 pub use text::{Format, Text};
-pub use value::{Counter, Family, Gauge, Histogram, LABEL_VALUES, OTHER};
+pub use value::{Counter, Family, Gauge, Histogram, LABEL_VALUES, Labelled, OTHER};
 
 /// From a millisecond to a minute: jobs while they run, and events on their way.
 const SHORT_US: &[u64] = &[
@@ -81,6 +81,7 @@ pub struct Metrics {
     pub event_delay: Histogram,
     pub subscribers: Gauge,
     pub subscriber_lag_max: Gauge,
+    pub consumer_lag: Labelled,
     pub deliveries: Counter,
     pub dropped_ephemeral: Counter,
     pub wakeups_by_ring: Counter,
@@ -119,6 +120,7 @@ impl Default for Metrics {
             event_delay: Histogram::new(SHORT_US),
             subscribers: Gauge::default(),
             subscriber_lag_max: Gauge::default(),
+            consumer_lag: Labelled::default(),
             deliveries: Counter::default(),
             dropped_ephemeral: Counter::default(),
             wakeups_by_ring: Counter::default(),
@@ -237,6 +239,14 @@ impl Metrics {
             "resq_subscriber_lag_max",
             "Events that the slowest subscriber is behind.",
             &self.subscriber_lag_max,
+        );
+        let lags = self.consumer_lag.get();
+        let lags: Vec<_> = lags.iter().map(|(consumer, lag)| ([("consumer", consumer.as_str())], *lag)).collect();
+        let lags: Vec<(&[(&str, &str)], i64)> = lags.iter().map(|(labels, lag)| (&labels[..], *lag)).collect();
+        text.gauges(
+            "resq_consumer_lag",
+            "Events in the log after a consumer's position; of the 100 consumers that are furthest behind.",
+            &lags,
         );
         text.counter("resq_deliveries_total", "Events sent, one for each subscriber.", self.deliveries.get());
         text.counter(

@@ -37,6 +37,23 @@ impl Counter {
     }
 }
 
+/// Gauges that differ in one label, which are read together. None at first.
+#[derive(Debug, Default)]
+pub struct Labelled(RwLock<Vec<(String, i64)>>);
+
+impl Labelled {
+    /// Replaces all of them, by at most [`LABEL_VALUES`].
+    pub fn set(&self, mut values: Vec<(String, i64)>) {
+        values.truncate(LABEL_VALUES);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = values;
+    }
+
+    /// The labels and their values.
+    pub fn get(&self) -> Vec<(String, i64)> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// A number that goes up and down; 0 at first.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicI64);

@@ -1,6 +1,7 @@
 //! The command line of `resqctl`, from which its help is made.
 
 use argh::{ArgsInfo, FromArgs};
+use resq::wire::Start;
 
 /// Set up, fill, inspect, repair and empty the queue.
 #[derive(FromArgs, ArgsInfo)]
@@ -26,6 +27,8 @@ pub enum Command {
     Drop(Drop),
     Clear(Clear),
     Events(Events),
+    Consumers(Consumers),
+    Consumer(Consumer),
     Audit(Audit),
     Top(Top),
     Databases(Databases),
@@ -246,13 +249,13 @@ pub struct Clear {
     pub reason: Option<String>,
 }
 
-/// print the newest events of the event log, or those after a number
+/// print the newest events of the event log, or those from a place on
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "events")]
 pub struct Events {
-    /// print the first events after this number
-    #[argh(option)]
-    pub since: Option<u64>,
+    /// print the first events after this number, from this time (2026-11-25T10:00:00Z) or of this age (2h) on
+    #[argh(option, arg_name = "WHEN", from_str_fn(resq::cli::since))]
+    pub since: Option<Start>,
     /// only events of this state; a * at the end matches any rest
     #[argh(option)]
     pub state: Option<String>,
@@ -262,6 +265,33 @@ pub struct Events {
     /// print each event as one line of JSON
     #[argh(switch)]
     pub json: bool,
+}
+
+/// list the consumers whose positions the server keeps, and how far behind each is
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "consumers")]
+pub struct Consumers {
+    /// print a JSON array
+    #[argh(switch)]
+    pub json: bool,
+}
+
+/// move or remove a consumer
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "consumer")]
+pub struct Consumer {
+    /// name of the consumer
+    #[argh(positional)]
+    pub name: String,
+    /// continue after this number, or at start (the oldest event kept) or now
+    #[argh(option, arg_name = "WHERE")]
+    pub set: Option<String>,
+    /// forget the consumer
+    #[argh(switch)]
+    pub remove: bool,
+    /// why, for the audit
+    #[argh(option)]
+    pub reason: Option<String>,
 }
 
 /// list what operators did, newest first

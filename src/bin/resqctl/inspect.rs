@@ -6,7 +6,7 @@ use resq::{
     client::Event,
     config::Config,
     db::{Db, ServerInfo},
-    events::{chosen_rows, store},
+    events::{chosen_rows, consumers::admin as consumers, store, times},
     output::line,
     queue::{Filter, Queue, SetAside, Status, Waiting, search::LARGEST_PAGE},
     resources::registry::{self, Owned},
@@ -14,7 +14,7 @@ use resq::{
         doctor::{Check, Functions, Verdict, Wakeups, trigger_names},
         problem::Problem,
     },
-    wire::Pattern,
+    wire::{Pattern, Start},
 };
 use serde_json::{Value as Json, json};
 
@@ -35,6 +35,7 @@ pub fn status(db: &Db, config: &Config, problems: &[Problem], as_json: bool, out
     let triggers = trigger_names(&mut conn)?;
     let dropping = registry::dropping(&mut conn)?;
     let events_set_aside = chosen_rows::set_aside(&mut conn)?;
+    let consumers = (consumers::count(&mut conn)?, consumers::furthest_behind(&mut conn, 1)?.pop());
     if as_json {
         let running: Vec<Json> = running
             .iter()
@@ -53,6 +54,7 @@ pub fn status(db: &Db, config: &Config, problems: &[Problem], as_json: bool, out
                 "server": server.version, "host": server.host,
                 "global_db": db.global_db(), "udf": functions.present(),
                 "wakeups": wakeups.describe(), "triggers": triggers, "dropping": dropping,
+                "consumers": {"count": consumers.0, "lag_max": consumers.1.as_ref().map(|furthest| furthest.lag)},
                 "schema": problems.iter().map(|problem| problem.what.as_str()).collect::<Vec<_>>(),
             }));
         return Ok(());
@@ -79,6 +81,13 @@ pub fn status(db: &Db, config: &Config, problems: &[Problem], as_json: bool, out
     out.line(format_args!("error        {}", depth.error));
     if let Some(oldest) = oldest {
         out.line(format_args!("oldest wait  {oldest} s"));
+    }
+    if let (number, Some(furthest)) = &consumers {
+        out.line(format_args!(
+            "consumers    {number}, at most {} behind ({})",
+            count(furthest.lag, "event"),
+            furthest.name
+        ));
     }
     if paused {
         out.line("paused       yes; continue with `resqctl resume`");
@@ -215,7 +224,13 @@ pub fn show(queue: &mut Queue, args: &Show, out: &mut Output) -> Result<(), Fail
 pub fn events(conn: &mut mysql::Conn, args: &Events, out: &mut Output) -> Result<(), Failure> {
     let pattern = args.state.as_deref().map(Pattern::new).transpose();
     let pattern = pattern.map_err(|error| Failure::new(Exit::Usage, format!("--state: {error}")))?;
-    store::each(conn, args.since, pattern, args.limit, |(seq, unix_time_us, state, payload)| {
+    let since = match args.since {
+        None | Some(Start::Now) => None,
+        Some(Start::Beginning) => Some(0),
+        Some(Start::After(seq)) => Some(seq),
+        Some(Start::Time(unix_time_us)) => Some(times::locate(conn, unix_time_us)?),
+    };
+    store::each(conn, since, pattern, args.limit, |(seq, unix_time_us, state, payload)| {
         let event = Event { seq, unix_time_us, state, payload };
         out.line(if args.json { line::json(&event) } else { line::human(&event) });
         out.is_open()

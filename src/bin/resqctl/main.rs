@@ -7,6 +7,7 @@ mod actor;
 mod args;
 mod audit;
 mod bulk;
+mod consumers;
 mod databases;
 mod drop;
 mod inspect;
@@ -105,6 +106,8 @@ fn run(command: Command, config: &Config, out: &mut Output) -> Result<(), Failur
         Command::List(args) => inspect::list(&mut Queue::on(&db), &args, out),
         Command::Show(args) => inspect::show(&mut Queue::on(&db), &args, out),
         Command::Events(args) => inspect::events(&mut *db.global()?, &args, out),
+        Command::Consumers(args) => consumers::list(&db, args.json, out),
+        Command::Consumer(args) => consumers::change(&db, &actor::of_system(&args.reason), &args, out),
         Command::Top(args) => top::top(&db, &args, out),
         Command::Audit(args) => audit::list(&mut Queue::on(&db), &args, out),
         Command::Databases(args) => databases::list(&db, config, &args, out),

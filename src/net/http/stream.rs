@@ -23,7 +23,7 @@ const RETRY_MS: u64 = 1_000;
 pub fn message(message: Message<'_>) -> Bytes {
     match message {
         Message::Event(event) => self::event(event).clone(),
-        Message::Subscribed { seq } => position(seq),
+        Message::Subscribed { seq } | Message::Consuming { seq } => position(seq),
         Message::Gap(gap) => self::gap(gap),
     }
 }

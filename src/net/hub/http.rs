@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use super::Hub;
 use crate::{
     base::{exact::integer, metrics::Format},
-    fanout::Sinks,
+    fanout::{Filter, Subscription},
     net::{
         connection::{Protocol, Socket},
         http::{
@@ -164,11 +164,8 @@ impl<S: Socket> Hub<S> {
         connection.send_queue.push(response::stream_head(), ());
         if !checked.is_empty() {
             connection.send_queue.push(stream::log(self.fanout.head()), ());
-        }
-        if !checked.is_empty()
-            && let Some(mut sink) = self.connections.sinks(now).sink(key)
-        {
-            self.fanout.subscribe(key, after_seq, false, &checked, &mut sink);
+            let wanted = Subscription { filter: Filter::new(&checked), durable_only: false, max_unacked: None };
+            self.begin(key, after_seq, wanted, now);
         }
         if topics.any() {
             self.watch(key, topics, now);
@@ -225,7 +222,7 @@ impl<S: Socket> Hub<S> {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Protocol::Http(session) = &mut connection.protocol else { return };
         session.close(now + farewell);
-        self.fanout.unsubscribe(key);
+        self.unsubscribe(key);
         self.unwatch(key);
         self.connections.queue_write(key);
         self.set_timer(key);

@@ -3,7 +3,7 @@
 use std::{mem, time::Instant};
 
 use super::Hub;
-use crate::fanout::Sinks;
+use crate::fanout::{Filter, Subscription};
 use crate::{
     base::wakeup::Wakeup,
     net::{
@@ -13,7 +13,7 @@ use crate::{
             session::{Action, Due, Refusal},
         },
     },
-    wire::{Code, MAX_FRAME, ServerMessage, VERSION},
+    wire::{Code, MAX_FRAME, ServerMessage, Start, VERSION},
 };
 
 impl<S: Socket> Hub<S> {
@@ -62,11 +62,21 @@ impl<S: Socket> Hub<S> {
                 self.send(key, &welcome);
                 self.set_timer(key);
             }
-            Action::Subscribe { resume_after, durable_only, patterns } => {
-                if let Some(mut sink) = self.connections.sinks(now).sink(key) {
-                    self.fanout.subscribe(key, resume_after, durable_only, &patterns, &mut sink);
+            Action::Subscribe { start, durable_only, patterns } => {
+                let wanted = Subscription { filter: Filter::new(&patterns), durable_only, max_unacked: None };
+                match start {
+                    Start::Now => self.begin(key, None, wanted, now),
+                    Start::Beginning => self.begin(key, Some(0), wanted, now),
+                    Start::After(seq) => self.begin(key, Some(seq), wanted, now),
+                    Start::Time(unix_time_us) => self.consumers.locate(key, unix_time_us, wanted),
                 }
             }
+            Action::Consume { consumer, start, max_unacked, patterns } => {
+                let wanted =
+                    Subscription { filter: Filter::new(&patterns), durable_only: true, max_unacked: Some(max_unacked) };
+                self.consume(key, consumer.as_str(), start, wanted, now);
+            }
+            Action::Acknowledge(seq) => self.acknowledge(key, seq, now),
             Action::Publish { state, payload } => {
                 self.fanout.publish(state, payload, unix_time_us, &mut self.connections.sinks(now));
             }
@@ -123,7 +133,7 @@ impl<S: Socket> Hub<S> {
         connection.send_queue.push(encode::refusal(refusal), ());
         let message = refusal.message.escape_debug();
         log::info!("disconnected {}: {:?}: {message}", connection.socket.peer(), refusal.code);
-        self.fanout.unsubscribe(key);
+        self.unsubscribe(key);
         self.connections.queue_write(key);
         self.set_timer(key);
     }

@@ -23,6 +23,7 @@ pub fn message(message: Message<'_>) -> Bytes {
     match message {
         Message::Event(event) => self::event(event).clone(),
         Message::Subscribed { seq } => frame(&ServerMessage::Subscribed { seq }),
+        Message::Consuming { seq } => frame(&ServerMessage::Consuming { seq }),
         Message::Gap(gap) => frame(&ServerMessage::Gap(gap)),
     }
 }

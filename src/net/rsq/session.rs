@@ -3,7 +3,9 @@
 
 use crate::config::Secret;
 use crate::net::limits::Limits;
-use crate::wire::{ClientMessage, Code, Error, Frame, MAX_FRAME, MAX_FRAME_BEFORE_WELCOME, Pattern, Role, State};
+use crate::wire::{
+    ClientMessage, Code, ConsumerName, Error, Frame, MAX_FRAME, MAX_FRAME_BEFORE_WELCOME, Pattern, Role, Start, State,
+};
 use std::{fmt, time::Instant};
 use subtle::ConstantTimeEq;
 
@@ -23,7 +25,11 @@ pub enum Action<'a> {
     /// Answer HELLO.
     Welcome { name: &'a str, role: Role },
     /// Begin the subscription; see [`ClientMessage::Subscribe`].
-    Subscribe { resume_after: Option<u64>, durable_only: bool, patterns: Vec<Pattern<'a>> },
+    Subscribe { start: Start, durable_only: bool, patterns: Vec<Pattern<'a>> },
+    /// Take a consumer over; see [`ClientMessage::Consume`].
+    Consume { consumer: ConsumerName<'a>, start: Start, max_unacked: u16, patterns: Vec<Pattern<'a>> },
+    /// Note that the consumer is done with everything up to this number.
+    Acknowledge(u64),
     /// Deliver an ephemeral event.
     Publish { state: State<'a>, payload: &'a [u8] },
     /// Wake the roles that poll the database.
@@ -66,8 +72,16 @@ pub struct Session {
 
 enum Phase {
     Greeting { until: Instant },
-    Open { role: Role, subscribed: bool },
+    Open { role: Role, receives: Receives },
     Closing { until: Instant },
+}
+
+/// What a peer has asked to receive.
+#[derive(Clone, Copy, PartialEq)]
+enum Receives {
+    Nothing,
+    Subscription,
+    Consumer,
 }
 
 enum Ping {
@@ -114,13 +128,13 @@ impl Session {
     /// The frame breaks a rule: the connection is to end with this refusal.
     pub fn frame<'a>(&mut self, frame: Frame<'a>, rules: &Rules, now: Instant) -> Result<Action<'a>, Refusal> {
         let message = ClientMessage::decode(frame)?;
-        let (role, subscribed) = match (&mut self.phase, &message) {
-            (Phase::Open { role, subscribed }, _) => (*role, subscribed),
+        let (role, receives) = match (&mut self.phase, &message) {
+            (Phase::Open { role, receives }, _) => (*role, receives),
             (Phase::Greeting { .. }, &ClientMessage::Hello { role, name, token }) => {
                 if rules.token.as_ref().is_some_and(|expected| !is_token(&expected.0, token)) {
                     return Err(Refusal::new(Code::Token, "wrong token"));
                 }
-                self.phase = Phase::Open { role, subscribed: false };
+                self.phase = Phase::Open { role, receives: Receives::Nothing };
                 self.ping = Ping::Next { at: now + rules.limits.ping_interval };
                 return Ok(Action::Welcome { name, role });
             }
@@ -132,19 +146,32 @@ impl Session {
             ClientMessage::Publish { .. } | ClientMessage::Ring if !role.publishes() => {
                 Err(Refusal::new(Code::Role, "only a publisher may send PUBLISH and RING"))
             }
-            ClientMessage::Subscribe { .. } if !role.subscribes() => {
-                Err(Refusal::new(Code::Role, "only a subscriber may send SUBSCRIBE"))
+            ClientMessage::Subscribe { .. } | ClientMessage::Consume { .. } | ClientMessage::Ack(_)
+                if !role.subscribes() =>
+            {
+                Err(Refusal::new(Code::Role, "only a subscriber may send SUBSCRIBE, CONSUME and ACK"))
             }
-            ClientMessage::Subscribe { .. } if *subscribed => {
-                Err(Refusal::new(Code::Malformed, "a second SUBSCRIBE; open another connection"))
+            ClientMessage::Subscribe { .. } | ClientMessage::Consume { .. } if *receives != Receives::Nothing => {
+                Err(Refusal::new(Code::Malformed, "a second SUBSCRIBE or CONSUME; open another connection"))
             }
-            ClientMessage::Subscribe { resume_after, durable_only, patterns } => {
+            ClientMessage::Subscribe { start, durable_only, patterns } => {
                 for pattern in &patterns {
                     rules.check_pattern(pattern)?;
                 }
-                *subscribed = true;
-                Ok(Action::Subscribe { resume_after, durable_only, patterns })
+                *receives = Receives::Subscription;
+                Ok(Action::Subscribe { start, durable_only, patterns })
             }
+            ClientMessage::Consume { consumer, start, max_unacked, patterns } => {
+                for pattern in &patterns {
+                    rules.check_pattern(pattern)?;
+                }
+                *receives = Receives::Consumer;
+                Ok(Action::Consume { consumer, start, max_unacked, patterns })
+            }
+            ClientMessage::Ack(_) if *receives != Receives::Consumer => {
+                Err(Refusal::new(Code::Malformed, "an ACK without CONSUME"))
+            }
+            ClientMessage::Ack(seq) => Ok(Action::Acknowledge(seq)),
             ClientMessage::Publish { state, payload } => {
                 rules.known(state, |known| known == state.as_str())?;
                 Ok(Action::Publish { state, payload })

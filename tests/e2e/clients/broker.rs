@@ -12,7 +12,7 @@ use resq::{
     config, config::Secret, events::event::Event, events::updates::LogHead, net::Limits, wire::ClientMessage,
     wire::Role,
 };
-use resq_test_support::{DEADLINE, MemoryBroker, Program, Running, binary, own_port, wait_or_report};
+use resq_test_support::{DEADLINE, MemoryBroker, MemoryConsumers, Program, Running, binary, own_port, wait_or_report};
 use tempfile::TempDir;
 
 const TIME_US: u64 = 1_795_287_601_123_456;
@@ -25,6 +25,7 @@ pub struct TestBroker {
     /// The log's events from `first_seq` on.
     events: Vec<(String, String)>,
     first_seq: u64,
+    pub consumers: MemoryConsumers,
     running: Option<MemoryBroker>,
 }
 
@@ -43,8 +44,8 @@ impl TestBroker {
         };
         let mut limits = Limits::default();
         change(&mut config, &mut limits);
-        let (events, running) = (Vec::new(), None);
-        let mut daemon = TestBroker { directory, config, limits, log_id: 1, events, first_seq: 1, running };
+        let (events, consumers, running) = (Vec::new(), MemoryConsumers::default(), None);
+        let mut daemon = TestBroker { directory, config, limits, log_id: 1, events, first_seq: 1, consumers, running };
         daemon.start_again();
         daemon
     }
@@ -100,7 +101,7 @@ impl TestBroker {
         let mut started = None;
         // A process that another test is starting may still have inherited the previous listener.
         wait_or_report(DEADLINE, "the port", || {
-            let running = MemoryBroker::start(&self.config, self.limits.clone(), head, events.clone());
+            let running = MemoryBroker::start(&self.config, self.limits.clone(), head, events.clone(), &self.consumers);
             started = Some(running.map_err(|error| error.to_string())?);
             Ok(())
         });

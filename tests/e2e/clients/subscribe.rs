@@ -2,7 +2,7 @@
 
 use std::{os::unix::fs::PermissionsExt, sync::mpsc};
 
-use resq::client::{Address, Delivery, Gap, Peer, Subscriber, Subscription};
+use resq::client::{Address, Delivery, Gap, Peer, Start, Subscriber, Subscription};
 use resq_test_support::{DEADLINE, Program, binary};
 
 use super::broker::TestBroker;
@@ -52,7 +52,7 @@ fn client_resumes_without_gap_or_repeat_after_restart() {
 /// A subscriber of the library's in a thread, and what is delivered to it. `since`: None: from now on.
 fn deliveries(daemon: &TestBroker, since: Option<u64>) -> mpsc::Receiver<Delivery> {
     let mut subscription = Subscription::to(["A"]);
-    subscription.since = since;
+    subscription.since = since.map_or(Start::Now, Start::After);
     let peer = Peer::new(Address::Unix(daemon.socket()), "library");
     let subscriber = Subscriber::connect(peer, subscription).unwrap();
     let (delivered, deliveries) = mpsc::channel();

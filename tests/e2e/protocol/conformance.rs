@@ -1,14 +1,18 @@
-//! RSQ/1 as one table: each rule of the specification with a conversation that shows it. Each is run over TCP and over a
-//! Unix socket, with a separate broker.
+//! RSQ/1 as one table, of which `consumer_rules` is a part: each rule of the specification with a conversation that shows
+//! it. Each is run over TCP and over a Unix socket, with a separate broker.
 //!
 //! `a>` is sent by peer a (which connects with its first line), `a<` is what it receives next; `HELLO` is followed by
-//! version, role, name and token, `SUBSCRIBE` by flags, `after_seq` and states; `log` appends a durable event; `-` is
-//! an empty string; `wakeup` expects that a RING was passed on. A line that begins with `with` configures the broker.
+//! version, role, name and token, `SUBSCRIBE` by flags, `after_seq` and states, `CONSUME` by flags, consumer, start, value,
+//! `max_unacked` and states; `stored` waits for a consumer's position at the server, `move` is an operator's; `log` appends
+//! a durable event; `-` is an empty string; `wakeup` expects that a RING was passed on. A line that begins with `with`
+//! configures the broker.
 
 use super::{
+    consumer_rules,
     fixture::{Fixture, Settings},
     peer::{self, Address, DEADLINE, Peer, Received},
 };
+use resq::events::consumers::Loss;
 use std::collections::HashMap;
 
 const TABLE: &[(&str, &str)] = &[
@@ -44,13 +48,13 @@ const TABLE: &[(&str, &str)] = &[
     ("a frame has a type", "a> HELLO 1 1 x -\na< WELCOME 1 0\na> RAW 00000000\na< ERROR 1\na< END"),
     ("a frame has a type before HELLO too", "a> RAW 00000000\na< ERROR 1\na< END"),
     ("the shortest frame is one byte", "a> RAW 00000001 04\na< ERROR 1\na< END"),
-    ("an unknown type is malformed", "a> HELLO 1 1 x -\na< WELCOME 1 0\na> RAW 00000001 07\na< ERROR 1\na< END"),
+    ("an unknown type is malformed", "a> HELLO 1 1 x -\na< WELCOME 1 0\na> RAW 00000001 09\na< ERROR 1\na< END"),
     (
         "a server's type is malformed",
         "a> HELLO 1 1 x -\na< WELCOME 1 0\na> RAW 00000009 82 0000000000000000\na< ERROR 1\na< END",
     ),
     ("bytes left over are malformed", "a> HELLO 1 1 x -\na< WELCOME 1 0\na> RAW 00000002 04 00\na< ERROR 1\na< END"),
-    ("an unknown flag is malformed", "a> HELLO 1 2 x -\na< WELCOME 1 0\na> SUBSCRIBE 4 0 A\na< ERROR 1\na< END"),
+    ("an unknown flag is malformed", "a> HELLO 1 2 x -\na< WELCOME 1 0\na> SUBSCRIBE 8 0 A\na< ERROR 1\na< END"),
     ("a string is UTF-8", "a> RAW 00000008 01 01 01 0001 ff 0000\na< ERROR 1\na< END"),
     ("before WELCOME a frame has 4,096 bytes at most", "a> RAW 00001001\na< ERROR 5\na< END"),
     ("then it has 1,048,576 at most", "a> HELLO 1 1 x -\na< WELCOME 1 0\na> RAW 00100001\na< ERROR 5\na< END"),
@@ -184,7 +188,7 @@ const TABLE: &[(&str, &str)] = &[
 
 #[test]
 fn every_rule_holds() {
-    for (rule, script) in TABLE {
+    for (rule, script) in TABLE.iter().chain(consumer_rules::RULES) {
         for over_unix in [false, true] {
             eprintln!("{} ({})", rule, if over_unix { "Unix" } else { "TCP" });
             run(script, over_unix);
@@ -227,6 +231,14 @@ fn step(line: &str, fixture: &mut Fixture, address: &Address, peers: &mut HashMa
             ("prune", first) => fixture.running.log.prune(first.parse().unwrap()),
             (state, payload) => fixture.append(state, payload),
         }
+    } else if let Some(rest) = line.strip_prefix("stored ") {
+        let (name, position) = rest.split_once(' ').unwrap();
+        let position = position.parse().ok();
+        let consumers = &fixture.running.consumers;
+        resq_test_support::wait_until(line, || consumers.position(name) == position);
+    } else if let Some(rest) = line.strip_prefix("move ") {
+        let (name, position) = rest.split_once(' ').unwrap();
+        fixture.running.consumers.take_away(name, position.parse().ok(), Loss::Moved);
     } else if line == "wakeup" {
         fixture.running.wakeups.recv_timeout(DEADLINE).expect("a wakeup");
     } else if line == "stop" {
@@ -254,6 +266,12 @@ fn send(peer: &mut Peer, frames: &str) {
             ["SUBSCRIBE", flags, after_seq, ref states @ ..] => {
                 bytes.extend(peer::subscribe(flags.parse().unwrap(), after_seq.parse().unwrap(), states));
             }
+            ["CONSUME", flags, consumer, start, value, max_unacked, ref states @ ..] => {
+                let start = (start.parse().unwrap(), value.parse().unwrap());
+                let (flags, max_unacked) = (flags.parse().unwrap(), max_unacked.parse().unwrap());
+                bytes.extend(peer::consume(flags, consumer, start, max_unacked, states));
+            }
+            ["ACK", seq] => bytes.extend(peer::ack(seq.parse().unwrap())),
             ["PUBLISH", state, payload] => bytes.extend(peer::publish(state, payload.as_bytes())),
             ["RING"] => bytes.extend(peer::ring()),
             ["PING", number] => bytes.extend(peer::ping(number.parse().unwrap())),

@@ -1,7 +1,7 @@
 //! A separate broker for each test, on a TCP port and a Unix socket, with an event log in memory.
 
 use resq::{config, events::event::Event, events::updates::LogHead, net::Limits};
-use resq_test_support::MemoryBroker;
+use resq_test_support::{MemoryBroker, MemoryConsumers};
 use tempfile::TempDir;
 
 use super::peer::Address;
@@ -38,7 +38,7 @@ impl Fixture {
         };
         let head = LogHead { log_id: LOG_ID, first_seq: 1, head_seq: settings.old_events };
         let old = (1..=settings.old_events).map(|seq| Event::new(seq, seq, "Old", &b"{}"[..])).collect();
-        let running = MemoryBroker::start(&config, settings.limits, head, old).unwrap();
+        let running = MemoryBroker::start(&config, settings.limits, head, old, &MemoryConsumers::default()).unwrap();
         let tcp = Address::Tcp(running.broker().local_addrs()[0]);
         Fixture { running, tcp, unix: Address::Unix(socket), _directory: directory }
     }

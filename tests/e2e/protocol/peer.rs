@@ -40,6 +40,7 @@ pub enum Received {
         log_id: u64,
     },
     Subscribed(u64),
+    Consuming(u64),
     Event {
         seq: u64,
         unix_time_us: u64,
@@ -60,6 +61,7 @@ impl fmt::Display for Received {
         match self {
             Received::Welcome { version, head_seq, .. } => write!(f, "WELCOME {version} {head_seq}"),
             Received::Subscribed(seq) => write!(f, "SUBSCRIBED {seq}"),
+            Received::Consuming(seq) => write!(f, "CONSUMING {seq}"),
             Received::Event { seq, state, payload, .. } => {
                 write!(f, "EVENT {seq} {state} {}", String::from_utf8_lossy(payload))
             }
@@ -204,6 +206,7 @@ fn read(kind: u8, body: &[u8]) -> Received {
         }
         0x84 => Received::Gap(body[0], u64_at(1)),
         0x85 => Received::Error(u16_at(0), str_at(2)),
+        0x86 => Received::Consuming(u64_at(0)),
         other => panic!("a server sends no type {other:#x}"),
     }
 }
@@ -228,6 +231,21 @@ pub fn subscribe(flags: u8, after_seq: u64, states: &[&str]) -> Vec<u8> {
     let states_bytes: Vec<u8> = states.iter().flat_map(|state| str(state.as_bytes())).collect();
     let n = states.len() as u16;
     frame(0x02, &[&[flags][..], &after_seq.to_be_bytes(), &n.to_be_bytes(), &states_bytes].concat())
+}
+
+pub fn consume(flags: u8, consumer: &str, (start, value): (u8, u64), max_unacked: u16, states: &[&str]) -> Vec<u8> {
+    let mut body = vec![flags];
+    body.extend(str(consumer.as_bytes()));
+    body.push(start);
+    body.extend(value.to_be_bytes());
+    body.extend(max_unacked.to_be_bytes());
+    body.extend((states.len() as u16).to_be_bytes());
+    states.iter().for_each(|state| body.extend(str(state.as_bytes())));
+    frame(0x07, &body)
+}
+
+pub fn ack(seq: u64) -> Vec<u8> {
+    frame(0x08, &seq.to_be_bytes())
 }
 
 pub fn publish(state: &str, payload: &[u8]) -> Vec<u8> {

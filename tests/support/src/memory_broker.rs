@@ -8,23 +8,25 @@ use resq::{
     net::{Broker, Http, Limits, Settings, StartError},
 };
 
-use crate::MemoryLog;
+use crate::{MemoryConsumers, MemoryLog};
 
 /// A broker that runs until it is dropped, which panics if one of its threads did.
 pub struct MemoryBroker {
     broker: Option<Broker>,
     pub log: MemoryLog,
+    pub consumers: MemoryConsumers,
     /// A message for each RING.
     pub wakeups: Receiver<()>,
 }
 
 impl MemoryBroker {
-    /// `events` are already in the log, with dense numbers up to the head.
+    /// `events` are already in the log, with dense numbers up to the head; `consumers` have their positions.
     pub fn start(
         config: &config::Broker,
         limits: Limits,
         head: LogHead,
         events: Vec<Event<'static>>,
+        consumers: &MemoryConsumers,
     ) -> Result<MemoryBroker, StartError> {
         let (on_ring, wakeups) = wakeup();
         let (broker, log_publisher, page_requests) = Broker::start_with(
@@ -35,7 +37,8 @@ impl MemoryBroker {
             &alarm().0,
         )?;
         let log = MemoryLog::start(log_publisher, page_requests, head, events);
-        Ok(MemoryBroker { broker: Some(broker), log, wakeups })
+        consumers.serve(broker.consumers_end().clone(), &log);
+        Ok(MemoryBroker { broker: Some(broker), log, consumers: consumers.clone(), wakeups })
     }
 
     pub fn broker(&self) -> &Broker {

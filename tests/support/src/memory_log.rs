@@ -66,6 +66,17 @@ impl MemoryLog {
         self.log_publisher.pruned(kept.first_seq());
     }
 
+    /// The smallest number that is kept.
+    pub fn first_seq(&self) -> u64 {
+        self.lock().first_seq()
+    }
+
+    /// The number before that of the first event of this time or later.
+    pub fn before(&self, unix_time_us: u64) -> u64 {
+        let kept = self.lock();
+        kept.events.iter().find(|event| event.unix_time_us >= unix_time_us).map_or(kept.next_seq, |event| event.seq) - 1
+    }
+
     fn answer(&self, PageRequest { after_seq }: PageRequest) {
         let kept = self.lock();
         let start = kept.events.partition_point(|event| event.seq <= after_seq);

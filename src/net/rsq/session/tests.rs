@@ -128,9 +128,12 @@ fn only_the_exact_token_is_accepted() {
 fn any_message() -> impl Strategy<Value = ClientMessage<'static>> {
     let role = prop_oneof![Just(Role::Publisher), Just(Role::Subscriber), Just(Role::Both)];
     let patterns = vec![Pattern::Exact("A"), Pattern::Prefix("")];
+    let consumer = ConsumerName::new("c").unwrap();
     prop_oneof![
         2 => role.prop_map(|role| ClientMessage::Hello { role, name: "x", token: "" }),
-        1 => Just(ClientMessage::Subscribe { resume_after: Some(1), durable_only: false, patterns }),
+        1 => Just(ClientMessage::Subscribe { start: Start::After(1), durable_only: false, patterns: patterns.clone() }),
+        1 => Just(ClientMessage::Consume { consumer, start: Start::Now, max_unacked: 1, patterns }),
+        1 => any::<u64>().prop_map(ClientMessage::Ack),
         1 => Just(ClientMessage::Publish { state: State::new("A").unwrap(), payload: b"{}" }),
         1 => Just(ClientMessage::Ring),
         1 => any::<u64>().prop_map(ClientMessage::Ping),
@@ -146,14 +149,22 @@ proptest! {
     fn any_order_of_messages_obeys_the_rules(messages in prop::collection::vec(any_message(), 1..12)) {
         let now = Instant::now();
         let mut session = Session::new(now, &rules());
-        let (mut role, mut subscribed) = (None::<Role>, false);
+        let (mut role, mut subscribed, mut consuming) = (None::<Role>, false, false);
         for message in messages {
             let expected = match (role, &message) {
                 (None, ClientMessage::Hello { .. }) => None,
                 (None, _) | (Some(_), ClientMessage::Hello { .. }) => Some(Code::Malformed),
                 (Some(Role::Subscriber), ClientMessage::Publish { .. } | ClientMessage::Ring) => Some(Code::Role),
-                (Some(Role::Publisher), ClientMessage::Subscribe { .. }) => Some(Code::Role),
-                (Some(_), ClientMessage::Subscribe { .. }) if subscribed => Some(Code::Malformed),
+                (
+                    Some(Role::Publisher),
+                    ClientMessage::Subscribe { .. } | ClientMessage::Consume { .. } | ClientMessage::Ack(_),
+                ) => Some(Code::Role),
+                (Some(_), ClientMessage::Subscribe { .. } | ClientMessage::Consume { .. })
+                    if subscribed || consuming =>
+                {
+                    Some(Code::Malformed)
+                }
+                (Some(_), ClientMessage::Ack(_)) if !consuming => Some(Code::Malformed),
                 _ => None,
             };
             let mut bytes = Vec::new();
@@ -168,6 +179,7 @@ proptest! {
             match message {
                 ClientMessage::Hello { role: new, .. } => role = Some(new),
                 ClientMessage::Subscribe { .. } => subscribed = true,
+                ClientMessage::Consume { .. } => consuming = true,
                 _ => {}
             }
         }
@@ -175,7 +187,7 @@ proptest! {
 
     /// Every input of an untrusted peer leads to an action or a refusal.
     #[test]
-    fn any_frame_is_answered_or_refused(frames in prop::collection::vec((0u8..8, prop::collection::vec(any::<u8>(), 0..40)), 1..10)) {
+    fn any_frame_is_answered_or_refused(frames in prop::collection::vec((0u8..10, prop::collection::vec(any::<u8>(), 0..40)), 1..10)) {
         let now = Instant::now();
         let mut session = open(Role::Both, now);
         for (kind, body) in &frames {
