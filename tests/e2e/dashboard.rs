@@ -230,6 +230,31 @@ fn open_page_survives_restarts_without_a_lost_or_repeated_event() {
     assert_eq!(daemon.stop().code(), Some(0));
 }
 
+#[test]
+fn open_page_begins_again_in_a_log_that_was_replaced() {
+    let instance = Instance::ready("dash_other");
+    let port = own_port();
+    let daemon = resqd(&instance, port);
+    let mut conn = instance.conn();
+    let browser = browser(port, "reads");
+    show(&browser, port, "events", "document.querySelector('.tail')");
+    (0..7).for_each(|n| publish(&mut conn, "Own.old", &json!({ "n": n })));
+    browser.wait_for("document.querySelector('.tail').dataset.received === '7'");
+    assert_eq!(daemon.stop().code(), Some(0));
+    // As after a restore of an older backup: the log is shorter, and other events have its numbers.
+    conn.query_drop("DELETE FROM res_event").unwrap();
+    conn.query_drop("UPDATE res_log SET head_seq = 0, first_seq = 1").unwrap();
+    instance.resqctl(["init", "--new-log"]).ok();
+    (0..9).for_each(|n| publish(&mut conn, "Own.new", &json!({ "n": n })));
+    let daemon = resqd(&instance, port);
+    browser.wait_for("document.querySelector('.tail .gap')?.textContent.includes('replaced')");
+    browser.wait_for("document.querySelector('.tail').dataset.received === '16'");
+    let numbers: Vec<u64> = (1..=9).rev().chain((1..=7).rev()).collect();
+    assert_eq!(shown_numbers(&browser), numbers);
+    drop(browser);
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
 /// As a page of anyone's would follow the stream: by what the browser has for it, which reconnects by itself.
 #[test]
 fn event_source_of_the_browser_resumes_by_itself() {

@@ -4,28 +4,37 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mysql::prelude::Queryable;
-use resq_test_support::{DEADLINE, EventOracle, Instance, Program, ROOT, http, wait_or_report};
+use resq_test_support::{DEADLINE, EventOracle, HttpPeer, Instance, Program, ROOT, http, not_tested, wait_or_report};
 use serde_json::{Value as Json, json};
 
 use super::{resqd, resqd_on};
 
 const TOKEN: &str = "Authorization: Bearer s3cret";
 
-/// Python with the packages that these tests need.
+/// Python with the packages that these tests need, and with what its installer may be given by the environment.
 fn python() -> Program {
+    let concerns = |name: &str| {
+        let paths = ["HOME", "XDG_CACHE_HOME", "TESTDB_CACHE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"];
+        paths.contains(&name) || name.starts_with("PIP_") || name.to_lowercase().ends_with("_proxy")
+    };
     let program = Program::new(format!("{ROOT}/scripts/testpython.sh"));
-    ["HOME", "XDG_CACHE_HOME", "TESTDB_CACHE"].iter().fold(program, |program, name| match std::env::var_os(name) {
-        Some(value) => program.env(name, value),
-        None => program,
-    })
+    let variables = std::env::vars().filter(|(name, _)| concerns(name));
+    // What the tests ask is on this machine.
+    variables.fold(program, |program, (name, value)| program.env(&name, value)).env("no_proxy", "127.0.0.1")
 }
 
 fn tool(name: &str) -> Program {
     python().arg(format!("{ROOT}/tests/tools/{name}"))
 }
 
-/// Every test waits for the same installation, once.
-fn install() {
+/// Whether the packages are there: every test waits for the same installation, once. Where Python can install none, the tests
+/// say so, but not in continuous integration, which is to have it.
+fn is_installed() -> bool {
+    let is_able = || Program::new("sh").args(["-c", "python3 -c 'import ensurepip, venv'"]).run().code() == Some(0);
+    if std::env::var_os("CI").is_none() && !is_able() {
+        not_tested("it needs python3 with venv");
+        return false;
+    }
     let mut installing = python().args(["-c", "import schemathesis"]).spawn();
     wait_or_report(10 * DEADLINE, "the packages", || match installing.is_running() {
         true => Err(installing.stderr()),
@@ -33,13 +42,16 @@ fn install() {
     });
     let finished = installing.wait();
     assert_eq!(finished.code(), Some(0), "{finished}");
+    true
 }
 
 /// Nothing that anyone can send by the description, or against it, is answered otherwise than it says. What is sent is the same
 /// in every run; `SCHEMATHESIS_SEED` chooses something else, `SCHEMATHESIS_EXAMPLES` how much.
 #[test]
 fn interface_is_what_its_description_says() {
-    install();
+    if !is_installed() {
+        return;
+    }
     let instance = Instance::ready("http_schema");
     let (program, port) = resqd(&instance);
     let resqd = program.env("RESQ_HTTP_TOKEN", "s3cret").spawn_ready();
@@ -86,7 +98,9 @@ fn interface_is_what_its_description_says() {
 
 #[test]
 fn metrics_are_read_by_the_official_parser() {
-    install();
+    if !is_installed() {
+        return;
+    }
     let instance = Instance::ready("http_parser");
     let (program, port) = resqd(&instance);
     let resqd = program.spawn_ready();
@@ -109,7 +123,9 @@ fn metrics_are_read_by_the_official_parser() {
 
 #[test]
 fn foreign_client_misses_and_repeats_nothing_over_restarts() {
-    install();
+    if !is_installed() {
+        return;
+    }
     let instance = Instance::ready("http_foreign");
     let (program, port) = resqd(&instance);
     let mut daemon = program.spawn_ready();
@@ -139,13 +155,13 @@ fn foreign_client_misses_and_repeats_nothing_over_restarts() {
 
 /// What tells a client that numbers belong to another log, as WELCOME does in RSQ/1.
 #[test]
-fn stream_names_its_log_and_a_page_begins_again_in_another_one() {
+fn stream_names_its_log() {
     let instance = Instance::ready("http_log_id");
     let (program, port) = resqd(&instance);
     let daemon = program.spawn_ready();
     let mut conn = instance.conn();
     let first = |query: &str| {
-        let mut peer = resq_test_support::HttpPeer::connect(port);
+        let mut peer = HttpPeer::connect(port);
         peer.request(&format!("GET /api/v1/stream{query}"), "");
         assert_eq!(peer.answer().status, 200);
         peer.message(&mut None).expect("a message")
