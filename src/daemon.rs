@@ -41,6 +41,7 @@ use crate::{
             thread::{self as rollouts, RolloutThread},
         },
         name::Naming,
+        purge::{self, PurgeThread},
         template_sets,
     },
     schema::{
@@ -71,6 +72,7 @@ struct Running {
     _binlog: Option<WakeupThread>,
     batches: BatchThread,
     rollouts: RolloutThread,
+    purge: PurgeThread,
     queue: Service,
     sequencer: SequencerThread,
     broker: Broker,
@@ -150,6 +152,7 @@ pub const fn connections(workers: usize) -> u32 {
         + watch::CONNECTIONS
         + batch_thread::CONNECTIONS
         + rollouts::CONNECTIONS
+        + purge::CONNECTIONS
         + sampler::CONNECTIONS
         + answer::CONNECTIONS
 }
@@ -271,6 +274,7 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
         to_sequencer: wake_sequencer,
     };
     let rollouts = RolloutThread::start(db, rollouts, alarm)?;
+    let purge = PurgeThread::start(db, resources, &config.queue.db_prefix, &server, alarm)?;
     checks::add(health, db, alarm.heartbeats(), queue.validity(), context.findings, &telemetry);
     checks::add_binlog(health, binlog.as_ref().map(WakeupThread::broken));
     log::info!(
@@ -285,6 +289,7 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
         _binlog: binlog,
         batches,
         rollouts,
+        purge,
         queue,
         sequencer,
         broker,
@@ -312,6 +317,7 @@ impl Running {
     fn stop(self, drain: Duration) -> bool {
         self.batches.stop();
         self.rollouts.stop();
+        self.purge.stop();
         let finished = self.queue.drain(drain);
         self.sequencer.stop();
         self.broker.stop();

@@ -54,6 +54,25 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(.., candidate)| candidate)
 }
 
+/// The seconds of an age: `7d`, `12h`, `30m` or `90s`; None: it is not written so, or longer than `longest_s`.
+///
+/// ```
+/// assert_eq!(resq::base::text::age_s("2h", 10_000), Some(7_200));
+/// ```
+pub fn age_s(text: &str, longest_s: u64) -> Option<u64> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "d" => 86_400,
+        "h" => 3_600,
+        "m" => 60,
+        "s" => 1,
+        _ => return None,
+    };
+    let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
+    let number: u64 = number.parse().ok().filter(|_| is_number)?;
+    number.checked_mul(seconds).filter(|age| *age <= longest_s)
+}
+
 /// Microseconds since 1970 as `2026-11-21T19:00:01.123456Z`. A time after the year 9999 becomes the last moment of it.
 ///
 /// ```

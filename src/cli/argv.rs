@@ -76,10 +76,12 @@ enum Item {
     Option { name: String, owner: Owner, values: Vec<String> },
 }
 
+const VERSION: &str = "--version";
+
 const SHARED: [(&str, Owner, Arity); 9] = [
     ("--help", Owner::Help, Arity::Switch),
     ("-h", Owner::Help, Arity::Switch),
-    ("--version", Owner::Version, Arity::Switch),
+    (VERSION, Owner::Version, Arity::Switch),
     ("-V", Owner::Version, Arity::Switch),
     ("--generate", Owner::Generate, Arity::Value),
     ("--verbose", Owner::Verbose, Arity::Switch),
@@ -163,7 +165,11 @@ impl Grammar<'_> {
                 continue;
             }
             let (name, attached) = word.split_once('=').map_or((word.as_str(), None), |(n, v)| (n, Some(v)));
-            let (owner, arity) = self.option(name).ok_or_else(|| self.unknown(name))?;
+            let has_value = attached.is_some() || rest.first().is_some_and(|next| !is_option(next));
+            let (owner, arity) = match has_value && self.is_of_subcommand(name, &items) {
+                true => (Owner::Argh(VERSION), Arity::Value),
+                false => self.option(name).ok_or_else(|| self.unknown(name))?,
+            };
             let mut values: Vec<String> = attached.map(str::to_string).into_iter().collect();
             match (arity, attached) {
                 (Arity::Switch, Some(_)) => return Err(Mistake(format!("{name} takes no value"))),
@@ -184,6 +190,16 @@ impl Grammar<'_> {
             items.push(Item::Option { name: name.into(), owner, values });
         }
         Ok(items)
+    }
+
+    /// Whether `name` is `--version` behind a subcommand that has an option of this name. Without a value it prints the
+    /// program's version there, too.
+    fn is_of_subcommand(&self, name: &str, before: &[Item]) -> bool {
+        let command = before.iter().find_map(|item| match item {
+            Item::Word(word) => self.info.commands.iter().find(|command| command.name == *word),
+            Item::Option { .. } => None,
+        });
+        name == VERSION && command.is_some_and(|found| found.command.flags.iter().any(|flag| flag.long == VERSION))
     }
 
     /// `-vv` or `-vj` as single switches, if all of them are known.

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::wire::Start;
+use crate::{base::text::age_s, wire::Start};
 
 /// From `1234`, `2026-11-25T10:00:00Z` (with a fraction, if wanted) or `90s`, `15m`, `2h`, `7d`, which counts back from this
 /// computer's time.
@@ -16,16 +16,14 @@ pub fn since(text: &str) -> Result<Start, String> {
 }
 
 fn parse(text: &str, now_us: u64) -> Option<Start> {
-    let unit_s = match text.chars().last()? {
-        's' => 1,
-        'm' => 60,
-        'h' => 3_600,
-        'd' => 86_400,
-        'Z' => return time_us(text).map(Start::Time),
-        _ => return whole(text).map(Start::After),
-    };
-    let age_us = whole(&text[..text.len() - 1])?.checked_mul(unit_s * 1_000_000)?;
-    Some(Start::Time(now_us.saturating_sub(age_us)))
+    match text.chars().last()? {
+        'Z' => time_us(text).map(Start::Time),
+        '0'..='9' => whole(text).map(Start::After),
+        _ => {
+            let age_us = age_s(text, u64::MAX)?.checked_mul(1_000_000)?;
+            Some(Start::Time(now_us.saturating_sub(age_us)))
+        }
+    }
 }
 
 /// Digits and nothing else.

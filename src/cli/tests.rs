@@ -59,6 +59,9 @@ pub struct List {
     /// a number
     #[argh(option)]
     limit: Option<u32>,
+    /// of what is listed
+    #[argh(option)]
+    version: Option<u32>,
 }
 
 const TAKES: &[&str] = &["client", "broker.token"];
@@ -141,6 +144,12 @@ fn an_unknown_option_is_reported_with_the_nearest_known_one() {
 fn options_are_accepted_on_either_side_of_a_subcommand() {
     check::<Nested>(&[
         (&["--limit", "5", "list", "--quiet"], "--quiet list --limit 5"),
+        (&["list", "--version", "5"], "list --version 5"),
+        (&["list", "--version=5", "--quiet"], "--quiet list --version 5"),
+        (&["list", "--version"], "version"),
+        (&["list", "-V"], "version"),
+        (&["--version", "list"], "version"),
+        (&["add", "--version", "5"], "version"),
         (&["-v", "list", "--host=h", "--config", "c"], "list | client.host=h | config=c | v"),
         (&["add", "a", "--tag", "x", "b"], "add --tag x -- a b"),
         (&["add", "help", "list", "--", "-n"], "add -- help list -n"),

@@ -50,14 +50,14 @@ pub enum Progress<'a> {
 
 /// Drops databases, for an operator.
 pub struct Dropper {
-    actor: Option<Actor>,
+    pub(super) actor: Option<Actor>,
     /// The row of `res_audit` of the call that is under way.
-    audit: Option<u64>,
+    pub(super) audit: Option<u64>,
     /// To the control server, which holds the queue and the registry.
-    control: Link,
-    global_db: String,
+    pub(super) control: Link,
+    pub(super) global_db: String,
     /// Connections to the resource server, which holds the databases.
-    resources: Db,
+    pub(super) resources: Db,
     resource: Option<db::Conn>,
 }
 
@@ -80,7 +80,7 @@ impl Dropper {
     }
 
     /// Makes the first change of an action and enters it. `change` returns how many jobs it changed.
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         action: &str,
         target: &str,
@@ -209,13 +209,13 @@ impl Dropper {
         Ok(())
     }
 
-    fn list(&mut self, condition: &str) -> Result<Vec<Owned>, DropError> {
+    pub(super) fn list(&mut self, condition: &str) -> Result<Vec<Owned>, DropError> {
         let sql = format!("SELECT db_name, res_id FROM res_database d WHERE {condition} ORDER BY db_name");
         Ok(self.control.run(|conn| conn.read_map(&sql, |(db_name, res_id)| Owned { db_name, res_id }))?)
     }
 
     /// Refuses to go on while one of these jobs, or any at all, is in progress.
-    fn refuse_running(&mut self, ids: Option<&[u64]>) -> Result<(), DropError> {
+    pub(super) fn refuse_running(&mut self, ids: Option<&[u64]>) -> Result<(), DropError> {
         let of = ids.map_or_else(String::new, |ids| format!("AND res_id IN ({})", id_list(ids)));
         let sql = format!("SELECT COUNT(*) FROM res_queue WHERE status = 'in_progress' {of}");
         match self.control.run(|conn| conn.read_first::<u64>(&sql))? {
@@ -225,7 +225,7 @@ impl Dropper {
     }
 
     /// The foreign keys between these databases. Fails if one from elsewhere would make DROP DATABASE fail.
-    fn foreign_keys_between(&mut self, owned: &[Owned]) -> Result<Vec<ForeignKey>, DropError> {
+    pub(super) fn foreign_keys_between(&mut self, owned: &[Owned]) -> Result<Vec<ForeignKey>, DropError> {
         let mut keys = Vec::new();
         let mut conn = self.resources.any()?;
         for chunk in owned.chunks(CHUNK) {
@@ -240,7 +240,7 @@ impl Dropper {
 
     /// Checks that the rows of these jobs can be deleted, by deleting them and rolling back: that finds even foreign keys
     /// and triggers that this account may not see.
-    fn check_rows(&mut self, ids: &[u64]) -> Result<(), DropError> {
+    pub(super) fn check_rows(&mut self, ids: &[u64]) -> Result<(), DropError> {
         for ids in ids.chunks(CHUNK) {
             let delete = delete_idle(ids);
             let deleted = self.control.run(|conn| {
@@ -328,11 +328,12 @@ impl Dropper {
 
     /// Deletes the rows of these jobs unless they are in progress, the history of their errors, and the registry's rows
     /// of databases that are gone; in one transaction.
-    fn delete_rows(&mut self, ids: &[u64], gone: &[Owned]) -> Result<u64, DropError> {
+    pub(super) fn delete_rows(&mut self, ids: &[u64], gone: &[Owned]) -> Result<u64, DropError> {
         let entered = self.audit;
         Ok(self.control.run(|conn| {
             let mut deleted = 0;
             conn.query_drop("START TRANSACTION")?;
+            registry::announce(conn, gone)?;
             if !ids.is_empty() {
                 conn.query_drop(delete_idle(ids))?;
                 deleted = conn.affected_rows();

@@ -4,6 +4,7 @@ use super::resource_server::ForeignKey;
 use crate::{
     base::failure::{Exit, Failure},
     db::{Error, codes::*},
+    queue::audit,
 };
 
 /// Foreign keys that a message names.
@@ -28,6 +29,19 @@ pub enum DropError {
     /// The rows of the jobs cannot be deleted: a foreign key or a trigger refuses it. Nothing was dropped.
     #[error("the rows of these jobs cannot be deleted: {}; nothing was dropped; {}", .0, to_delete_rows(.0))]
     Rows(Error),
+    /// These jobs have no complete database, or one that is being dropped already. Nothing was marked.
+    #[error(
+        "{} no complete database (or it is being dropped already), so there is nothing to drop later; nothing was marked; \
+         without --after they are dropped at once",
+        without(.0)
+    )]
+    Incomplete(Vec<u64>),
+    /// No database is marked, or the drop has begun.
+    #[error(
+        "no database of these jobs can be restored: none is marked to be dropped later, or its drop has begun (see \
+         `resqctl status`)"
+    )]
+    TooLate,
     /// This database could not be dropped, since this job is in progress; those before it were.
     #[error("cannot drop database `{0}`: job {1} is in progress; repeat the command when it is done")]
     Busy(String, u64),
@@ -51,6 +65,10 @@ fn list(keys: &[ForeignKey]) -> String {
     let shown: Vec<String> = shown.iter().map(one).collect();
     let more = if more.is_empty() { String::new() } else { format!(", and {} more", more.len()) };
     format!("{}{more}", shown.join(", "))
+}
+
+fn without(ids: &[u64]) -> String {
+    format!("{} {}", audit::target_of(ids), if ids.len() == 1 { "has" } else { "have" })
 }
 
 fn to_delete_rows(error: &Error) -> &'static str {

@@ -4,13 +4,18 @@
 //! scratch database ([`reference`], [`scratch`]) and compared by its [`shape`]. Never touches a database that the registry
 //! does not name.
 
+pub mod adopt;
 mod build;
+pub mod check;
 pub mod drop;
 pub mod drop_error;
 mod drop_set;
+pub mod grace;
 pub mod migrate;
 pub mod name;
+pub mod purge;
 pub mod reference;
+pub mod references;
 pub mod registry;
 pub mod registry_page;
 pub mod resource_server;

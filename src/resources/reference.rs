@@ -3,14 +3,13 @@
 use mysql::{Conn, prelude::Queryable};
 
 use super::{
+    migrate::files::Migration,
     scratch::ScratchDatabases,
-    shape::{Identity, Reader, Shape},
-    template::{Template, Values},
+    shape::{Difference, Identity, Reader, Shape, compare},
+    template::Values,
+    template_sets::TemplateSet,
 };
 use crate::db::{self, Error, ReadRows, ident};
-
-/// The folder of the files that run before there is a database to be in.
-const BEFORE: &str = "res_db/";
 
 /// The shape that some files make, and the values with which they were rendered.
 #[derive(Clone, Debug)]
@@ -48,7 +47,7 @@ impl From<mysql::Error> for ReferenceError {
     }
 }
 
-/// Runs `files` in their order in a scratch database: those of `res_db`, which create it, then all others in it.
+/// Runs the files of `set` in a scratch database, which one of them creates, and then these migrations.
 ///
 /// # Errors
 /// A file failed, or the server cannot be used.
@@ -56,19 +55,37 @@ pub fn build(
     scratch: &mut ScratchDatabases,
     global_db: &str,
     res_type: &str,
-    files: &[&Template],
+    set: &TemplateSet,
+    migrations: &[&Migration],
 ) -> Result<Reference, ReferenceError> {
     scratch.with(&format!("the shape of type {res_type}"), |conn, db_name| {
         let identity = marked(db_name);
         let Identity { res_name, res_url, res_id, .. } = &identity;
         let values = Values { global_db, res_db: db_name, res_name, res_type, res_url, res_id: *res_id };
-        run(conn, &values, files)?;
+        let mut runner = Runner { conn, db_name, is_selected: false };
+        for (templates, in_database) in [(&set.res_db, false), (&set.res_tables, true)] {
+            for template in templates {
+                runner.run(&template.name, &[&template.render(&values)], in_database, template.leaves_trace)?;
+            }
+        }
+        for migration in migrations {
+            let statements = migration.statements(&values);
+            let texts: Vec<&str> = statements.iter().map(|statement| statement.text.as_str()).collect();
+            runner.run(&migration.path, &texts, true, migration.leaves_trace())?;
+        }
         db::session::reset(conn)?;
         let builder = conn.read_first("SELECT CURRENT_USER()")?.unwrap_or_default();
         let mut shapes = Reader::new(conn)?.read(conn, &[db_name])?;
         let shape = shapes.remove(db_name).ok_or(ReferenceError::NoDatabase)?;
         Ok(Reference { shape: Shape { builder, ..shape }, identity })
     })
+}
+
+impl Reference {
+    /// How a database differs from it.
+    pub fn compare(&self, found: &Shape, identity: &Identity) -> Vec<Difference> {
+        compare(&self.shape, &self.identity, found, identity)
+    }
 }
 
 /// Random values of the kinds that templates may ask for. The number fits into a column of type INT.
@@ -81,24 +98,33 @@ fn marked(db_name: &str) -> Identity {
     }
 }
 
-/// Runs each file as a whole in a session that the one before it has not changed.
-fn run(conn: &mut Conn, values: &Values<'_>, files: &[&Template]) -> Result<(), ReferenceError> {
-    let mut is_selected = false;
-    for template in files {
-        let select = !is_selected && !template.name.starts_with(BEFORE);
-        is_selected |= select;
-        let prefix = if select { format!("USE {}; ", ident(values.res_db)) } else { String::new() };
-        let done = db::run_script(conn, &(prefix + &template.render(values)));
-        done.map_err(|failed| ReferenceError::File {
-            file: template.name.clone(),
-            statement: failed.statement.saturating_sub(usize::from(select)).max(1),
-            error: failed.error,
-        })?;
-        if template.leaves_trace {
-            conn.query_drop("COMMIT")?;
-            db::session::reset(conn)?;
-            is_selected = false;
+/// Runs files in a session that none of them leaves changed for the next.
+struct Runner<'a> {
+    conn: &'a mut Conn,
+    db_name: &'a str,
+    /// The database is the current one.
+    is_selected: bool,
+}
+
+impl Runner<'_> {
+    /// Runs the parts of one file. An error names the statement, counted through all parts.
+    fn run(&mut self, file: &str, parts: &[&str], in_database: bool, leaves_trace: bool) -> Result<(), ReferenceError> {
+        if in_database && !self.is_selected {
+            self.conn.query_drop(format!("USE {}", ident(self.db_name)))?;
+            self.is_selected = true;
         }
+        for (before, part) in parts.iter().enumerate() {
+            db::run_script(self.conn, part).map_err(|failed| ReferenceError::File {
+                file: file.into(),
+                statement: before + failed.statement,
+                error: failed.error,
+            })?;
+        }
+        if leaves_trace {
+            self.conn.query_drop("COMMIT")?;
+            db::session::reset(self.conn)?;
+            self.is_selected = false;
+        }
+        Ok(())
     }
-    Ok(())
 }

@@ -253,6 +253,20 @@ pub fn forget_marked(conn: &mut Conn, owned: &[Owned]) -> Result<(), Error> {
     ))?)
 }
 
+/// Writes an event `Dropped` for each of these complete databases that are gone; part of the transaction that forgets them.
+pub fn announce(conn: &mut Conn, gone: &[Owned]) -> Result<(), Error> {
+    if gone.is_empty() {
+        return Ok(());
+    }
+    Ok(conn.query_drop(format!(
+        "INSERT INTO res_outbox (state, payload) SELECT 'Dropped', JSON_OBJECT('res_id', d.res_id, \
+         'res_name', CONVERT(q.res_name USING utf8mb4), 'res_type', d.res_type, 'db_name', d.db_name) \
+         FROM res_database d LEFT JOIN res_queue q ON q.res_id = d.res_id \
+         WHERE d.dropping_at IS NOT NULL AND d.state = 'ready' AND {}",
+        these(gone).replace("db_name IN", "d.db_name IN").replace("res_id IN", "d.res_id IN")
+    ))?)
+}
+
 /// The databases whose drop has begun and is not complete, at most 1,000.
 pub fn dropping(conn: &mut Conn) -> Result<Vec<Owned>, Error> {
     let marked = "SELECT db_name, res_id FROM res_database WHERE dropping_at IS NOT NULL ORDER BY db_name LIMIT 1000";
@@ -260,7 +274,7 @@ pub fn dropping(conn: &mut Conn) -> Result<Vec<Owned>, Error> {
 }
 
 /// A condition for the rows of these databases that still belong to these jobs.
-fn these(owned: &[Owned]) -> String {
+pub(super) fn these(owned: &[Owned]) -> String {
     let names: Vec<String> = owned.iter().map(|one| literal(&one.db_name)).collect();
     let ids: Vec<u64> = owned.iter().map(|one| one.res_id).collect();
     format!("db_name IN ({}) AND res_id IN ({})", names.join(", "), id_list(&ids))

@@ -29,6 +29,10 @@ pub struct Database {
     pub created_at: String,
     /// Since when it is being dropped.
     pub dropping_at: Option<String>,
+    /// When it is to be dropped.
+    pub drop_at: Option<String>,
+    /// Why that has failed so far.
+    pub drop_error: Option<String>,
 }
 
 impl Database {
@@ -38,7 +42,8 @@ impl Database {
             "db_name": self.db_name, "res_id": integer(self.res_id), "res_name": self.res_name,
             "res_type": self.res_type, "state": self.state, "template_version": self.template_version,
             "version": self.version,
-            "created_at": self.created_at, "dropping_at": self.dropping_at,
+            "created_at": self.created_at, "dropping_at": self.dropping_at, "drop_at": self.drop_at,
+            "drop_error": self.drop_error,
         })
     }
 }
@@ -62,21 +67,47 @@ pub fn databases(
         let escaped = prefix.replace('|', "||").replace('%', "|%").replace('_', "|_");
         all.push(format!("d.db_name LIKE {} ESCAPE '|'", literal(&format!("{escaped}%"))));
     }
-    type Columns = (String, u64, Option<Vec<u8>>, String, String, String, u32, String, Option<String>);
+    type Text = Option<String>;
+    type Columns = (String, u64, Option<Vec<u8>>, String, String, String, u32, String, Text, Text, Text);
     let rows: Vec<Columns> = limited::read(
         conn,
         &format!(
             "SELECT d.db_name, d.res_id, CAST(q.res_name AS BINARY), d.res_type, d.state, d.template_version, d.version, \
-         CAST(d.created_at AS CHAR), CAST(d.dropping_at AS CHAR) \
+         CAST(d.created_at AS CHAR), CAST(d.dropping_at AS CHAR), CAST(d.drop_at AS CHAR), d.drop_error \
          FROM res_database d FORCE INDEX (PRIMARY) LEFT JOIN res_queue q ON q.res_id = d.res_id \
          WHERE {} ORDER BY d.db_name LIMIT {}",
             all.join(" AND "),
             limit + 1
         ),
     )?;
-    let database = |(db_name, res_id, name, res_type, state, template_version, version, created_at, dropping_at)| {
+    let database = |row: Columns| {
+        let (
+            db_name,
+            res_id,
+            name,
+            res_type,
+            state,
+            template_version,
+            version,
+            created_at,
+            dropping_at,
+            drop_at,
+            drop_error,
+        ) = row;
         let res_name = Option::map(name, |name: Vec<u8>| String::from_utf8_lossy(&name).into_owned());
-        Database { db_name, res_id, res_name, res_type, state, template_version, version, created_at, dropping_at }
+        Database {
+            db_name,
+            res_id,
+            res_name,
+            res_type,
+            state,
+            template_version,
+            version,
+            created_at,
+            dropping_at,
+            drop_at,
+            drop_error,
+        }
     };
     let mut found: Vec<Database> = rows.into_iter().map(database).collect();
     let has_more = found.len() > limit as usize;

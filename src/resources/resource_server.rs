@@ -46,6 +46,12 @@ pub fn unlock(conn: &mut Conn, db_name: &str) -> Result<(), Error> {
     Ok(conn.query_drop(format!("DO RELEASE_LOCK({})", lock_name(db_name)))?)
 }
 
+/// Whether some session holds the lock: the database is being built, changed or dropped.
+pub fn is_locked(conn: &mut Conn, db_name: &str) -> Result<bool, Error> {
+    let free: Option<u8> = conn.read_first(format!("SELECT IS_FREE_LOCK({})", lock_name(db_name)))?.flatten();
+    Ok(free == Some(0))
+}
+
 /// Ends the session that holds the lock of `db_name`, if there is one. Needs no privilege if that session belongs to the
 /// same account. After a failure the next [`lock`] times out.
 pub fn kill_holder(conn: &mut Conn, db_name: &str) {

@@ -23,6 +23,15 @@ pub struct TemplateSet {
     pub res_tables: Vec<Template>,
 }
 
+impl TemplateSet {
+    /// Today's files of a type; None: there is no such type.
+    pub fn of(templates: &Templates, res_type: &str) -> Option<TemplateSet> {
+        let of_type = templates.of_type(res_type)?;
+        let res_tables = templates.res_tables.iter().chain(of_type).cloned().collect();
+        Some(TemplateSet { res_db: templates.res_db.clone(), res_tables })
+    }
+}
+
 /// Why a set cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SetError {

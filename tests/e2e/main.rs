@@ -13,6 +13,8 @@ mod crash;
 mod cron;
 mod dashboard;
 mod docs;
+mod drift;
+mod drop_later;
 mod drop_whole;
 mod events;
 mod faults;

@@ -86,7 +86,7 @@ fn bash_completes_commands_options_and_values() {
     let pages = Pages::new();
     let path = pages.page("resqctl", "bash");
     for (words, expected) in [
-        ("resqctl re", "resume retry"),
+        ("resqctl re", "restore resume retry"),
         ("resqctl --db-tls ver", "verify"),
         ("resqctl list --st", "--status"),
         ("resqctl -v list --status in", "in_progress"),
@@ -109,7 +109,7 @@ fn fish_completes_commands_and_options() {
     let pages = Pages::new();
     let path = pages.page("resqctl", "fish");
     for (line, expected) in
-        [("resqctl re", "resume retry"), ("resqctl list --st", "--status"), ("resqctl --db-tls ver", "verify")]
+        [("resqctl re", "restore resume retry"), ("resqctl list --st", "--status"), ("resqctl --db-tls ver", "verify")]
     {
         let script = format!("source {}; complete -C '{line}' | string split -f1 \\t", path.display());
         let found = tool("fish").args(["--no-config", "-c", &script]).ok();

@@ -3,6 +3,8 @@
 use argh::{ArgsInfo, FromArgs};
 use resq::wire::Start;
 
+pub use crate::database_args::{Adopt, Check, Drop, Restore};
+
 /// Set up, fill, inspect, repair and empty the queue.
 #[derive(FromArgs, ArgsInfo)]
 pub struct Args {
@@ -24,7 +26,10 @@ pub enum Command {
     Cancel(Cancel),
     Pause(Pause),
     Resume(Resume),
+    Check(Check),
+    Adopt(Adopt),
     Drop(Drop),
+    Restore(Restore),
     Clear(Clear),
     Events(Events),
     Consumers(Consumers),
@@ -214,21 +219,6 @@ pub struct Pause {
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "resume")]
 pub struct Resume {
-    /// why, for the audit
-    #[argh(option)]
-    pub reason: Option<String>,
-}
-
-/// drop the databases of resources and delete their rows
-#[derive(FromArgs, ArgsInfo)]
-#[argh(subcommand, name = "drop")]
-pub struct Drop {
-    /// res_ids of the jobs
-    #[argh(positional)]
-    pub ids: Vec<u64>,
-    /// drop the databases; without this option they are only listed
-    #[argh(switch)]
-    pub yes: bool,
     /// why, for the audit
     #[argh(option)]
     pub reason: Option<String>,

@@ -4,10 +4,13 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod actor;
+mod adopt;
 mod args;
 mod audit;
 mod bulk;
+mod check;
 mod consumers;
+mod database_args;
 mod databases;
 mod drop;
 mod inspect;
@@ -42,8 +45,8 @@ const PROGRAM: Program = Program {
     commit: option_env!("RESQ_COMMIT"),
 };
 
-/// The queue's, the two of a [`Dropper`], and that of a batch.
-const CONNECTIONS: u32 = 4;
+/// The queue's, the two of a [`Dropper`], and that of a batch. A check needs five: two, and three for scratch databases.
+const CONNECTIONS: u32 = 5;
 
 fn main() -> ExitCode {
     cli::run(&PROGRAM, |args: Args, config, out| {
@@ -58,7 +61,15 @@ fn run(command: Command, config: &Config, out: &mut Output) -> Result<(), Failur
         return inspect::doctor(&doctor::examine(config, daemon::connections(config.queue.workers)), out);
     }
     // These may legitimately take long: they alter tables, drop databases or read many rows.
-    let is_long = matches!(command, Command::Init(_) | Command::Drop(_) | Command::Clear(_) | Command::Events(_));
+    let is_long = matches!(
+        command,
+        Command::Init(_)
+            | Command::Drop(_)
+            | Command::Clear(_)
+            | Command::Events(_)
+            | Command::Check(_)
+            | Command::Adopt(_)
+    );
     let db = Db::open_within(&config.database, CONNECTIONS, (!is_long).then_some(ANSWER))?;
     if let Command::Init(args) = command {
         let templates = Templates::load(config.sql_dir.as_deref())?;
@@ -112,6 +123,9 @@ fn run(command: Command, config: &Config, out: &mut Output) -> Result<(), Failur
         Command::Audit(args) => audit::list(&mut Queue::on(&db), &args, out),
         Command::Databases(args) => databases::list(&db, config, &args, out),
         Command::Migrate(args) => migrate::run(&db, config, &args, out),
+        Command::Adopt(args) => adopt::adopt(&db, config, &args, out),
+        Command::Restore(args) => drop::restore(&mut dropper(&args.reason), &args, out),
+        Command::Check(args) => check::check(&db, config, &args, out),
         Command::Drop(args) => drop::drop(&mut dropper(&args.reason), &args, out),
         Command::Clear(args) => drop::clear(&mut dropper(&args.reason), &args, out),
     }

@@ -130,7 +130,8 @@ pub fn compare(expected: &Shape, built_as: &Identity, found: &Shape, identity: &
             differences.push(Difference { key: key.clone(), what: What::Unexpected });
         }
     }
-    differences.sort_by(|one, other| one.key.cmp(&other.key));
+    // The database, its tables, and what stands beside them.
+    differences.sort_by_key(|one| (one.key.kind > Kind::ForeignKey, one.key.clone()));
     differences
 }
 
@@ -145,7 +146,7 @@ fn differs(
     if expected == found {
         return None;
     }
-    // A definer that no text names is whoever built the database.
+    // A definer that no text names is the account that built the database.
     if name == "definer" && (expected == shape.builder || normal::user(expected) == normal::user(found)) {
         return None;
     }

@@ -8,7 +8,7 @@ use mysql::Conn;
 use super::{
     normal,
     object::{Key, Kind, Properties},
-    read::{Of, Server, Shapes, each},
+    rows::{Of, Server, Shapes, each},
     text,
 };
 use crate::db::Error;

@@ -6,10 +6,14 @@ mod compare;
 mod constraints;
 mod normal;
 mod object;
+mod pace;
 mod programs;
 mod read;
+mod rows;
+mod tables;
 mod text;
 
-pub use compare::{Difference, compare};
+pub use compare::{Difference, What, compare};
 pub use object::{Identity, Key, Kind, Shape};
-pub use read::{Pace, Reader};
+pub use pace::Pace;
+pub use read::Reader;

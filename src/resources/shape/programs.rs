@@ -7,7 +7,7 @@ use mysql::Conn;
 use super::{
     normal,
     object::{Key, Kind, Properties},
-    read::{Fields, Of, Server, Shapes, each, set},
+    rows::{Fields, Of, Server, Shapes, each, set},
     text,
 };
 use crate::db::Error;

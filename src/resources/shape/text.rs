@@ -5,7 +5,11 @@ use crate::resources::scanner::{Passed, Place, Scanner};
 
 /// The text of an expression or of the body of a view, a trigger, a routine or an event.
 pub fn canonical(text: &str) -> String {
-    let raw = tokens(text);
+    let mut raw = tokens(text);
+    // MySQL keeps the end of the statement that created a stored program, if others follow it.
+    while raw.last().is_some_and(|last| last == ";") {
+        raw.pop();
+    }
     let mut out = String::with_capacity(text.len());
     let mut i = 0;
     while i < raw.len() {
@@ -15,6 +19,11 @@ pub fn canonical(text: &str) -> String {
                 (from_hex(quoted).unwrap_or_else(|| quoted.clone()), 3)
             }
             (word, Some(next), _) if is_introducer(word) && next.starts_with('\'') => (next.clone(), 2),
+            // MariaDB keeps the texts of stored programs without the character set.
+            (word, Some(quoted), _) if is(word, "X") && quoted.starts_with('\'') => match from_hex(quoted) {
+                Some(text) => (text, 2),
+                None => (word.to_string(), 1),
+            },
             (token, ..) => (token.to_string(), 1),
         };
         if !out.is_empty() {
@@ -141,9 +150,10 @@ mod tests {
             ("(a <> \"no't\")", "( a <> 'no''t' )"),
             ("(a <> _utf8mb4'no''t')", "( a <> 'no''t' )"),
             ("(a <> _utf8mb4 X'6E6F2774')", "( a <> 'no''t' )"),
+            ("(a <> X'6E6F2774')", "( a <> 'no''t' )"),
             ("(a <> _latin1'x')", "( a <> 'x' )"),
             ("SET NEW.a = 1 /* why */ -- so\n", "SET NEW . a = 1"),
-            ("SET\r\n  NEW.`a`=1", "SET NEW . a = 1"),
+            ("SET\r\n  NEW.`a`=1;", "SET NEW . a = 1"),
             ("select `a b`.`1`", "select `a b` . `1`"),
             ("select `a``b`", "select `a``b`"),
             ("'x' 'y'", "'x' 'y'"),
@@ -165,7 +175,7 @@ mod tests {
             ("`1`", "1"),
             ("a < > b", "a <> b"),
             ("/*! a */", ""),
-            ("X'61'", "'a'"),
+            ("X'FF'", "'FF'"),
         ] {
             assert_ne!(canonical(one), canonical(other), "{one:?} {other:?}");
         }
