@@ -166,13 +166,20 @@ impl Api {
                 acting(actor).resume()?;
                 found(json!({ "paused": false }))
             }
-            Call::Drop(id) => {
+            Call::Drop(id, None) => {
                 let dropped = self.dropper(actor).drop_jobs(&[id], |_| {})?;
                 match dropped.rows == 0 && dropped.databases == 0 {
                     true => Err(Refused::new(404, format!("there is no job {id}"))),
-                    false => found(json!({ "databases": dropped.databases, "jobs": integer(dropped.rows) })),
+                    false => {
+                        found(json!({ "databases": dropped.databases, "jobs": integer(dropped.rows), "marked": 0 }))
+                    }
                 }
             }
+            Call::Drop(id, Some(after_s)) => {
+                let marked = self.dropper(actor).drop_later(&[id], after_s)?.len();
+                found(json!({ "databases": 0, "jobs": 0, "marked": marked }))
+            }
+            Call::Restore(id) => found(json!({ "restored": self.dropper(actor).restore(&[id])? })),
         }
     }
 

@@ -6,9 +6,10 @@ use serde_json::Value as Json;
 use crate::{
     base::{
         exact::{self, parse_integer},
-        text::printable,
+        text::{age_s, printable},
     },
     queue::{Filter, NewJob, Status, change::Change, search::LARGEST_PAGE},
+    resources::grace::LONGEST_S,
 };
 
 /// Items on a page unless the request asks for another number.
@@ -101,8 +102,10 @@ pub enum Call {
     Pause,
     /// Claim again.
     Resume,
-    /// Drop the database and the row of a job.
-    Drop(u64),
+    /// Drop the database and the row of a job, now or after so many seconds.
+    Drop(u64, Option<u64>),
+    /// Drop them not, although that was to be done later.
+    Restore(u64),
 }
 
 /// A checked request.
@@ -189,7 +192,8 @@ fn act(request: &Request, segments: &[&str], parameters: &Parameters) -> Result<
         ["jobs", "cancel"] => |body: &mut Body| body.change(Change::Cancel),
         ["queue", "pause"] => |_: &mut Body| Ok(Call::Pause),
         ["queue", "resume"] => |_: &mut Body| Ok(Call::Resume),
-        ["databases", _, "drop"] => |_: &mut Body| Ok(Call::Drop(0)),
+        ["databases", _, "drop"] => |body: &mut Body| Ok(Call::Drop(0, body.after_s()?)),
+        ["databases", _, "restore"] => |_: &mut Body| Ok(Call::Restore(0)),
         _ => return Err(Refused::new(404, "there is nothing at this path")),
     };
     if !request.acts {
@@ -198,7 +202,7 @@ fn act(request: &Request, segments: &[&str], parameters: &Parameters) -> Result<
     parameters.end()?;
     let mut body = Body::parse(&request.body)?;
     let mut call = begin(&mut body)?;
-    if let (Call::Drop(id), ["databases", text, _]) = (&mut call, segments) {
+    if let (Call::Drop(id, _) | Call::Restore(id), ["databases", text, _]) = (&mut call, segments) {
         *id = parse_id(text)?;
     }
     let reason = body.text("reason", MAX_REASON)?.filter(|reason| !reason.is_empty());
@@ -287,6 +291,12 @@ impl Body {
             Some(Json::String(text)) if text.chars().count() <= longest => Ok(Some(text)),
             Some(_) => Err(bad(format!("{key}: expected a string of at most {longest} characters"))),
         }
+    }
+
+    fn after_s(&mut self) -> Result<Option<u64>, Refused> {
+        let Some(text) = self.text("after", 20)? else { return Ok(None) };
+        let wrong = || bad("after: expected a number and d, h, m or s, such as \"7d\", at most ten years");
+        age_s(&text, LONGEST_S).map(Some).ok_or_else(wrong)
     }
 
     fn job(&mut self) -> Result<Call, Refused> {

@@ -72,6 +72,8 @@ fn document_has_every_field_of_every_answer() {
         version: 0,
         created_at: String::new(),
         dropping_at: None,
+        drop_at: None,
+        drop_error: Some("x".into()),
     };
     let event = chosen_rows::SetAside {
         what: String::new(),

@@ -147,7 +147,9 @@ fn actions_are_done_and_audited_with_who_and_why() {
     let newest = &audit["actions"][0];
     assert_eq!((&newest["id"], &newest["who"], &newest["action"]), (&batch["batch"], &json!("alice"), &json!("retry")));
     assert_eq!((&newest["batch"]["ended_at"], &newest["target"]), (&Json::Null, &json!("status=error")));
-    assert_eq!(client.post("/databases/1/drop", json!({})).1, json!({"databases": 0, "jobs": 1}));
+    assert_eq!(client.post("/databases/1/drop", json!({"after": "7d"})).0, 409);
+    assert_eq!(client.post("/databases/1/restore", json!({})).0, 409);
+    assert_eq!(client.post("/databases/1/drop", json!({})).1, json!({"databases": 0, "jobs": 1, "marked": 0}));
     assert_eq!(client.post("/databases/1/drop", json!({})).0, 404);
     conn.query_drop("INSERT INTO res_queue (res_id, res_name, status) VALUES (5, 'r', 'in_progress')").unwrap();
     let (status, refused) = client.post("/databases/5/drop", json!({}));
