@@ -1,8 +1,10 @@
 //! The queue compared with bare connections that do only the indispensable work, on a durable private server, as ratios
 //! within one run: rounds alternate (A B B A), so that other load on the machine affects both.
 //!
-//! `cargo bench --bench queue [-- databases noop claim idle]`; `TEST_SERVER` chooses the kind of server.
+//! `cargo bench --bench queue [-- databases noop claim idle check]`; `TEST_SERVER` chooses the kind of server,
+//! `RESQ_CHECKED` the number of databases that are checked (2,000).
 
+mod check;
 mod claim;
 mod databases;
 mod idle;
@@ -36,6 +38,16 @@ fn main() {
                 "claim of 10, {what}: {large:.2?} beside 1,100,000 rows, {small:.2?} alone, ratio {ratio:.2} (at most 1.2)"
             );
         }
+    }
+    if wanted("check") {
+        let count = std::env::var("RESQ_CHECKED").ok().and_then(|count| count.parse().ok()).unwrap_or(2_000);
+        let (ours, bare) = check::measure(&server, 2, count);
+        let mean = |times: &[Duration]| times.iter().sum::<Duration>() / times.len() as u32;
+        let (ours, bare) = (mean(&ours), mean(&bare));
+        println!(
+            "check of {count} databases: {ours:.2?} (at most 30 s for 2,000), bare read {bare:.2?}, ratio {:.2} (at most 2)",
+            ours.as_secs_f64() / bare.as_secs_f64()
+        );
     }
     if wanted("idle") {
         let (share, mib) = idle::measure(&server, Duration::from_secs(20));
