@@ -130,11 +130,11 @@ pub fn sizes(conn: &mut Conn, db_names: &[&str]) -> Result<Vec<(String, u64)>, E
         return Ok(Vec::new());
     }
     let names: Vec<String> = db_names.iter().map(|name| literal(name)).collect();
-    Ok(conn.query(format!(
+    conn.read_rows(format!(
         "SELECT TABLE_SCHEMA, CAST(SUM(COALESCE(DATA_LENGTH, 0) + COALESCE(INDEX_LENGTH, 0)) AS UNSIGNED) \
          FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ({}) GROUP BY TABLE_SCHEMA",
         names.join(", ")
-    ))?)
+    ))
 }
 
 /// A lock's name has at most 64 characters, and MySQL ignores their case while MariaDB does not: hence the hash. SHA2

@@ -4,3 +4,4 @@ mod faults;
 mod fleet;
 mod registry;
 mod rollout;
+mod verify;

@@ -329,17 +329,17 @@ pub struct Databases {
     pub json: bool,
 }
 
-/// bring existing databases to the newest shape: plan, start, status, wait, pause, resume, abort or retry
+/// bring existing databases to the newest shape: plan, verify, start, status, wait, pause, resume, abort or retry
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "migrate")]
 pub struct Migrate {
-    /// what to do: plan, start, status, wait, pause, resume, abort or retry
+    /// what to do: plan, verify, start, status, wait, pause, resume, abort or retry
     #[argh(positional)]
     pub action: String,
-    /// number of the rollout, for all but plan and start; status without it lists the newest
+    /// number of the rollout, for all but plan, verify and start; status without it lists the newest
     #[argh(positional)]
     pub rollout: Option<u64>,
-    /// plan, start: databases of this res_type
+    /// plan, verify, start: databases of this res_type
     #[argh(option, long = "type")]
     pub res_type: Option<String>,
     /// start: only the databases of these res_ids
@@ -357,6 +357,9 @@ pub struct Migrate {
     /// start: number of databases that may fail before the rollout halts (default 0)
     #[argh(option)]
     pub max_failures: Option<u32>,
+    /// start: do not verify the migrations in scratch databases before
+    #[argh(switch)]
+    pub no_verify: bool,
     /// start: without this option only the plan is shown
     #[argh(switch)]
     pub yes: bool,

@@ -10,7 +10,7 @@ use resq::{
     base::{backoff::Backoff, text::printable},
     cli::{Exit, Failure, Output},
     config::Config,
-    db::Db,
+    db::{Db, ServerInfo},
     resources::{
         Templates,
         migrate::{
@@ -19,7 +19,10 @@ use resq::{
             plan::{self, Due, Group},
             progress::{self, Noted, Progress},
             rules::State,
+            store,
+            verify::{self, Finding},
         },
+        scratch::ScratchDatabases,
     },
 };
 use serde_json::{Value as Json, json};
@@ -35,13 +38,14 @@ const LISTED: u32 = 20;
 /// Lines that a pipe gets from `wait`, at most one in so many seconds.
 const LINE_S: u64 = 10;
 
-const ACTIONS: &str = "plan, start, status, wait, pause, resume, abort or retry";
+const ACTIONS: &str = "plan, verify, start, status, wait, pause, resume, abort or retry";
 
 pub fn run(db: &Db, config: &Config, args: &Migrate, out: &mut Output) -> Result<(), Failure> {
     let action = args.action.as_str();
     check(args, action)?;
     match action {
         "plan" => plan(db, config, args, out),
+        "verify" => verify(db, config, args, out),
         "start" => start(db, config, args, out),
         "status" => status(&mut *db.global()?, args, out),
         "wait" => wait(&mut *db.global()?, need_number(args)?, args.timeout, out),
@@ -60,14 +64,16 @@ fn usage(message: String) -> Failure {
 /// Refuses options that the action does not have.
 fn check(args: &Migrate, action: &str) -> Result<(), Failure> {
     let is_start = action == "start";
+    let is_look = action == "plan" || action == "verify";
     let acts = ["start", "pause", "resume", "abort", "retry"].contains(&action);
     let given = [
-        ("--type", args.res_type.is_some(), is_start || action == "plan"),
+        ("--type", args.res_type.is_some(), is_start || is_look),
         ("--only", !args.only.is_empty(), is_start),
         ("--canary", args.canary.is_some(), is_start),
         ("--confirm-canary", args.confirm_canary, is_start),
         ("--wave", args.wave.is_some(), is_start),
         ("--max-failures", args.max_failures.is_some(), is_start),
+        ("--no-verify", args.no_verify, is_start),
         ("--yes", args.yes, is_start),
         ("--reason", args.reason.is_some(), acts),
         ("--timeout", args.timeout.is_some(), action == "wait"),
@@ -75,7 +81,7 @@ fn check(args: &Migrate, action: &str) -> Result<(), Failure> {
     ];
     match given.iter().find(|(_, is_given, is_allowed)| *is_given && !is_allowed) {
         Some((option, ..)) => Err(usage(format!("{option} is not an option of `resqctl migrate {action}`"))),
-        None if args.rollout.is_some() && (is_start || action == "plan") => {
+        None if args.rollout.is_some() && (is_start || is_look) => {
             Err(usage(format!("`resqctl migrate {action}` takes no rollout's number")))
         }
         None => Ok(()),
@@ -117,6 +123,45 @@ fn plan(db: &Db, config: &Config, args: &Migrate, out: &mut Output) -> Result<()
     Ok(())
 }
 
+/// Proves the files, and prints what differs.
+fn verify(db: &Db, config: &Config, args: &Migrate, out: &mut Output) -> Result<(), Failure> {
+    let res_type = args.res_type.as_deref();
+    let templates = templates(&mut *db.global()?, config, res_type)?;
+    let server = ServerInfo::query(&mut *db.any()?)?;
+    let mut scratch = ScratchDatabases::new(db, db, &config.queue.db_prefix, &server);
+    scratch.sweep()?;
+    let origins = verify::origins(&mut *db.global()?, &templates, res_type)?;
+    let (mut refused, bar) = (0, bar(origins.len() as u64));
+    for origin in &origins {
+        let found = verify::verify(db, &mut scratch, &templates, origin)?;
+        bar.inc(1);
+        let label = origin.to_string();
+        match &found {
+            Finding::Converges => out.line(format_args!("ok      {label}")),
+            Finding::Differs(differences) => {
+                out.line(format_args!("differs {label}: the migrations do not lead to today's templates"));
+                differences.iter().for_each(|one| out.line(format_args!("    {}", printable(&one.to_string()))));
+            }
+            Finding::Fails(why) => out.line(format_args!("fails   {label}: {}", printable(why))),
+            Finding::Unknown => out.line(format_args!(
+                "unknown {label}: the templates that built them were not kept, so there is nothing to compare with"
+            )),
+        }
+        refused += u64::from(found != Finding::Converges);
+    }
+    bar.finish_and_clear();
+    if origins.is_empty() {
+        out.line("there are no databases that these files change");
+    }
+    match refused {
+        0 => Ok(()),
+        _ => Err(Failure::new(
+            Exit::Failed,
+            "the migrations are not proved; correct them, so that existing databases get the shape of the templates",
+        )),
+    }
+}
+
 fn show_plan(groups: &[Group], out: &mut Output) {
     let mut is_empty = true;
     for Group { res_type, version, databases, due } in groups {
@@ -147,6 +192,17 @@ fn start(db: &Db, config: &Config, args: &Migrate, out: &mut Output) -> Result<(
     }
     if args.wave == Some(0) {
         return Err(usage("--wave 0: a wave has at least one database".into()));
+    }
+    if !args.no_verify {
+        if let Some(open) = store::current(&mut conn)? {
+            return Err(refused(Refused::Open(open.id, open.state.as_str())));
+        }
+        drop(conn);
+        verify(db, config, args, out).map_err(|failure| {
+            let hint = "; nothing was started; --no-verify starts without this proof";
+            Failure::new(failure.exit, failure.message + hint)
+        })?;
+        conn = db.global()?;
     }
     let request = Request {
         res_type: args.res_type.clone(),

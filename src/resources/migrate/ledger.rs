@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{rules, statement::Statement};
 use crate::{
     base::exact::integer,
-    db::{Error, ident, literal},
+    db::{Error, ReadRows, ident, literal},
 };
 
 /// Characters of a message that are kept.
@@ -154,7 +154,7 @@ impl Claim {
             return Ok(None);
         }
         type Columns = (String, u64, String, u32, u32, u32);
-        let row: Option<Columns> = conn.query_first(format!(
+        let row: Option<Columns> = conn.read_first(format!(
             "SELECT db_name, res_id, res_type, to_version, postponed, interrupted FROM {global}.res_rollout_database \
              WHERE rollout = {rollout} AND state = 'running' AND wave = {wave} AND claim_id = {id}"
         ))?;
@@ -176,7 +176,7 @@ impl Claim {
         let global = &self.global;
         type Columns =
             (bool, u64, u32, Option<Vec<u8>>, Option<Vec<u8>>, Option<u32>, Option<u32>, Option<bool>, Option<String>);
-        let row: Option<Columns> = conn.query_first(format!(
+        let row: Option<Columns> = conn.read_first(format!(
             "SELECT d.state = 'ready' AND d.dropping_at IS NULL, d.res_id, d.version, CAST(q.res_name AS BINARY), \
              CAST(q.res_url AS BINARY), l.number, l.statement, l.is_done, l.digest \
              FROM {global}.res_database d LEFT JOIN {global}.res_queue q ON q.res_id = d.res_id \
@@ -320,7 +320,7 @@ impl Claim {
             "statement": statement, "error": message,
         });
         conn.query_drop(self.event("MigrationFailed", &payload.to_string()))?;
-        let row: Option<(bool, u32, u32)> = conn.query_first(format!(
+        let row: Option<(bool, u32, u32)> = conn.read_first(format!(
             "SELECT state = 'running', failed + 1, max_failures FROM {global}.res_rollout WHERE id = {rollout} FOR UPDATE"
         ))?;
         let (is_running, failed, max_failures) = row.ok_or(Error::Corrupt("the row of a rollout is gone"))?;

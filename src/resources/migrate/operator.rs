@@ -9,7 +9,7 @@ use super::{
     store::{STARTED, announce, close, current, read, settle},
 };
 use crate::{
-    db::{Error, ErrorClass, codes::*, id_list, literal},
+    db::{Error, ErrorClass, ReadRows, codes::*, id_list, literal},
     queue::audit::{self, Actor},
     resources::{Templates, template_sets::chunks},
 };
@@ -135,7 +135,7 @@ fn start_within(
     let due = due(templates, request);
     // Before anything is entered: another rollout may be open, and none takes a number without databases.
     open(conn, 0)?;
-    if conn.query_first::<u8, _>(format!("SELECT 1 {due} LIMIT 1"))?.is_none() {
+    if conn.read_first::<u8>(format!("SELECT 1 {due} LIMIT 1"))?.is_none() {
         close(conn, 0)?;
         return Ok(None);
     }
@@ -158,7 +158,7 @@ fn start_within(
         "UPDATE res_rollout SET wave = (SELECT MIN(wave) FROM res_rollout_database WHERE rollout = {id}) WHERE id = {id}"
     ))?;
     let least: Option<u32> =
-        conn.query_first(format!("SELECT MIN(from_version) FROM res_rollout_database WHERE rollout = {id}"))?;
+        conn.read_first(format!("SELECT MIN(from_version) FROM res_rollout_database WHERE rollout = {id}"))?;
     for file in templates.migrations.iter().filter(|file| least.is_some_and(|least| file.number > least)) {
         keep(conn, id, file)?;
     }

@@ -1,11 +1,11 @@
 //! What a rollout would do: the databases in groups of one type and version, and the migrations that each group lacks.
 
-use mysql::{Conn, prelude::Queryable};
+use mysql::Conn;
 use serde_json::{Value as Json, json};
 
 use crate::{
     base::exact::integer,
-    db::{Error, literal},
+    db::{Error, ReadRows, literal},
     resources::Templates,
 };
 
@@ -78,7 +78,7 @@ impl Group {
 /// Those of the database.
 pub fn groups(conn: &mut Conn, templates: &Templates, res_type: Option<&str>) -> Result<Vec<Group>, Error> {
     let of_type = res_type.map_or_else(String::new, |name| format!("AND res_type = {}", literal(name)));
-    let rows: Vec<(String, u32, u64)> = conn.query(format!(
+    let rows: Vec<(String, u32, u64)> = conn.read_rows(format!(
         "SELECT res_type, version, COUNT(*) FROM res_database WHERE state = 'ready' AND dropping_at IS NULL {of_type} \
          GROUP BY res_type, version ORDER BY res_type, version"
     ))?;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     base::exact::integer,
-    db::{Error, id_list, literal},
+    db::{Error, ReadRows, id_list, literal},
     events::store,
 };
 
@@ -43,7 +43,7 @@ pub(super) fn close(conn: &mut Conn, id: u64) -> Result<(), Error> {
 /// Those of the database; [`Error::Corrupt`] if a text cannot be used.
 pub fn files(conn: &mut Conn, id: u64) -> Result<Vec<Migration>, Error> {
     let rows: Vec<(String, String)> =
-        conn.query(format!("SELECT path, text FROM res_rollout_file WHERE rollout = {id} ORDER BY number"))?;
+        conn.read_rows(format!("SELECT path, text FROM res_rollout_file WHERE rollout = {id} ORDER BY number"))?;
     let parsed = rows.iter().map(|(path, text)| Migration::parse(path, text));
     let corrupt = |_: MigrationError| Error::Corrupt("a file of a rollout is none that this version can run");
     parsed.collect::<Result<_, _>>().map_err(corrupt)
@@ -59,7 +59,7 @@ pub fn current(conn: &mut Conn) -> Result<Option<Rollout>, Error> {
 
 pub(super) fn read(conn: &mut Conn, which: &str) -> Result<Option<Rollout>, Error> {
     let row: Option<(u64, String, u32, bool)> =
-        conn.query_first(format!("SELECT r.id, r.state, r.wave, r.confirm_canary FROM res_rollout r {which}"))?;
+        conn.read_first(format!("SELECT r.id, r.state, r.wave, r.confirm_canary FROM res_rollout r {which}"))?;
     let Some((id, state, wave, confirm_canary)) = row else { return Ok(None) };
     let state = State::parse(&state).ok_or(Error::Corrupt("a rollout of an unknown state"))?;
     Ok(Some(Rollout { id, state, wave, confirm_canary }))
@@ -74,7 +74,7 @@ pub fn reclaim(conn: &mut Conn, rollout: &Rollout, owner: &str, claims: &[u64]) 
     let known = if claims.is_empty() { "0".into() } else { id_list(claims) };
     let state = if rollout.state == State::Aborted { "skipped" } else { "waiting" };
     // Rows without claim are read first: the UPDATE of a join locks what it reads.
-    let lost: Vec<(String, u64)> = conn.query(format!(
+    let lost: Vec<(String, u64)> = conn.read_rows(format!(
         "SELECT r.db_name, r.claim_id FROM res_rollout_database r LEFT JOIN res_daemon d ON d.owner = r.owner \
          WHERE r.rollout = {} AND r.state = 'running' \
          AND (d.owner IS NULL OR d.lease_until < NOW(6) OR (r.owner = {} AND r.claim_id NOT IN ({known})))",
@@ -100,9 +100,8 @@ pub fn reclaim(conn: &mut Conn, rollout: &Rollout, owner: &str, claims: &[u64]) 
 
 /// Closes an aborted rollout if no database is under way.
 pub(super) fn settle(conn: &mut Conn, id: u64) -> Result<(), Error> {
-    let running: Option<u8> = conn.query_first(format!(
-        "SELECT 1 FROM res_rollout_database WHERE rollout = {id} AND state = 'running' LIMIT 1"
-    ))?;
+    let running: Option<u8> = conn
+        .read_first(format!("SELECT 1 FROM res_rollout_database WHERE rollout = {id} AND state = 'running' LIMIT 1"))?;
     if running.is_none() { close(conn, id) } else { Ok(()) }
 }
 
@@ -111,7 +110,7 @@ pub(super) fn settle(conn: &mut Conn, id: u64) -> Result<(), Error> {
 /// # Errors
 /// Those of the database.
 pub fn waves(conn: &mut Conn, id: u64) -> Result<BTreeMap<u32, Wave>, Error> {
-    let rows: Vec<(u32, u64, u64)> = conn.query(format!(
+    let rows: Vec<(u32, u64, u64)> = conn.read_rows(format!(
         "SELECT wave, CAST(SUM(state = 'waiting') AS UNSIGNED), CAST(SUM(state = 'running') AS UNSIGNED) \
          FROM res_rollout_database WHERE rollout = {id} AND state IN ('waiting', 'running') GROUP BY wave"
     ))?;
@@ -123,7 +122,7 @@ pub fn waves(conn: &mut Conn, id: u64) -> Result<BTreeMap<u32, Wave>, Error> {
 /// # Errors
 /// Those of the database.
 pub fn next_retry_ms(conn: &mut Conn, rollout: &Rollout) -> Result<Option<u64>, Error> {
-    let left: Option<Option<i64>> = conn.query_first(format!(
+    let left: Option<Option<i64>> = conn.read_first(format!(
         "SELECT CAST(TIMESTAMPDIFF(MICROSECOND, NOW(6), MIN(COALESCE(retry_at, NOW(6)))) DIV 1000 AS SIGNED) \
          FROM res_rollout_database WHERE rollout = {} AND state = 'waiting' AND wave = {}",
         rollout.id, rollout.wave
@@ -146,8 +145,9 @@ pub fn take(conn: &mut Conn, rollout: &Rollout, step: Step) -> Result<(), Error>
     conn.query_drop("START TRANSACTION")?;
     conn.query_drop(format!("UPDATE res_rollout SET {set} WHERE id = {id} AND state = 'running' AND wave = {wave}"))?;
     if conn.affected_rows() == 1 && step == Step::Finish {
-        let counts: Vec<(String, u64)> = conn
-            .query(format!("SELECT state, COUNT(*) FROM res_rollout_database WHERE rollout = {id} GROUP BY state"))?;
+        let counts: Vec<(String, u64)> = conn.read_rows(format!(
+            "SELECT state, COUNT(*) FROM res_rollout_database WHERE rollout = {id} GROUP BY state"
+        ))?;
         let count = |of: &str| counts.iter().find(|(state, _)| state == of).map_or(0, |(_, count)| *count);
         let payload = json!({
             "rollout": integer(*id), "migrated": count("migrated"), "failed": count("failed"), "skipped": count("skipped"),

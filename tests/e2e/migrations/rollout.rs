@@ -14,7 +14,7 @@ fn every_database_gets_its_migrations_once_and_the_operator_sees_how() {
     let fleet = Fleet::new("rollout_all", 12);
     let mut conn = fleet.conn();
     assert!(fleet.migrate(["plan"]).ok().contains("every database has all migrations"));
-    fleet.add(&[ADD_COLUMN]);
+    fleet.add(&[ADD_COLUMN, ("res_tables/20.sql", "ALTER TABLE a ADD note VARCHAR(100)")]);
     let plan = fleet.migrate(["plan"]).ok();
     assert!(
         plan.starts_with("12 databases of type default at version 0 → 1\n    res_migrations/0001_note.sql"),
@@ -30,8 +30,10 @@ fn every_database_gets_its_migrations_once_and_the_operator_sees_how() {
     assert_eq!(conn.query_first("SELECT COUNT(*) FROM res_rollout").unwrap(), Some(0));
 
     let resqd = fleet.resqd().spawn_ready();
-    let started = fleet.start(["--wave", "5", "--reason", "notes"]);
-    assert!(started.starts_with("rollout 1: 12 databases"), "{started}");
+    let started = fleet.migrate(["start", "--yes", "--wave", "5", "--reason", "notes"]).ok();
+    let lines: Vec<&str> = started.lines().collect();
+    assert!(lines[0].starts_with("ok      type default, built at version 0") && lines.len() == 2, "{started}");
+    assert!(lines[1].starts_with("rollout 1: 12 databases"), "{started}");
     let waited = fleet.migrate(["wait", "1", "--timeout", "60"]).ok();
     assert!(waited.ends_with("rollout 1: finished, 12 of 12 migrated\n"), "{waited}");
     assert_eq!(fleet.versions(&mut conn), [(1, 12)]);
