@@ -273,6 +273,7 @@ mod tests {
         for gauge in [&metrics.jobs_new, &metrics.oldest_waiting, &metrics.outbox_rows] {
             gauge.set(0);
         }
+        metrics.consumer_lag.set(vec![("c".into(), 0)]);
         names(&metrics.encode(Format::Prometheus))
     }
 
