@@ -14,6 +14,7 @@ use super::{
     isolated_store::{Claims, IsolatedStore, Scan},
     job::Job,
     prefetch::Prefetch,
+    probing::{Probing, Streak},
     store::{Cursor, QueueStore},
     validity::Validity,
 };
@@ -60,6 +61,8 @@ pub struct Outputs {
     /// Notified after each commit that claimed jobs: there are events to number.
     pub to_sequencer: Wakeup,
     pub metrics: Arc<Metrics>,
+    /// The workers'.
+    pub streak: Streak,
 }
 
 /// When the next turn is.
@@ -75,6 +78,7 @@ pub struct Dispatcher {
     lease: Validity,
     outputs: Outputs,
     prefetch: Prefetch,
+    probing: Probing,
     /// The time between two polls without a wakeup.
     poll_interval: Duration,
     next_poll: Instant,
@@ -105,6 +109,7 @@ impl Dispatcher {
         Dispatcher {
             store: IsolatedStore::new(store),
             lease: lease.clone(),
+            probing: Probing::new(workers, outputs.streak.clone()),
             outputs,
             prefetch: Prefetch::new(workers),
             poll_interval,
@@ -193,13 +198,17 @@ impl Dispatcher {
         // Without room the wakeup of a slot comes first, without a lease its renewal: a claim that is due waits for that.
         let can_claim = self.room() > 0 && self.lease.is_valid();
         let next_claim = self.schedule.next().filter(|_| can_claim);
-        let wake = self.store.retry_at().map_or(self.next_poll, |at| at.min(self.next_poll));
-        Ok(next_claim.map_or(wake, |at| at.min(wake)))
+        // A claim that is due and only waits for the end of a pause.
+        let now = now();
+        let is_due = (self.claim_due || self.schedule.is_due(now)) && self.lease.is_valid();
+        let pause_ends = self.probing.pause_ends(now).filter(|_| is_due && self.outputs.jobs.is_empty());
+        let others = [next_claim, pause_ends, self.store.retry_at()];
+        Ok(others.into_iter().flatten().fold(self.next_poll, Instant::min))
     }
 
     /// How many jobs may be claimed now.
     fn room(&self) -> usize {
-        self.prefetch.room(self.outputs.jobs.len())
+        self.probing.limit(self.prefetch.room(self.outputs.jobs.len()), now())
     }
 
     /// What happens without a wakeup: the pause flag, expired leases, delayed jobs, and jobs whose wakeup was lost.
@@ -272,8 +281,13 @@ impl Dispatcher {
             self.next_full_scan = now + (now - started) * FULL_SCAN_SHARE;
         }
         self.claim_due = is_full;
+        let is_probe = self.probing.is_on();
+        self.probing.claimed(now, fastrand::f64());
         if self.claim_due {
-            self.prefetch.record_full_claim(waiting);
+            // A probe says nothing about how fast the workers are.
+            if !is_probe {
+                self.prefetch.record_full_claim(waiting);
+            }
         } else if !full_scan {
             // Nothing is left behind the cursor; what was committed before it waits for the next full scan.
             self.schedule.poll_again_at(self.next_full_scan);

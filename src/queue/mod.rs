@@ -23,6 +23,7 @@ pub mod outcome;
 pub mod overview;
 mod postponed;
 pub(crate) mod prefetch;
+pub(crate) mod probing;
 mod progress;
 pub mod search;
 mod service;

@@ -14,6 +14,7 @@ use super::{
     hooks::{NoHooks, TransactionHooks},
     lease::LeaseThread,
     prefetch::Prefetch,
+    probing::Streak,
     session::Session,
     side_task::SideTask,
     sql_store::{Claimer, SqlQueueStore},
@@ -162,6 +163,7 @@ impl Service {
         let (finished, outcomes) = bounded(Prefetch::LARGEST);
         let (wake_for_slot, slots) = wakeup();
         let (wake_for_retry, retried) = wakeup();
+        let streak = Streak::default();
 
         let Wakeups { to_dispatcher, to_sequencer } = wakeups;
         let outputs = Outputs {
@@ -169,6 +171,7 @@ impl Service {
             unstarted: claimed.clone(),
             to_sequencer: to_sequencer.clone(),
             metrics: telemetry.metrics.clone(),
+            streak: streak.clone(),
         };
         let poll = dispatcher::poll_interval(config.poll, config.lease);
         let dispatcher = Dispatcher::new(store(), &lease.validity, outputs, config.workers, poll);
@@ -182,6 +185,7 @@ impl Service {
                 session: Session::new(servers.sessions, &lease.validity),
                 finished: finished.clone(),
                 slots: wake_for_slot.clone(),
+                streak: streak.clone(),
                 metrics: telemetry.metrics.clone(),
             };
             let (jobs, side_tasks) = (claimed.clone(), side_tasks.clone());

@@ -12,6 +12,7 @@ use super::{
     handler::Handler,
     job::Job,
     outcome::{FinishedAttempt, JobError, JobResult, MAX_INTERRUPTIONS},
+    probing::Streak,
     session::Session,
     side_task::SideTask,
 };
@@ -23,6 +24,7 @@ pub struct Worker {
     pub finished: Sender<FinishedAttempt>,
     /// Notified for each job received: there may be room for another claim.
     pub slots: Wakeup,
+    pub streak: Streak,
     pub metrics: Arc<Metrics>,
 }
 
@@ -60,6 +62,10 @@ impl Worker {
         let result = attempt(&*self.handler, &job, &mut self.session);
         self.metrics.workers_busy.decrement();
         self.metrics.job_run.with(&job.res_type).observe(now() - started);
+        if self.streak.record(&result) {
+            // There may be room for more than the one job that claims probed the server with.
+            self.slots.notify();
+        }
         self.session.reset();
         self.finished.send(FinishedAttempt { job, result }).is_ok()
     }

@@ -31,6 +31,7 @@ use crate::{
         lease::LeaseRenewer,
         outcome::FinishedAttempt,
         prefetch::Prefetch,
+        probing::Streak,
         worker::Worker,
     },
 };
@@ -68,11 +69,13 @@ fn start(plan: &Plan, daemon_id: u64) {
     let (request_in, requests) = bounded(64);
     let (update_in, updates) = unbounded();
 
+    let streak = Streak::default();
     let outputs = Outputs {
         jobs: job_in,
         unstarted: job_out.clone(),
         to_sequencer: to_sequencer.clone(),
         metrics: Arc::default(),
+        streak: streak.clone(),
     };
     let inputs = Inputs { new_jobs, slots, retried, stop: stopped.clone() };
     let poll = dispatcher::poll_interval(plan.poll, Duration::from_secs(plan.lease_s.into()));
@@ -85,6 +88,7 @@ fn start(plan: &Plan, daemon_id: u64) {
             session: Session::new(nowhere(), &lease),
             finished: outcome_in.clone(),
             slots: to_claim.clone(),
+            streak: streak.clone(),
             metrics: Arc::default(),
         };
         let jobs = job_out.clone();

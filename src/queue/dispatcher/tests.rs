@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use crossbeam_channel::bounded;
 
 use super::{
-    super::{claim_ids::ClaimIds, outcome::Outcome, store::Change, store::Claim, store::Reclaimed},
+    super::{claim_ids::ClaimIds, outcome::JobError, outcome::Outcome, store::Change, store::Claim, store::Reclaimed},
     *,
 };
 use crate::{base::wakeup::wakeup, db::quarantine::Report};
@@ -57,20 +57,46 @@ impl QueueStore for Endless {
     fn end_lease(&mut self) -> Result<(), Error> { Ok(()) }
 }
 
+fn dispatcher(store: Endless, jobs: Sender<Job>, streak: Streak) -> Dispatcher {
+    let unstarted = store.unstarted.clone();
+    let outputs = Outputs { jobs, unstarted, to_sequencer: wakeup().0, metrics: Arc::default(), streak };
+    let lease = Validity::new();
+    lease.extend(now(), Duration::from_secs(3_600));
+    Dispatcher::new(Box::new(store), &lease, outputs, 5, Duration::from_secs(3_600))
+}
+
 #[test]
 fn claims_grow_if_the_workers_start_all_jobs_while_one_runs() {
     for (started, grows) in [(Prefetch::LARGEST, true), (4, false)] {
         let (jobs, unstarted) = bounded(Prefetch::capacity(5));
         let limits = Arc::<Mutex<Vec<usize>>>::default();
         let store = Endless { unstarted: unstarted.clone(), started, limits: limits.clone() };
-        let outputs = Outputs { jobs, unstarted: unstarted.clone(), to_sequencer: wakeup().0, metrics: Arc::default() };
-        let lease = Validity::new();
-        lease.extend(now(), Duration::from_secs(3_600));
-        let mut dispatcher = Dispatcher::new(Box::new(store), &lease, outputs, 5, Duration::from_secs(3_600));
+        let mut dispatcher = dispatcher(store, jobs, Streak::default());
         for _ in 0..20 {
             dispatcher.turn();
             unstarted.try_iter().take(unstarted.len() / 2).for_each(drop);
         }
         assert_eq!(limits.lock().unwrap().iter().any(|limit| *limit > 100), grows, "{started} started");
     }
+}
+
+#[test]
+fn claims_pause_while_every_attempt_is_postponed() {
+    let (jobs, unstarted) = bounded(Prefetch::capacity(5));
+    let limits = Arc::<Mutex<Vec<usize>>>::default();
+    let streak = Streak::default();
+    let store = Endless { unstarted: unstarted.clone(), started: 0, limits: limits.clone() };
+    let mut dispatcher = dispatcher(store, jobs, streak.clone());
+    for _ in 0..100 {
+        streak.record(&Err(JobError::Postponed("x".into())));
+    }
+    for _ in 0..1_000 {
+        let wait = dispatcher.turn();
+        unstarted.try_iter().for_each(drop);
+        assert!(wait.until > now(), "it spins");
+    }
+    assert_eq!(*limits.lock().unwrap(), [1], "one job shows whether the server can run jobs again");
+    streak.record(&Ok(None));
+    dispatcher.turn();
+    assert!(limits.lock().unwrap().last() > Some(&1), "at once");
 }
