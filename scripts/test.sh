@@ -51,8 +51,13 @@ fi
 # The servers under test load these.
 step cargo build --release --locked --manifest-path udf/Cargo.toml --lib --examples
 failed=()
-if [ "$what" = all ]; then # desktop notifications are a feature that is off by default
-  TEST_SERVER=${1%%:*} step cargo test --release --locked --features toast --lib --test e2e -- toast:: || failed+=(toast)
+if [ "$what" = all ]; then # desktop notifications are a feature that is off by default: a resq-client of its own
+  step cargo build --release --locked --no-default-features --features toast --bin resq-client
+  target=${CARGO_TARGET_DIR:-target}/release
+  mkdir -p "$target/toast" && cp "$target/resq-client" "$target/toast/"
+  TOAST_CLIENT=$(realpath "$target/toast/resq-client")
+  export TOAST_CLIENT
+  step cargo test --release --locked --no-default-features --features toast --lib -- toast:: || failed+=(toast)
 fi
 for kind; do
   [ "$what" != faults ] || kind=${kind%%:*}:faults::

@@ -6,5 +6,4 @@ mod publish;
 mod python;
 mod restart;
 mod subscribe;
-#[cfg(feature = "toast")]
 mod toast;

@@ -141,7 +141,8 @@ impl TestBroker {
         peer.read_to_end(&mut rest).unwrap();
     }
 
-    fn program(&self, path: &str) -> Program {
+    /// The program at this path, connecting here.
+    pub fn program(&self, path: &str) -> Program {
         Program::new(path).arg(format!("--port={}", self.address().port()))
     }
 }

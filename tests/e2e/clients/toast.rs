@@ -1,4 +1,4 @@
-//! `resq-client --toast` on a real D-Bus session bus, with a stand-in for the desktop's notification service that
+//! `resq-client --toast`, in a client of its own that has this feature, on a real D-Bus session bus, with a stand-in for the desktop's notification service that
 //! records what it is asked to show.
 
 use std::{path::PathBuf, sync::mpsc, time::Duration};
@@ -9,7 +9,7 @@ use dbus::{
     message::MatchRule,
 };
 
-use resq_test_support::{DEADLINE, Program, Running, warnings};
+use resq_test_support::{DEADLINE, Program, Running, not_tested, warnings};
 
 use super::broker::TestBroker;
 
@@ -63,13 +63,22 @@ impl Bus {
     }
 }
 
+/// The client that `scripts/test.sh` has built with the feature. None: this is not run by it.
+fn client(daemon: &TestBroker) -> Option<Program> {
+    let Ok(path) = std::env::var("TOAST_CLIENT") else {
+        not_tested("TOAST_CLIENT names no resq-client with the feature `toast`");
+        return None;
+    };
+    Some(daemon.program(&path).arg("-v"))
+}
+
 #[test]
 fn each_event_is_shown_with_the_icon_of_its_state() {
     let mut daemon = TestBroker::start();
     let bus = Bus::start();
     let desktop = bus.desktop();
-    let mut client =
-        daemon.client().args(["--sub", "*", "--toast"]).env("DBUS_SESSION_BUS_ADDRESS", &bus.address).spawn_ready();
+    let Some(client) = client(&daemon) else { return };
+    let mut client = client.args(["--sub", "*", "--toast"]).env("DBUS_SESSION_BUS_ADDRESS", &bus.address).spawn_ready();
     daemon.append("Error", r#"{"res_id":1,"res_name":"shop-17","last_error":"<b>full</b>"}"#);
     daemon.append("Suspended", r#"{"test":"T7"}"#);
     daemon.append("Completed", "plain");
@@ -86,7 +95,8 @@ fn client_without_a_desktop_warns_once_and_continues() {
     let mut daemon = TestBroker::start();
     let bus = Bus::start(); // a session without a notification service
     for address in [bus.address.as_str(), "unix:path=/nonexistent/bus"] {
-        let client = daemon.client().args(["--sub=A", "--toast", "--count=3"]).env("DBUS_SESSION_BUS_ADDRESS", address);
+        let Some(client) = client(&daemon) else { return };
+        let client = client.args(["--sub=A", "--toast", "--count=3"]).env("DBUS_SESSION_BUS_ADDRESS", address);
         let client = client.spawn_ready();
         (0..3).for_each(|_| daemon.append("A", "1"));
         let finished = client.wait();
