@@ -243,6 +243,11 @@ mod tests {
         assert_eq!(server(ER_LOCK_DEADLOCK, "x").class(), ErrorClass::Retry);
         assert_eq!(server(ER_UNKNOWN_COM_ERROR, "x").class(), ErrorClass::ConnectionLost);
         assert_eq!(server(ER_PARSE_ERROR, "x").class(), ErrorClass::Permanent);
+        let commit = |message| server(ER_ERROR_DURING_COMMIT, message).class();
+        assert_eq!(commit("Got error 149 - 'Lock deadlock; Retry transaction' during COMMIT"), ErrorClass::Retry);
+        let cut_off =
+            "Error while appending streaming replication fragment(provider status: Not connected to Primary Component)";
+        assert_eq!(commit(cut_off), ErrorClass::ConnectionLost);
         let option = |option| {
             let message = format!("The server is running with the {option} option");
             server(ER_OPTION_PREVENTS_STATEMENT, &message).class()

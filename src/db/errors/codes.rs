@@ -239,6 +239,8 @@ pub fn class(code: u16, state: &str, message: &str) -> ErrorClass {
         return ErrorClass::Retry;
     }
     match code {
+        // Galera: the node was cut off while the COMMIT waited for the others, which may have carried it out.
+        ER_ERROR_DURING_COMMIT if message.contains("provider status") => ErrorClass::ConnectionLost,
         ER_LOCK_WAIT_TIMEOUT
         | ER_LOCK_DEADLOCK
         | ER_CHECKREAD
