@@ -17,13 +17,14 @@ use crate::{
         sampler::{self, Sampler},
         threads,
     },
+    base::clock,
     base::failure::{Exit, Failure},
     base::health::Health,
     base::history::History,
     base::readiness::{State, Supervisor},
     base::threads::{Alarm, Thread, alarm, cannot_start},
     base::wakeup::{Wakeup, wakeup},
-    config::Config,
+    config::{self, Config},
     db::{Db, ServerInfo},
     events::consumers::{self, ConsumersThread},
     events::updates::{LogHead, LogPublisher, PageRequest},
@@ -63,6 +64,9 @@ pub struct Options {
 /// After a standstill, how long subscribers have to resume before the daemon deletes what has grown old meanwhile.
 const CATCH_UP: Duration = Duration::from_secs(600);
 
+/// Between two looks at a node of a cluster that lags behind.
+const LAGGING: Duration = Duration::from_millis(500);
+
 /// The running parts in the order in which they stop: the queue first, so that its last outcomes are still numbered; then
 /// the sequencer, so that they are still delivered; then the broker; then the consumers' positions.
 struct Running {
@@ -99,7 +103,6 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
     };
     // The same server, and so the same pool.
     let resources = db.clone();
-    install::check_done(&db)?;
     // Ends with this function.
     let schema = SchemaWatch::start(&db, Inspection::new(&templates), watch::Intervals::default(), &alarm)?;
     let health = Arc::new(Health::new(alarm.heartbeats().clone()));
@@ -157,13 +160,26 @@ pub const fn connections(workers: usize) -> u32 {
         + answer::CONNECTIONS
 }
 
+/// A pool on an installation that is set up. `database.wait_s` holds for a node of a cluster that lags behind as well.
+fn open_set_up(config: &config::Database, connections: u32) -> Result<Db, Failure> {
+    let deadline = clock::now() + config.wait;
+    let db = Db::open(config, connections)?;
+    loop {
+        match install::check_done(&db) {
+            Ok(()) => return Ok(db),
+            Err(failure) if failure.exit == Exit::Unreachable && clock::now() < deadline => clock::sleep(LAGGING),
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
 /// The pool of the daemon; None: a signal came while the server was waited for.
 fn connect(config: &Config, alarm: &Alarm, stops: &Receiver<()>) -> Result<Option<Db>, Failure> {
     let connections = connections(config.queue.workers);
     let database = config.database.clone();
     let (done, opened) = bounded(1);
     let open = move || {
-        let _ = done.send(Db::open(&database, connections));
+        let _ = done.send(open_set_up(&database, connections));
     };
     Thread::spawn("connect", alarm, open).map_err(|e| failed("cannot start the thread that connects", e))?;
     select! {

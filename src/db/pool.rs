@@ -155,8 +155,13 @@ impl Db {
         }
     }
 
-    /// As [`HostPool::catch_up`].
-    pub(super) fn catch_up(&self) -> Result<(), Error> {
+    /// Waits until the current host has applied all that its cluster had committed at the time of the call; returns at
+    /// once where there is no cluster.
+    ///
+    /// # Errors
+    ///
+    /// It is too far behind or has lost the other nodes, or there is no connection to be had.
+    pub fn catch_up(&self) -> Result<(), Error> {
         self.hosts.catch_up()
     }
 

@@ -32,9 +32,6 @@ const TRIES: u32 = 60;
 /// The file of the procedure on which applications hold EXECUTE.
 const PUBLISH: &str = "init_tables/045_publish.sql";
 
-/// How often `init` begins again on a cluster where another node's `init` changed the same objects.
-const CLUSTER_TRIES: u32 = 30;
-
 /// What `init` found and did.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -45,33 +42,14 @@ pub struct Report {
 }
 
 /// Runs every step, and mends what other tools changed. Calls on several machines, or on several nodes of a cluster, wait
-/// for each other: DDL on two nodes at once expels members from a MySQL group. Where one on a cluster was cut off from the
-/// lock for so long that it expired, two may still take objects from each other; each begins again until it has seen all
-/// of them in order.
+/// for each other: DDL on two nodes at once expels members from a MySQL group.
 ///
 /// # Errors
 ///
 /// The server cannot be used, another call runs for too long, or a step failed; it may be repeated.
 pub fn init(db: &Db, server: &ServerInfo, templates: &Templates) -> Result<Report, Failure> {
     check_server(server)?;
-    let inspection = Inspection::new(templates);
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let may_repeat = server.is_cluster && tries < CLUSTER_TRIES;
-        match init_once(db, templates, &inspection, server.is_cluster) {
-            Ok(report) if may_repeat && report.left.iter().any(Problem::is_mended_by_init) => {
-                log::info!("init: another node changed the same objects; beginning again");
-            }
-            Ok(report) => return Ok(report),
-            Err(Stop::Step(step, error)) if may_repeat && is_collision(&error) => {
-                log::info!("init: another node changed the same objects ({step}: {error}); beginning again");
-            }
-            Err(stop) => return Err(stop.into()),
-        }
-        // Far apart, so that one of them runs alone.
-        std::thread::sleep(Duration::from_millis(fastrand::u64(0..4000)));
-    }
+    Ok(init_once(db, templates, &Inspection::new(templates), server.is_cluster)?)
 }
 
 /// Why a call ends early.
@@ -109,29 +87,6 @@ impl From<Stop> for Failure {
         };
         Failure::new(failure.exit, format!("{step}: {failure}"))
     }
-}
-
-/// What a statement meets if another node's `init` was in between: its object is there already or no longer, or its
-/// session was ended in favour of the other's DDL.
-fn is_collision(error: &Error) -> bool {
-    // Corrupt: a table appeared between two queries of the inspection.
-    error.class() != ErrorClass::Permanent
-        || matches!(error, Error::Corrupt(_))
-        || matches!(
-            error.code(),
-            Some(
-                ER_DB_CREATE_EXISTS
-                    | ER_TABLE_EXISTS_ERROR
-                    | ER_DUP_FIELDNAME
-                    | ER_DUP_KEYNAME
-                    | ER_TABLE_NOT_LOCKED
-                    | ER_NO_SUCH_TABLE
-                    | ER_SP_ALREADY_EXISTS
-                    | ER_SP_DOES_NOT_EXIST
-                    | ER_TRG_ALREADY_EXISTS
-                    | ER_TRG_DOES_NOT_EXIST
-            )
-        )
 }
 
 fn init_once(db: &Db, templates: &Templates, inspection: &Inspection, is_cluster: bool) -> Result<Report, Stop> {
@@ -308,30 +263,39 @@ pub fn check_server(server: &ServerInfo) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// It has not, or the server cannot be reached.
+/// It has not; or the server cannot be reached, or is a node of a cluster that lags too far behind to tell.
 pub fn check_done(db: &Db) -> Result<(), Failure> {
+    if missing(db)?.is_none() {
+        return Ok(());
+    }
+    // A node that lags behind may not have applied yet what `init` did on another.
+    db.catch_up()?;
+    match missing(db)? {
+        None => Ok(()),
+        Some(why) => Err(Failure::new(Exit::Failed, why)),
+    }
+}
+
+/// Why the database is not one of this version, and what to do; None: it is.
+fn missing(db: &Db) -> Result<Option<String>, Error> {
     let found = db
         .global()
         .and_then(|mut conn| conn.read_first::<String>("SELECT value FROM res_meta WHERE name = 'schema_version'"));
+    let name = db.global_db();
     let why = match found {
-        Ok(Some(version)) if version == SCHEMA_VERSION => return Ok(()),
+        Ok(Some(version)) if version == SCHEMA_VERSION => return Ok(None),
         Ok(version) => format!(
             "its tables have version {}, this program needs version {SCHEMA_VERSION}",
             version.unwrap_or_else(|| "none".into())
         ),
         Err(error) if matches!(error.code(), Some(ER_BAD_DB_ERROR | ER_NO_SUCH_TABLE)) => error.to_string(),
         Err(error) if error.is_denied() => {
-            let db = db.global_db();
-            let message = format!(
-                "cannot read database `{db}`: {error}; run `resqctl init` with the same settings first, or grant this \
-                 account access to `{db}`"
-            );
-            return Err(Failure::new(Exit::Failed, message));
+            return Ok(Some(format!(
+                "cannot read database `{name}`: {error}; run `resqctl init` with the same settings first, or grant this \
+                 account access to `{name}`"
+            )));
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(error),
     };
-    Err(Failure::new(
-        Exit::Failed,
-        format!("database `{}` is not set up: {why}; run `resqctl init` with the same settings first", db.global_db()),
-    ))
+    Ok(Some(format!("database `{name}` is not set up: {why}; run `resqctl init` with the same settings first")))
 }

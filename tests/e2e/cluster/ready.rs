@@ -90,6 +90,29 @@ fn a_node_that_lags_behind_is_skipped() {
 
 #[test]
 #[ignore = "needs a cluster: TEST_SERVER=galera or group"]
+fn daemon_whose_only_node_has_not_applied_init_yet_waits_for_it() {
+    let _alone = alone();
+    let instance = Instance::new("behind");
+    let server = Server::shared();
+    let mut node = server.conn_to(2);
+    let account = format!("SELECT 1 FROM mysql.user WHERE User = '{}'", instance.daemon.user);
+    wait_until("the account", || node.query_first(&account).unwrap() == Some(1));
+    node.query_drop("FLUSH TABLES WITH READ LOCK").unwrap();
+    on(instance.resqctl(["init"]), server, &[3, 1]).ok();
+    let resqd = on(instance.resqd(), server, &[2]).env("RESQ_DB_WAIT_S", "120");
+    let mut resqd = resqd.spawn_notifying();
+    wait_until("the start to wait for the node", || {
+        let waits = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = ? AND COMMAND = 'Query'";
+        node.exec_first::<u64, _, _>(waits, (&instance.daemon.user,)).unwrap() > Some(0)
+    });
+    assert!(!resqd.has_notified("READY=1"), "ready on a node that has no tables yet");
+    node.query_drop("UNLOCK TABLES").unwrap();
+    wait_until("resqd to serve", || resqd.has_notified("READY=1"));
+    assert_eq!(resqd.stop().code(), Some(0));
+}
+
+#[test]
+#[ignore = "needs a cluster: TEST_SERVER=galera or group"]
 fn client_that_moves_to_a_node_that_lags_behind_gets_no_event_again() {
     let _alone = alone();
     let instance = Instance::ready("moved");
