@@ -14,6 +14,7 @@ files() { # prints one line per file: MODE SOURCE DESTINATION
   local program file
   for program in resqd resqctl resq-client resq-trigger; do echo "755 $target/$program bin/$program"; done
   echo "755 scripts/seed.sh libexec/resq/seed.sh"
+  echo "755 scripts/certificates.sh libexec/resq/certificates.sh"
   echo "644 scripts/resqd.service lib/systemd/system/resqd.service"
   for file in README.md docs/*.md; do echo "644 $file share/doc/resq/$file"; done
   echo "644 LICENSE share/doc/resq/LICENSE"

@@ -1,14 +1,22 @@
 #!/usr/bin/env python3
 """resq_client.py HOST:PORT STATE... prints the events of resqd. It does everything that a client has to do, in any
-language. RESQ_TOKEN is the daemon's token, if it has one. Frames: u32 length, u8 type, body; integers big-endian."""
-import os, random, socket, sys, time
+language. RESQ_TOKEN is the daemon's token, if it has one. RESQ_TLS=verify encrypts, by the authorities in RESQ_TLS_CA.
+Frames: u32 length, u8 type, body; integers big-endian."""
+import os, random, socket, ssl, sys, time
 from struct import error as CutShort, pack, unpack
 
 string = lambda text: pack(">H", len(text.encode())) + text.encode()
 
+def connect(address):
+    peer = socket.create_connection(address, timeout=10)
+    if os.environ.get("RESQ_TLS") == "verify":
+        trust = ssl.create_default_context(cafile=os.environ.get("RESQ_TLS_CA"))
+        peer = trust.wrap_socket(peer, server_hostname=address[0])
+    return peer
+
 def listen(address, states, position):
     """Yields (seq, state, payload). position: the number to resume after (None: from now on), and the log it is in."""
-    with socket.create_connection(address, timeout=10) as peer, peer.makefile("rb") as stream:
+    with connect(address) as peer, peer.makefile("rb") as stream:
         def send(kind, body):
             peer.sendall(pack(">IB", 1 + len(body), kind) + body)
         send(0x01, b"\1\2" + string("resq_client.py") + string(os.environ.get("RESQ_TOKEN", "")))  # HELLO: subscriber

@@ -24,6 +24,7 @@ use crate::{
     base::readiness::{State, Supervisor},
     base::threads::{Alarm, Thread, alarm, cannot_start},
     base::wakeup::{Wakeup, wakeup},
+    cli,
     config::{self, Config},
     db::{Db, ServerInfo},
     events::consumers::{self, ConsumersThread},
@@ -32,7 +33,7 @@ use crate::{
         self, LogReplaced, SequencerThread, StateWatch,
         binlog::wakeups::{Targets, WakeupThread},
     },
-    net::{self, Broker, StartError},
+    net::{self, Broker, Reloader, StartError},
     queue::{FIXED_CONNECTIONS, Parts, QUEUE_STATE_NEW, Servers, Service, Telemetry, Wakeups},
     resources::{
         DatabaseBuilder, Templates,
@@ -91,7 +92,7 @@ struct Running {
 /// Something cannot be started, a thread panicked, or jobs were still running at the end of the drain.
 pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
     let (alarm, panicked) = alarm();
-    let stops = signals::listen().map_err(|e| failed("cannot listen for signals", e))?;
+    let signals::Received { stops, hangups } = signals::listen().map_err(|e| failed("cannot listen for signals", e))?;
     let templates = Templates::load(config.sql_dir.as_deref())?;
     let supervisor = Supervisor::from_env();
     if !config.database.wait.is_zero() {
@@ -115,13 +116,15 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
     supervisor.notify(State::Ready(running.broker.local_addrs(), running.broker.http_addrs()));
 
     let drain_s = options.drain.as_secs();
-    select! {
-        recv(stops) -> _ => {
-            log::info!("daemon: stopping; running jobs may finish, a second signal stops at once drain_s={drain_s}");
+    loop {
+        select! {
+            recv(stops) -> _ => break,
+            recv(hangups) -> _ => reload(&running.broker.reloader()),
+            recv(log_replaced) -> found => return Err(replaced(found)),
+            recv(panicked) -> name => return Err(died(name)),
         }
-        recv(log_replaced) -> found => return Err(replaced(found)),
-        recv(panicked) -> name => return Err(died(name)),
     }
+    log::info!("daemon: stopping; running jobs may finish, a second signal stops at once drain_s={drain_s}");
     health.draining();
     supervisor.notify(State::Stopping);
     // On a thread of its own, so that a second signal or a panic can still end the process.
@@ -142,6 +145,15 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
             "stopped by a second signal; running jobs are taken over when this daemon's lease expires",
         )),
         recv(panicked) -> name => Err(died(name)),
+    }
+}
+
+/// Takes over the certificates and tokens that the settings name now.
+fn reload(broker: &Reloader) {
+    let settings = cli::settings_again().map_err(|error| error.to_string());
+    match settings.and_then(|config| broker.reload(&config).map_err(|error| error.to_string())) {
+        Ok(()) => log::info!("settings: certificates and tokens were read again"),
+        Err(error) => log::error!("settings: {error}; keeping all certificates and tokens as they were"),
     }
 }
 
@@ -352,7 +364,7 @@ fn start_broker(
 ) -> Result<(Broker, LogPublisher, Receiver<PageRequest>), Failure> {
     let Context { config, options, alarm, .. } = *context;
     Broker::start(&config.broker, options.insecure, head, on_ring, http, alarm).map_err(|error| {
-        let is_usage = matches!(error, StartError::Exposed(_) | StartError::HttpExposed(_));
+        let is_usage = matches!(error, StartError::Exposed(_) | StartError::HttpExposed(_) | StartError::Tls(_));
         let exit = if is_usage { Exit::Usage } else { Exit::Failed };
         Failure::new(exit, error.to_string())
     })

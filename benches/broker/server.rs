@@ -97,7 +97,7 @@ impl Drop for ServerProcess {
 
 /// The process of resq's broker: an empty log and default settings, until standard input ends.
 pub fn serve(port: u16, http_port: u16) {
-    let listen = |port| vec![SocketAddr::from(([127, 0, 0, 1], port))];
+    let listen = |port| vec![SocketAddr::from(([127, 0, 0, 1], port)).into()];
     let http = config::Http { listen: listen(http_port), ..config::Http::default() };
     let http = Http { config: Some(http), ..Http::default() };
     let listen = listen(port);

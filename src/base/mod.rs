@@ -1,10 +1,13 @@
-//! Building blocks for every other module: time, threads, wakeups, backoff, throttling, text, health and metrics. Knows no database and
+//! Building blocks for every other module: time, threads, wakeups, backoff, throttling, text, TLS, health and metrics. Knows no database and
 //! no protocol. The modules without a `cfg` need no dependency and are shared with the loadable functions.
 
 pub mod address;
 pub mod backoff;
 pub mod send_queue;
 pub mod throttle;
+
+#[cfg(feature = "tls")]
+pub mod tls;
 
 #[cfg(feature = "client")]
 pub mod exact;

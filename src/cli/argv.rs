@@ -22,7 +22,7 @@ pub enum Request {
 }
 
 /// A parsed command line.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Invocation {
     /// `--config`.
     pub config: Option<String>,

@@ -17,13 +17,14 @@ mod since;
 use std::{
     io::{self, Write},
     process::ExitCode,
+    sync::OnceLock,
 };
 
 use argh::{ArgsInfo, FromArgs};
 
 use crate::{
     base::text::printable,
-    config::{self, Config, Loaded, Sources},
+    config::{self, Config, Invalid, Loaded, Sources},
 };
 use argv::{Grammar, Invocation, Mistake, Request};
 
@@ -96,14 +97,8 @@ fn prepare<A: FromArgs>(program: &Program, invocation: &Invocation) -> Result<(A
         usage(program, lines.join(" "))
     })?;
     let settings = |message: String| Failure::new(Exit::Usage, message);
-    let Loaded { config, public_secrets } = config::load(&Sources {
-        takes: program.takes,
-        file: invocation.config.as_ref().map(Into::into),
-        // A variable that is not UTF-8 is no valid value of any setting; the message shows it with replacement characters.
-        env: &|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()),
-        flags: &invocation.settings,
-    })
-    .map_err(|e| settings(e.to_string()))?;
+    let Loaded { config, public_secrets } = load(program.takes, invocation).map_err(|e| settings(e.to_string()))?;
+    let _ = STARTED_WITH.set((program.takes, invocation.clone()));
     logging::start(invocation.verbosity, invocation.log_file.as_deref()).map_err(|e| {
         let path = invocation.log_file.as_deref().unwrap_or_default();
         settings(format!("--log-file {path}: cannot open this file for writing ({e})"))
@@ -114,6 +109,28 @@ fn prepare<A: FromArgs>(program: &Program, invocation: &Invocation) -> Result<(A
         );
     }
     Ok((args, config))
+}
+
+/// What the program was started with.
+static STARTED_WITH: OnceLock<(&[&str], Invocation)> = OnceLock::new();
+
+/// The settings, from the same sources as at the start of the program.
+///
+/// # Errors
+/// As at the start: they cannot be used.
+pub fn settings_again() -> Result<Config, Invalid> {
+    let Some((takes, invocation)) = STARTED_WITH.get() else { return Ok(Config::default()) };
+    load(takes, invocation).map(|loaded| loaded.config)
+}
+
+fn load(takes: &[&str], invocation: &Invocation) -> Result<Loaded, Invalid> {
+    config::load(&Sources {
+        takes,
+        file: invocation.config.as_ref().map(Into::into),
+        // A variable that is not UTF-8 is no valid value of any setting; the message shows it with replacement characters.
+        env: &|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()),
+        flags: &invocation.settings,
+    })
 }
 
 fn usage(program: &Program, message: String) -> Failure {

@@ -57,7 +57,7 @@ impl Connection {
         }
         let deadline = Instant::now() + within;
         let unreachable = |cause| Error::Unreachable { address: peer.address.clone(), cause };
-        let stream = Stream::connect(&peer.address, within).map_err(unreachable)?;
+        let stream = Stream::connect(&peer.address, peer.tls.as_ref(), within).map_err(unreachable)?;
         stream.set_write_timeout(WRITE_TIMEOUT).map_err(unreachable)?;
         let mut connection = Connection {
             stream,

@@ -3,12 +3,15 @@
 use super::Error;
 use crate::{
     base::failure::{Exit, Failure},
+    base::tls::Failed,
     wire::Code,
 };
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let (exit, next) = match &error {
+            // Its words say what to do.
+            Error::Unreachable { cause, .. } if Failed::is_in(cause) => (Exit::Unreachable, ""),
             Error::Unreachable { .. } => {
                 (Exit::Unreachable, "; is it running, and are --host, --port or --socket right?")
             }

@@ -1,5 +1,5 @@
 //! A blocking client of the broker: [`Subscriber`] receives events, reconnects and resumes; [`Publisher`] sends ephemeral
-//! events. Works over TCP and, on Unix, over Unix sockets. Never starts an async runtime, and buffers no more than one
+//! events. Works over TCP with or without TLS and, on Unix, over Unix sockets. Never starts an async runtime, and buffers no more than one
 //! frame, one read buffer and one batch of publications.
 
 mod connection;
@@ -9,19 +9,22 @@ mod position;
 mod publisher;
 mod stream;
 mod subscriber;
+mod tls_stream;
 
 use std::io;
 
 use crate::{
     base::text::printable,
-    config::{self, Secret},
+    config::{self, ClientTlsMode, Secret},
     wire::{self, Code},
 };
 
 pub use crate::base::address::{Address, InvalidAddress};
+pub use crate::base::tls::ClientTls;
 pub use crate::wire::{Gap, Start};
 pub use input::{InvalidLine, Lines, Publication};
 pub use publisher::Publisher;
+pub(crate) use stream::Stream;
 pub use subscriber::{Consumer, Delivery, Subscriber, Subscription};
 
 /// The broker to connect to, and the identity to present there.
@@ -33,6 +36,8 @@ pub struct Peer {
     pub name: String,
     /// The broker's shared secret, if it has one.
     pub token: Option<Secret>,
+    /// How connections by TCP are encrypted; None: not at all.
+    pub tls: Option<ClientTls>,
 }
 
 /// One event, as a subscriber receives it.
@@ -102,16 +107,28 @@ impl Error {
 }
 
 impl Peer {
-    /// A peer without a token.
+    /// A peer without a token and without TLS.
     pub fn new(address: Address, name: impl Into<String>) -> Peer {
-        Peer { address, name: name.into(), token: None }
+        Peer { address, name: name.into(), token: None, tls: None }
     }
 
     /// The peer that the settings describe: the socket if one is set, otherwise host and port.
     pub fn from_config(config: &config::Config, name: impl Into<String>) -> Peer {
-        let config::Client { host, port, socket } = config.client.clone();
+        let config::Client { host, port, socket, .. } = config.client.clone();
         let address = socket.map_or(Address::Tcp { host, port }, Address::Unix);
-        Peer { address, name: name.into(), token: config.broker.token.clone() }
+        let tls = Peer::tls_from_config(&config.client);
+        Peer { address, name: name.into(), token: config.broker.token.clone(), tls }
+    }
+
+    /// How the settings encrypt a client's connection.
+    pub fn tls_from_config(config: &config::Client) -> Option<ClientTls> {
+        let config::Client { tls, tls_ca, tls_cert, tls_key, .. } = config.clone();
+        let verify = match tls {
+            ClientTlsMode::Off => return None,
+            ClientTlsMode::Required => false,
+            ClientTlsMode::Verify => true,
+        };
+        Some(ClientTls { verify, ca: tls_ca, certificate: tls_cert.zip(tls_key) })
     }
 }
 

@@ -1,5 +1,5 @@
-//! A blocking byte stream to the broker, over TCP or a Unix socket, with timeouts. The only part of the client that
-//! distinguishes the two.
+//! A blocking byte stream to the broker, over TCP, TLS or a Unix socket, with timeouts. The only part of the client that
+//! distinguishes them.
 
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
@@ -9,7 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Address;
+use super::{Address, tls_stream::TlsStream};
+use crate::base::tls::ClientTls;
 
 /// A connected socket.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub enum Stream {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
+    Tls(TlsStream),
 }
 
 /// Calls the same method on either kind of stream.
@@ -26,13 +28,30 @@ macro_rules! either {
             Stream::Tcp($stream) => $call,
             #[cfg(unix)]
             Stream::Unix($stream) => $call,
+            Stream::Tls($stream) => $call,
+        }
+    };
+}
+
+/// The same on its socket.
+macro_rules! either_socket {
+    ($self:expr, $socket:ident => $call:expr) => {
+        match $self {
+            Stream::Tcp($socket) => $call,
+            #[cfg(unix)]
+            Stream::Unix($socket) => $call,
+            Stream::Tls(stream) => {
+                let $socket = stream.socket();
+                $call
+            }
         }
     };
 }
 
 impl Stream {
-    /// Connects, trying every address of the host name. `within` limits TCP; a Unix socket connects or fails at once.
-    pub fn connect(address: &Address, within: Duration) -> io::Result<Stream> {
+    /// Connects, trying every address of the host name. `within` limits TCP and the handshake of `tls`; a Unix socket
+    /// connects or fails at once, and is never encrypted.
+    pub fn connect(address: &Address, tls: Option<&ClientTls>, within: Duration) -> io::Result<Stream> {
         match address {
             Address::Tcp { host, port } => {
                 let deadline = Instant::now() + within;
@@ -43,7 +62,10 @@ impl Stream {
                         Ok(stream) => {
                             // A PONG or a publication must not wait until the previous segment is acknowledged.
                             stream.set_nodelay(true)?;
-                            return Ok(Stream::Tcp(stream));
+                            return match tls {
+                                Some(tls) => TlsStream::connect(stream, host, tls, deadline).map(Stream::Tls),
+                                None => Ok(Stream::Tcp(stream)),
+                            };
                         }
                         Err(e) => failed = e,
                     }
@@ -57,12 +79,13 @@ impl Stream {
         }
     }
 
-    /// A second handle on the same socket.
+    /// A second handle on the same socket, to write to it or to shut it down.
     pub fn try_clone(&self) -> io::Result<Stream> {
         match self {
             Stream::Tcp(stream) => stream.try_clone().map(Stream::Tcp),
             #[cfg(unix)]
             Stream::Unix(stream) => stream.try_clone().map(Stream::Unix),
+            Stream::Tls(stream) => stream.try_clone().map(Stream::Tls),
         }
     }
 
@@ -70,18 +93,18 @@ impl Stream {
     pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         // The system refuses zero, and rounds anything below a microsecond down to zero.
         let timeout = timeout.map(|t| t.max(Duration::from_millis(1)));
-        either!(self, stream => stream.set_read_timeout(timeout))
+        either_socket!(self, socket => socket.set_read_timeout(timeout))
     }
 
     /// How long a write may wait.
     pub fn set_write_timeout(&self, timeout: Duration) -> io::Result<()> {
-        either!(self, stream => stream.set_write_timeout(Some(timeout)))
+        either_socket!(self, socket => socket.set_write_timeout(Some(timeout)))
     }
 
     /// Shuts the socket down for all its handles; a blocked read returns.
     pub fn shutdown(&self) {
         // An error means that it is already closed.
-        let _ = either!(self, stream => stream.shutdown(Shutdown::Both));
+        let _ = either_socket!(self, socket => socket.shutdown(Shutdown::Both));
     }
 }
 

@@ -12,7 +12,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{Invalid, Kind, SETTINGS, Setting, secret_file::refuse_if_shared};
+use super::{Invalid, Kind, SETTINGS, Setting, access, secret_file::refuse_if_shared};
 use crate::base::text::{nearest, printable};
 
 /// More than any settings file needs. Keeps a file named by mistake (a device, a log) from being read completely.
@@ -27,8 +27,17 @@ pub struct Entry {
     pub place: String,
 }
 
-/// The file's entries; `None` if the file does not exist.
-pub fn read(path: &Path) -> Result<Option<Vec<Entry>>, Invalid> {
+/// What a settings file contains.
+#[derive(Default)]
+pub struct Contents {
+    /// Its settings, in the order of the text.
+    pub entries: Vec<Entry>,
+    /// Its tables `[[broker.access]]`.
+    pub access: Vec<access::Entry>,
+}
+
+/// The file's contents; `None` if the file does not exist.
+pub fn read(path: &Path) -> Result<Option<Contents>, Invalid> {
     let name = printable(&path.to_string_lossy()).into_owned();
     let cannot = |e: io::Error| {
         Invalid(format!("{name}: cannot read this settings file ({e}); make it readable or name another with --config"))
@@ -43,21 +52,24 @@ pub fn read(path: &Path) -> Result<Option<Vec<Entry>>, Invalid> {
     if text.len() as u64 > FILE_BYTES {
         return Err(Invalid(format!("{name}: larger than {FILE_BYTES} bytes; expected a settings file")));
     }
-    let entries = parse(&name, &text)?;
-    if let Some(secret) = entries.iter().find(|e| e.setting.kind == Kind::Secret && !e.value.is_empty()) {
-        refuse_if_shared(&file, &name, secret.setting.key)?;
+    let contents = parse(&name, &text)?;
+    let is_secret = |entry: &&Entry| entry.setting.kind == Kind::Secret && !entry.value.is_empty();
+    let secret = contents.entries.iter().find(is_secret).map(|entry| entry.setting.key);
+    let token = contents.access.iter().any(access::Entry::has_secret).then_some(access::KEY);
+    if let Some(key) = secret.or(token) {
+        refuse_if_shared(&file, &name, key)?;
     }
-    Ok(Some(entries))
+    Ok(Some(contents))
 }
 
-/// The entries of a file's text, in the order of the text. `name` is the file's, for messages.
-pub fn parse(name: &str, text: &str) -> Result<Vec<Entry>, Invalid> {
+/// The contents of a file's text. `name` is the file's, for messages.
+pub fn parse(name: &str, text: &str) -> Result<Contents, Invalid> {
     // The Display of toml's error quotes the line, and with it a password: use the message alone.
     let at = |offset: usize| format!("{name}:{}", 1 + text[..offset.min(text.len())].matches('\n').count());
     let root = DeTable::parse(text).map_err(|e| {
         Invalid(format!("{}: not TOML: {}", at(e.span().map_or(0, |s| s.start)), printable(e.message())))
     })?;
-    let mut entries = Vec::new();
+    let Contents { mut entries, mut access } = Contents::default();
     for (group, table) in root.get_ref() {
         let place = at(group.span().start);
         let Some(table) = table.get_ref().as_table() else {
@@ -69,13 +81,17 @@ pub fn parse(name: &str, text: &str) -> Result<Vec<Entry>, Invalid> {
         for (key, value) in table {
             let place = at(key.span().start);
             let key = format!("{}.{}", group.get_ref(), key.get_ref());
+            if key == access::KEY {
+                access = access::parse(value, &at)?;
+                continue;
+            }
             let setting = SETTINGS.iter().find(|s| s.key == key).ok_or_else(|| unknown(&place, &key))?;
             let value = plain(setting, value)
                 .ok_or_else(|| Invalid(format!("{place}: {key} has the wrong type; expected {}", wanted(setting))))?;
             entries.push(Entry { setting, value, place });
         }
     }
-    Ok(entries)
+    Ok(Contents { entries, access })
 }
 
 /// The value as it would be written after a flag, if it has the setting's type.
@@ -131,7 +147,7 @@ mod tests {
 
     fn parsed(text: &str) -> Result<Vec<(&'static str, String)>, String> {
         match parse("f", text) {
-            Ok(entries) => Ok(entries.into_iter().map(|e| (e.setting.key, e.value)).collect()),
+            Ok(contents) => Ok(contents.entries.into_iter().map(|e| (e.setting.key, e.value)).collect()),
             Err(e) => Err(e.to_string()),
         }
     }

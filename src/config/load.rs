@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Config, Invalid, Kind, SETTINGS, Setting, Tls, file, secret_file, taken};
+use super::{Config, Invalid, Kind, SETTINGS, Setting, file, secret_file, taken, together};
 use crate::base::text::printable;
 
 /// The settings file that is read if it exists and neither `--config` nor `RESQ_CONFIG` names another.
@@ -63,7 +63,8 @@ struct Given {
 pub fn load(sources: &Sources<'_>) -> Result<Loaded, Invalid> {
     let mut loaded = Loaded { config: Config::default(), public_secrets: Vec::new() };
     let mut strengths = Strengths::new();
-    let all = from_weak_to_strong(sources)?;
+    let file::Contents { entries, access } = from_file(sources)?;
+    let all = from_weak_to_strong(sources, entries)?;
     for (at, Given { setting, value, place, strength }) in all.iter().enumerate() {
         strengths.insert(setting.key, *strength);
         let mut value = value.clone();
@@ -84,26 +85,25 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, Invalid> {
             return Err(invalid(setting, &value, place));
         }
     }
+    // The tokens of others concern the daemon alone.
+    for entry in access.into_iter().filter(|_| sources.takes.contains(&"broker")) {
+        let (access, is_public) = entry.load()?;
+        loaded.public_secrets.extend(is_public.then_some("broker.access.token_file"));
+        loaded.config.broker.access.push(access);
+    }
     let config = &mut loaded.config;
     config.http.is_default = !strengths.contains_key("http.listen");
     drop_overridden(config, &strengths);
-    if sources.takes.contains(&"broker") && config.broker.listen.is_empty() && config.broker.socket.is_none() {
-        return Err(Invalid(
-            "broker.listen is empty and broker.socket is not set; resqd needs at least one address to listen on".into(),
-        ));
-    }
-    if sources.takes.contains(&"database") && config.database.tls_ca.is_some() && config.database.tls != Tls::Verify {
-        return Err(Invalid("database.tls_ca has no effect unless database.tls is verify; set both or neither".into()));
-    }
+    together::check(config, sources.takes)?;
     Ok(loaded)
 }
 
 /// The values of all sources; a setting's strongest one is its last.
-fn from_weak_to_strong(sources: &Sources<'_>) -> Result<Vec<Given>, Invalid> {
+fn from_weak_to_strong(sources: &Sources<'_>, entries: Vec<file::Entry>) -> Result<Vec<Given>, Invalid> {
     // Of the files with secrets, a program reads those that it takes itself or whose secret it takes.
     let is_used =
         |s: &Setting| s.kind != Kind::SecretFile || taken(s, sources.takes) || sources.takes.contains(&s.gives());
-    let mut all: Vec<Given> = from_file(sources)?
+    let mut all: Vec<Given> = entries
         .into_iter()
         .filter(|entry| is_used(entry.setting))
         .map(|file::Entry { setting, value, place }| Given {
@@ -157,7 +157,7 @@ fn given(sources: &Sources<'_>, name: &str) -> Option<String> {
     (sources.env)(name).filter(|value| !value.is_empty())
 }
 
-fn from_file(sources: &Sources<'_>) -> Result<Vec<file::Entry>, Invalid> {
+fn from_file(sources: &Sources<'_>) -> Result<file::Contents, Invalid> {
     let named = sources.file.clone().or_else(|| given(sources, "RESQ_CONFIG").map(PathBuf::from));
     match named {
         Some(path) => file::read(&path)?.ok_or_else(|| {

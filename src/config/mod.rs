@@ -2,14 +2,19 @@
 //! (`settings`), the values they accept (`value`), how a file is read (`file`) and which source wins (`load`). Never
 //! opens a connection, and reads no file but the settings file and those with secrets.
 
+mod access;
 mod file;
+mod listen;
 mod load;
 mod secret_file;
 mod settings;
+mod together;
 mod value;
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
+pub use access::{Access, May};
+pub use listen::Listen;
 pub use load::{DEFAULT_FILE, Loaded, Sources, load};
 pub use settings::{Kind, SETTINGS, Setting, taken};
 
@@ -108,13 +113,21 @@ pub struct Queue {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
     /// TCP addresses; port 0 picks a free one.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Listen>,
+    /// A PEM file of the certificate that is shown on addresses with TLS, and of those up to its authority.
+    pub tls_cert: Option<PathBuf>,
+    /// A PEM file of that certificate's key.
+    pub tls_key: Option<PathBuf>,
+    /// A PEM file of authorities: clients must present a certificate from one of them.
+    pub tls_client_ca: Option<PathBuf>,
     /// A Unix socket in addition.
     pub socket: Option<PathBuf>,
     /// The group that owns the Unix socket.
     pub socket_group: Option<String>,
     /// The secret that clients must present. `resq-client` and `resq-trigger` present it from here, too.
     pub token: Option<Secret>,
+    /// Further tokens, each with rights of its own.
+    pub access: Vec<Access>,
     /// Simultaneous connections; further ones are refused.
     pub max_connections: usize,
     /// `broker.ping_s`: the interval between two PING frames to a client.
@@ -126,8 +139,8 @@ pub struct Broker {
 /// What resqd serves HTTP on, and who may use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http {
-    /// TCP addresses; port 0 picks a free one.
-    pub listen: Vec<SocketAddr>,
+    /// TCP addresses; port 0 picks a free one. Those with TLS show the broker's certificate.
+    pub listen: Vec<Listen>,
     /// The addresses are the default: no source of the settings names them.
     pub is_default: bool,
     /// Permits to read and to act.
@@ -147,6 +160,26 @@ pub struct Client {
     pub port: u16,
     /// A Unix socket, used instead of `host` and `port`.
     pub socket: Option<PathBuf>,
+    /// Whether connections are encrypted.
+    pub tls: ClientTlsMode,
+    /// A PEM file of the authorities that [`ClientTlsMode::Verify`] trusts instead of the public ones.
+    pub tls_ca: Option<PathBuf>,
+    /// A PEM file of the client's own certificate.
+    pub tls_cert: Option<PathBuf>,
+    /// A PEM file of its key.
+    pub tls_key: Option<PathBuf>,
+}
+
+/// Whether connections to the broker are encrypted. A Unix socket never is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientTlsMode {
+    /// Never encrypted.
+    #[default]
+    Off,
+    /// Always encrypted; the certificate is not verified.
+    Required,
+    /// Always encrypted; the certificate must name the host and be issued by a trusted authority.
+    Verify,
 }
 
 /// Whether resqd reads the server's binary log to learn of commits at once.
@@ -195,15 +228,27 @@ impl Default for Config {
             },
             broker: Broker {
                 listen: Vec::new(),
+                tls_cert: None,
+                tls_key: None,
+                tls_client_ca: None,
                 socket: None,
                 socket_group: None,
                 token: None,
+                access: Vec::new(),
                 max_connections: 0,
                 ping: Duration::ZERO,
                 states: None,
             },
             http: Http { listen: Vec::new(), is_default: true, token: None, read_token: None, hosts: Vec::new() },
-            client: Client { host: String::new(), port: 0, socket: None },
+            client: Client {
+                host: String::new(),
+                port: 0,
+                socket: None,
+                tls: ClientTlsMode::default(),
+                tls_ca: None,
+                tls_cert: None,
+                tls_key: None,
+            },
             events: Events { retention_days: 0, binlog: Binlog::default() },
         };
         for setting in SETTINGS.iter().filter(|setting| !setting.default.is_empty()) {

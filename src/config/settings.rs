@@ -142,9 +142,21 @@ pub const SETTINGS: &[Setting] = settings![
         "1 to 32 of A-Z a-z 0-9 _, and not the name of one of the server's own databases",
         |c, v| put(&mut c.queue.db_prefix, value::database_name(v, 32));
     "broker.listen", Some("RESQ_LISTEN"), Some("--listen"), "127.0.0.1:1300", List,
-        "TCP addresses to accept clients on; port 0 picks a free port, which is logged",
-        "ADDRESS:PORT separated by commas, without repeats, such as 127.0.0.1:1300 or [::1]:1300",
+        "TCP addresses to accept clients on, those that begin with tls:// by TLS; port 0 picks a free port, which is logged",
+        "ADDRESS:PORT separated by commas, without repeats, such as 127.0.0.1:1300 or tls://[::]:1300",
         |c, v| put(&mut c.broker.listen, value::listeners(v));
+    "broker.tls_cert", Some("RESQ_TLS_CERT"), None, "", Text,
+        "certificate that resqd shows on addresses with tls://, with those between it and its authority; read again at SIGHUP",
+        "the path of a file of certificates in PEM format",
+        |c, v| put(&mut c.broker.tls_cert, value::path(v).map(Some));
+    "broker.tls_key", Some("RESQ_TLS_KEY"), None, "", Text,
+        "private key of that certificate; read again at SIGHUP",
+        "the path of a file of a key in PEM format, without a passphrase",
+        |c, v| put(&mut c.broker.tls_key, value::path(v).map(Some));
+    "broker.tls_client_ca", Some("RESQ_TLS_CLIENT_CA"), None, "", Text,
+        "certificate authorities: clients that connect by TLS must present a certificate from one of them; read again at SIGHUP",
+        "the path of a file of certificates in PEM format",
+        |c, v| put(&mut c.broker.tls_client_ca, value::path(v).map(Some));
     "broker.socket", Some("RESQ_SOCKET"), Some("--socket"), "", Text,
         "Unix socket to accept clients on in addition to TCP; created with mode 0660", "a path of at most 107 bytes",
         |c, v| put(&mut c.broker.socket, value::socket_path(v));
@@ -170,8 +182,8 @@ pub const SETTINGS: &[Setting] = settings![
         "1 to 1024 states separated by commas, without repeats, each 1 to 64 of A-Z a-z 0-9 _ . : -",
         |c, v| put(&mut c.broker.states, value::states(v));
     "http.listen", Some("RESQ_HTTP"), Some("--http"), "127.0.0.1:1301", List,
-        "TCP addresses to serve HTTP on: health, metrics and the event stream; none if the list is empty",
-        "ADDRESS:PORT separated by commas, without repeats, such as 127.0.0.1:1301 or [::1]:1301",
+        "TCP addresses to serve HTTP on, those that begin with tls:// by HTTPS with the certificate of broker.tls_cert; none if the list is empty",
+        "ADDRESS:PORT separated by commas, without repeats, such as 127.0.0.1:1301 or tls://[::]:1301",
         |c, v| put(&mut c.http.listen, value::listeners(v));
     "http.token", Some("RESQ_HTTP_TOKEN"), None, "", Secret,
         "token that permits HTTP requests to read and to act; read from the environment or a settings file only",
@@ -202,6 +214,22 @@ pub const SETTINGS: &[Setting] = settings![
     "client.socket", Some("RESQ_SOCKET"), Some("--socket"), "", Text,
         "Unix socket of resqd, used instead of TCP", "a path of at most 107 bytes",
         |c, v| put(&mut c.client.socket, value::socket_path(v));
+    "client.tls", Some("RESQ_TLS"), Some("--tls"), "off", Text,
+        "encryption of the connection to resqd: off, required (without verifying its certificate) or verify",
+        "off, required or verify",
+        |c, v| put(&mut c.client.tls, value::client_tls(v));
+    "client.tls_ca", Some("RESQ_TLS_CA"), Some("--tls-ca"), "", Text,
+        "certificate authorities that client.tls = verify trusts, instead of the public ones",
+        "the path of a file of certificates in PEM format",
+        |c, v| put(&mut c.client.tls_ca, value::path(v).map(Some));
+    "client.tls_cert", None, None, "", Text,
+        "certificate to present to resqd, where it asks for one (broker.tls_client_ca)",
+        "the path of a file of certificates in PEM format",
+        |c, v| put(&mut c.client.tls_cert, value::path(v).map(Some));
+    "client.tls_key", None, None, "", Text,
+        "private key of the certificate to present to resqd",
+        "the path of a file of a key in PEM format, without a passphrase",
+        |c, v| put(&mut c.client.tls_key, value::path(v).map(Some));
     "client.token_file", Some("RESQ_TOKEN_FILE"), None, "", SecretFile,
         "file that contains the token to present to resqd, used instead of broker.token",
         "the path of a file that contains 1 to 1024 bytes without control characters",
@@ -242,7 +270,7 @@ mod tests {
         let valid = |s: &Setting| match s.key {
             "broker.listen" => "127.0.0.1:7",
             "http.listen" => "127.0.0.1:8",
-            "database.tls" => "verify",
+            "database.tls" | "client.tls" => "verify",
             "events.binlog" => "on",
             "broker.states" | "database.hosts" => "other",
             _ if s.kind == Kind::Number => "17",

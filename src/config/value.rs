@@ -1,9 +1,9 @@
 //! The values that settings accept: from the text of a flag, variable or file to a typed value, or `None` if invalid.
 //! Pure; the descriptions of valid values are in `settings`.
 
-use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
-use super::{Binlog, SYSTEM_DATABASES, Secret, Tls};
+use super::{Binlog, ClientTlsMode, Listen, SYSTEM_DATABASES, Secret, Tls};
 use crate::wire::{MAX_STATES, State};
 
 /// The longest token or password, in bytes; far below what a HELLO frame can carry.
@@ -66,6 +66,15 @@ pub fn binlog(text: &str) -> Option<Binlog> {
     }
 }
 
+pub fn client_tls(text: &str) -> Option<ClientTlsMode> {
+    match text {
+        "off" => Some(ClientTlsMode::Off),
+        "required" => Some(ClientTlsMode::Required),
+        "verify" => Some(ClientTlsMode::Verify),
+        _ => None,
+    }
+}
+
 /// The name of a database, or a prefix of one, that needs no quotes and is not one of the server's own.
 pub fn database_name(text: &str, max: usize) -> Option<String> {
     let plain = (1..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
@@ -102,12 +111,14 @@ pub fn nodes(text: &str) -> Option<Vec<(String, u16)>> {
     list(text, node)
 }
 
-pub fn listeners(text: &str) -> Option<Vec<SocketAddr>> {
+pub fn listeners(text: &str) -> Option<Vec<Listen>> {
     // Port 0 may be repeated: each becomes a different port.
-    let addresses: Option<Vec<SocketAddr>> =
+    let addresses: Option<Vec<Listen>> =
         text.split(',').map(str::trim).filter(|_| !text.is_empty()).map(|part| part.parse().ok()).collect();
     let addresses = addresses?;
-    let repeated = |i: usize, a: &SocketAddr| a.port() != 0 && addresses[..i].contains(a);
+    let repeated = |i: usize, new: &Listen| {
+        new.address.port() != 0 && addresses[..i].iter().any(|other| other.address == new.address)
+    };
     (!addresses.iter().enumerate().any(|(i, a)| repeated(i, a))).then_some(addresses)
 }
 
@@ -162,6 +173,11 @@ mod tests {
     fn listeners_are_addresses_without_repeats() {
         assert_eq!(listeners("127.0.0.1:0,127.0.0.1:0,[::1]:1300").map(|l| l.len()), Some(3));
         assert_eq!(listeners(""), Some(vec![]));
+        let mixed = listeners("tls://10.0.0.7:1300, tls://[::1]:1").unwrap();
+        assert!(mixed.iter().all(|listen| listen.tls) && mixed[1].to_string() == "tls://[::1]:1");
+        for wrong in ["tls://1300", "tls://127.0.0.1:1,127.0.0.1:1", "http://127.0.0.1:1", "tls:127.0.0.1:1"] {
+            assert_eq!(listeners(wrong), None, "{wrong}");
+        }
         for wrong in ["1300", "localhost", "127.0.0.1", "127.0.0.1:1300,127.0.0.1:1300", "127.0.0.1:70000", ","] {
             assert_eq!(listeners(wrong), None, "{wrong}");
         }

@@ -1,4 +1,4 @@
-//! The daemon's signals: SIGTERM and SIGINT stop it, SIGHUP opens the log file again, and those whose default would end
+//! The daemon's signals: SIGTERM and SIGINT stop it, SIGHUP opens the log file and the settings again, and those whose default would end
 //! or stop a process by surprise do nothing. Decides nothing about how the daemon stops.
 
 use std::{
@@ -45,12 +45,20 @@ const REAL_TIME: std::ops::RangeInclusive<i32> = 35..=64;
 #[cfg(not(target_os = "linux"))]
 const REAL_TIME: std::ops::Range<i32> = 0..0;
 
-/// A message for each SIGTERM or SIGINT from now on. To be called before any other thread is started, since those inherit
+/// What arrived.
+pub struct Received {
+    /// A message for each SIGTERM or SIGINT.
+    pub stops: Receiver<()>,
+    /// A message for SIGHUPs: the settings are to be read again.
+    pub hangups: Receiver<()>,
+}
+
+/// The signals from now on. To be called before any other thread is started, since those inherit
 /// what this one blocks.
 ///
 /// # Errors
 /// The system allows no handlers or no thread.
-pub fn listen() -> io::Result<Receiver<()>> {
+pub fn listen() -> io::Result<Received> {
     MEANINGLESS.iter().copied().collect::<SigSet>().thread_block()?;
     let mut heard = vec![SIGTERM, SIGHUP];
     // A shell starts a background job of a script with SIGINT ignored: Ctrl-C is meant for others then.
@@ -60,11 +68,16 @@ pub fn listen() -> io::Result<Receiver<()>> {
     heard.extend(REAL_TIME);
     let mut signals = Signals::new(heard)?;
     let (sender, stops) = bounded(2);
+    let (hangup, hangups) = bounded(1);
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         let mut last: Option<Instant> = None;
         for signal in signals.forever() {
             match signal {
-                SIGHUP => reopen_log(),
+                SIGHUP => {
+                    reopen_log();
+                    // One that waits already will do.
+                    let _ = hangup.try_send(());
+                }
                 SIGTERM | SIGINT if last.is_none_or(|last| last.elapsed() > ONE_SIGNAL) => {
                     let _ = sender.try_send(());
                     last = Some(Instant::now());
@@ -73,7 +86,7 @@ pub fn listen() -> io::Result<Receiver<()>> {
             }
         }
     })?;
-    Ok(stops)
+    Ok(Received { stops, hangups })
 }
 
 /// Whether this process was started with `signal` ignored, as far as the system shows it.

@@ -5,7 +5,7 @@ use super::{
     connection::{Kind, Socket},
     http::{request::Rejection, response::Response},
     listener::Listener,
-    rsq::{encode, session::Refusal},
+    rsq::{encode, refusal::Refusal},
     stream::Stream,
 };
 use crate::wire::Code;
@@ -61,7 +61,7 @@ impl Acceptor {
         if self.reserve.take().is_some()
             && let Ok(stream) = listener.accept_once()
         {
-            refuse_too_many(stream, kind);
+            refuse_too_many(stream, kind, listener.is_tls());
         }
         self.reserve = spare().ok();
         match self.reserve {
@@ -75,9 +75,13 @@ fn spare() -> io::Result<File> {
     File::open("/dev/null")
 }
 
-/// Sends ERROR 9, or 503, and closes. A socket just accepted has room for it.
-pub fn refuse_too_many(mut stream: Stream, kind: Kind) {
+/// Sends ERROR 9, or 503, and closes. A socket just accepted has room for it. With TLS it only closes: there is nothing
+/// that could be said before the handshake.
+pub fn refuse_too_many(mut stream: Stream, kind: Kind, is_tls: bool) {
     const WHY: &str = "too many connections";
+    if is_tls {
+        return;
+    }
     let bytes = match kind {
         Kind::Rsq => encode::refusal(&Refusal::new(Code::TooManyConnections, WHY)),
         Kind::Http => Response::from(&Rejection::new(503, WHY)).encode(true, false),

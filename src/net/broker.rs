@@ -12,7 +12,9 @@ use super::{
     hub::Hub,
     limits::Limits,
     listener::{self, Listener, StartError},
-    rsq::session::Rules,
+    reload::Reloader,
+    rsq::{access::Tokens, session::Rules},
+    tls::ServerTls,
 };
 use crate::{
     base::health::Health,
@@ -72,6 +74,7 @@ pub struct Broker {
     api_end: ApiEnd,
     consumers_end: ConsumersEnd,
     overviews: Overviews,
+    reloader: Reloader,
     stop: Arc<AtomicBool>,
     waker: Arc<Waker>,
     thread: Thread,
@@ -131,16 +134,19 @@ impl Broker {
         let bound = |listeners: &[Listener]| -> Vec<SocketAddr> {
             listeners.iter().filter_map(|listener| listener.local_addr()).collect()
         };
+        let tls = ServerTls::load(config)?;
         let listeners = listener::bind(config, insecure)?;
         let http_listeners = match &http.config {
             Some(config) => listener::bind_http(config, insecure)?,
             None => Vec::new(),
         };
         let (addresses, http_addresses) = (bound(&listeners), bound(&http_listeners));
-        http_addresses.iter().for_each(|address| log::info!("http: listening on http://{address}"));
-        addresses.iter().for_each(|address| log::info!("broker: listening on {address}"));
-        if let Some(path) = &config.socket {
-            log::info!("broker: listening on {}", path.display());
+        for listener in &http_listeners {
+            let (scheme, address) = (if listener.is_tls() { "https" } else { "http" }, listener.local_addr());
+            address.iter().for_each(|address| log::info!("http: listening on {scheme}://{address}"));
+        }
+        for listener in &listeners {
+            log::info!("broker: listening on {listener}");
         }
 
         let poll = Poll::new()?;
@@ -149,8 +155,11 @@ impl Broker {
         let (updates, log_updates) = bounded(limits.log_updates);
         let (overview_sender, overviews) = bounded(1);
         let overview_sender = Overviews { sender: overview_sender, waker: waker.clone() };
-        let token = config.token.clone().filter(|token| !token.0.is_empty());
-        let rules = Rules { limits, token, states: config.states.clone() };
+        let (reload_sender, reloads) = bounded(1);
+        let http_listen = http.config.as_ref().map_or_else(Vec::new, |config| config.listen.clone());
+        let listen = config.listen.clone();
+        let reloader = Reloader { sender: reload_sender, waker: waker.clone(), listen, http_listen, insecure };
+        let rules = Rules { limits, tokens: Tokens::new(config), states: config.states.clone() };
         let stop = Arc::new(AtomicBool::new(false));
         let (api_requests, api_end, api_answers) = handoff({
             let waker = waker.clone();
@@ -165,12 +174,12 @@ impl Broker {
         let mut listeners = listeners.chain(http_listeners).collect::<Vec<_>>();
         event_loop::register(&poll, &mut listeners)?;
         let acceptor = Acceptor::new()?;
-        let inbox = Inbox { log_updates, api_answers, overviews, consumer_answers };
+        let inbox = Inbox { log_updates, api_answers, overviews, consumer_answers, reloads };
         let (site, stopping) = (http.site(), stop.clone());
         // What it owns never leaves its thread.
         let serve = move || {
             let hub = Hub::new(rules, site, head, page_request_sender, consumers, api_requests, on_ring);
-            if let Err(error) = EventLoop::new(poll, listeners, acceptor, hub, inbox, stopping).run() {
+            if let Err(error) = EventLoop::new(poll, listeners, acceptor, hub, inbox, tls, stopping).run() {
                 // Without its poll there is no broker: the daemon ends as at any other thread's panic.
                 panic!("the broker cannot wait for its sockets: {error}");
             }
@@ -181,7 +190,8 @@ impl Broker {
             move || wake(&waker)
         });
         let overviews = overview_sender;
-        let broker = Broker { addresses, http_addresses, api_end, consumers_end, overviews, stop, waker, thread };
+        let broker =
+            Broker { addresses, http_addresses, api_end, consumers_end, overviews, reloader, stop, waker, thread };
         Ok((broker, log_publisher, page_requests))
     }
 
@@ -208,6 +218,11 @@ impl Broker {
     /// Where to publish what open pages show.
     pub fn overviews(&self) -> Overviews {
         self.overviews.clone()
+    }
+
+    /// Where to hand certificates and tokens that were read again.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
     }
 
     /// Asks the broker to stop: for up to 2 seconds peers receive what is queued for them and ERROR 8. May be called again.

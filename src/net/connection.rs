@@ -29,7 +29,17 @@ pub trait Socket: Read + Write {
     ///
     /// # Errors
     /// The system's, for a socket that is broken.
-    fn shutdown_write(&self) -> io::Result<()>;
+    fn shutdown_write(&mut self) -> io::Result<()>;
+
+    /// Whether bytes may be left after a read that brought fewer than it could.
+    fn is_buffered(&self) -> bool {
+        false
+    }
+
+    /// How many of the bytes that were `written` to it the system has. A flush hands it the rest.
+    fn passed_on(&self, written: u64) -> u64 {
+        written
+    }
 }
 
 /// What is spoken on a connection; a listener's.
@@ -158,7 +168,7 @@ impl<S: Socket> Connection<S> {
                     }
                     // A short read has emptied the socket, and the poll reports what arrives later (see epoll(7)); an
                     // end that arrived before was reported already.
-                    self.readable = self.hung_up || bytes == buffer.len();
+                    self.readable = self.hung_up || bytes == buffer.len() || self.socket.is_buffered();
                     return Ok(Some(bytes));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -176,11 +186,19 @@ impl<S: Socket> Connection<S> {
     /// # Errors
     /// The connection is broken.
     pub fn write(&mut self, now: Instant) -> io::Result<Flow> {
-        let before = self.send_queue.written();
-        let flow = self.send_queue.write_to(&mut self.socket, WRITE_BUDGET, |()| {})?;
+        let before = self.socket.passed_on(self.send_queue.written());
+        let mut flow = self.send_queue.write_to(&mut self.socket, WRITE_BUDGET, |()| {})?;
+        if flow == Flow::Empty
+            && let Err(error) = self.socket.flush()
+        {
+            match error.kind() {
+                io::ErrorKind::WouldBlock => flow = Flow::Blocked,
+                _ => return Err(error),
+            }
+        }
         self.writable = flow != Flow::Blocked;
-        let written = self.send_queue.written();
-        let (took_any, left) = (written > before, !self.send_queue.is_empty());
+        let written = self.socket.passed_on(self.send_queue.written());
+        let (took_any, left) = (written > before, flow == Flow::Blocked || !self.send_queue.is_empty());
         match &mut self.protocol {
             Protocol::Rsq { session, .. } => session.wrote(took_any, written, left, now),
             Protocol::Http(session) => session.wrote(took_any, left, now),

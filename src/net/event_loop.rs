@@ -7,7 +7,9 @@ use super::{
     http::handoff::ApiAnswer,
     hub::Hub,
     listener::Listener,
+    reload::Reloaded,
     stream::Stream,
+    tls::ServerTls,
 };
 use crate::{
     base::{heartbeat, throttle::Throttle},
@@ -58,6 +60,8 @@ pub struct Inbox {
     pub overviews: Receiver<String>,
     /// From the thread that keeps consumers' positions.
     pub consumer_answers: Receiver<ConsumerAnswer>,
+    /// Certificates and tokens that were read again.
+    pub reloads: Receiver<Reloaded>,
 }
 
 /// Everything the broker's thread owns.
@@ -67,6 +71,8 @@ pub struct EventLoop {
     listeners: Vec<(Kind, Listener)>,
     hub: Hub<Stream>,
     inbox: Inbox,
+    /// For the listeners with TLS.
+    tls: Option<ServerTls>,
     stop: Arc<AtomicBool>,
     acceptor: Acceptor,
     /// A peer may be waiting at a listener; not to be accepted before this time.
@@ -75,13 +81,15 @@ pub struct EventLoop {
 }
 
 impl EventLoop {
-    /// Serves these listeners, which are registered; the token of a peer is its key.
+    /// Serves these listeners, which are registered; the token of a peer is its key. `tls` is for those
+    /// that need it.
     pub fn new(
         poll: Poll,
         listeners: Vec<(Kind, Listener)>,
         acceptor: Acceptor,
         hub: Hub<Stream>,
         inbox: Inbox,
+        tls: Option<ServerTls>,
         stop: Arc<AtomicBool>,
     ) -> EventLoop {
         EventLoop {
@@ -89,6 +97,7 @@ impl EventLoop {
             listeners,
             hub,
             inbox,
+            tls,
             stop,
             acceptor,
             accept_at: None,
@@ -119,13 +128,17 @@ impl EventLoop {
             }
             // Read before the updates, so that those sent before the stop are still delivered.
             let stop = self.stop.load(Ordering::Acquire);
-            let Inbox { log_updates, api_answers, overviews, consumer_answers } = &self.inbox;
+            let Inbox { log_updates, api_answers, overviews, consumer_answers, reloads } = &self.inbox;
             let waiting = log_updates.len();
             log_updates.try_iter().take(waiting).for_each(|update| self.hub.update(update, now, unix_time_us));
             consumer_answers.try_iter().for_each(|answer| self.hub.consumer_answered(answer, now));
             api_answers.try_iter().for_each(|answer| self.hub.answered(answer, now));
             if let Ok(overview) = overviews.try_recv() {
                 self.hub.overview(&overview, now);
+            }
+            if let Ok(reloaded) = reloads.try_recv() {
+                self.tls = reloaded.tls;
+                self.hub.replace_tokens(reloaded.tokens, reloaded.http_token, reloaded.http_read_token);
             }
             if self.accept_at.is_some_and(|at| at <= now) {
                 self.accept(now);
@@ -166,7 +179,7 @@ impl EventLoop {
                     break;
                 }
                 let (kind, listener) = &self.listeners[index];
-                let kind = *kind;
+                let (kind, is_tls) = (*kind, listener.is_tls());
                 match self.acceptor.accept(listener, kind) {
                     Accepted::Peer(stream) if self.hub.is_full(kind) => {
                         self.warn(
@@ -176,14 +189,9 @@ impl EventLoop {
                                 Kind::Http => "http: too many connections; refused a client",
                             },
                         );
-                        refuse_too_many(stream, kind);
+                        refuse_too_many(stream, kind, is_tls);
                     }
-                    Accepted::Peer(mut stream) => {
-                        match stream.register(self.poll.registry(), Token(self.hub.next_key())) {
-                            Ok(()) => self.hub.insert(stream, kind, now),
-                            Err(error) => log::debug!("lost a peer just accepted: {error}"),
-                        }
-                    }
+                    Accepted::Peer(stream) => self.insert(stream, kind, is_tls, now),
                     Accepted::TurnedAway => {
                         self.warn(now, "broker: out of file descriptors; refused a peer (ulimit -n)")
                     }
@@ -196,6 +204,21 @@ impl EventLoop {
                     }
                 }
             }
+        }
+    }
+
+    fn insert(&mut self, stream: Stream, kind: Kind, is_tls: bool, now: Instant) {
+        let stream = match &self.tls {
+            Some(tls) if is_tls => stream.with_tls(tls, kind),
+            _ => Ok(stream),
+        };
+        let registered = stream.and_then(|mut stream| {
+            stream.register(self.poll.registry(), Token(self.hub.next_key()))?;
+            Ok(stream)
+        });
+        match registered {
+            Ok(stream) => self.hub.insert(stream, kind, now),
+            Err(error) => log::debug!("lost a peer just accepted: {error}"),
         }
     }
 

@@ -13,11 +13,13 @@ use super::{
     http::{handoff::Requests, site::Site, watch::Pages},
     limits::READ_BUDGET,
     meter::Meter,
-    rsq::session::{Refusal, Rules},
+    rsq::{access::Tokens, refusal::Refusal, session::Rules},
 };
 use crate::{
     base::send_queue::Flow,
+    base::tls::Failed,
     base::wakeup::Wakeup,
+    config::Secret,
     events::{
         consumers::ConsumerRequest,
         updates::{LogHead, LogUpdate, PageRequest},
@@ -94,6 +96,12 @@ impl<S: Socket> Hub<S> {
             Kind::Rsq => self.len() - self.connections.http() >= limits.max_connections,
             Kind::Http => self.connections.http() >= limits.http.max_connections,
         }
+    }
+
+    /// Requires these tokens of peers that log in, and of HTTP requests, from now on.
+    pub fn replace_tokens(&mut self, tokens: Tokens, http: Option<Secret>, http_read: Option<Secret>) {
+        self.rules.tokens = tokens;
+        (self.site.access.token, self.site.access.read_token) = (http, http_read);
     }
 
     /// The key that the next peer will have.
@@ -210,7 +218,11 @@ impl<S: Socket> Hub<S> {
                     self.remove(key);
                 }
                 Err(error) => {
-                    log::debug!("connection to {} lost: {error}", connection.socket.peer());
+                    let peer = connection.socket.peer();
+                    match Failed::is_in(&error) {
+                        true => log::info!("refused {peer}: {error}"),
+                        false => log::debug!("connection to {peer} lost: {error}"),
+                    }
                     self.remove(key);
                 }
             }

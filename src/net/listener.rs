@@ -2,7 +2,10 @@
 //! never reads or writes one.
 
 use super::stream::Stream;
-use crate::config;
+use crate::{
+    base::tls::BadFile,
+    config::{self, Listen},
+};
 use mio::{
     Interest, Registry, Token,
     event::Source,
@@ -10,6 +13,7 @@ use mio::{
 };
 use nix::unistd::Group;
 use std::{
+    fmt,
     fs::{self, Permissions},
     io,
     net::SocketAddr,
@@ -25,13 +29,16 @@ pub enum StartError {
         "broker.listen {0} can be reached from other machines and broker.token is not set: set a token, listen on \
          127.0.0.1 or a socket, or pass --insecure"
     )]
-    Exposed(SocketAddr),
+    Exposed(Listen),
     /// The same of an address for HTTP.
     #[error(
         "http.listen {0} can be reached from other machines and http.token is not set: set a token, listen on 127.0.0.1, or \
          pass --insecure"
     )]
-    HttpExposed(SocketAddr),
+    HttpExposed(Listen),
+    /// A certificate, a key or a file of authorities cannot be used.
+    #[error("broker.tls_cert, tls_key, tls_client_ca: {0}; nothing is listened on")]
+    Tls(#[from] BadFile),
     /// The address or path cannot be listened on.
     #[error("cannot listen on {at}: {source}")]
     Listen {
@@ -52,8 +59,32 @@ pub enum StartError {
 pub enum Listener {
     /// A TCP port.
     Tcp(TcpListener),
+    /// A TCP port for peers that speak TLS.
+    Tls(TcpListener),
     /// A Unix socket and its path.
     Unix(UnixListener, PathBuf),
+}
+
+/// Checks that no address can be reached from other machines without a token, except where `insecure` permits it.
+///
+/// # Errors
+/// [`StartError::Exposed`].
+pub fn check(listen: &[Listen], config: &config::Broker, insecure: bool) -> Result<(), StartError> {
+    let has_token = config.token.as_ref().is_some_and(|token| !token.0.is_empty()) || !config.access.is_empty();
+    exposed_without(listen, has_token || insecure).map_or(Ok(()), |listen| Err(StartError::Exposed(listen)))
+}
+
+/// The same of addresses for HTTP.
+///
+/// # Errors
+/// [`StartError::HttpExposed`].
+pub fn check_http(listen: &[Listen], config: &config::Http, insecure: bool) -> Result<(), StartError> {
+    let is_allowed = config.token.is_some() || insecure;
+    exposed_without(listen, is_allowed).map_or(Ok(()), |listen| Err(StartError::HttpExposed(listen)))
+}
+
+fn exposed_without(listen: &[Listen], is_allowed: bool) -> Option<Listen> {
+    listen.iter().copied().find(|listen| listen.is_exposed() && !is_allowed)
 }
 
 /// Binds all addresses of the settings, or none. `insecure`: an address that other machines can reach needs no token.
@@ -61,22 +92,23 @@ pub enum Listener {
 /// # Errors
 /// See [`StartError`].
 pub fn bind(config: &config::Broker, insecure: bool) -> Result<Vec<Listener>, StartError> {
-    let has_token = config.token.as_ref().is_some_and(|token| !token.0.is_empty());
-    for address in config.listen.iter().filter(|address| !address.ip().is_loopback()) {
-        match (has_token, insecure) {
-            (true, _) => log::warn!(
+    check(&config.listen, config, insecure)?;
+    let has_token = check(&config.listen, config, false).is_ok();
+    for address in config.listen.iter().filter(|listen| listen.is_exposed()) {
+        match has_token {
+            true if address.tls => {}
+            true => log::warn!(
                 "broker: {address} can be reached from other machines; RSQ/1 and its token are sent in clear text"
             ),
-            (false, true) => log::warn!(
+            false => log::warn!(
                 "broker: {address} can be reached from other machines; accepting peers without a token (--insecure)"
             ),
-            (false, false) => return Err(StartError::Exposed(*address)),
         }
     }
     let mut listeners = Vec::new();
     for address in &config.listen {
         let failed = |source| StartError::Listen { at: address.to_string(), source };
-        listeners.push(Listener::Tcp(TcpListener::bind(*address).map_err(failed)?));
+        listeners.push(Listener::tcp(*address).map_err(failed)?);
     }
     if let Some(path) = &config.socket {
         let group = config.socket_group.as_deref().map(group_id).transpose()?;
@@ -92,21 +124,22 @@ pub fn bind(config: &config::Broker, insecure: bool) -> Result<Vec<Listener>, St
 /// # Errors
 /// See [`StartError`].
 pub fn bind_http(config: &config::Http, insecure: bool) -> Result<Vec<Listener>, StartError> {
-    for address in config.listen.iter().filter(|address| !address.ip().is_loopback()) {
-        match (config.token.is_some(), insecure) {
-            (true, _) => log::warn!(
+    check_http(&config.listen, config, insecure)?;
+    for address in config.listen.iter().filter(|listen| listen.is_exposed()) {
+        match config.token.is_some() {
+            true if address.tls => {}
+            true => log::warn!(
                 "http: {address} can be reached from other machines; requests and their tokens are sent in clear text"
             ),
-            (false, true) => log::warn!(
+            false => log::warn!(
                 "http: {address} can be reached from other machines; accepting requests without a token (--insecure)"
             ),
-            (false, false) => return Err(StartError::HttpExposed(*address)),
         }
     }
     let mut listeners = Vec::new();
     for address in &config.listen {
-        match TcpListener::bind(*address) {
-            Ok(listener) => listeners.push(Listener::Tcp(listener)),
+        match Listener::tcp(*address) {
+            Ok(listener) => listeners.push(listener),
             Err(error) if config.is_default && error.kind() == io::ErrorKind::AddrInUse => {
                 log::warn!(
                     "http: {address} belongs to another process; serving no HTTP, set http.listen to change that"
@@ -142,10 +175,20 @@ fn bind_unix(path: &Path, group: Option<u32>) -> io::Result<UnixListener> {
 }
 
 impl Listener {
+    fn tcp(listen: Listen) -> io::Result<Listener> {
+        let listener = TcpListener::bind(listen.address)?;
+        Ok(if listen.tls { Listener::Tls(listener) } else { Listener::Tcp(listener) })
+    }
+
+    /// Whether its peers have to speak TLS.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Listener::Tls(_))
+    }
+
     /// The TCP address with its port; None for a Unix socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match self {
-            Listener::Tcp(listener) => listener.local_addr().ok(),
+            Listener::Tcp(listener) | Listener::Tls(listener) => listener.local_addr().ok(),
             Listener::Unix(..) => None,
         }
     }
@@ -156,19 +199,32 @@ impl Listener {
     /// The system's.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {
-            Listener::Tcp(listener) => listener.register(registry, token, Interest::READABLE),
+            Listener::Tcp(listener) | Listener::Tls(listener) => listener.register(registry, token, Interest::READABLE),
             Listener::Unix(listener, _) => listener.register(registry, token, Interest::READABLE),
         }
     }
 
-    /// Accepts one peer.
+    /// Accepts one peer. Its stream is plain, whatever it has to speak.
     ///
     /// # Errors
     /// The system's; `WouldBlock` if no peer is waiting.
     pub fn accept_once(&self) -> io::Result<Stream> {
         match self {
-            Listener::Tcp(listener) => listener.accept().map(|(stream, _)| Stream::Tcp(stream)),
+            Listener::Tcp(listener) | Listener::Tls(listener) => {
+                listener.accept().map(|(stream, _)| Stream::Tcp(stream))
+            }
             Listener::Unix(listener, _) => listener.accept().map(|(stream, _)| Stream::Unix(stream)),
+        }
+    }
+}
+
+/// As the settings write it, with the actual port.
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self, self.local_addr()) {
+            (Listener::Unix(_, path), _) => write!(f, "{}", path.display()),
+            (_, Some(address)) => write!(f, "{}", Listen { address, tls: self.is_tls() }),
+            (_, None) => f.write_str("an address that is gone"),
         }
     }
 }

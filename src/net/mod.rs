@@ -2,8 +2,9 @@
 //! database, and never waits for anything but its poll.
 //!
 //! From the outside in: [`Broker`] starts and stops the thread, `event_loop` is its loop, `listener` and `acceptor`
-//! accept peers, `hub` gives each its turn, `connection` is one peer, `meter` counts events, [`Limits`] bounds them all,
-//! and `rsq` is the protocol, without any socket. `http` is the other protocol: health, metrics and the event stream.
+//! accept peers, `tls` encrypts, `hub` gives each its turn, `connection` is one peer, `meter` counts events, [`Limits`]
+//! bounds them all, and `rsq` is the protocol, without any socket. `http` is the other protocol: health, metrics and the
+//! event stream.
 
 mod acceptor;
 mod broker;
@@ -16,11 +17,14 @@ pub(crate) mod hub;
 mod limits;
 mod listener;
 mod meter;
+mod reload;
 pub(crate) mod rsq;
 mod stream;
+mod tls;
 
 pub use broker::{Broker, Http, Overviews, Settings};
 pub use http::api_paths;
 pub use http::handoff::{ApiAnswer, ApiEnd, ApiRequest};
 pub use limits::Limits;
 pub use listener::StartError;
+pub use reload::Reloader;

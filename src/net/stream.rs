@@ -1,6 +1,9 @@
-//! A peer's non-blocking socket, TCP or Unix. Never interprets what is sent on it.
+//! A peer's non-blocking byte stream: TCP, plain or with TLS, or Unix. Never interprets what is sent on it.
 
-use super::connection::Socket;
+use super::{
+    connection::{Kind, Socket},
+    tls::{ServerTls, TlsPeer},
+};
 use mio::{
     Interest, Registry, Token,
     event::Source,
@@ -17,9 +20,22 @@ pub enum Stream {
     Tcp(TcpStream),
     /// From a Unix listener.
     Unix(UnixStream),
+    /// From a TCP listener with TLS. Boxed: its state is large, and there may be many plain peers.
+    Tls(Box<TlsPeer>),
 }
 
 impl Stream {
+    /// The same peer, who has to speak TLS.
+    ///
+    /// # Errors
+    /// The certificate cannot be used after all.
+    pub fn with_tls(self, tls: &ServerTls, kind: Kind) -> io::Result<Stream> {
+        match self {
+            Stream::Tcp(socket) => Ok(Stream::Tls(Box::new(TlsPeer::new(socket, tls, kind)?))),
+            Stream::Unix(_) | Stream::Tls(_) => Ok(self),
+        }
+    }
+
     /// Registers with the poll, which then reports this socket under `token`.
     ///
     /// # Errors
@@ -33,6 +49,11 @@ impl Stream {
                 stream.register(registry, token, interest)
             }
             Stream::Unix(stream) => stream.register(registry, token, interest),
+            Stream::Tls(peer) => {
+                let stream = peer.socket_mut();
+                stream.set_nodelay(true)?;
+                stream.register(registry, token, interest)
+            }
         }
     }
 }
@@ -42,6 +63,7 @@ impl Read for Stream {
         match self {
             Stream::Tcp(stream) => stream.read(buffer),
             Stream::Unix(stream) => stream.read(buffer),
+            Stream::Tls(peer) => peer.read(buffer),
         }
     }
 }
@@ -51,6 +73,7 @@ impl Write for Stream {
         match self {
             Stream::Tcp(stream) => stream.write(bytes),
             Stream::Unix(stream) => stream.write(bytes),
+            Stream::Tls(peer) => peer.write(bytes),
         }
     }
 
@@ -58,33 +81,63 @@ impl Write for Stream {
         match self {
             Stream::Tcp(stream) => stream.write_vectored(pieces),
             Stream::Unix(stream) => stream.write_vectored(pieces),
+            Stream::Tls(peer) => peer.write_vectored(pieces),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        match self {
+            Stream::Tcp(_) | Stream::Unix(_) => Ok(()),
+            Stream::Tls(peer) => peer.flush(),
+        }
+    }
+}
+
+impl Stream {
+    /// The TCP socket; None: it is a local one.
+    fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Stream::Tcp(stream) => Some(stream),
+            Stream::Unix(_) => None,
+            Stream::Tls(peer) => Some(peer.stream().socket()),
+        }
     }
 }
 
 impl Socket for Stream {
     fn peer(&self) -> String {
-        match self {
-            Stream::Tcp(stream) => stream.peer_addr().map_or("a closed peer".into(), |address| address.to_string()),
-            Stream::Unix(_) => "a local peer".into(),
+        match self.tcp().map(TcpStream::peer_addr) {
+            Some(Ok(address)) => address.to_string(),
+            Some(Err(_)) => "a closed peer".into(),
+            None => "a local peer".into(),
         }
     }
 
     fn address(&self) -> Option<IpAddr> {
-        match self {
-            Stream::Tcp(stream) => stream.peer_addr().ok().map(|address| address.ip().to_canonical()),
-            Stream::Unix(_) => None,
-        }
+        self.tcp()?.peer_addr().ok().map(|address| address.ip().to_canonical())
     }
 
-    fn shutdown_write(&self) -> io::Result<()> {
+    fn shutdown_write(&mut self) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Tls(peer) => {
+                peer.close();
+                peer.socket_mut().shutdown(Shutdown::Write)
+            }
+        }
+    }
+
+    #[inline]
+    fn is_buffered(&self) -> bool {
+        matches!(self, Stream::Tls(_))
+    }
+
+    #[inline]
+    fn passed_on(&self, written: u64) -> u64 {
+        match self {
+            Stream::Tcp(_) | Stream::Unix(_) => written,
+            Stream::Tls(peer) => peer.stream().passed_on(),
         }
     }
 }

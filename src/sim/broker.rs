@@ -11,7 +11,10 @@ use crate::{
         updates::{LogHead, LogUpdate, PageRequest},
     },
     fanout,
-    net::{Limits, connection::Kind, http::handoff::handoff, http::site::Site, hub::Hub, rsq::session::Rules},
+    net::{
+        Limits, connection::Kind, http::handoff::handoff, http::site::Site, hub::Hub, rsq::access::Tokens,
+        rsq::session::Rules,
+    },
     wire::{ClientMessage, Code, Gap, MAX_FRAME, Pattern, Role, ServerMessage, Start, State, split},
 };
 use crossbeam_channel::{Receiver, bounded};
@@ -92,7 +95,7 @@ impl World {
         let (sender, page_requests) = bounded(limits.fanout.page_requests);
         let head = LogHead { log_id: 1, first_seq: 1, head_seq: 0 };
         let hub = Hub::new(
-            Rules { limits, token: None, states: None },
+            Rules { limits, tokens: Tokens::default(), states: None },
             Site::default(),
             head,
             sender,

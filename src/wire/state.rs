@@ -64,6 +64,15 @@ impl<'a> Pattern<'a> {
             Pattern::Prefix(prefix) => state.starts_with(prefix),
         }
     }
+
+    /// Whether it matches every state that `other` matches.
+    pub fn covers(self, other: Pattern<'_>) -> bool {
+        match (self, other) {
+            (Pattern::Prefix(prefix), Pattern::Exact(text) | Pattern::Prefix(text)) => text.starts_with(prefix),
+            (Pattern::Exact(one), Pattern::Exact(other)) => one == other,
+            (Pattern::Exact(_), Pattern::Prefix(_)) => false,
+        }
+    }
 }
 
 impl fmt::Display for Pattern<'_> {
@@ -115,6 +124,17 @@ mod tests {
             assert!(pattern.matches(yes) && !pattern.matches(no), "{text}");
         }
         assert!(Pattern::new("*").unwrap().matches("anything"));
+        for (one, other, covers) in [
+            ("*", "A*", true),
+            ("A*", "A*", true),
+            ("A*", "AB", true),
+            ("A*", "*", false),
+            ("A", "A", true),
+            ("A", "A*", false),
+            ("AB*", "A", false),
+        ] {
+            assert_eq!(Pattern::new(one).unwrap().covers(Pattern::new(other).unwrap()), covers, "{one} {other}");
+        }
         let too_long = format!("{}*", "x".repeat(MAX_STATE));
         for bad in ["", "**", "*A", "A*B", "a b*", "ä*", &too_long] {
             assert!(Pattern::new(bad).is_err(), "{bad:?}");

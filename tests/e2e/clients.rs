@@ -6,4 +6,5 @@ mod publish;
 mod python;
 mod restart;
 mod subscribe;
+mod tls;
 mod toast;

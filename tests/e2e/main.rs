@@ -33,6 +33,7 @@ mod privileges;
 mod promises;
 mod protocol;
 mod quarantine;
+mod reload;
 mod repository;
 mod schema_dump;
 mod schema_objects;

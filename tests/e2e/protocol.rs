@@ -1,5 +1,5 @@
-//! RSQ/1 and the broker, over real sockets and without a database: the specification as a table, bad input, connecting, and
-//! resuming.
+//! RSQ/1 and the broker, over real sockets and without a database: the specification as a table, bad input, TLS, connecting,
+//! and resuming.
 
 mod bad_input;
 mod child;
@@ -9,3 +9,4 @@ mod consumer_rules;
 mod fixture;
 pub mod peer;
 mod resume;
+mod tls;

@@ -48,7 +48,7 @@ fn a_program_ignores_variables_of_settings_that_it_does_not_accept() {
 fn a_repeated_flag_extends_a_list_and_is_an_error_elsewhere() {
     let two = [("--listen", "127.0.0.1:1"), ("--listen", "127.0.0.1:2,127.0.0.1:3")];
     let listen = loaded(&["broker"], "", &[], &two).unwrap().broker.listen;
-    assert_eq!(listen.iter().map(|a| a.port()).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(listen.iter().map(|a| a.address.port()).collect::<Vec<_>>(), [1, 2, 3]);
     let twice = [("--workers", "1"), ("--workers", "2")];
     assert_eq!(loaded(&["queue"], "", &[], &twice).unwrap_err(), "--workers is given twice");
 }

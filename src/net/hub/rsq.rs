@@ -10,7 +10,8 @@ use crate::{
         connection::{Protocol, Socket},
         rsq::{
             encode,
-            session::{Action, Due, Refusal},
+            refusal::Refusal,
+            session::{Action, Due},
         },
     },
     wire::{Code, MAX_FRAME, ServerMessage, Start, VERSION},
@@ -33,7 +34,7 @@ impl<S: Socket> Hub<S> {
                     return;
                 }
                 Ok(Some(frame)) => session.frame(frame, &self.rules, now),
-                Err(error) => Err(error.into()),
+                Err(error) => Err(session.misframed(error)),
             };
             match action {
                 Ok(action) => self.apply(key, action, now, unix_time_us),

@@ -1,7 +1,7 @@
 //! The server's messages as RSQ/1 frames. An event is encoded once, into its cache, however many subscribers receive it.
 //! Never sends anything.
 
-use super::session::Refusal;
+use super::refusal::Refusal;
 use crate::{
     events::event::Event,
     fanout::{Bytes, CacheSlot, Message, Outgoing},

@@ -1,20 +1,25 @@
 //! The rules of one connection: which frames a peer may send when, and when silence or a blocked socket ends it. Frames
 //! and `now` in, actions out; knows no socket, no other peer and no event.
 
-use crate::config::Secret;
+use super::{
+    access::{Act, Grant, Rights, Tokens},
+    refusal::Refusal,
+};
 use crate::net::limits::Limits;
 use crate::wire::{
     ClientMessage, Code, ConsumerName, Error, Frame, MAX_FRAME, MAX_FRAME_BEFORE_WELCOME, Pattern, Role, Start, State,
 };
 use std::{fmt, time::Instant};
-use subtle::ConstantTimeEq;
+
+/// The first two bytes of a connection by TLS, where RSQ/1 has half of a length.
+const TLS_HANDSHAKE: usize = 0x1603;
 
 /// The rules that all sessions share.
 pub struct Rules {
     /// The broker's limits.
     pub limits: Limits,
-    /// The token that every HELLO must carry; None: any.
-    pub token: Option<Secret>,
+    /// The tokens that a HELLO may carry, and what they give.
+    pub tokens: Tokens,
     /// The only states that may be published or subscribed to; None: any.
     pub states: Option<Vec<String>>,
 }
@@ -53,15 +58,6 @@ pub enum Due {
     Close,
 }
 
-/// Why a connection ends, as sent to its peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// For programs.
-    pub code: Code,
-    /// For people.
-    pub message: String,
-}
-
 /// The state of one connection.
 pub struct Session {
     phase: Phase,
@@ -71,9 +67,18 @@ pub struct Session {
 }
 
 enum Phase {
-    Greeting { until: Instant },
-    Open { role: Role, receives: Receives },
-    Closing { until: Instant },
+    Greeting {
+        until: Instant,
+    },
+    Open {
+        role: Role,
+        receives: Receives,
+        /// Of the token in HELLO.
+        grant: Grant,
+    },
+    Closing {
+        until: Instant,
+    },
 }
 
 /// What a peer has asked to receive.
@@ -128,13 +133,11 @@ impl Session {
     /// The frame breaks a rule: the connection is to end with this refusal.
     pub fn frame<'a>(&mut self, frame: Frame<'a>, rules: &Rules, now: Instant) -> Result<Action<'a>, Refusal> {
         let message = ClientMessage::decode(frame)?;
-        let (role, receives) = match (&mut self.phase, &message) {
-            (Phase::Open { role, receives }, _) => (*role, receives),
+        let (role, receives, rights) = match (&mut self.phase, &message) {
+            (Phase::Open { role, receives, grant }, _) => (*role, receives, grant.as_deref()),
             (Phase::Greeting { .. }, &ClientMessage::Hello { role, name, token }) => {
-                if rules.token.as_ref().is_some_and(|expected| !is_token(&expected.0, token)) {
-                    return Err(Refusal::new(Code::Token, "wrong token"));
-                }
-                self.phase = Phase::Open { role, receives: Receives::Nothing };
+                let grant = rules.tokens.grant(token)?;
+                self.phase = Phase::Open { role, receives: Receives::Nothing, grant };
                 self.ping = Ping::Next { at: now + rules.limits.ping_interval };
                 return Ok(Action::Welcome { name, role });
             }
@@ -155,6 +158,7 @@ impl Session {
                 Err(Refusal::new(Code::Malformed, "a second SUBSCRIBE or CONSUME; open another connection"))
             }
             ClientMessage::Subscribe { start, durable_only, patterns } => {
+                check(rights, Act::Subscribe, &patterns)?;
                 for pattern in &patterns {
                     rules.check_pattern(pattern)?;
                 }
@@ -162,6 +166,7 @@ impl Session {
                 Ok(Action::Subscribe { start, durable_only, patterns })
             }
             ClientMessage::Consume { consumer, start, max_unacked, patterns } => {
+                check(rights, Act::Subscribe, &patterns)?;
                 for pattern in &patterns {
                     rules.check_pattern(pattern)?;
                 }
@@ -173,12 +178,27 @@ impl Session {
             }
             ClientMessage::Ack(seq) => Ok(Action::Acknowledge(seq)),
             ClientMessage::Publish { state, payload } => {
+                check(rights, Act::Publish, &[Pattern::Exact(state.as_str())])?;
                 rules.known(state, |known| known == state.as_str())?;
                 Ok(Action::Publish { state, payload })
             }
-            ClientMessage::Ring => Ok(Action::Ring),
+            ClientMessage::Ring => {
+                check(rights, Act::Ring, &[])?;
+                Ok(Action::Ring)
+            }
             ClientMessage::Ping(number) => Ok(Action::Pong(number)),
             ClientMessage::Pong(_) => Ok(Action::Nothing),
+        }
+    }
+
+    /// The refusal of bytes that are no frame.
+    pub fn misframed(&self, error: Error) -> Refusal {
+        match (&self.phase, &error) {
+            (Phase::Greeting { .. }, Error::TooLarge { bytes, .. }) if bytes >> 16 == TLS_HANDSHAKE => Refusal::new(
+                Code::Malformed,
+                "this address expects RSQ/1 without TLS; connect without --tls, or to one with tls://",
+            ),
+            _ => error.into(),
         }
     }
 
@@ -254,6 +274,14 @@ impl Session {
     }
 }
 
+/// Checks a frame against the rights of its session's token.
+#[inline]
+fn check(rights: Option<&Rights>, act: Act, patterns: &[Pattern<'_>]) -> Result<(), Refusal> {
+    let Some(rights) = rights else { return Ok(()) };
+    rights.check(act)?;
+    patterns.iter().try_for_each(|pattern| rights.check_states(pattern))
+}
+
 impl Rules {
     /// Checks that a pattern matches some state that is allowed.
     ///
@@ -271,24 +299,6 @@ impl Rules {
             _ => Ok(()),
         }
     }
-}
-
-impl Refusal {
-    /// A refusal with this code and message.
-    pub fn new(code: Code, message: impl Into<String>) -> Refusal {
-        Refusal { code, message: message.into() }
-    }
-}
-
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Refusal {
-        Refusal::new(error.code(), error.to_string())
-    }
-}
-
-/// Takes the same time for every token of the right length, so that a peer cannot measure how much of its guess is right.
-fn is_token(expected: &str, offered: &str) -> bool {
-    expected.as_bytes().ct_eq(offered.as_bytes()).into()
 }
 
 #[cfg(test)]

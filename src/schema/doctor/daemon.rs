@@ -9,6 +9,7 @@ use crate::{
     db::ReadRows,
     events::chosen_rows::{self, SetAside},
     queue::set_aside,
+    wire::Code,
 };
 
 pub fn daemons(conn: &mut Conn) -> Verdict {
@@ -61,12 +62,12 @@ pub fn broker(config: &Config) -> Verdict {
     let address = peer.address.to_string();
     match Publisher::connect(&peer) {
         Ok(_) => good(format!("clients reach it at {address}")),
-        Err(error) if error.is_final() => {
+        Err(error) if error.is_refusal(Code::Token) => {
             warning(error.to_string(), "clients need the daemon's token: broker.token, RESQ_TOKEN or --token-file")
         }
         Err(error) => warning(
             error.to_string(),
-            "start resqd, or set client.host and client.port, or client.socket, to where it listens",
+            "start resqd, or set client.host and client.port, or client.socket, and client.tls to where and how it listens",
         ),
     }
 }

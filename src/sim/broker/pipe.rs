@@ -61,7 +61,7 @@ impl Socket for PipeEnd {
         None
     }
 
-    fn shutdown_write(&self) -> io::Result<()> {
+    fn shutdown_write(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

@@ -9,10 +9,12 @@ use std::{
 };
 
 use resq::{
-    config, config::Secret, events::event::Event, events::updates::LogHead, net::Limits, wire::ClientMessage,
-    wire::Role,
+    config, config::Listen, config::Secret, events::event::Event, events::updates::LogHead, net::Limits,
+    wire::ClientMessage, wire::Role,
 };
-use resq_test_support::{DEADLINE, MemoryBroker, MemoryConsumers, Program, Running, binary, own_port, wait_or_report};
+use resq_test_support::{
+    Certificates, DEADLINE, MemoryBroker, MemoryConsumers, Program, Running, binary, own_port, wait_or_report,
+};
 use tempfile::TempDir;
 
 const TIME_US: u64 = 1_795_287_601_123_456;
@@ -38,7 +40,7 @@ impl TestBroker {
     pub fn start_with(change: impl FnOnce(&mut config::Broker, &mut Limits)) -> TestBroker {
         let directory = tempfile::tempdir().unwrap();
         let mut config = config::Broker {
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], own_port()))],
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], own_port())).into()],
             socket: Some(directory.path().join("resq.sock")),
             ..config::Broker::default()
         };
@@ -54,13 +56,21 @@ impl TestBroker {
         TestBroker::start_with(|config, _| config.token = Some(Secret(token.into())))
     }
 
+    /// On a port with TLS.
+    pub fn with_tls(certificates: &Certificates) -> TestBroker {
+        TestBroker::start_with(|config, _| {
+            let address = Listen { tls: true, ..config.listen[0] };
+            *config = config::Broker { socket: None, listen: vec![address], ..certificates.broker(&[]) };
+        })
+    }
+
     /// With frequent PINGs, so that a test need not wait long until a silent peer is dropped.
     pub fn with_short_pings() -> TestBroker {
         TestBroker::start_with(|_, limits| limits.ping_interval = Duration::from_millis(300))
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.config.listen[0]
+        self.config.listen[0].address
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -106,7 +116,7 @@ impl TestBroker {
             Ok(())
         });
         let running = started.expect("it listens");
-        self.config.listen = running.broker().local_addrs().to_vec();
+        self.config.listen[0].address = running.broker().local_addrs()[0];
         self.running = Some(running);
     }
 

@@ -1,6 +1,6 @@
 //! `scripts/resq_client.py`, a client that was written from the protocol's page alone.
 
-use resq_test_support::Program;
+use resq_test_support::{Certificates, Program};
 
 use super::broker::TestBroker;
 
@@ -33,6 +33,19 @@ fn receives_resumes_and_answers_pings() {
     client.wait_for_output("1 Error new\n");
     let durable: Vec<String> = client.stdout().lines().filter(|l| !l.starts_with('0')).map(String::from).collect();
     assert_eq!(durable, [r#"2 Error {"res_id":1}"#, "3 Completed 3", "1 Error new"]);
+}
+
+#[test]
+fn receives_by_tls_from_a_daemon_that_it_trusts() {
+    let (ours, others) = (Certificates::shared(), Certificates::new(&["127.0.0.1"]));
+    let daemon = TestBroker::with_tls(ours);
+    let mut client = script(&daemon, &["A"]).envs(&ours.env()).spawn();
+    resq_test_support::wait_until("it to receive", || {
+        daemon.trigger().envs(&ours.env()).args(["--state=A", "--payload=x"]).ok();
+        client.stdout().contains("0 A x\n")
+    });
+    let deceived = script(&daemon, &["A"]).envs(&others.env()).spawn();
+    resq_test_support::wait_until("it to refuse", || deceived.stderr().contains("CERTIFICATE_VERIFY_FAILED"));
 }
 
 #[test]

@@ -21,8 +21,19 @@ fn survive(attack: impl Fn(&Address)) {
     wait_until("the memory is what it was", || child.resident_kib() <= before + SLACK_KIB);
 }
 
+/// The same over TLS.
+pub fn survive_tls(attack: impl Fn(&Address)) {
+    let child = Child::start(0);
+    serves(&child.tls);
+    let before = child.resident_kib();
+    attack(&child.tls);
+    serves(&child.tls);
+    serves(&child.address);
+    wait_until("the memory is what it was", || child.resident_kib() <= before + SLACK_KIB);
+}
+
 /// A subscriber gets what a publisher sends, in order.
-fn serves(address: &Address) {
+pub fn serves(address: &Address) {
     let mut subscriber = Peer::subscribed(address, &["Served"]);
     let mut publisher = Peer::greeted(address, 1);
     for number in 0..100 {
@@ -63,7 +74,7 @@ fn every_frame_cut_at_every_byte() {
 
 #[test]
 fn frames_that_come_byte_by_byte_are_frames() {
-    survive(|address| {
+    let attack = |address: &Address| {
         let mut peer = Peer::connect(address);
         for frame in [peer::hello(3, "slow", ""), peer::subscribe(0, 0, &["*"]), peer::publish("A", b"1")] {
             frame.iter().for_each(|byte| peer.send(&[*byte]));
@@ -71,12 +82,14 @@ fn frames_that_come_byte_by_byte_are_frames() {
         assert!(matches!(peer.receive(), Received::Welcome { .. }));
         assert_eq!(peer.receive(), Received::Subscribed(0));
         assert_eq!(peer.receive().to_string(), "EVENT 0 A 1");
-    });
+    };
+    survive(attack);
+    survive_tls(attack);
 }
 
 #[test]
 fn the_longest_frames_and_one_byte_more() {
-    survive(|address| {
+    let attack = |address: &Address| {
         // 4 of the length, 1 type, 2 version and role, 2 and 2 of the strings: the token fills the rest of 4,096.
         let longest_hello = peer::hello(3, "", &"t".repeat(4_096 - 7));
         assert_eq!(longest_hello.len(), 4 + 4_096);
@@ -99,7 +112,9 @@ fn the_longest_frames_and_one_byte_more() {
         assert_eq!(longest.len(), 4 + 1_048_576);
         let _ = peer.try_send(&longest);
         assert!(matches!(peer.receive(), Received::Error(5, _)));
-    });
+    };
+    survive(attack);
+    survive_tls(attack);
 }
 
 #[test]
@@ -173,11 +188,10 @@ fn fifteen_hundred_connections_of_random_bytes() {
 
 #[test]
 fn a_publisher_that_floods_and_never_reads() {
-    survive(|address| {
+    let attack = |address: &Address| {
         let mut other = Peer::subscribed(address, &["Other"]);
         let mut flood = Peer::greeted(address, 3);
         flood.send(&peer::subscribe(0, 0, &["*"]));
-        let Address::Tcp(to) = address else { unreachable!() };
         let flooded = thread::scope(|scope| {
             let flooding = scope.spawn(|| {
                 let frames = [peer::publish("Flood", &[b'x'; 1_000]), peer::ping(1)].concat().repeat(64);
@@ -188,7 +202,7 @@ fn a_publisher_that_floods_and_never_reads() {
                 }
                 sent
             });
-            let mut publisher = Peer::greeted(&Address::Tcp(*to), 1);
+            let mut publisher = Peer::greeted(address, 1);
             for number in 0..100 {
                 publisher.send(&peer::publish("Other", format!("{number}").as_bytes()));
                 publisher.sync();
@@ -197,12 +211,14 @@ fn a_publisher_that_floods_and_never_reads() {
             flooding.join().unwrap()
         });
         assert!(flooded < 256 << 20, "it was never held back");
-    });
+    };
+    survive(attack);
+    survive_tls(attack);
 }
 
 #[test]
 fn a_subscriber_that_never_reads() {
-    survive(|address| {
+    let attack = |address: &Address| {
         let mut idle = Peer::subscribed(address, &["*"]);
         let mut reader = Peer::subscribed(address, &["*"]);
         let mut publisher = Peer::greeted(address, 1);
@@ -225,7 +241,9 @@ fn a_subscriber_that_never_reads() {
         }
         assert_eq!(received + dropped, EVENTS);
         assert!(dropped > 0, "40 MB fit nowhere");
-    });
+    };
+    survive(attack);
+    survive_tls(attack);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 
 use super::{fixture::Fixture, peer::Address};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use resq::client::ClientTls;
+use resq_test_support::Certificates;
 use std::{
     fs,
     io::{BufRead, BufReader, Lines, Read},
@@ -14,6 +16,7 @@ const MARK: &str = "serving on ";
 
 pub struct Child {
     pub address: Address,
+    pub tls: Address,
     process: Process,
     /// Not read any further, but kept open: writing to a closed pipe would fail.
     _output: Lines<BufReader<ChildStdout>>,
@@ -31,7 +34,11 @@ impl Child {
             .unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let line = lines.find_map(|line| line.unwrap().split_once(MARK).map(|(_, address)| address.to_string()));
-        Child { address: Address::Tcp(line.expect("an address").parse().unwrap()), process, _output: lines }
+        let line = line.expect("an address");
+        let words: Vec<&str> = line.split(' ').collect();
+        let trust = ClientTls { verify: true, ca: Some(words[2].into()), certificate: None };
+        let tls = Address::Tls(words[1].parse().unwrap(), trust.load().unwrap());
+        Child { address: Address::Tcp(words[0].parse().unwrap()), tls, process, _output: lines }
     }
 
     /// Resident memory in KiB.
@@ -62,6 +69,7 @@ fn serve() {
     setrlimit(Resource::RLIMIT_NOFILE, if wanted == 0 { hard } else { wanted }, hard).unwrap();
     let fixture = Fixture::with_defaults();
     let Address::Tcp(address) = fixture.tcp else { unreachable!() };
-    println!("{MARK}{address}");
+    let Address::Tls(tls, _) = fixture.tls else { unreachable!() };
+    println!("{MARK}{address} {tls} {}", Certificates::shared().file("ca.pem").display());
     let _ = std::io::stdin().read(&mut [0]);
 }

@@ -1,5 +1,5 @@
 //! RSQ/1 as one table, of which `consumer_rules` is a part: each rule of the specification with a conversation that shows
-//! it. Each is run over TCP and over a Unix socket, with a separate broker.
+//! it. Each is run over TCP, TLS and a Unix socket, with a separate broker.
 //!
 //! `a>` is sent by peer a (which connects with its first line), `a<` is what it receives next; `HELLO` is followed by
 //! version, role, name and token, `SUBSCRIBE` by flags, `after_seq` and states, `CONSUME` by flags, consumer, start, value,
@@ -12,7 +12,10 @@ use super::{
     fixture::{Fixture, Settings},
     peer::{self, Address, DEADLINE, Peer, Received},
 };
-use resq::events::consumers::Loss;
+use resq::{
+    config::{Access, May, Secret},
+    events::consumers::Loss,
+};
 use std::collections::HashMap;
 
 const TABLE: &[(&str, &str)] = &[
@@ -43,6 +46,27 @@ const TABLE: &[(&str, &str)] = &[
         "every role may PING and PONG",
         "a> HELLO 1 1 x -; PING 1; PONG 9\na< WELCOME 1 0\na< PONG 1\n\
          b> HELLO 1 2 x -; PONG 9; PING 18446744073709551615\nb< WELCOME 1 0\nb< PONG 18446744073709551615",
+    ),
+    // Tokens with limited rights.
+    (
+        "a token with rights of its own permits those",
+        "with access t subscribe,publish A*\na> HELLO 1 3 x t; SUBSCRIBE 0 0 A A1*; PUBLISH A 1\na< WELCOME 1 0\n\
+         a< SUBSCRIBED 0\na< EVENT 0 A 1",
+    ),
+    (
+        "another act is refused",
+        "with access t subscribe *\na> HELLO 1 3 x t; PUBLISH A 1\na< WELCOME 1 0\na< ERROR 4\na< END",
+    ),
+    ("a RING is an act, too", "with access t publish *\na> HELLO 1 1 x t; RING\na< WELCOME 1 0\na< ERROR 4\na< END"),
+    (
+        "a subscription lies within its states",
+        "with access t subscribe A*\na> HELLO 1 2 x t; SUBSCRIBE 0 0 *\na< WELCOME 1 0\na< ERROR 6\na< END",
+    ),
+    ("so does an event", "with access t publish A*\na> HELLO 1 1 x t; PUBLISH B 1\na< WELCOME 1 0\na< ERROR 6\na< END"),
+    ("with limited tokens every client needs one", "with access t ring *\na> HELLO 1 1 x -\na< ERROR 3\na< END"),
+    (
+        "the shared token permits everything besides",
+        "with token s\nwith access t ring *\na> HELLO 1 3 x s; SUBSCRIBE 0 0 *\na< WELCOME 1 0\na< SUBSCRIBED 0",
     ),
     // Malformed frames.
     ("a frame has a type", "a> HELLO 1 1 x -\na< WELCOME 1 0\na> RAW 00000000\na< ERROR 1\na< END"),
@@ -189,17 +213,22 @@ const TABLE: &[(&str, &str)] = &[
 #[test]
 fn every_rule_holds() {
     for (rule, script) in TABLE.iter().chain(consumer_rules::RULES) {
-        for over_unix in [false, true] {
-            eprintln!("{} ({})", rule, if over_unix { "Unix" } else { "TCP" });
-            run(script, over_unix);
+        for transport in ["TCP", "Unix", "TLS"] {
+            eprintln!("{rule} ({transport})");
+            run(script, transport);
         }
     }
 }
 
-fn run(script: &str, over_unix: bool) {
+fn run(script: &str, transport: &str) {
     let (settings, lines): (Vec<&str>, Vec<&str>) = script.lines().partition(|line| line.starts_with("with "));
     let mut fixture = Fixture::start(set_up(&settings));
-    let address = if over_unix { fixture.unix.clone() } else { fixture.tcp.clone() };
+    let address = match transport {
+        "TCP" => fixture.tcp.clone(),
+        "Unix" => fixture.unix.clone(),
+        _ if script.contains("ERROR 9") => return, // Without a handshake there is no ERROR.
+        _ => fixture.tls.clone(),
+    };
     let mut peers = HashMap::new();
     for line in lines {
         step(line, &mut fixture, &address, &mut peers);
@@ -215,6 +244,7 @@ fn set_up(lines: &[&str]) -> Settings {
         match what {
             "old" => settings.old_events = number(),
             "token" => settings.token = Some(value.into()),
+            "access" => settings.access.push(access(value)),
             "states" => settings.states = Some(value.split(',').map(String::from).collect()),
             "ping" => settings.limits.ping_interval = duration(),
             "hello" => settings.limits.hello_timeout = duration(),
@@ -223,6 +253,18 @@ fn set_up(lines: &[&str]) -> Settings {
         }
     }
     settings
+}
+
+/// `TOKEN subscribe,publish,ring PATTERN`.
+fn access(text: &str) -> Access {
+    let words: Vec<&str> = text.split(' ').collect();
+    let has = |act| words[1].split(',').any(|word| word == act);
+    Access {
+        name: "limited".into(),
+        token: Secret(words[0].into()),
+        may: May { subscribe: has("subscribe"), publish: has("publish"), ring: has("ring") },
+        states: Some(vec![words[2].into()]),
+    }
 }
 
 fn step(line: &str, fixture: &mut Fixture, address: &Address, peers: &mut HashMap<char, Peer>) {

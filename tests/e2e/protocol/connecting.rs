@@ -56,7 +56,7 @@ fn port_in_use_is_named_by_its_address() {
     let any = config::Broker { listen: vec!["127.0.0.1:0".parse().unwrap()], ..config::Broker::default() };
     let first = start(&any, false).unwrap();
     let taken = first.local_addrs()[0];
-    let error = start(&config::Broker { listen: vec![taken], ..any }, false).err().expect("refused");
+    let error = start(&config::Broker { listen: vec![taken.into()], ..any }, false).err().expect("refused");
     assert!(error.to_string().contains(&taken.to_string()), "{error}");
     end(first);
 }

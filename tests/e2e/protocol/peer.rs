@@ -7,8 +7,11 @@ use std::{
     net::{Shutdown, SocketAddr, TcpStream},
     os::unix::net::UnixStream,
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
+
+use resq_test_support::{TlsClient, tls_connect};
 
 /// How long a test waits for a frame.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -17,11 +20,24 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 pub enum Address {
     Tcp(SocketAddr),
     Unix(PathBuf),
+    Tls(SocketAddr, Arc<rustls::ClientConfig>),
 }
 
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<TlsClient>),
+}
+
+impl Stream {
+    /// Calls the function that fits with its socket.
+    fn socket<T>(&self, tcp: impl FnOnce(&TcpStream) -> T, unix: impl FnOnce(&UnixStream) -> T) -> T {
+        match self {
+            Stream::Tcp(stream) => tcp(stream),
+            Stream::Unix(stream) => unix(stream),
+            Stream::Tls(stream) => tcp(&stream.sock),
+        }
+    }
 }
 
 pub struct Peer {
@@ -79,13 +95,11 @@ impl Peer {
         let stream = match address {
             Address::Tcp(address) => Stream::Tcp(TcpStream::connect(address).unwrap()),
             Address::Unix(path) => Stream::Unix(UnixStream::connect(path).unwrap()),
+            Address::Tls(address, config) => Stream::Tls(tls_connect(*address, config.clone()).into()),
         };
-        let peer = Peer { stream, unread: Vec::new() };
-        match &peer.stream {
-            Stream::Tcp(stream) => stream.set_read_timeout(Some(DEADLINE)).unwrap(),
-            Stream::Unix(stream) => stream.set_read_timeout(Some(DEADLINE)).unwrap(),
-        }
-        peer
+        let timeout = Some(DEADLINE);
+        stream.socket(|socket| socket.set_read_timeout(timeout), |socket| socket.set_read_timeout(timeout)).unwrap();
+        Peer { stream, unread: Vec::new() }
     }
 
     /// Connected and welcomed.
@@ -113,25 +127,26 @@ impl Peer {
         match &mut self.stream {
             Stream::Tcp(stream) => stream.write_all(bytes),
             Stream::Unix(stream) => stream.write_all(bytes),
+            Stream::Tls(stream) => stream.write_all(bytes),
         }
     }
 
     /// False if the server has not read anything for so long.
     pub fn try_send_for(&mut self, bytes: &[u8], ms: u64) -> bool {
         let timeout = Some(Duration::from_millis(ms));
-        match &self.stream {
-            Stream::Tcp(stream) => stream.set_write_timeout(timeout).unwrap(),
-            Stream::Unix(stream) => stream.set_write_timeout(timeout).unwrap(),
-        }
+        let socket = |socket: &TcpStream| socket.set_write_timeout(timeout);
+        self.stream.socket(socket, |socket| socket.set_write_timeout(timeout)).unwrap();
         self.try_send(bytes).is_ok()
     }
 
     /// Shuts the sending side down.
     pub fn shut(&mut self) {
-        match &self.stream {
-            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write).unwrap(),
-            Stream::Unix(stream) => stream.shutdown(Shutdown::Write).unwrap(),
+        if let Stream::Tls(stream) = &mut self.stream {
+            stream.conn.send_close_notify();
+            stream.flush().unwrap();
         }
+        let end = Shutdown::Write;
+        self.stream.socket(|socket| socket.shutdown(end), |socket| socket.shutdown(end)).unwrap();
     }
 
     /// The next frame; panics when none comes in time.
@@ -144,6 +159,7 @@ impl Peer {
             let result = match &mut self.stream {
                 Stream::Tcp(stream) => stream.read(&mut piece),
                 Stream::Unix(stream) => stream.read(&mut piece),
+                Stream::Tls(stream) => stream.read(&mut piece),
             };
             match result {
                 Ok(0) => return Received::End,

@@ -6,6 +6,7 @@
 
 mod account;
 mod browser;
+mod certificates;
 mod doctor;
 mod exactness;
 mod fault_proxy;
@@ -30,6 +31,7 @@ mod wait;
 
 pub use account::Account;
 pub use browser::Browser;
+pub use certificates::{Certificates, TlsClient, tls_connect};
 pub use doctor::{Doctor, Verdict};
 pub use exactness::{
     EventOracle, InOrder, assert_databases_are_exact, assert_done_by_one_attempt_each, wait_until_all_done,

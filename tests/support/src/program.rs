@@ -54,6 +54,10 @@ impl Program {
     }
 
     /// Sends its standard output there instead of capturing it.
+    pub fn envs<V: AsRef<OsStr>>(self, variables: &[(&str, V)]) -> Program {
+        variables.iter().fold(self, |program, (key, value)| program.env(key, value))
+    }
+
     pub fn stdout_to(mut self, to: impl Into<Stdio>) -> Program {
         self.stdout = Some(to.into());
         self

@@ -1,14 +1,17 @@
 //! The timers, with a simulated clock, and any frames in any order.
 
 use super::*;
-use crate::wire::{MAX_FRAME, split};
+use crate::{
+    config::{Access, Broker, May, Secret},
+    wire::{MAX_FRAME, split},
+};
 use proptest::prelude::*;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn rules() -> Rules {
-    Rules { limits: Limits::default(), token: None, states: None }
+    Rules { limits: Limits::default(), tokens: Tokens::default(), states: None }
 }
 
 fn say<'a>(
@@ -109,19 +112,85 @@ fn farewell_ends_after_two_seconds() {
     assert_eq!(session.tick(&rules, start + 2 * SECOND), Due::Close);
 }
 
+fn entry(name: &str, may: [bool; 3], states: Option<&[&str]>) -> Access {
+    let [subscribe, publish, ring] = may;
+    let states = states.map(|states| states.iter().map(|state| state.to_string()).collect());
+    Access { name: name.into(), token: Secret(name.into()), may: May { subscribe, publish, ring }, states }
+}
+
 #[test]
-fn only_the_exact_token_is_accepted() {
-    for (expected, offered, equal) in [
-        ("secret", "secret", true),
-        ("secret", "secreT", false),
-        ("secret", "secre", false),
-        ("secret", "secretsecret", false),
-        ("secret", "", false),
-        ("a", "aa", false),
-        ("", "", true),
-        ("", "a", false),
+fn only_exact_tokens_are_accepted() {
+    let broker = |token: Option<&str>, access: Vec<Access>| {
+        Tokens::new(&Broker { token: token.map(|token| Secret(token.into())), access, ..Broker::default() })
+    };
+    let limited = || vec![entry("limited", [true; 3], None)];
+    for (tokens, offered, expected) in [
+        (broker(None, vec![]), "", Some("everything")),
+        (broker(None, vec![]), "any", Some("everything")),
+        (broker(Some(""), vec![]), "any", Some("everything")),
+        (broker(Some("secret"), vec![]), "secret", Some("everything")),
+        (broker(Some("secret"), vec![]), "secreT", None),
+        (broker(Some("secret"), vec![]), "secre", None),
+        (broker(Some("secret"), vec![]), "secretsecret", None),
+        (broker(Some("secret"), vec![]), "", None),
+        (broker(Some("secret"), limited()), "secret", Some("everything")),
+        (broker(Some("secret"), limited()), "limited", Some("limited")),
+        (broker(None, limited()), "limited", Some("limited")),
+        (broker(None, limited()), "", None),
+        (broker(Some(""), limited()), "", None),
     ] {
-        assert_eq!(is_token(expected, offered), equal, "{expected:?} {offered:?}");
+        let granted = tokens.grant(offered).map(|grant| if grant.is_none() { "everything" } else { "limited" });
+        assert_eq!(granted.ok(), expected, "{offered:?}");
+    }
+}
+
+#[test]
+fn frames_are_checked_against_the_rights_of_the_token() {
+    let now = Instant::now();
+    let states: Option<&[&str]> = Some(&["Own.*", "One"]);
+    let subscribe = |text| ClientMessage::Subscribe {
+        start: None,
+        durable_only: false,
+        patterns: vec![Pattern::Exact("One"), Pattern::new(text).unwrap()],
+    };
+    let publish = |state| ClientMessage::Publish { state: State::new(state).unwrap(), payload: b"" };
+    // Each frame, and what its token must permit: subscribe, publish, ring; and whether its states are among "Own.*", "One".
+    for (message, needed, is_own) in [
+        (subscribe("Own.x"), Some(0), true),
+        (subscribe("Own.*"), Some(0), true),
+        (subscribe("Own.x*"), Some(0), true),
+        (subscribe("Own*"), Some(0), false),
+        (subscribe("*"), Some(0), false),
+        (subscribe("Other"), Some(0), false),
+        (subscribe("One*"), Some(0), false),
+        (publish("Own.x"), Some(1), true),
+        (publish("One"), Some(1), true),
+        (publish("One2"), Some(1), false),
+        (ClientMessage::Ring, Some(2), true),
+        (ClientMessage::Ping(1), None, true),
+        (ClientMessage::Pong(1), None, true),
+    ] {
+        for bits in 0..16u8 {
+            let may = [bits & 1 > 0, bits & 2 > 0, bits & 4 > 0];
+            let is_limited = bits & 8 > 0;
+            let access = vec![entry("t", may, states.filter(|_| is_limited))];
+            let tokens = Tokens::new(&Broker { access, ..Broker::default() });
+            let rules = Rules { tokens, ..rules() };
+            let mut session = Session::new(now, &rules);
+            for message in [ClientMessage::Hello { role: Role::Both, name: "x", token: "t" }, message.clone()] {
+                let mut bytes = Vec::new();
+                message.encode(&mut bytes);
+                let (frame, _) = split(&bytes, MAX_FRAME).unwrap().unwrap();
+                let code = session.frame(frame, &rules, now).err().map(|refusal| refusal.code);
+                let expected = match (&message, needed) {
+                    (ClientMessage::Hello { .. }, _) => None,
+                    (_, Some(needed)) if !may[needed] => Some(Code::Role),
+                    _ if is_limited && !is_own => Some(Code::State),
+                    _ => None,
+                };
+                assert_eq!(code, expected, "{message:?} with {may:?}, limited {is_limited}");
+            }
+        }
     }
 }
 
