@@ -1,13 +1,21 @@
 //! The loadable functions inside a real server, with a daemon that freezes, dies and comes back: the server and its
 //! statements must not notice any of it.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
 
+use resq::{
+    client::{Address, Delivery, Peer, Subscriber, Subscription},
+    events::updates::LogHead,
+    net::Limits,
+};
 use resq_test_support::{
-    HELLO, PONG, PUBLISH, RING, UdfPeer, UdfServer, panicking_library, signal, stats, wait_at_most, wait_until,
+    Certificates, DEADLINE, HELLO, MemoryBroker, PONG, PUBLISH, RING, UdfPeer, UdfServer, panicking_library, signal,
+    stats, wait_at_most, wait_until,
 };
 
 /// How a trigger rings: a missing function delays until the next poll, and never fails an INSERT.
@@ -328,4 +336,53 @@ fn udf_installer_overwrites_nothing_and_sees_an_old_c_library() {
     let refused = udf.installer().env("RESQ_UDF_LIB", &library).arg(&plugins).expect_code(1);
     assert!(refused.stderr.contains("needs GLIBC_2.99"), "{refused}");
     assert_eq!(installed().len(), 2);
+}
+
+#[test]
+fn events_and_rings_reach_a_daemon_by_tls_and_one_that_speaks_none_costs_no_statement() {
+    let udf = UdfServer::shared();
+    let certificates = Certificates::new(&["127.0.0.1"]);
+    let head = LogHead { log_id: 1, first_seq: 1, head_seq: 0 };
+    let config = certificates.broker(&["tls://127.0.0.1:0"]);
+    let broker = MemoryBroker::start(&config, Limits::default(), head, Vec::new()).unwrap();
+    let port = broker.broker().local_addrs()[0].port();
+    let settings = |port: u16| {
+        let ca = certificates.file("ca.pem");
+        udf.write_settings(&format!("addr = 127.0.0.1:{port}\ntls = verify\ntls_ca = {}\n", ca.display()), 0o640);
+    };
+    settings(port);
+    wait_until("the sender to connect", || udf.stats().connected == 1);
+    let address = Address::Tcp { host: "127.0.0.1".into(), port };
+    let peer = Peer { tls: Some(certificates.client()), ..Peer::new(address, "t") };
+    let mut subscriber = Subscriber::connect(peer, Subscription::to(["A"])).unwrap();
+    let mut conn = udf.server.conn();
+    for bytes in [1, 1_000_000, 3] {
+        let sent: Option<i64> = conn.query_first(format!("SELECT resq_notify('A', REPEAT('x', {bytes}))")).unwrap();
+        assert_eq!(sent, Some(1));
+        match subscriber.recv_timeout(DEADLINE).unwrap() {
+            Some(Delivery::Event(event)) => assert_eq!(event.payload, vec![b'x'; bytes]),
+            other => panic!("{other:?}"),
+        }
+    }
+    broker.wakeups.try_iter().for_each(drop);
+    conn.query_drop("DO resq_ring()").unwrap();
+    broker.wakeups.recv_timeout(DEADLINE).expect("a RING");
+
+    // Something else answers there: it is tried again and again, and no statement fails or waits.
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    settings(other.local_addr().unwrap().port());
+    drop(broker);
+    for _ in 0..3 {
+        let (mut stream, _) = other.accept().unwrap();
+        let mut first = [0];
+        stream.read_exact(&mut first).unwrap();
+        assert_eq!(first, [0x16], "a handshake of TLS");
+        let began = Instant::now();
+        let sent: Option<i64> = conn.query_first("SELECT resq_notify('A', 'lost')").unwrap();
+        assert_eq!(sent, Some(0));
+        assert!(began.elapsed() < AT_ONCE);
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    }
+    udf.configure(&[0]);
+    drop(other);
 }

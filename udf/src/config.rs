@@ -1,7 +1,8 @@
-//! `resq_udf.conf` beside the library: the addresses of the daemons and their token. Never read from SQL, so that no SQL
+//! `resq_udf.conf` beside the library: the addresses of the daemons, their token, and how connections are encrypted. Never read from SQL, so that no SQL
 //! user can make the database server connect anywhere. Nothing in the file is ignored: every mistake is an error.
 
 use resq::base::address::Address;
+use resq::base::tls::ClientTls;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -20,6 +21,8 @@ pub struct Config {
     pub addresses: Vec<Address>,
     /// The broker's token; empty if there is none.
     pub token: String,
+    /// How connections by TCP are encrypted; None: not at all.
+    pub tls: Option<ClientTls>,
 }
 
 /// Why the file cannot be used.
@@ -36,6 +39,8 @@ enum Problem {
     /// The file contains a token, and others can read it.
     Exposed,
     TooManyAddresses(usize),
+    /// Settings of TLS that have no effect, or that lack another.
+    Tls,
     /// A mistake in the line with this number, from 1.
     Line(usize, LineProblem),
 }
@@ -45,7 +50,9 @@ enum LineProblem {
     NotASetting,
     UnknownKey(String),
     InvalidAddress(String),
-    SecondToken,
+    InvalidTls(String),
+    RelativePath(String),
+    Repeated(&'static str),
 }
 
 impl std::error::Error for Error {}
@@ -65,6 +72,7 @@ impl fmt::Display for Problem {
                 f.write_str("has a token and is accessible to others; chmod 640, with the group of the database server")
             }
             Problem::TooManyAddresses(n) => write!(f, "{n} addresses; at most {MAX_ADDRESSES}"),
+            Problem::Tls => f.write_str("tls_ca needs tls = verify; tls_cert and tls_key need each other and tls"),
             Problem::Line(number, problem) => write!(f, "line {number}: {problem}"),
         }
     }
@@ -73,10 +81,14 @@ impl fmt::Display for Problem {
 impl fmt::Display for LineProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            LineProblem::NotASetting => f.write_str("expected `addr = …` or `token = …`"),
-            LineProblem::UnknownKey(key) => write!(f, "unknown key {key:?}; expected addr or token"),
+            LineProblem::NotASetting => f.write_str("expected `addr = …`, `token = …` or `tls = …`"),
+            LineProblem::UnknownKey(key) => {
+                write!(f, "unknown key {key:?}; expected addr, token, tls, tls_ca, tls_cert or tls_key")
+            }
             LineProblem::InvalidAddress(text) => write!(f, "invalid addr {text:?}; expected host:port or unix:/path"),
-            LineProblem::SecondToken => f.write_str("a second token"),
+            LineProblem::InvalidTls(text) => write!(f, "invalid tls {text:?}; expected off, required or verify"),
+            LineProblem::RelativePath(text) => write!(f, "invalid path {text:?}; expected one that begins with /"),
+            LineProblem::Repeated(key) => write!(f, "a second {key}"),
         }
     }
 }
@@ -105,42 +117,80 @@ fn read(path: &Path) -> Result<Config, Problem> {
     if config.token.is_empty() || mode & 0o007 == 0 { Ok(config) } else { Err(Problem::Exposed) }
 }
 
-/// Lines `addr = …` (several lines, or several in one, separated by commas) and `token = …`; `#` begins a comment line.
+/// The values of the keys so far.
+#[derive(Default)]
+struct Lines {
+    addresses: Vec<Address>,
+    token: Option<String>,
+    tls: Option<String>,
+    tls_ca: Option<PathBuf>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+}
+
+/// Lines `addr = …` (several lines, or several in one, separated by commas) and one each of the other keys; `#` begins a
+/// comment line.
 fn parse(text: &str) -> Result<Config, Problem> {
-    let (mut addresses, mut token) = (Vec::new(), None);
+    let mut lines = Lines::default();
     for (number, line) in (1..).zip(text.lines().map(str::trim)) {
         if !line.is_empty() && !line.starts_with('#') {
-            parse_line(line, &mut addresses, &mut token).map_err(|problem| Problem::Line(number, problem))?;
+            lines.add(line).map_err(|problem| Problem::Line(number, problem))?;
         }
     }
+    let Lines { mut addresses, token, tls, tls_ca, tls_cert, tls_key } = lines;
     if addresses.is_empty() {
         addresses.extend(DEFAULT_ADDRESS.parse::<Address>());
     }
+    let has_pair = tls_cert.is_some() == tls_key.is_some();
+    let tls = match (tls.as_deref().unwrap_or("off"), tls_ca, tls_cert.zip(tls_key)) {
+        ("off", None, None) if has_pair => None,
+        ("required", None, certificate) if has_pair => Some(ClientTls { verify: false, ca: None, certificate }),
+        ("verify", ca, certificate) if has_pair => Some(ClientTls { verify: true, ca, certificate }),
+        _ => return Err(Problem::Tls),
+    };
     match addresses.len() {
-        1..=MAX_ADDRESSES => Ok(Config { addresses, token: token.unwrap_or_default() }),
+        1..=MAX_ADDRESSES => Ok(Config { addresses, token: token.unwrap_or_default(), tls }),
         n => Err(Problem::TooManyAddresses(n)),
     }
 }
 
-fn parse_line(line: &str, addresses: &mut Vec<Address>, token: &mut Option<String>) -> Result<(), LineProblem> {
-    let (key, value) = line.split_once('=').ok_or(LineProblem::NotASetting)?;
-    let value = value.trim();
-    // The quotes of resqd's own settings file are accepted.
-    let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
-    match key.trim() {
-        "addr" => {
-            for part in value.split(',').map(str::trim) {
-                let address = part.parse().map_err(|_| LineProblem::InvalidAddress(part.into()))?;
-                if !addresses.contains(&address) {
-                    addresses.push(address);
+impl Lines {
+    fn add(&mut self, line: &str) -> Result<(), LineProblem> {
+        let (key, value) = line.split_once('=').ok_or(LineProblem::NotASetting)?;
+        let value = value.trim();
+        // The quotes of resqd's own settings file are accepted.
+        let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
+        match key.trim() {
+            "addr" => {
+                for part in value.split(',').map(str::trim) {
+                    let address = part.parse().map_err(|_| LineProblem::InvalidAddress(part.into()))?;
+                    if !self.addresses.contains(&address) {
+                        self.addresses.push(address);
+                    }
                 }
+                Ok(())
             }
+            "token" => once(&mut self.token, "token", value.into()),
+            "tls" if !["off", "required", "verify"].contains(&value) => Err(LineProblem::InvalidTls(value.into())),
+            "tls" => once(&mut self.tls, "tls", value.into()),
+            "tls_ca" => once(&mut self.tls_ca, "tls_ca", path(value)?),
+            "tls_cert" => once(&mut self.tls_cert, "tls_cert", path(value)?),
+            "tls_key" => once(&mut self.tls_key, "tls_key", path(value)?),
+            key => Err(LineProblem::UnknownKey(key.into())),
         }
-        "token" if token.is_some() => return Err(LineProblem::SecondToken),
-        "token" => *token = Some(value.to_owned()),
-        key => return Err(LineProblem::UnknownKey(key.into())),
     }
-    Ok(())
+}
+
+fn once<T>(place: &mut Option<T>, key: &'static str, value: T) -> Result<(), LineProblem> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(LineProblem::Repeated(key)),
+    }
+}
+
+/// The folder that a database server works in is not its administrator's business, so a path is absolute.
+fn path(text: &str) -> Result<PathBuf, LineProblem> {
+    if text.starts_with('/') { Ok(text.into()) } else { Err(LineProblem::RelativePath(text.into())) }
 }
 
 #[cfg(test)]
@@ -168,6 +218,23 @@ mod tests {
     }
 
     #[test]
+    fn encryption_is_off_required_or_verified() {
+        let tls = |text: &str| parse(text).unwrap().tls;
+        let verified = ClientTls { verify: true, ..ClientTls::default() };
+        let pair = Some(("/c.pem".into(), "/c.key".into()));
+        for (text, expected) in [
+            ("", None),
+            ("tls = off", None),
+            ("tls = required", Some(ClientTls::default())),
+            ("tls = verify", Some(verified.clone())),
+            ("tls = verify\ntls_ca = \"/ca.pem\"", Some(ClientTls { ca: Some("/ca.pem".into()), ..verified.clone() })),
+            ("tls = verify\ntls_cert = /c.pem\ntls_key = /c.key", Some(ClientTls { certificate: pair, ..verified })),
+        ] {
+            assert_eq!(tls(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
     fn errors_name_line_and_cause() {
         let many = (1..=17).map(|port| format!("addr = h:{port}\n")).collect::<String>();
         for (text, why) in [
@@ -179,6 +246,15 @@ mod tests {
             ("host = a", "line 1: unknown key \"host\""),
             ("# x\nwhat", "line 2: expected"),
             ("token = a\ntoken = b", "line 2: a second token"),
+            ("tls = on", "line 1: invalid tls \"on\"; expected off, required or verify"),
+            ("tls = verify\ntls_ca = ca.pem", "line 2: invalid path \"ca.pem\""),
+            ("tls = required\ntls_ca = /ca.pem", "tls_ca needs tls = verify"),
+            ("tls_ca = /ca.pem", "tls_ca needs tls = verify"),
+            ("tls = verify\ntls_cert = /c.pem", "tls_ca needs tls = verify; tls_cert and tls_key need each other"),
+            (
+                "tls_cert = /c.pem\ntls_key = /c.key",
+                "tls_ca needs tls = verify; tls_cert and tls_key need each other and tls",
+            ),
             (&many, "17 addresses"),
         ] {
             let error = parse(text).unwrap_err().to_string();

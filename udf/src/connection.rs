@@ -1,11 +1,13 @@
 //! One connection to one daemon, as an RSQ/1 publisher: the queued frames, the bytes received so far, and how long the
 //! daemon may be silent. Never waits for the socket; the sender decides when to read and write.
 
+use crate::config::Config;
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use resq::base::address::Address;
 use resq::base::send_queue::{Flow, SendQueue};
+use resq::base::tls::{Failed, TlsStream, server_name};
 use resq::wire::{self, ClientMessage, MAX_FRAME, MAX_FRAME_BEFORE_WELCOME, Role, ServerMessage, Splitter, VERSION};
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -24,9 +26,38 @@ const SILENT_INTERVALS: u32 = 3;
 
 const READ_BYTES: usize = 4_096;
 
-/// A TCP or Unix socket.
-trait Stream: Read + Write + Source {}
-impl<S: Read + Write + Source> Stream for S {}
+/// A TCP or Unix socket, or TLS on one.
+trait Stream: Read + Write {
+    /// What the poll watches.
+    fn socket(&mut self) -> &mut dyn Source;
+
+    /// Whether data can be sent: TLS has shaken hands.
+    fn is_open(&self) -> bool {
+        true
+    }
+}
+
+impl Stream for TcpStream {
+    fn socket(&mut self) -> &mut dyn Source {
+        self
+    }
+}
+
+impl Stream for UnixStream {
+    fn socket(&mut self) -> &mut dyn Source {
+        self
+    }
+}
+
+impl Stream for TlsStream<TcpStream> {
+    fn socket(&mut self) -> &mut dyn Source {
+        self.socket_mut()
+    }
+
+    fn is_open(&self) -> bool {
+        TlsStream::is_open(self)
+    }
+}
 
 /// How a queued frame is counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,6 +119,8 @@ pub struct Connection {
     pub token: Token,
     stream: Box<dyn Stream>,
     splitter: Splitter,
+    /// Data can be sent.
+    shaken_hands: bool,
     welcomed: bool,
     queue: SendQueue<Rc<Vec<u8>>, Kind>,
     ring_waiting: bool,
@@ -104,10 +137,10 @@ impl Connection {
     /// Begins to connect and queues HELLO. `attempt` selects one of the host name's addresses in turn.
     ///
     /// # Errors
-    /// The name has no address, or the socket cannot be made or connected.
+    /// The name has no address, a file of the settings cannot be used, or the socket cannot be made or connected.
     pub fn open(
         address: Address,
-        secret: &str,
+        settings: &Config,
         attempt: usize,
         registry: &Registry,
         token: Token,
@@ -121,15 +154,23 @@ impl Connection {
                     found.get(attempt % found.len().max(1)).ok_or_else(|| io::Error::from(ErrorKind::NotFound))?;
                 let stream = TcpStream::connect(*one)?;
                 stream.set_nodelay(true)?;
-                Box::new(stream)
+                match &settings.tls {
+                    None => Box::new(stream),
+                    Some(tls) => {
+                        let config = tls.load().map_err(|file| Failed::error(file.to_string()))?;
+                        let tls = TlsStream::client(stream, config, server_name(host)?);
+                        Box::new(tls.map_err(|error| Failed::error(error.to_string()))?)
+                    }
+                }
             }
         };
-        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        registry.register(stream.socket(), token, Interest::READABLE | Interest::WRITABLE)?;
         let mut connection = Connection {
             address,
             token,
             stream,
             splitter: Splitter::default(),
+            shaken_hands: false,
             welcomed: false,
             queue: SendQueue::default(),
             ring_waiting: false,
@@ -139,8 +180,10 @@ impl Connection {
             max_silence: HANDSHAKE,
         };
         let name = format!("resq_udf {} pid {}", env!("CARGO_PKG_VERSION"), std::process::id());
-        connection
-            .queue_message(&ClientMessage::Hello { role: Role::Publisher, name: &name, token: secret }, Kind::Other);
+        connection.queue_message(
+            &ClientMessage::Hello { role: Role::Publisher, name: &name, token: &settings.token },
+            Kind::Other,
+        );
         Ok(connection)
     }
 
@@ -202,6 +245,10 @@ impl Connection {
                 Kind::Other => {}
             })?;
             self.writable = flow != Flow::Blocked;
+            match self.stream.flush() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
+                result => result?,
+            }
         }
         Ok(events)
     }
@@ -215,7 +262,12 @@ impl Connection {
             return Ok(false);
         }
         let mut buffer = [0; READ_BYTES];
-        match self.stream.read(&mut buffer) {
+        let result = self.stream.read(&mut buffer);
+        if !self.shaken_hands && self.stream.is_open() {
+            // HELLO had to wait for that.
+            (self.shaken_hands, self.writable) = (true, true);
+        }
+        match result {
             Ok(0) => Err(Error::Closed),
             Ok(length) => {
                 let was_up = self.welcomed;

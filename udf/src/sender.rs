@@ -143,11 +143,11 @@ impl<'a> Sender<'a> {
             }
         }
         self.attempts += 1;
-        for address in settings.addresses {
+        for address in settings.addresses.clone() {
             if !self.connections.iter().any(|one| one.address == address) {
                 self.last_token += 1;
                 let (token, registry) = (Token(self.last_token), self.poll.registry());
-                match Connection::open(address.clone(), &settings.token, self.attempts, registry, token, now) {
+                match Connection::open(address.clone(), &settings, self.attempts, registry, token, now) {
                     Ok(connection) => self.connections.push(connection),
                     Err(error) => {
                         self.log.report(now, &address.to_string(), &error.to_string());

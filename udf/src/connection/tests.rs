@@ -4,6 +4,10 @@ use super::*;
 use mio::{Events, Poll};
 use std::net::TcpListener;
 
+fn settings(token: &str) -> Config {
+    Config { addresses: Vec::new(), token: token.into(), tls: None }
+}
+
 struct Driven {
     poll: Poll,
     connection: Connection,
@@ -14,7 +18,8 @@ impl Driven {
     fn connect(addr: &str, attempt: usize) -> Driven {
         let (poll, now) = (Poll::new().unwrap(), Instant::now());
         let connection =
-            Connection::open(addr.parse().unwrap(), "s3cret", attempt, poll.registry(), Token(1), now).unwrap();
+            Connection::open(addr.parse().unwrap(), &settings("s3cret"), attempt, poll.registry(), Token(1), now)
+                .unwrap();
         Driven { poll, connection, now }
     }
 
@@ -53,7 +58,7 @@ fn each_address_of_a_name_is_tried() {
     assert!(
         Connection::open(
             "no.such.name.invalid:1".parse().unwrap(),
-            "",
+            &settings(""),
             0,
             Poll::new().unwrap().registry(),
             Token(1),
