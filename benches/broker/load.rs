@@ -6,9 +6,13 @@ use crate::{
     server::ServerProcess,
 };
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
+use resq::client::ClientTls;
 use resq_test_support::InOrder;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::{
     io::{self, ErrorKind, Read, Write},
+    net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -25,8 +29,82 @@ pub struct Subscribers {
     pub delivered: u64,
 }
 
+/// A connection that does not block, once what is sent first has been sent.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Stream {
+    fn connect(address: SocketAddr, dialect: Dialect, tls: Option<&Arc<ClientConfig>>, first: &[u8]) -> Stream {
+        let mut socket = std::net::TcpStream::connect(address).expect("it listens");
+        let from_std = |socket: std::net::TcpStream| {
+            socket.set_nonblocking(true).expect("a socket");
+            TcpStream::from_std(socket)
+        };
+        match tls {
+            None => {
+                socket.write_all(first).expect("it reads");
+                Stream::Plain(from_std(socket))
+            }
+            Some(config) => {
+                if dialect == Dialect::Nats {
+                    // It begins in clear text, with a line.
+                    let mut byte = [0];
+                    while byte != *b"\n" {
+                        socket.read_exact(&mut byte).expect("its greeting");
+                    }
+                }
+                let name = resq::base::tls::server_name("127.0.0.1").expect("a name");
+                let session = ClientConnection::new(config.clone(), name).expect("a session");
+                let mut stream = StreamOwned::new(session, socket);
+                stream.write_all(first).and_then(|()| stream.flush()).expect("it reads");
+                let (session, socket) = stream.into_parts();
+                Stream::Tls(Box::new(StreamOwned::new(session, from_std(socket))))
+            }
+        }
+    }
+
+    fn socket(&mut self) -> &mut TcpStream {
+        match self {
+            Stream::Plain(socket) => socket,
+            Stream::Tls(stream) => &mut stream.sock,
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(socket) => socket.read(buffer),
+            Stream::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(socket) => socket.write(bytes),
+            Stream::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Stream::Plain(_) => Ok(()),
+            Stream::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
+/// Encryption without proof: what is measured is what is sent.
+fn client_tls() -> Arc<ClientConfig> {
+    ClientTls::default().load().expect("it reads no file")
+}
+
 struct Subscriber {
-    stream: TcpStream,
+    stream: Stream,
     /// The beginning of an incomplete message.
     partial: Vec<u8>,
     ready: bool,
@@ -46,15 +124,13 @@ impl Subscribers {
             order: InOrder::new(count),
             delivered: 0,
         };
+        let tls = server.tls.then(client_tls);
         // At most as many at once as a listener's backlog holds.
         while all.subscribers.len() < count {
             for _ in 0..100.min(count - all.subscribers.len()) {
-                let mut stream = std::net::TcpStream::connect(server.subscribers_at).expect("it listens");
-                stream.write_all(&dialect.subscribe()).expect("it reads");
-                stream.set_nonblocking(true).expect("a socket");
-                let mut stream = TcpStream::from_std(stream);
+                let mut stream = Stream::connect(server.subscribers_at, dialect, tls.as_ref(), &dialect.subscribe());
                 let token = Token(all.subscribers.len());
-                all.poll.registry().register(&mut stream, token, Interest::READABLE).expect("a place in the poll");
+                all.poll.registry().register(stream.socket(), token, Interest::READABLE).expect("a place in the poll");
                 all.subscribers.push(Subscriber { stream, partial: Vec::new(), ready: false });
             }
             let deadline = Instant::now() + DEADLINE;
@@ -106,8 +182,8 @@ impl Subscribers {
                 }
                 subscriber.partial.clear();
                 subscriber.partial.extend_from_slice(rest);
-                // A short read has emptied the socket.
-                if read < all {
+                // A short read has emptied the socket, except by TLS.
+                if read < all && matches!(subscriber.stream, Stream::Plain(_)) {
                     break;
                 }
             }
@@ -115,17 +191,18 @@ impl Subscribers {
     }
 
     pub fn publisher(&self, server: &ServerProcess) -> Publisher {
-        let mut stream = std::net::TcpStream::connect(server.address).expect("it listens");
-        stream.set_nodelay(true).expect("a socket");
-        stream.write_all(&self.dialect.greet_as_publisher()).expect("it reads");
-        stream.set_nonblocking(true).expect("a socket");
+        // Only where the one port is for TLS.
+        let tls = (server.tls && server.address == server.subscribers_at).then(client_tls);
+        let first = self.dialect.greet_as_publisher();
+        let mut stream = Stream::connect(server.address, self.dialect, tls.as_ref(), &first);
+        stream.socket().set_nodelay(true).expect("a socket");
         Publisher { dialect: self.dialect, stream, began: self.began, queued: Vec::new(), published: 0 }
     }
 }
 
 pub struct Publisher {
     dialect: Dialect,
-    stream: std::net::TcpStream,
+    stream: Stream,
     began: Instant,
     queued: Vec<u8>,
     pub published: u64,

@@ -1,5 +1,6 @@
 //! The broker's figures, and those of NATS and Redis where they are installed, from one run and one measuring client:
-//! deliveries per second by fan-out, latency at a steady rate, the cost of idle subscribers and streams, health under load.
+//! deliveries per second by fan-out and by TLS, latency at a steady rate, the cost of idle subscribers and streams, health
+//! under load.
 //!
 //! resq is measured with RSQ/1 and, but for idle subscribers, with its event stream by HTTP (sse). Each server is a separate
 //! process (for resq, this program again, called with `serve`). Turns are interleaved and medians compared, so that other load
@@ -15,10 +16,11 @@ use server::ServerProcess;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
-    if let [command, port, http_port] = &arguments[..]
+    if let [command, ports @ ..] = &arguments[..]
         && command == "serve"
+        && let Ok(ports) = <&[String; 3]>::try_from(ports)
     {
-        return server::serve(port.parse().expect("a port"), http_port.parse().expect("a port"));
+        return server::serve(ports.each_ref().map(|port| port.parse().expect("a port")));
     }
     load::raise_open_files().expect("more open files");
     let wanted = |figure: &str| arguments.is_empty() || arguments.iter().any(|argument| argument == figure);
@@ -27,6 +29,9 @@ fn main() {
             let unit = format!("deliveries a second to {subscribers} subscribers");
             compare(&ALL, &unit, 5, More, |server| figures::deliveries_per_s(server, subscribers));
         }
+    }
+    if wanted("tls") {
+        compare_tls();
     }
     if wanted("latency") {
         for percentile in [50, 99] {
@@ -56,6 +61,36 @@ fn main() {
     }
 }
 
+/// What TLS costs: resq with it against resq without, and against NATS with it.
+fn compare_tls() {
+    const TURNS: usize = 5;
+    let contestants = [(Dialect::Resq, false), (Dialect::Resq, true), (Dialect::Nats, true)];
+    let started = contestants.into_iter().filter_map(|(dialect, tls)| ServerProcess::start_with(dialect, tls));
+    let servers: Vec<ServerProcess> = started.collect();
+    let mut results = vec![Vec::new(); servers.len()];
+    for _ in 0..TURNS {
+        for (server, results) in servers.iter().zip(&mut results) {
+            results.push(figures::deliveries_per_s(server, 100));
+        }
+    }
+    println!("deliveries a second to 100 subscribers, by TLS");
+    let medians: Vec<f64> = servers.iter().zip(&mut results).map(|(server, turns)| print(server, turns)).collect();
+    println!("  resq by TLS is {:.2} times as good as without", medians[1] / medians[0]);
+    if let Some(nats) = medians.get(2) {
+        println!("  resq by TLS is {:.2} times as good as NATS by TLS", medians[1] / nats);
+    }
+    println!("resident bytes for each of 2,000 idle subscribers by TLS");
+    println!("  resq tls {:>11.0}", figures::resident_bytes(&servers[1], 2_000));
+}
+
+/// Prints the median of a server's turns with the least and the most, and returns it.
+fn print(server: &ServerProcess, turns: &mut [f64]) -> f64 {
+    turns.sort_by(f64::total_cmp);
+    let median = turns[turns.len() / 2];
+    println!("  {:8} {median:>11.0}  ({:.0} to {:.0})", server.name(), turns[0], turns[turns.len() - 1]);
+    median
+}
+
 /// Which of two results is the better one.
 #[derive(PartialEq, Eq)]
 enum Better {
@@ -75,18 +110,7 @@ fn compare(dialects: &[Dialect], unit: &str, turns: usize, better: Better, measu
         }
     }
     println!("{unit}");
-    let mut medians = Vec::new();
-    for (server, results) in servers.iter().zip(&mut results) {
-        results.sort_by(f64::total_cmp);
-        medians.push(results[turns / 2]);
-        println!(
-            "  {:5} {:>11.0}  ({:.0} to {:.0})",
-            server.dialect.name(),
-            results[turns / 2],
-            results[0],
-            results[turns - 1]
-        );
-    }
+    let medians: Vec<f64> = servers.iter().zip(&mut results).map(|(server, turns)| print(server, turns)).collect();
     let ratio_to = |dialect| {
         let at = servers.iter().position(|server| server.dialect == dialect)?;
         Some(if better == More { medians[at] / medians[0] } else { medians[0] / medians[at] })

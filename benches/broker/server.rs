@@ -3,11 +3,11 @@
 use crate::dialect::Dialect;
 use resq::{
     base::threads::alarm,
-    config,
+    config::{self, Listen},
     events::updates::LogHead,
     net::{Broker, Http},
 };
-use resq_test_support::MemoryLog;
+use resq_test_support::{Certificates, MemoryLog};
 use std::{
     fs,
     io::{self, Read},
@@ -23,24 +23,40 @@ pub struct ServerProcess {
     pub subscribers_at: SocketAddr,
     /// Where it serves HTTP, if it does.
     pub http: SocketAddr,
+    /// Subscribers connect by TLS.
+    pub tls: bool,
     process: Child,
 }
 
 impl ServerProcess {
-    /// None if it is not installed.
+    /// Without TLS. None if it is not installed.
     pub fn start(dialect: Dialect) -> Option<ServerProcess> {
+        ServerProcess::start_with(dialect, false)
+    }
+
+    /// `tls`: its subscribers connect by TLS. None if it is not installed.
+    pub fn start_with(dialect: Dialect, tls: bool) -> Option<ServerProcess> {
         let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
-        let (address, http) = (free(), free());
+        let (address, http, encrypted) = (free(), free(), free());
         let port = address.port().to_string();
         let mut command = match dialect {
             Dialect::Resq | Dialect::Sse => {
                 let mut command = Command::new(std::env::current_exe().expect("this program"));
-                command.args(["serve", &port, &http.port().to_string()]);
+                command.args(["serve", &port, &http.port().to_string(), &encrypted.port().to_string()]);
                 command
             }
             Dialect::Nats => {
                 let mut command = Command::new("nats-server");
                 command.args(["-a", "127.0.0.1", "-p", &port]);
+                if tls {
+                    let file = |name| Certificates::shared().file(name);
+                    command
+                        .arg("--tls")
+                        .arg("--tlscert")
+                        .arg(file("server.pem"))
+                        .arg("--tlskey")
+                        .arg(file("server.key"));
+                }
                 command
             }
             Dialect::Redis => {
@@ -56,14 +72,23 @@ impl ServerProcess {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => panic!("{}: {error}", dialect.name()),
         };
-        let subscribers_at = if dialect == Dialect::Sse { http } else { address };
-        let server = ServerProcess { dialect, address, subscribers_at, http, process };
+        let subscribers_at = match dialect {
+            Dialect::Sse => http,
+            Dialect::Resq if tls => encrypted,
+            _ => address,
+        };
+        let server = ServerProcess { dialect, address, subscribers_at, http, tls, process };
         let start = Instant::now();
         while TcpStream::connect(address).is_err() {
             assert!(start.elapsed() < Duration::from_secs(10), "{} does not come up", dialect.name());
             std::thread::sleep(Duration::from_millis(20));
         }
         Some(server)
+    }
+
+    /// Its name in the results.
+    pub fn name(&self) -> String {
+        format!("{}{}", self.dialect.name(), if self.tls { " tls" } else { "" })
     }
 
     /// Resident memory, in bytes.
@@ -96,12 +121,12 @@ impl Drop for ServerProcess {
 }
 
 /// The process of resq's broker: an empty log and default settings, until standard input ends.
-pub fn serve(port: u16, http_port: u16) {
-    let listen = |port| vec![SocketAddr::from(([127, 0, 0, 1], port)).into()];
-    let http = config::Http { listen: listen(http_port), ..config::Http::default() };
+pub fn serve([port, http_port, tls_port]: [u16; 3]) {
+    let listen = |port, tls| Listen { address: SocketAddr::from(([127, 0, 0, 1], port)), tls };
+    let http = config::Http { listen: vec![listen(http_port, false)], ..config::Http::default() };
     let http = Http { config: Some(http), ..Http::default() };
-    let listen = listen(port);
-    let config = config::Broker { listen, ping: Duration::from_secs(600), ..config::Broker::default() };
+    let listen = vec![listen(port, false), listen(tls_port, true)];
+    let config = config::Broker { listen, ping: Duration::from_secs(600), ..Certificates::shared().broker(&[]) };
     let head = LogHead { log_id: 1, first_seq: 1, head_seq: 0 };
     let (alarm, _) = alarm();
     let (_broker, log_publisher, reads) =

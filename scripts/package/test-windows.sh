@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # test-windows.sh: runs the clients of `make windows` under Wine against resqd on this host: subscribe, resume over a restart
-# of resqd, publish, --exec, and --toast where there is no desktop. Installs Wine, as root, if it is missing.
+# of resqd, publish, both by TLS, --exec, and --toast where there is no desktop. Installs Wine, as root, if it is missing.
 #   PROFILE=dev   with programs that were built with it
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -38,8 +38,18 @@ unset DISPLAY WAYLAND_DISPLAY
 unset "${!MYSQL_@}" "${!RESQ_@}"
 read -r port socket _ <<<"$(scripts/testdb.sh up mariadb1011 "$dir/server")"
 listen=$((port + 8)) # of the server's own block of ports
-printf '[database]\nsocket = "%s"\n[broker]\nlisten = "127.0.0.1:%s"\n[client]\nport = %s\n' "$socket" "$listen" "$listen" \
-  >"$dir/resq.toml"
+tls=$((port + 9))
+scripts/certificates.sh "$dir/tls" server 127.0.0.1 >/dev/null
+cat >"$dir/resq.toml" <<END
+[database]
+socket = "$socket"
+[broker]
+listen = ["127.0.0.1:$listen", "tls://127.0.0.1:$tls"]
+tls_cert = "$dir/tls/server.pem"
+tls_key = "$dir/tls/server.key"
+[client]
+port = $listen
+END
 export RESQ_CONFIG=$dir/resq.toml
 start() {
   "$programs/resqd" 2>>"$dir/resqd.log" &
@@ -76,6 +86,16 @@ until grep -q Greeting "$dir/greeting"; do # an ephemeral event reaches only the
 done
 wait "$reader"
 grep -q 'Greeting #0 "hello"' "$dir/greeting"
+
+step "TLS"
+by_tls() { program=$1; shift; (cd "$dir" && RESQ_CONFIG='' exec wine "./$program.exe" --port "$tls" "$@"); }
+by_tls resq-client --tls verify --tls-ca tls/ca.pem --sub Completed --since 0 --count 2 >"$dir/secret"
+[ "$(wc -l <"$dir/secret")" = 2 ] || fail "two events should have arrived by TLS"
+by_tls resq-trigger --tls verify --tls-ca 'tls\ca.pem' --name wine --state Greeting --payload '"hello"'
+by_tls resq-client --tls verify --sub Completed --timeout 30 2>"$dir/refused" && fail "an unknown authority was trusted"
+grep -q 'not trusted here' "$dir/refused" || { cat "$dir/refused" >&2; fail "the reason should have been given"; }
+by_tls resq-client --sub Completed --timeout 30 2>"$dir/refused" && fail "a client without TLS was let in"
+grep -q 'this address expects TLS' "$dir/refused" || { cat "$dir/refused" >&2; fail "the reason should have been given"; }
 
 step "--exec"
 printf 'echo %%RESQ_SEQ%% %%RESQ_STATE%%>>out.txt\r\n' >"$dir/program.bat"

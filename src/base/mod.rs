@@ -1,5 +1,5 @@
-//! Building blocks for every other module: time, threads, wakeups, backoff, throttling, text, TLS, health and metrics. Knows no database and
-//! no protocol. The modules without a `cfg` need no dependency and are shared with the loadable functions.
+//! Building blocks for every other module: time, threads, wakeups, backoff, throttling, text, TLS, health and metrics. Knows
+//! no database and no protocol. The modules without a `cfg` need no dependency and are shared with the loadable functions.
 
 pub mod address;
 pub mod backoff;

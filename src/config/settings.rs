@@ -182,7 +182,7 @@ pub const SETTINGS: &[Setting] = settings![
         "1 to 1024 states separated by commas, without repeats, each 1 to 64 of A-Z a-z 0-9 _ . : -",
         |c, v| put(&mut c.broker.states, value::states(v));
     "http.listen", Some("RESQ_HTTP"), Some("--http"), "127.0.0.1:1301", List,
-        "TCP addresses to serve HTTP on, those that begin with tls:// by HTTPS with the certificate of broker.tls_cert; none if the list is empty",
+        "TCP addresses to serve HTTP on, those with tls:// by HTTPS with the certificate of broker.tls_cert; none if the list is empty",
         "ADDRESS:PORT separated by commas, without repeats, such as 127.0.0.1:1301 or tls://[::]:1301",
         |c, v| put(&mut c.http.listen, value::listeners(v));
     "http.token", Some("RESQ_HTTP_TOKEN"), None, "", Secret,

@@ -31,8 +31,8 @@ pub trait Socket: Read + Write {
     /// The system's, for a socket that is broken.
     fn shutdown_write(&mut self) -> io::Result<()>;
 
-    /// Whether bytes may be left after a read that brought fewer than it could.
-    fn is_buffered(&self) -> bool {
+    /// Whether it is encrypted. Then bytes may be left after a read that brought fewer than it could.
+    fn is_encrypted(&self) -> bool {
         false
     }
 
@@ -168,7 +168,7 @@ impl<S: Socket> Connection<S> {
                     }
                     // A short read has emptied the socket, and the poll reports what arrives later (see epoll(7)); an
                     // end that arrived before was reported already.
-                    self.readable = self.hung_up || bytes == buffer.len() || self.socket.is_buffered();
+                    self.readable = self.hung_up || bytes == buffer.len() || self.socket.is_encrypted();
                     return Ok(Some(bytes));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -129,7 +129,7 @@ impl Socket for Stream {
     }
 
     #[inline]
-    fn is_buffered(&self) -> bool {
+    fn is_encrypted(&self) -> bool {
         matches!(self, Stream::Tls(_))
     }
 

@@ -103,7 +103,7 @@ fn check_dates(path: &Path, chain: &[CertificateDer<'static>]) -> Result<(), Bad
     let verifier = verifier.map_err(|error| BadFile::new(path, error.to_string()))?;
     let any_name = ServerName::from(std::net::Ipv4Addr::LOCALHOST);
     use CertificateError as E;
-    match verifier.verify_server_cert(own, others, &any_name.into(), &[], UnixTime::now()) {
+    match verifier.verify_server_cert(own, others, &any_name, &[], UnixTime::now()) {
         Err(Error::InvalidCertificate(
             problem @ (E::Expired
             | E::ExpiredContext { .. }
@@ -150,7 +150,7 @@ impl TlsPeer {
         let _ = self.stream.close();
     }
 
-    /// Looks at the first byte. A peer that speaks plainly is told so in its own protocol.
+    /// Examines the first byte. A peer without TLS gets the reason in its own protocol.
     fn begin(&mut self) -> io::Result<()> {
         let mut first = [0];
         if self.stream.socket().peek(&mut first)? == 1 && first[0] != HANDSHAKE {

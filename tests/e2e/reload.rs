@@ -70,6 +70,11 @@ fn certificates_and_tokens_are_exchanged_without_ending_a_connection() {
     plain.write_all(request).and_then(|()| plain.read_to_string(&mut answers[1])).unwrap();
     assert!(answers[0].starts_with("HTTP/1.1 200 "), "{answers:?}");
     assert!(answers[1].starts_with("HTTP/1.1 400 ") && answers[1].contains("HTTPS"), "{answers:?}");
+    let logout = "POST /logout HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let mut secure = tls_connect(([127, 0, 0, 1], https).into(), new.client().load().unwrap());
+    let mut answer = String::new();
+    secure.write_all(logout.as_bytes()).and_then(|()| secure.read_to_string(&mut answer)).unwrap();
+    assert!(answer.contains("SameSite=Strict; Secure\r\n"), "{answer}");
     let beside = |program: Program| {
         let program = program.env("RESQ_LISTEN", format!("tls://127.0.0.1:{port}")).env("RESQ_TOKEN_FILE", &token);
         let program = program.env("RESQ_TLS_CERT", old.file("server.pem")).env("RESQ_TLS_KEY", old.file("server.key"));

@@ -14,8 +14,8 @@ use resq::{
     net::Limits,
 };
 use resq_test_support::{
-    Certificates, DEADLINE, HELLO, MemoryBroker, PONG, PUBLISH, RING, UdfPeer, UdfServer, panicking_library, signal,
-    stats, wait_at_most, wait_until,
+    Certificates, DEADLINE, HELLO, MemoryBroker, MemoryConsumers, PONG, PUBLISH, RING, UdfPeer, UdfServer,
+    panicking_library, signal, stats, wait_at_most, wait_until,
 };
 
 /// How a trigger rings: a missing function delays until the next poll, and never fails an INSERT.
@@ -344,7 +344,8 @@ fn events_and_rings_reach_a_daemon_by_tls_and_one_that_speaks_none_costs_no_stat
     let certificates = Certificates::new(&["127.0.0.1"]);
     let head = LogHead { log_id: 1, first_seq: 1, head_seq: 0 };
     let config = certificates.broker(&["tls://127.0.0.1:0"]);
-    let broker = MemoryBroker::start(&config, Limits::default(), head, Vec::new()).unwrap();
+    let broker =
+        MemoryBroker::start(&config, Limits::default(), head, Vec::new(), &MemoryConsumers::default()).unwrap();
     let port = broker.broker().local_addrs()[0].port();
     let settings = |port: u16| {
         let ca = certificates.file("ca.pem");

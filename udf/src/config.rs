@@ -1,5 +1,6 @@
-//! `resq_udf.conf` beside the library: the addresses of the daemons, their token, and how connections are encrypted. Never read from SQL, so that no SQL
-//! user can make the database server connect anywhere. Nothing in the file is ignored: every mistake is an error.
+//! `resq_udf.conf` beside the library: the addresses of the daemons, their token, and how connections are encrypted. Never
+//! read from SQL, so that no SQL user can make the database server connect anywhere. Nothing in the file is ignored: every
+//! mistake is an error.
 
 use resq::base::address::Address;
 use resq::base::tls::ClientTls;

@@ -55,7 +55,7 @@ impl<T: Read + Write> TlsStream<T> {
         &self.socket
     }
 
-    /// The socket, to register it with a poll. Whoever reads or writes it breaks the stream.
+    /// The socket, to register it with a poll. Reading or writing it breaks the stream.
     pub fn socket_mut(&mut self) -> &mut T {
         &mut self.socket
     }

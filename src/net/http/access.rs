@@ -37,6 +37,8 @@ pub struct Arrival {
     pub now: Instant,
     /// When, in seconds since 1970.
     pub unix_s: u64,
+    /// Over an encrypted connection.
+    pub is_encrypted: bool,
 }
 
 impl Access {
@@ -170,7 +172,12 @@ mod tests {
     }
 
     fn arrival() -> Arrival {
-        Arrival { address: Some("192.0.2.1".parse().unwrap()), now: Instant::now(), unix_s: 1_800_000_000 }
+        Arrival {
+            address: Some("192.0.2.1".parse().unwrap()),
+            now: Instant::now(),
+            unix_s: 1_800_000_000,
+            is_encrypted: false,
+        }
     }
 
     fn secret(text: &str) -> Option<Secret> {

@@ -102,7 +102,7 @@ impl Site {
             Route::Login => self.log_in(request, arrival).map(Reply::Response),
             Route::Logout => {
                 let response = Response::json(200, &json!({ "right": null }));
-                Ok(Reply::Response(response.with("Set-Cookie", cookie("", 0))))
+                Ok(Reply::Response(response.with("Set-Cookie", cookie("", 0, arrival.is_encrypted))))
             }
         }
     }
@@ -152,12 +152,14 @@ impl Site {
             true => Response::new(303, "text/plain; charset=utf-8", "").with("Location", "/"),
             false => Response::json(200, &json!({ "right": right.as_str() })),
         };
-        Ok(response.with("Set-Cookie", cookie(&value, LASTS_S)))
+        Ok(response.with("Set-Cookie", cookie(&value, LASTS_S, arrival.is_encrypted)))
     }
 }
 
-fn cookie(value: &str, lasts_s: u64) -> String {
-    format!("{COOKIE}={value}; Path=/; Max-Age={lasts_s}; HttpOnly; SameSite=Strict")
+/// A browser never sends one that was given over TLS without TLS.
+fn cookie(value: &str, lasts_s: u64, is_encrypted: bool) -> String {
+    let secure = if is_encrypted { "; Secure" } else { "" };
+    format!("{COOKIE}={value}; Path=/; Max-Age={lasts_s}; HttpOnly; SameSite=Strict{secure}")
 }
 
 /// A body has to say that it is JSON: no form of a page of another site can.

@@ -10,7 +10,7 @@ use crate::{
     net::{
         connection::{Protocol, Socket},
         consumers::Begin,
-        rsq::session::Refusal,
+        rsq::refusal::Refusal,
     },
     wire::{Code, Start},
 };

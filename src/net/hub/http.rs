@@ -67,7 +67,8 @@ impl<S: Socket> Hub<S> {
 
     fn answer(&mut self, key: usize, request: &Request, now: Instant, unix_time_us: u64) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let arrival = Arrival { address: connection.socket.address(), now, unix_s: unix_time_us / 1_000_000 };
+        let (address, is_encrypted) = (connection.socket.address(), connection.socket.is_encrypted());
+        let arrival = Arrival { address, now, unix_s: unix_time_us / 1_000_000, is_encrypted };
         let response = match self.site.reply(request, arrival) {
             Ok(Reply::Response(response)) => response,
             Ok(Reply::Subscribers) => Response::json(200, &self.subscribers()),

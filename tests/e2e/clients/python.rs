@@ -39,7 +39,7 @@ fn receives_resumes_and_answers_pings() {
 fn receives_by_tls_from_a_daemon_that_it_trusts() {
     let (ours, others) = (Certificates::shared(), Certificates::new(&["127.0.0.1"]));
     let daemon = TestBroker::with_tls(ours);
-    let mut client = script(&daemon, &["A"]).envs(&ours.env()).spawn();
+    let client = script(&daemon, &["A"]).envs(&ours.env()).spawn();
     resq_test_support::wait_until("it to receive", || {
         daemon.trigger().envs(&ours.env()).args(["--state=A", "--payload=x"]).ok();
         client.stdout().contains("0 A x\n")

@@ -12,7 +12,7 @@ fn programs_speak_tls_and_resume_over_a_restart() {
     let mut client = daemon.client().envs(&trust).args(["--sub", "A", "Note", "--count", "4"]).spawn_ready();
     daemon.append("A", "1");
     daemon.trigger().envs(&trust).args(["--state=Note", "--payload=hello"]).ok();
-    client.wait_for_output("Note hello\n");
+    client.wait_for_output("Note #0 hello\n");
     daemon.stop();
     daemon.append("A", "2");
     daemon.start_again();
@@ -28,7 +28,7 @@ fn programs_end_with_what_is_wrong_and_what_to_do() {
     let (tls, plain) = (TestBroker::with_tls(ours), TestBroker::start());
     let ca = |certificates: &Certificates| format!("--tls-ca={}", certificates.file("ca.pem").display());
     let (good, foreign) = (ca(ours), ca(&others));
-    for (daemon, args, code, told) in [
+    for (daemon, args, code, reason) in [
         (&tls, vec!["--tls=verify", &foreign], 3, "not trusted here; give that authority's by tls_ca"),
         (&tls, vec!["--tls=verify"], 3, "not trusted here"),
         (&tls, vec![], 1, "this address expects TLS; connect with --tls verify"),
@@ -39,8 +39,8 @@ fn programs_end_with_what_is_wrong_and_what_to_do() {
         (&tls, vec![&good], 2, "client.tls_ca has no effect"),
     ] {
         let client = daemon.client().args(&args).args(["--sub=A", "--timeout=20"]).expect_code(code);
-        assert!(client.stderr.contains(told), "{args:?}: {client}");
+        assert!(client.stderr.contains(reason), "{args:?}: {client}");
         let trigger = daemon.trigger().args(&args).args(["--state=A", "--payload=1"]).expect_code(code);
-        assert!(trigger.stderr.contains(told), "{args:?}: {trigger}");
+        assert!(trigger.stderr.contains(reason), "{args:?}: {trigger}");
     }
 }

@@ -1,4 +1,4 @@
-//! TLS: who is let in, what both sides are told when it fails, and bytes that are no TLS.
+//! TLS: which peers are let in, which reasons the others get on both sides, and bytes that are no TLS.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -38,7 +38,7 @@ fn peer(address: SocketAddr, host: &str, tls: Option<ClientTls>) -> client::Peer
     client::Peer { tls, ..client::Peer::new(address, "t") }
 }
 
-/// What a publisher that connects and waits for an answer is told; empty: all is well.
+/// The error of a publisher that connects and waits for an answer; empty: there is none.
 fn outcome(peer: &client::Peer) -> String {
     let answered = Publisher::connect(peer).and_then(|mut publisher| publisher.confirm(DEADLINE));
     answered.err().map_or_else(String::new, |error| error.to_string())
@@ -83,19 +83,19 @@ fn large_and_many_events_cross_in_both_directions_in_order() {
 }
 
 #[test]
-fn who_is_let_in_and_what_others_are_told() {
+fn trusted_peers_are_let_in_and_others_get_the_reason() {
     let (ours, others) = (Certificates::shared(), Certificates::new(&["127.0.0.1"]));
     ours.make("client", &["alice"], 825);
     ours.make("client", &["former"], -1);
     others.make("client", &["mallory"], 825);
-    let open = start(&ours.broker(&["127.0.0.1:0", "tls://127.0.0.1:0"])).unwrap();
+    let open = start(&ours.broker(&["127.0.0.1:0", "tls://127.0.0.1:0", "tls://127.0.0.2:0"])).unwrap();
     let closed = config::Broker { tls_client_ca: Some(ours.file("ca.pem")), ..ours.broker(&["tls://127.0.0.1:0"]) };
     let closed = start(&closed).unwrap();
     let (plain, tls, mutual) = (address(&open, 0), address(&open, 1), address(&closed, 0));
     let unverified = ClientTls::default();
     let with_alice = |tls: ClientTls| ClientTls { certificate: ours.client_with("alice").certificate, ..tls };
     let stranger = ClientTls { certificate: others.client_with("mallory").certificate, ..ours.client() };
-    for (at, host, client, told) in [
+    for (at, host, client, reason) in [
         (tls, "127.0.0.1", Some(ours.client()), ""),
         (tls, "localhost", Some(ours.client()), ""),
         (tls, "127.0.0.1", Some(unverified.clone()), ""),
@@ -104,20 +104,20 @@ fn who_is_let_in_and_what_others_are_told() {
         (mutual, "127.0.0.1", Some(with_alice(unverified.clone())), ""),
         (tls, "127.0.0.1", Some(others.client()), "from an authority that is not trusted here"),
         (tls, "127.0.0.1", Some(ClientTls { verify: true, ..unverified.clone() }), "not trusted here"),
-        // Another name of the same host.
-        (tls, "127.0.0.2", Some(ours.client()), "for another host"),
+        // Another address of the same host.
+        (address(&open, 2), "127.0.0.2", Some(ours.client()), "for another host"),
         (plain, "127.0.0.1", Some(ours.client()), "it sent something else than TLS"),
         (tls, "127.0.0.1", None, "this address expects TLS; connect with --tls"),
         (mutual, "127.0.0.1", Some(ours.client()), "it requires a certificate of this side"),
         (mutual, "127.0.0.1", Some(stranger), "it refused the certificate of this side"),
         (mutual, "127.0.0.1", Some(ours.client_with("former")), "it refused the certificate of this side"),
         (mutual, "127.0.0.1", None, "this address expects TLS"),
-        (tls, "127.0.0.1", Some(ours.client_with("nobody")), "nobody.pem: cannot read it"),
+        (tls, "127.0.0.1", Some(ours.client_with("missing")), "missing.pem: cannot read it"),
     ] {
         let outcome = outcome(&peer(at, host, client.clone()));
-        assert!(if told.is_empty() { outcome.is_empty() } else { outcome.contains(told) }, "{client:?}: {outcome}");
+        assert!(if reason.is_empty() { outcome.is_empty() } else { outcome.contains(reason) }, "{client:?}: {outcome}");
     }
-    // What resqd tells a client that speaks TLS where it does not expect that.
+    // The answer of resqd to a client that speaks TLS where it does not expect that.
     let mut stream = TcpStream::connect(plain).unwrap();
     stream.write_all(&CLIENT_HELLO[..40]).unwrap();
     let mut answer = Vec::new();
@@ -143,8 +143,8 @@ fn expired_certificate_is_refused_by_the_client() {
     let (mut socket, _) = listener.accept().unwrap();
     let mut session = rustls::ServerConnection::new(config.into()).unwrap();
     let _ = session.complete_io(&mut socket);
-    let told = client.join().unwrap();
-    assert!(told.contains("its certificate has expired; renew it"), "{told}");
+    let reason = client.join().unwrap();
+    assert!(reason.contains("its certificate has expired; renew it"), "{reason}");
 }
 
 #[test]
@@ -253,9 +253,9 @@ fn handshake_that_stalls_ends_after_the_time_for_hello() {
     let Address::Tls(to, _) = address else { unreachable!() };
     let mut silent: TlsClient = tls_connect(to, trust);
     silent.sock.set_read_timeout(Some(DEADLINE)).unwrap();
-    let mut told = Vec::new();
-    silent.read_to_end(&mut told).unwrap();
-    assert!(String::from_utf8_lossy(&told).contains("no HELLO within"), "{told:?}");
+    let mut reason = Vec::new();
+    silent.read_to_end(&mut reason).unwrap();
+    assert!(String::from_utf8_lossy(&reason).contains("no HELLO within"), "{reason:?}");
 }
 
 #[test]

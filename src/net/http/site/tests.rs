@@ -13,7 +13,7 @@ fn site(token: Option<&str>) -> Site {
 
 fn ask(site: &mut Site, line: &str, fields: &str, body: &str) -> Result<Reply, u16> {
     let head = Head::parse(format!("{line} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n").as_bytes()).unwrap();
-    let arrival = Arrival { address: None, now: Instant::now(), unix_s: 1_800_000_000 };
+    let arrival = Arrival { address: None, now: Instant::now(), unix_s: 1_800_000_000, is_encrypted: false };
     site.reply(&Request { head, body: body.into() }, arrival).map_err(|rejection| rejection.status)
 }
 

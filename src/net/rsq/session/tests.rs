@@ -149,9 +149,15 @@ fn frames_are_checked_against_the_rights_of_the_token() {
     let now = Instant::now();
     let states: Option<&[&str]> = Some(&["Own.*", "One"]);
     let subscribe = |text| ClientMessage::Subscribe {
-        start: None,
+        start: Start::Now,
         durable_only: false,
         patterns: vec![Pattern::Exact("One"), Pattern::new(text).unwrap()],
+    };
+    let consume = |text| ClientMessage::Consume {
+        consumer: ConsumerName::new("c").unwrap(),
+        start: Start::Now,
+        max_unacked: 1,
+        patterns: vec![Pattern::new(text).unwrap()],
     };
     let publish = |state| ClientMessage::Publish { state: State::new(state).unwrap(), payload: b"" };
     // Each frame, and what its token must permit: subscribe, publish, ring; and whether its states are among "Own.*", "One".
@@ -163,6 +169,8 @@ fn frames_are_checked_against_the_rights_of_the_token() {
         (subscribe("*"), Some(0), false),
         (subscribe("Other"), Some(0), false),
         (subscribe("One*"), Some(0), false),
+        (consume("Own.*"), Some(0), true),
+        (consume("*"), Some(0), false),
         (publish("Own.x"), Some(1), true),
         (publish("One"), Some(1), true),
         (publish("One2"), Some(1), false),
