@@ -7,6 +7,7 @@ use super::{
     batch::Batches,
     call::{Call, Range, Refused, Request, Which, allowed, check},
     document::DOCUMENT,
+    rollouts,
 };
 use crate::{
     base::exact::integer,
@@ -125,6 +126,11 @@ impl Api {
                 let databases: Vec<Json> = databases.iter().map(Database::to_json).collect();
                 found(json!({ "databases": databases, "next": next }))
             }
+            Call::Rollouts(Range { after, limit }) => {
+                found(rollouts::list(&mut *self.control.global()?, after, limit)?)
+            }
+            Call::Rollout(id) => found(rollouts::one(&mut *self.control.global()?, id)?),
+            Call::ActOnRollout(id, action) => found(rollouts::act(&mut *self.control.global()?, id, action, &actor)?),
             Call::Events { state, range: Range { after, limit } } => self.events(state.as_deref(), after, limit),
             Call::Consumers(Range { after, limit }) => {
                 let consumers = consumers::by_name(&mut *self.control.global()?, after.as_deref(), limit)?;

@@ -9,7 +9,7 @@ use crate::{
         text::{age_s, printable},
     },
     queue::{Filter, NewJob, Status, change::Change, search::LARGEST_PAGE},
-    resources::grace::LONGEST_S,
+    resources::{grace::LONGEST_S, migrate::operator::Action},
 };
 
 /// Items on a page unless the request asks for another number.
@@ -74,6 +74,10 @@ pub enum Call {
         /// Which part.
         range: Range<String>,
     },
+    /// Rollouts, newest first.
+    Rollouts(Range<u64>),
+    /// One rollout.
+    Rollout(u64),
     /// Events after a number, or without one the newest.
     Events {
         /// A state, or the beginning of some and a `*`.
@@ -106,6 +110,8 @@ pub enum Call {
     Drop(u64, Option<u64>),
     /// Drop them not, although that was to be done later.
     Restore(u64),
+    /// Pause, resume or abort a rollout.
+    ActOnRollout(u64, Action),
 }
 
 /// A checked request.
@@ -162,6 +168,8 @@ pub fn check(request: &Request) -> Result<Checked, Refused> {
             res_type: parameters.take("type")?,
             range: Range { after: parameters.take("after")?, limit: parameters.limit()? },
         })?,
+        ["rollouts"] => read(Call::Rollouts(parameters.range()?))?,
+        ["rollouts", id] => read(Call::Rollout(parse_id(id)?))?,
         ["events"] => read(Call::Events {
             state: parameters.take("state")?,
             range: Range { after: parameters.number("since")?, limit: parameters.limit()? },
@@ -194,6 +202,9 @@ fn act(request: &Request, segments: &[&str], parameters: &Parameters) -> Result<
         ["queue", "resume"] => |_: &mut Body| Ok(Call::Resume),
         ["databases", _, "drop"] => |body: &mut Body| Ok(Call::Drop(0, body.after_s()?)),
         ["databases", _, "restore"] => |_: &mut Body| Ok(Call::Restore(0)),
+        ["rollouts", _, "pause"] => |_: &mut Body| Ok(Call::ActOnRollout(0, Action::Pause)),
+        ["rollouts", _, "resume"] => |_: &mut Body| Ok(Call::ActOnRollout(0, Action::Resume)),
+        ["rollouts", _, "abort"] => |_: &mut Body| Ok(Call::ActOnRollout(0, Action::Abort)),
         _ => return Err(Refused::new(404, "there is nothing at this path")),
     };
     if !request.acts {
@@ -202,7 +213,7 @@ fn act(request: &Request, segments: &[&str], parameters: &Parameters) -> Result<
     parameters.end()?;
     let mut body = Body::parse(&request.body)?;
     let mut call = begin(&mut body)?;
-    if let (Call::Drop(id, _) | Call::Restore(id), ["databases", text, _]) = (&mut call, segments) {
+    if let (Call::Drop(id, _) | Call::Restore(id) | Call::ActOnRollout(id, _), [_, text, _]) = (&mut call, segments) {
         *id = parse_id(text)?;
     }
     let reason = body.text("reason", MAX_REASON)?.filter(|reason| !reason.is_empty());
@@ -213,7 +224,7 @@ fn act(request: &Request, segments: &[&str], parameters: &Parameters) -> Result<
 fn parse_id(text: &str) -> Result<u64, Refused> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
     let id = is_plain.then(|| text.parse().ok()).flatten();
-    id.ok_or_else(|| Refused::new(404, format!("`{}` is no res_id", printable(text))))
+    id.ok_or_else(|| Refused::new(404, format!("`{}` is no number", printable(text))))
 }
 
 /// The parameters that were not taken yet.

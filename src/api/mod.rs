@@ -11,6 +11,7 @@ pub mod batch_runner;
 pub mod batch_thread;
 pub mod call;
 pub mod document;
+mod rollouts;
 pub mod sampler;
 mod surroundings;
 pub mod threads;

@@ -1,5 +1,6 @@
 //! Databases that were built by older templates: versions, files, rollouts.
 
+mod crash;
 mod faults;
 mod fleet;
 mod registry;

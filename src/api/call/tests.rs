@@ -26,6 +26,10 @@ fn paths_name_the_methods_that_they_have() {
         ("/jobs/retry", "POST"),
         ("/queue/pause", "POST"),
         ("/databases/7/drop", "POST"),
+        ("/rollouts", "GET, HEAD"),
+        ("/rollouts/7", "GET, HEAD"),
+        ("/rollouts/7/abort", "POST"),
+        ("/rollouts/x/abort", ""),
         ("/jobs/x", ""),
         ("/nothing", ""),
     ] {

@@ -12,7 +12,13 @@ use crate::{
         audit::{Batch, Entry},
         overview::{Daemon, Overview},
     },
-    resources::registry_page::Database,
+    resources::{
+        migrate::{
+            progress::{Noted, Progress},
+            rules::State,
+        },
+        registry_page::Database,
+    },
 };
 
 fn document() -> Json {
@@ -94,6 +100,21 @@ fn document_has_every_field_of_every_answer() {
         updated_at: String::new(),
     };
     let daemon = Daemon { owner: String::new(), started_at: String::new(), lease_s: 0.0, jobs: 0 };
+    let rollout = Progress {
+        id: 1,
+        state: State::Running,
+        wave: 0,
+        last_wave: 0,
+        max_failures: 0,
+        started_at: String::new(),
+        ended_at: None,
+        waiting: 0,
+        running: 0,
+        migrated: 0,
+        failed: 0,
+        skipped: 0,
+    };
+    let noted = Noted { db_name: String::new(), res_id: 1, state: String::new(), message: None };
     let overview =
         Overview { counts: Default::default(), delayed: Default::default(), oldest_waiting_s: None, is_paused: false };
     let action = entry.to_json();
@@ -107,6 +128,8 @@ fn document_has_every_field_of_every_answer() {
         ("Waiting", waiting.to_json()),
         ("Series", History::new(0).to_json(60_000)),
         ("Consumer", consumer.to_json()),
+        ("Rollout", rollout.to_json()),
+        ("NotedDatabase", noted.to_json()),
         ("Daemon", daemon.to_json()),
         ("Counts", overview.counts_json()),
     ] {
