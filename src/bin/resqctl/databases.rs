@@ -63,7 +63,11 @@ pub fn list(db: &Db, config: &Config, args: &Databases, out: &mut Output) -> Res
 
 /// `res_shop_17  job 17  shop  version 3  ready  template 1f2e3d4c5b6a  1.5 MiB`.
 fn line(one: &Database, bytes: Option<u64>) -> String {
-    let state = if one.dropping_at.is_some() { "being dropped" } else { one.state.as_str() };
+    let state = match (&one.dropping_at, &one.drop_at) {
+        (Some(_), _) => "being dropped".into(),
+        (None, Some(at)) => format!("to be dropped at {at} UTC"),
+        (None, None) => one.state.clone(),
+    };
     let template = one.template_version.get(..12).unwrap_or(&one.template_version);
     let size = bytes.map(|bytes| format!("  {:.1} MiB", bytes as f64 / f64::from(1 << 20))).unwrap_or_default();
     format!(
