@@ -213,7 +213,7 @@ impl Api {
         let mut conn = self.control.global()?;
         let server = ServerInfo::query(&mut conn)?;
         let overview = overview::overview(&mut conn)?;
-        let head = store::head(&mut conn)?;
+        let head = store::head_soon(&mut conn)?;
         let dropping = registry::dropping(&mut conn)?;
         let set_aside = set_aside::set_aside(&mut conn)?;
         let events = chosen_rows::set_aside(&mut conn)?;

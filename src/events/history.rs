@@ -38,7 +38,7 @@ pub fn section(
     pattern: Option<Pattern<'_>>,
     limit: u32,
 ) -> Result<Section, Error> {
-    let head = store::head(conn)?;
+    let head = store::head_soon(conn)?;
     let matches = store::matching(pattern);
     let (from, to, order) = match since {
         Some(since) => (since, head.head_seq.min(since.saturating_add(WINDOW)), "ASC"),
@@ -101,7 +101,7 @@ pub fn of_job(
     created_at: &str,
     updated_at: &str,
 ) -> Result<(Vec<Event<'static>>, bool), Error> {
-    let head = store::head(conn)?;
+    let head = store::head_soon(conn)?;
     let from = numbered_since(conn, head, &format!("{} - INTERVAL 5 SECOND", literal(created_at)))?;
     let to = numbered_since(conn, head, &format!("{} + INTERVAL 60 SECOND", literal(updated_at)))?;
     let is_complete = to.saturating_sub(from) <= WINDOW;

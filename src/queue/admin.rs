@@ -8,7 +8,7 @@ use super::{audit::Actor, job::Status, sql_store};
 use crate::{
     base::exact::integer,
     config::Config,
-    db::{Db, Error, Link, OpenError, ReadRows},
+    db::{Db, Error, Link, OpenError, ReadRows, limited},
 };
 
 /// The queue of one global database.
@@ -161,7 +161,9 @@ impl Queue {
     }
 
     fn rows(&mut self, tail: &str) -> Result<Vec<Row>, Error> {
-        self.link.run(|conn| conn.read_map(format!("SELECT {COLUMNS} FROM res_queue {tail}"), row))
+        let select = format!("SELECT {COLUMNS} FROM res_queue {tail}");
+        let rows: Vec<mysql::Row> = self.link.run(|conn| limited::read(conn, &select))?;
+        Ok(rows.into_iter().map(row).collect())
     }
 
     /// The failed attempts of one job, oldest first.
@@ -169,12 +171,10 @@ impl Queue {
     /// # Errors
     /// Those of the database.
     pub fn attempts(&mut self, id: u64) -> Result<Vec<Attempt>, Error> {
-        self.link.run(|conn| {
-            conn.read_map(
-                format!("SELECT attempt, CAST(at AS CHAR), message FROM res_error WHERE res_id = {id} ORDER BY id"),
-                |(attempt, at, message)| Attempt { attempt, at, message },
-            )
-        })
+        let select =
+            format!("SELECT attempt, CAST(at AS CHAR), message FROM res_error WHERE res_id = {id} ORDER BY id");
+        let rows: Vec<(_, _, _)> = self.link.run(|conn| limited::read(conn, &select))?;
+        Ok(rows.into_iter().map(|(attempt, at, message)| Attempt { attempt, at, message }).collect())
     }
 
     /// Counts the rows in each status. Reads the whole index: slow with millions of finished rows.
@@ -241,16 +241,18 @@ impl Queue {
     pub fn running(&mut self) -> Result<Vec<Running>, Error> {
         self.link.run(|conn| {
             // A row of an older table may have an id below 1, no name, or one that is not UTF-8.
-            conn.read_map(
+            let rows: Vec<(u64, Vec<u8>, Option<String>, Option<f64>)> = limited::read(
+                conn,
                 "SELECT q.res_id, CAST(COALESCE(q.res_name, '') AS BINARY), q.owner, \
                  TIMESTAMPDIFF(MICROSECOND, NOW(6), d.lease_until) / 1000000 \
                  FROM res_queue q LEFT JOIN res_daemon d ON d.owner = q.owner \
                  WHERE q.status = 'in_progress' AND q.res_id + 0 > 0 ORDER BY q.res_id LIMIT 1000",
-                |(id, name, owner, lease_s): (u64, Vec<u8>, Option<String>, Option<f64>)| {
-                    let name = String::from_utf8_lossy(&name).into_owned();
-                    Running { id, name, owner, lease_s }
-                },
-            )
+            )?;
+            let running = |(id, name, owner, lease_s): (_, Vec<u8>, _, _)| {
+                let name = String::from_utf8_lossy(&name).into_owned();
+                Running { id, name, owner, lease_s }
+            };
+            Ok(rows.into_iter().map(running).collect())
         })
     }
 

@@ -43,7 +43,7 @@ pub fn overview(conn: &mut Conn) -> Result<Overview, Error> {
         counts,
         delayed,
         oldest_waiting_s: age.flatten().map(|age| age.max(0).unsigned_abs()),
-        is_paused: sql_store::is_paused(conn)?,
+        is_paused: limited::read_first::<u8>(conn, sql_store::PAUSED)?.is_some(),
     })
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use super::admin::Queue;
 use crate::{
     base::exact::integer,
-    db::{Error, ReadRows},
+    db::{Error, limited},
 };
 
 /// A job that a daemon has set aside, because the server refuses to change its row.
@@ -55,7 +55,8 @@ impl Queue {
 /// Those of the database.
 pub fn set_aside(conn: &mut Conn) -> Result<Vec<SetAside>, Error> {
     type Columns = (u64, Vec<u8>, String, String, String, u64, String);
-    let rows: Result<Vec<Columns>, Error> = conn.read_rows(
+    let rows: Result<Vec<Columns>, Error> = limited::read(
+        conn,
         "SELECT z.res_id, CAST(COALESCE(q.res_name, '') AS BINARY), z.what, z.message, CAST(z.since AS CHAR), \
              GREATEST(COALESCE(TIMESTAMPDIFF(SECOND, NOW(6), z.retry_at), 0), 0), z.owner \
              FROM res_quarantine z JOIN res_daemon d ON d.owner = z.owner JOIN res_queue q ON q.res_id = z.res_id \

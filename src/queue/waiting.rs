@@ -6,7 +6,7 @@ use super::{
     admin::Queue,
     outcome::{LONGEST_POSTPONEMENT, WAITING},
 };
-use crate::db::{Error, ReadRows, literal};
+use crate::db::{Error, limited, literal};
 
 /// A job whose last attempt was postponed, because the server could not run it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,9 +46,10 @@ impl Queue {
         };
         // No postponed job is due later, however many others are.
         let soon = format!("status = 'new' AND run_at <= NOW(6) + INTERVAL {} SECOND", LONGEST_POSTPONEMENT.as_secs());
-        let sql = format!("{} UNION ALL {} ORDER BY res_id LIMIT 1000", rows("status = 'in_progress'"), rows(&soon));
+        let both = format!("{} UNION ALL {}", rows("status = 'in_progress'"), rows(&soon));
+        let sql = format!("SELECT res_id, name, reason, retry_s FROM ({both}) z ORDER BY res_id LIMIT 1000");
         type Columns = (u64, Vec<u8>, String, u64);
-        let rows: Vec<Columns> = self.link.run(|conn| conn.read_rows(&sql))?;
+        let rows: Vec<Columns> = self.link.run(|conn| limited::read(conn, &sql))?;
         let one = |(id, name, reason, retry_s): Columns| Waiting {
             id,
             name: String::from_utf8_lossy(&name).into_owned(),

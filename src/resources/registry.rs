@@ -5,7 +5,7 @@
 use mysql::{Conn, prelude::Queryable};
 
 use crate::{
-    db::{Error, ReadRows, id_list, ident, literal},
+    db::{Error, ReadRows, id_list, ident, limited, literal},
     queue::Job,
 };
 
@@ -270,7 +270,8 @@ pub fn announce(conn: &mut Conn, gone: &[Owned]) -> Result<(), Error> {
 /// The databases whose drop has begun and is not complete, at most 1,000.
 pub fn dropping(conn: &mut Conn) -> Result<Vec<Owned>, Error> {
     let marked = "SELECT db_name, res_id FROM res_database WHERE dropping_at IS NOT NULL ORDER BY db_name LIMIT 1000";
-    conn.read_map(marked, |(db_name, res_id)| Owned { db_name, res_id })
+    let rows: Vec<(String, u64)> = limited::read(conn, marked)?;
+    Ok(rows.into_iter().map(|(db_name, res_id)| Owned { db_name, res_id }).collect())
 }
 
 /// A condition for the rows of these databases that still belong to these jobs.

@@ -52,7 +52,10 @@ pub fn next_due(conn: &mut Conn, excluded: &[u64]) -> Result<Option<Duration>, E
     Ok(micros.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs())))
 }
 
+/// Selects a row if an operator has paused the queue.
+pub const PAUSED: &str = "SELECT 1 FROM res_meta WHERE name = 'paused'";
+
 /// Whether an operator has paused the queue.
 pub fn is_paused(conn: &mut Conn) -> Result<bool, Error> {
-    Ok(conn.read_first::<u8>("SELECT 1 FROM res_meta WHERE name = 'paused'")?.is_some())
+    Ok(conn.read_first::<u8>(PAUSED)?.is_some())
 }

@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 use self::claim::Which;
 pub use self::claim::{Claimer, locking_read, token_update};
 pub use self::delayed::READY_SINCE;
-pub(super) use self::delayed::is_paused;
+pub(super) use self::delayed::{PAUSED, is_paused};
 use super::{
     claim_ids::ClaimIds,
     hooks::TransactionHooks,

@@ -131,17 +131,23 @@ fn request_that_hangs_holds_up_none_that_needs_no_database() {
     let instance = Instance::ready("http_hung_read");
     let (resqd, port) = resqd(&instance);
     let resqd = resqd.env("RESQ_HTTP_TOKEN", "s3cret").spawn_ready();
-    let mut hold = instance.conn();
-    hold.query_drop("LOCK TABLES res_audit WRITE").unwrap();
-    let mut waiting = HttpPeer::connect(port);
-    waiting.request("GET /api/v1/audit", TOKEN);
+    let (mut hold, mut conn) = (instance.conn(), instance.conn());
+    conn.query_drop("INSERT INTO res_queue (res_name, status) VALUES ('a', 'done')").unwrap();
+    hold.query_drop("LOCK TABLES res_audit WRITE, res_error WRITE, res_quarantine WRITE").unwrap();
+    let waiting = ["audit", "jobs/1", "status"].map(|path| {
+        let mut waiting = HttpPeer::connect(port);
+        waiting.request(&format!("GET /api/v1/{path}"), TOKEN);
+        waiting
+    });
     assert_eq!(http(port, "GET /healthz", "").status, 200);
     // What acts has a thread of its own.
     let counted = post(port, "/api/v1/jobs/retry", TOKEN, r#"{"ids":[1],"dry_run":true}"#);
     assert_eq!((counted.status, &counted.json()["count"]), (200, &json!(0)));
-    // The server stops the query by itself.
-    let stopped = waiting.answer();
-    assert!(stopped.status == 503 && stopped.body.contains("too long"), "{}", stopped.body);
+    // The server stops each query by itself.
+    for mut waiting in waiting {
+        let stopped = waiting.answer();
+        assert!(stopped.status == 503 && stopped.body.contains("too long"), "{}", stopped.body);
+    }
     hold.query_drop("UNLOCK TABLES").unwrap();
     assert_eq!(http(port, "GET /api/v1/audit", TOKEN).status, 200);
     assert_eq!(resqd.stop().code(), Some(0));
