@@ -10,6 +10,7 @@ use crate::{
     },
     queue::{Filter, NewJob, Status, change::Change, search::LARGEST_PAGE},
     resources::{grace::LONGEST_S, migrate::operator::Action},
+    wire::State,
 };
 
 /// Items on a page unless the request asks for another number.
@@ -174,7 +175,9 @@ pub fn check(request: &Request) -> Result<Checked, Refused> {
             state: parameters.take("state")?,
             range: Range { after: parameters.number("since")?, limit: parameters.limit()? },
         })?,
-        ["consumers"] => read(Call::Consumers(Range { after: parameters.take("after")?, limit: parameters.limit()? }))?,
+        ["consumers"] => {
+            read(Call::Consumers(Range { after: parameters.consumer("after")?, limit: parameters.limit()? }))?
+        }
         ["daemons"] => read(Call::Daemons)?,
         ["audit"] => read(Call::Audit(parameters.range()?))?,
         _ => return act(request, &segments, &parameters),
@@ -244,6 +247,15 @@ impl Parameters {
         let Some(text) = self.take(name)? else { return Ok(None) };
         let number = parse_integer(&Json::from(text.as_str()));
         number.map(Some).ok_or_else(|| bad(format!("{name}={}: expected a whole number", printable(&text))))
+    }
+
+    /// The name of a consumer, which has the characters of a state.
+    fn consumer(&mut self, name: &str) -> Result<Option<String>, Refused> {
+        let Some(text) = self.take(name)? else { return Ok(None) };
+        match State::new(&text) {
+            Ok(_) => Ok(Some(text)),
+            Err(_) => Err(bad(format!("{name}={}: expected the name of a consumer", printable(&text)))),
+        }
     }
 
     fn limit(&mut self) -> Result<u32, Refused> {

@@ -66,6 +66,8 @@ fn what_reads_is_checked() {
         ("/jobs/retry", Err(405)),
         ("/queue/pause", Err(405)),
         ("/databases/1/drop", Err(405)),
+        ("/consumers?after=a.b", Ok(Call::Consumers(range(Some("a.b".into()), 50)))),
+        ("/consumers?after=ä", Err(400)),
         ("/daemons", Ok(Call::Daemons)),
         ("/audit?after=3", Ok(Call::Audit(range(Some(3), 50)))),
         ("/events?since=0&state=Comp*", Ok(Call::Events { state: Some("Comp*".into()), range: range(Some(0), 50) })),

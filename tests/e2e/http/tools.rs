@@ -58,7 +58,7 @@ fn interface_is_what_its_description_says() {
     let mut conn = instance.conn();
     conn.query_drop("INSERT INTO res_queue (res_name, res_type) VALUES ('a', 'default'), ('b', 'gone')").unwrap();
     let setting = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.into());
-    let examples = setting("SCHEMATHESIS_EXAMPLES", "20");
+    let examples = setting("SCHEMATHESIS_EXAMPLES", "10");
     let seed = std::env::var("SCHEMATHESIS_SEED").map_or_else(
         |_| vec!["--generation-deterministic".to_string()],
         |seed| ["--generation-database", "none", "--seed", &seed].map(String::from).to_vec(),
