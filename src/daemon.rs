@@ -3,6 +3,7 @@
 
 mod checks;
 pub mod healthcheck;
+mod reload;
 mod signals;
 mod watchdog;
 
@@ -24,7 +25,6 @@ use crate::{
     base::readiness::{State, Supervisor},
     base::threads::{Alarm, Thread, alarm, cannot_start},
     base::wakeup::{Wakeup, wakeup},
-    cli,
     config::{self, Config},
     db::{Db, ServerInfo},
     events::consumers::{self, ConsumersThread},
@@ -33,7 +33,7 @@ use crate::{
         self, LogReplaced, SequencerThread, StateWatch,
         binlog::wakeups::{Targets, WakeupThread},
     },
-    net::{self, Broker, Reloader, StartError},
+    net::{self, Broker, StartError},
     queue::{FIXED_CONNECTIONS, Parts, QUEUE_STATE_NEW, Servers, Service, Telemetry, Wakeups},
     resources::{
         DatabaseBuilder, Templates,
@@ -119,7 +119,7 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
     loop {
         select! {
             recv(stops) -> _ => break,
-            recv(hangups) -> _ => reload(&running.broker.reloader()),
+            recv(hangups) -> _ => reload::reload(&running.broker.reloader()),
             recv(log_replaced) -> found => return Err(replaced(found)),
             recv(panicked) -> name => return Err(died(name)),
         }
@@ -145,15 +145,6 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
             "stopped by a second signal; running jobs are taken over when this daemon's lease expires",
         )),
         recv(panicked) -> name => Err(died(name)),
-    }
-}
-
-/// Takes over the certificates and tokens that the settings name now.
-fn reload(broker: &Reloader) {
-    let settings = cli::settings_again().map_err(|error| error.to_string());
-    match settings.and_then(|config| broker.reload(&config).map_err(|error| error.to_string())) {
-        Ok(()) => log::info!("settings: certificates and tokens were read again"),
-        Err(error) => log::error!("settings: {error}; keeping all certificates and tokens as they were"),
     }
 }
 

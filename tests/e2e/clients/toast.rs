@@ -1,5 +1,5 @@
-//! `resq-client --toast`, in a client of its own that has this feature, on a real D-Bus session bus, with a stand-in for the desktop's notification service that
-//! records what it is asked to show.
+//! `resq-client --toast`, in a client of its own that has this feature, on a real D-Bus session bus, with a stand-in for the
+//! desktop's notification service that records what it is asked to show.
 
 use std::{path::PathBuf, sync::mpsc, time::Duration};
 
