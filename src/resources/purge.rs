@@ -16,8 +16,9 @@ use crate::{
     queue::audit::Actor,
 };
 
-/// Connections that the thread needs of the pool: to the registry, to the databases, and to check foreign keys.
-pub const CONNECTIONS: u32 = 3;
+/// Connections that the thread needs of the pool: two to the control server, for drops and for scratch databases; one that
+/// drops, and one that looks for foreign keys.
+pub const CONNECTIONS: u32 = 4;
 
 /// How often it looks for what is due.
 const POLL: Duration = Duration::from_secs(5);

@@ -131,7 +131,7 @@ fn each_database_is_compared_with_its_own_version() {
     let with = |column: &'static str| {
         [("res_db/10.sql", FILES[0].1), ("res_tables/10.sql", column), ("res_migrations/0001_words.sql", "SELECT 1")]
     };
-    let (old, new) = ("CREATE TABLE a (n INT)", "CREATE TABLE a (n INT, m INT)");
+    let (old, new) = ("CREATE TABLE a (n INT PRIMARY KEY)", "CREATE TABLE a (n INT PRIMARY KEY, m INT)");
     let first = resqd(&instance, &with(old)[..2]);
     let names = |range: std::ops::Range<u32>| range.map(|n| format!("r{n}")).collect::<Vec<_>>();
     let databases = built(&instance, &names(0..3));

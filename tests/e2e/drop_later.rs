@@ -121,28 +121,31 @@ fn what_cannot_be_dropped_now_stays_whole_or_is_finished_later() {
     let mut reader = instance.conn();
     reader.query_drop("START TRANSACTION; SELECT * FROM laterfails_transaction.m").unwrap();
     is_due(&mut conn);
+    // On Galera the DDL ends transactions that are in its way.
+    let stay = if instance.server.kind() == "galera" { &["key", "file"][..] } else { &["key", "file", "transaction"] };
     let of = |conn: &mut Conn, db: &str| {
         let all = marks(conn).into_iter().find(|(name, ..)| name == db);
         all.map(|(_, _, has_begun, error)| (has_begun, error))
     };
     wait_until("the other one to go, and a try at each", || {
-        let tried = ["key", "file", "transaction"].map(|one| of(&mut conn, &format!("laterfails_{one}")));
-        of(&mut conn, "laterfails_good").is_none()
-            && tried.into_iter().flatten().filter(|(_, e)| !e.is_empty()).count() == 3
+        let is_tried = |one: &&str| of(&mut conn, &format!("laterfails_{one}")).is_some_and(|(_, e)| !e.is_empty());
+        stay.iter().all(is_tried) && marks(&mut conn).len() == stay.len()
     });
     for (db, begun, why) in [("key", false, "foreign key"), ("file", true, "notes"), ("transaction", false, "1205")] {
+        if !stay.contains(&db) {
+            continue;
+        }
         let (has_begun, error) = of(&mut conn, &format!("laterfails_{db}")).unwrap();
         assert!(has_begun == begun && (error.contains(why) || db == "file"), "{db}: {has_begun} {error}");
     }
-    assert_eq!(
-        ["key", "transaction"].map(|db| tables(&mut conn, &format!("laterfails_{db}"))),
-        [["a", "m"], ["a", "m"]]
-    );
+    for db in stay.iter().filter(|db| **db != "file") {
+        assert_eq!(tables(&mut conn, &format!("laterfails_{db}")), ["a", "m"], "{db}");
+    }
     // What is whole can be restored; what has begun cannot.
     assert_eq!(instance.resqctl(["restore", &key]).ok(), "1 database restored\n");
     instance.resqctl(["restore", &file]).expect_code(1);
     std::fs::remove_file(&stray).unwrap();
-    reader.query_drop("COMMIT").unwrap();
+    drop(reader);
     is_due(&mut conn);
     wait_until("the next try", || marks(&mut conn) == [("laterfails_key".to_string(), false, false, String::new())]);
     conn.query_drop("DROP DATABASE laterapp").unwrap();
