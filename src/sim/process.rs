@@ -24,7 +24,7 @@ use crate::{
     events::updates::{LogPublisher, PageRequest},
     events::{Settings, StateWatch, log::EventLog, sequencer::Sequencer},
     queue::{
-        QUEUE_STATE_NEW, Session,
+        QUEUE_STATE_NEW, Session, Validity,
         completer::Completer,
         dispatcher::{self, Dispatcher, Inputs, Outputs, Wait},
         job::Job,
@@ -99,6 +99,10 @@ fn start(plan: &Plan, daemon_id: u64) {
     spawn(move || {
         complete(completer, &outcome_out);
         drop(queue_alive);
+    });
+    spawn({
+        let lease = lease.clone();
+        move || watch_lease(&lease, daemon_id)
     });
     spawn({
         let queue_ended = queue_ended.clone();
@@ -230,6 +234,24 @@ fn renew(mut renewer: LeaseRenewer, ended: &Receiver<()>) {
             return renewer.end();
         }
         pause = renewer.turn();
+    }
+}
+
+/// Looks, just after each moment at which the server lets the lease expire, whether the daemon still relies on it: a handler
+/// rarely starts within the small part of a lease by which a clock can be wrong.
+fn watch_lease(lease: &Validity, daemon_id: u64) {
+    let until_us = || with(|sim| sim.server.leases.committed(daemon_id).map(|lease| lease.until_us));
+    // None: the daemon has ended it.
+    while let Some(expected_us) = until_us() {
+        wait(expected_us + 1, None);
+        let is_clock_right = with(|sim| {
+            let machine = &sim.machines[sim.current];
+            machine.clock_stops == machine.renewed_after_stops
+        });
+        if until_us() == Some(expected_us) {
+            assert!(!is_clock_right || !lease.is_valid(), "daemon {daemon_id} relies on a lease that has expired");
+            sleep_about(100_000);
+        }
     }
 }
 

@@ -126,7 +126,11 @@ fn claim_by_token(session: &mut Session, owner: u64, tries: &mut ClaimIds, which
     let claim_id = tries.draw();
     session.begin()?;
     let count = session.within(|server, tx| {
-        let ids = ready(server, tx, &Which { after: None, ..which.clone() });
+        let mut ids = ready(server, tx, &Which { after: None, ..which.clone() });
+        if !which.ids.is_empty() {
+            // This UPDATE reads by the primary key, the other one by the claim's index.
+            ids.sort_unstable();
+        }
         let (now_us, is_ready) = (server.now_us, |_, row: &JobRow| row.is_ready());
         server.change_jobs(tx, Change::Claim, &ids, is_ready, |_, row| mark_claimed(row, owner, claim_id, now_us))
     })?;
