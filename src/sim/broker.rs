@@ -2,11 +2,12 @@
 //! that answers when the test lets it, and any order of steps. What each subscriber received is checked against what it
 //! was promised.
 
+mod peer;
 mod pipe;
 
 use crate::{
     events::{
-        consumers,
+        consumers::{self, ConsumerAnswer, ConsumerRequest, Progress, Taken},
         event::Event,
         updates::{LogHead, LogUpdate, PageRequest},
     },
@@ -15,13 +16,15 @@ use crate::{
         Limits, connection::Kind, http::handoff::handoff, http::site::Site, hub::Hub, rsq::access::Tokens,
         rsq::session::Rules,
     },
-    wire::{ClientMessage, Code, Gap, MAX_FRAME, Pattern, Role, ServerMessage, Start, State, split},
+    wire::{ClientMessage, Code, ConsumerName, MAX_FRAME, Pattern, Role, ServerMessage, Start, State, split},
 };
 use crossbeam_channel::{Receiver, bounded};
+use peer::Peer;
 use pipe::{Pipe, PipeEnd};
 use proptest::prelude::*;
 use std::{
     cell::RefCell,
+    collections::VecDeque,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -34,6 +37,8 @@ const QUEUE_BYTES: usize = 300;
 #[derive(Clone, Debug)]
 enum Step {
     Connect { filter: usize, durable_only: bool, resume: Option<u8> },
+    Consume { filter: usize, max_unacked: u16 },
+    Acknowledge { peer: usize, events: usize },
     Publish { peer: usize, state: usize },
     Append { state: usize, events: usize },
     Prune { to: u8 },
@@ -47,6 +52,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         2 => (0..FILTERS.len(), any::<bool>(), prop::option::of(any::<u8>()))
             .prop_map(|(filter, durable_only, resume)| Step::Connect { filter, durable_only, resume }),
+        2 => (0..FILTERS.len(), 1u16..4).prop_map(|(filter, max_unacked)| Step::Consume { filter, max_unacked }),
+        4 => (peer.clone(), 1usize..4).prop_map(|(peer, events)| Step::Acknowledge { peer, events }),
         6 => (peer.clone(), state.clone()).prop_map(|(peer, state)| Step::Publish { peer, state }),
         6 => (state, 1usize..6).prop_map(|(state, events)| Step::Append { state, events }),
         1 => any::<u8>().prop_map(|to| Step::Prune { to }),
@@ -56,27 +63,12 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A peer that subscribes, and publishes too.
-struct Peer {
-    key: usize,
-    pipe: Rc<RefCell<Pipe>>,
-    unread: Vec<u8>,
-    filter: &'static [&'static str],
-    durable_only: bool,
-    /// What it received, checked as it arrived.
-    complete_up_to: u64,
-    subscribed: bool,
-    last_ephemeral: u64,
-    ephemeral_received: u64,
-    ephemeral_dropped: u64,
-    ephemeral_expected: u64,
-    /// The code of the ERROR that it received.
-    dismissed: Option<u16>,
-}
-
 struct World {
     hub: Hub<PipeEnd>,
     page_requests: Receiver<PageRequest>,
+    consumer_requests: Receiver<ConsumerRequest>,
+    /// The last holder of the consumer and its stored position.
+    stored: Option<Taken>,
     log: Vec<Event<'static>>,
     head_seq: u64,
     now: Instant,
@@ -93,17 +85,29 @@ impl World {
         let fanout = fanout::Limits { recent_events: 4, page_requests: 1, ..fanout::Limits::default() };
         let limits = Limits { ping_interval, queue_bytes: QUEUE_BYTES, fanout, ..Limits::default() };
         let (sender, page_requests) = bounded(limits.fanout.page_requests);
+        let (consumers, _, consumers_end) = consumers::handoff(|| {});
+        let consumer_requests = consumers_end.requests.clone();
         let head = LogHead { log_id: 1, first_seq: 1, head_seq: 0 };
         let hub = Hub::new(
             Rules { limits, tokens: Tokens::default(), states: None },
             Site::default(),
             head,
             sender,
-            consumers::handoff(|| {}).0,
+            consumers,
             handoff(|| {}).0,
             Vec::new(),
         );
-        World { hub, page_requests, log: Vec::new(), head_seq: 0, now: Instant::now(), peers: Vec::new(), published: 0 }
+        World {
+            hub,
+            page_requests,
+            consumer_requests,
+            stored: None,
+            log: Vec::new(),
+            head_seq: 0,
+            now: Instant::now(),
+            peers: Vec::new(),
+            published: 0,
+        }
     }
 
     fn run(&mut self) {
@@ -117,6 +121,11 @@ impl World {
             Step::Connect { filter, durable_only, resume } if self.peers.len() < 4 => {
                 self.connect(FILTERS[filter], durable_only, resume.map(|seq| u64::from(seq) % (self.head_seq + 2)));
             }
+            Step::Consume { filter, max_unacked } if self.peers.len() < 4 => {
+                self.add_peer(FILTERS[filter], true, Some(max_unacked));
+                self.store();
+            }
+            Step::Acknowledge { peer, events } if peer < self.peers.len() => self.acknowledge(peer, events),
             Step::Publish { peer, state } if peer < self.peers.len() => self.publish(peer, STATES[state]),
             Step::Append { state, events } => self.append(STATES[state], events),
             Step::Prune { to } => {
@@ -130,10 +139,18 @@ impl World {
             Step::Pass { ms } => self.now += Duration::from_millis(ms),
             _ => {}
         }
-        self.run();
+        self.store();
     }
 
     fn connect(&mut self, filter: &'static [&'static str], durable_only: bool, resume_after: Option<u64>) {
+        let peer = self.add_peer(filter, durable_only, None);
+        let patterns = filter.iter().map(|text| Pattern::new(text).unwrap()).collect();
+        let start = resume_after.map_or(Start::Now, Start::After);
+        self.send(peer, &ClientMessage::Subscribe { start, durable_only, patterns });
+    }
+
+    /// A peer that has said HELLO and, with `max_unacked`, that it consumes.
+    fn add_peer(&mut self, filter: &'static [&'static str], durable_only: bool, max_unacked: Option<u16>) -> usize {
         let pipe = Rc::new(RefCell::new(Pipe::default()));
         let key = self.hub.next_key();
         self.hub.insert(PipeEnd(pipe.clone()), Kind::Rsq, self.now);
@@ -149,13 +166,70 @@ impl World {
             ephemeral_received: 0,
             ephemeral_dropped: 0,
             ephemeral_expected: 0,
+            max_unacked,
+            unacked: VecDeque::new(),
+            acked: 0,
             dismissed: None,
         });
-        let patterns = filter.iter().map(|text| Pattern::new(text).unwrap()).collect();
         let peer = self.peers.len() - 1;
         self.send(peer, &ClientMessage::Hello { role: Role::Both, name: "", token: "" });
-        let start = resume_after.map_or(Start::Now, Start::After);
-        self.send(peer, &ClientMessage::Subscribe { start, durable_only, patterns });
+        if let Some(max_unacked) = max_unacked {
+            let patterns = filter.iter().map(|text| Pattern::new(text).unwrap()).collect();
+            let consumer = ConsumerName::new("c").unwrap();
+            self.send(peer, &ClientMessage::Consume { consumer, start: Start::Now, max_unacked, patterns });
+        }
+        peer
+    }
+
+    /// The thread that keeps positions carries out what the broker has asked for.
+    fn store(&mut self) {
+        self.run();
+        while let Ok(request) = self.consumer_requests.try_recv() {
+            match request {
+                ConsumerRequest::Take { ticket, claim } => {
+                    let before = self.stored.unwrap_or(Taken { holder: 0, position: claim.head_seq });
+                    let taken = Taken { holder: before.holder + 1, ..before };
+                    self.stored = Some(taken);
+                    self.holder(taken.holder).acked = taken.position;
+                    self.hub.consumer_answered(ConsumerAnswer::Taken { ticket, taken }, self.now);
+                }
+                ConsumerRequest::Store(progress) => {
+                    progress.into_iter().for_each(|progress| self.check_stored(&progress))
+                }
+                ConsumerRequest::Locate { .. } => panic!("no peer begins at a time"),
+            }
+            self.run();
+        }
+    }
+
+    /// A position never goes back, and never passes an event that its holder has not acknowledged.
+    fn check_stored(&mut self, Progress { holder, position, .. }: &Progress) {
+        let Some(stored) = self.stored.as_mut().filter(|stored| stored.holder == *holder) else { return };
+        assert!(stored.position <= *position, "the position went back");
+        stored.position = *position;
+        let peer = &*self.holder(*holder);
+        let (acked, wants) = (peer.acked, peer.filter);
+        let wants = |state: &str| wants.iter().any(|text| Pattern::new(text).unwrap().matches(state));
+        let open = self.log.iter().find(|event| event.seq > acked && wants(&event.state));
+        assert!(open.is_none_or(|event| event.seq > *position), "stored {position}, not acknowledged: {open:?}");
+    }
+
+    /// Peers take the consumer in their order.
+    fn holder(&mut self, holder: u64) -> &mut Peer {
+        let mut consumers = self.peers.iter_mut().filter(|peer| peer.max_unacked.is_some());
+        consumers.nth(holder as usize - 1).expect("a holder")
+    }
+
+    fn acknowledge(&mut self, peer: usize, events: usize) {
+        let one = &mut self.peers[peer];
+        let Some(seq) = one.unacked.get(events.min(one.unacked.len()).wrapping_sub(1)).copied() else { return };
+        if one.is_over() {
+            return;
+        }
+        one.unacked.retain(|sent| *sent > seq);
+        one.acked = seq;
+        self.send(peer, &ClientMessage::Ack(seq));
+        self.store();
     }
 
     fn send(&mut self, peer: usize, message: &ClientMessage<'_>) {
@@ -238,7 +312,10 @@ impl World {
     fn finish(&mut self) {
         // At worst each peer reads the whole log alone, one event per page.
         for _ in 0..self.peers.len() * (2 + self.head_seq as usize) {
-            (0..self.peers.len()).for_each(|peer| self.read(peer, 100_000));
+            (0..self.peers.len()).for_each(|peer| {
+                self.read(peer, 100_000);
+                self.acknowledge(peer, usize::MAX);
+            });
             self.answer();
             self.run();
         }
@@ -251,73 +328,6 @@ impl World {
         self.now += Duration::from_secs(3);
         self.run();
         assert_eq!((self.hub.len(), self.hub.next_turn(self.now)), (0, None), "no timer, nothing to read or write");
-    }
-}
-
-impl Peer {
-    fn is_over(&self) -> bool {
-        self.dismissed.is_some() || self.pipe.borrow().closed
-    }
-
-    fn wants(&self, state: &str) -> bool {
-        self.filter.iter().any(|text| Pattern::new(text).unwrap().matches(state))
-    }
-
-    /// Between what it has and `up_to` the log keeps nothing that it subscribed to.
-    fn expect_nothing_before(&self, up_to: u64, log: &[Event<'static>]) {
-        let missed =
-            log.iter().find(|event| event.seq > self.complete_up_to && event.seq < up_to && self.wants(&event.state));
-        assert_eq!(missed.map(|event| event.seq), None, "skipped before {up_to}");
-    }
-
-    fn expect_no_more(&self, log: &[Event<'static>]) {
-        self.expect_nothing_before(u64::MAX, log);
-    }
-
-    fn check(&mut self, message: &ServerMessage<'_>, log: &[Event<'static>]) {
-        assert!(self.dismissed.is_none(), "{message:?} after ERROR");
-        match *message {
-            ServerMessage::Welcome { .. } | ServerMessage::Pong(_) => {}
-            ServerMessage::Subscribed { seq } | ServerMessage::Consuming { seq } => {
-                assert!(!self.subscribed);
-                self.subscribed = true;
-                self.complete_up_to = seq;
-            }
-            ServerMessage::Event { seq: 0, state, payload, .. } => {
-                assert!(self.subscribed && !self.durable_only && self.wants(state));
-                let number: u64 = str::from_utf8(payload).unwrap().parse().unwrap();
-                assert!(number > self.last_ephemeral, "ephemeral {number} after {}", self.last_ephemeral);
-                self.last_ephemeral = number;
-                self.ephemeral_received += 1;
-            }
-            ServerMessage::Event { seq, state, .. } => {
-                assert!(self.subscribed && self.wants(state));
-                assert!(seq > self.complete_up_to, "{seq} after {}", self.complete_up_to);
-                self.expect_nothing_before(seq, log);
-                self.complete_up_to = seq;
-            }
-            ServerMessage::Gap(Gap::Dropped(events)) => {
-                assert!(events > 0 && !self.durable_only);
-                self.ephemeral_dropped += events;
-            }
-            ServerMessage::Gap(Gap::Pruned(first_seq)) => {
-                assert!(first_seq > self.complete_up_to + 1, "nothing was lost");
-                self.expect_nothing_before(first_seq, log);
-                self.complete_up_to = first_seq - 1;
-            }
-            ServerMessage::Gap(Gap::BeyondHead(head_seq)) => {
-                assert!(head_seq < self.complete_up_to);
-                self.complete_up_to = head_seq;
-            }
-            ServerMessage::Ping(number) => {
-                self.expect_nothing_before(number + 1, log);
-                self.complete_up_to = self.complete_up_to.max(number);
-            }
-            ServerMessage::Error { code, .. } => {
-                assert!([Code::Slow as u16, Code::TimedOut as u16].contains(&code), "no peer broke a rule");
-                self.dismissed = Some(code);
-            }
-        }
     }
 }
 

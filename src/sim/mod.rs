@@ -4,6 +4,8 @@
 
 mod actors;
 mod broker;
+mod consumed;
+mod consumer;
 mod fault_schedule;
 mod fidelity;
 mod log;
@@ -17,6 +19,7 @@ mod simulation;
 mod store;
 mod subscriber;
 mod tables;
+mod waits;
 mod work;
 
 use std::{
@@ -101,14 +104,16 @@ fn is_over() -> bool {
         assert!(
             sim.now_us < FAULTY_US + CALM_US,
             "after {} s: unfinished jobs {waiting:?}, {} events not numbered, \
-             delivered up to {:?} of {head_seq}, paused: {}, open transactions: {:?}",
+             delivered up to {:?} and consumed up to {} of {head_seq}, paused: {}, open transactions: {:?}",
             sim.now_us / 1_000_000,
             unnumbered,
             sim.machines.iter().map(|machine| machine.subscriber_seq).collect::<Vec<_>>(),
+            server.oracle.consumed(),
             server.paused.committed(tables::ONE).is_some(),
             server.open,
         );
-        waiting.is_empty() && server.open.is_empty() && unnumbered == 0 && all_delivered
+        let is_consumed = server.oracle.consumed() == head_seq;
+        waiting.is_empty() && server.open.is_empty() && unnumbered == 0 && all_delivered && is_consumed
     })
 }
 

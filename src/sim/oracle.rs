@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    consumed::Consumed,
     rows::{Change, ids},
-    tables::{Entry, JobRow, LogRow},
+    tables::{ConsumerRow, Entry, JobRow, LogRow},
 };
+use crate::events::consumers::Taken;
 use crate::queue::{
     JobError, JobResult, Status,
     outcome::{MAX_INTERRUPTIONS, Next},
@@ -113,6 +115,7 @@ pub struct Oracle {
     /// The events in the order of their numbers, from 1.
     numbered: Vec<Entry>,
     first_seq: u64,
+    consumed: Consumed,
     /// Whether events must be in causal order: on one server. A cluster promises it for each node by itself.
     pub is_causal: bool,
     /// Print every change of a job: for reading a run that failed.
@@ -251,6 +254,25 @@ impl Oracle {
     /// The outbox ids of committed events without a number.
     pub fn unnumbered(&self) -> impl Iterator<Item = u64> {
         self.waiting.keys().copied()
+    }
+
+    /// A connection has the consumer and begins after its position.
+    pub fn consumer_taken(&self, taken: Taken) {
+        self.consumed.taken(taken, self.first_seq);
+    }
+
+    /// A holder of the consumer has acknowledged all events up to this one.
+    pub fn consumer_acknowledged(&mut self, holder: u64, seq: u64) {
+        self.consumed.acknowledged(holder, seq);
+    }
+
+    pub fn consumer_changed(&mut self, change: &Change<ConsumerRow>) {
+        self.consumed.changed(change);
+    }
+
+    /// Every event up to this one was acknowledged, or pruned before.
+    pub fn consumed(&self) -> u64 {
+        self.consumed.up_to()
     }
 
     pub fn jobs(&self) -> usize {

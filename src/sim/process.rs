@@ -1,4 +1,4 @@
-//! One daemon: the shipped dispatcher, workers, completer, lease renewer and sequencer, each an actor instead of a
+//! One daemon: the shipped dispatcher, workers, completer, lease renewer, sequencer and keeper, each an actor instead of a
 //! thread, wired as `Service` and `SequencerThread` wire them. Only the threads' loops are replaced: an actor waits for
 //! what its thread would wait for.
 
@@ -10,11 +10,13 @@ use std::{
 use crossbeam_channel::{Receiver, TryRecvError, bounded, unbounded};
 
 use super::{
+    consumer::{self, SimConsumers},
     log::SimEventLog,
     session::Host,
     simulation::{sleep_about, spawn, spawn_on, wait, with, world_us},
     store::SimQueueStore,
     subscriber::Subscriber,
+    waits::{is_disconnected, wait_for_any},
     work::Work,
 };
 use crate::{
@@ -22,7 +24,7 @@ use crate::{
     config::Database,
     db::Db,
     events::updates::{LogPublisher, PageRequest},
-    events::{Settings, StateWatch, log::EventLog, sequencer::Sequencer},
+    events::{Settings, StateWatch, consumers::Keeper, log::EventLog, sequencer::Sequencer},
     queue::{
         QUEUE_STATE_NEW, Session, Validity,
         completer::Completer,
@@ -109,6 +111,20 @@ fn start(plan: &Plan, daemon_id: u64) {
         move || renew(renewer, &queue_ended)
     });
 
+    let (consumer_request_in, consumer_requests) = bounded(2);
+    let (consumer_answer_in, consumer_answers) = unbounded();
+    let keeper = Keeper::new(Box::new(SimConsumers::new(&host)), move |answer| {
+        let _ = consumer_answer_in.send(answer);
+    });
+    spawn({
+        let queue_ended = queue_ended.clone();
+        move || consumer::keep(keeper, &consumer_requests, &queue_ended)
+    });
+    spawn({
+        let queue_ended = queue_ended.clone();
+        move || consumer::connect(&consumer_request_in, &consumer_answers, &queue_ended)
+    });
+
     let settings = Settings {
         poll: plan.poll,
         retention_days: plan.retention_days,
@@ -133,17 +149,6 @@ fn start(plan: &Plan, daemon_id: u64) {
 fn nowhere() -> &'static Db {
     static NOWHERE: OnceLock<Db> = OnceLock::new();
     NOWHERE.get_or_init(|| Db::open_lazily(&Database::default(), 1))
-}
-
-/// Waits like a `select!` on channels that only wake.
-fn wait_for_any(until_us: u64, inputs: &[&Receiver<()>]) {
-    let inputs: Vec<Receiver<()>> = inputs.iter().map(|&input| input.clone()).collect();
-    wait(until_us, Some(Box::new(move || inputs.iter().any(|input| !input.is_empty() || is_disconnected(input)))));
-}
-
-/// Whether the sender of a stop channel, which never carries a message, is gone.
-fn is_disconnected(stop: &Receiver<()>) -> bool {
-    stop.is_empty() && stop.capacity() == Some(0) && stop.try_recv() == Err(TryRecvError::Disconnected)
 }
 
 /// Receives a wakeup, unless it is lost.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{
     oracle::{Oracle, Record, Return},
     rows::{Blocked, Rows, Tx},
-    tables::{Entry, JobRow, LeaseRow, LogRow, ONE},
+    tables::{ConsumerRow, Entry, JobRow, LeaseRow, LogRow, ONE},
 };
 use crate::{
     db::codes::ER_LOCK_DEADLOCK,
@@ -57,6 +57,7 @@ pub struct Server {
     pub outbox: Rows<Entry>,
     pub events: Rows<Entry>,
     pub log: Rows<LogRow>,
+    pub consumers: Rows<ConsumerRow>,
     pub open: BTreeMap<Tx, Open>,
     pub oracle: Oracle,
     /// The share of rows that the server refuses to change in some way, from 0.0 to 1.0.
@@ -78,6 +79,7 @@ impl Server {
             outbox: Rows::new(),
             events: Rows::new(),
             log: Rows::new(),
+            consumers: Rows::new(),
             open: BTreeMap::new(),
             oracle: Oracle::default(),
             bad_rows: 0.0,
@@ -108,6 +110,7 @@ impl Server {
         self.outbox.roll_back(tx);
         self.events.roll_back(tx);
         self.log.roll_back(tx);
+        self.consumers.roll_back(tx);
     }
 
     pub fn commit(&mut self, tx: Tx) -> Result<(), Stop> {
@@ -124,6 +127,9 @@ impl Server {
         let log = self.log.commit(tx, &mut losers);
         for lease in self.leases.commit(tx, &mut losers) {
             self.oracle.lease_changed(lease.id, self.now_us, lease.new.map(|lease| lease.until_us));
+        }
+        for change in self.consumers.commit(tx, &mut losers) {
+            self.oracle.consumer_changed(&change);
         }
         self.paused.commit(tx, &mut losers);
         for loser in losers {

@@ -51,6 +51,13 @@ pub struct LogRow {
     pub moved: Option<(u64, u64)>,
 }
 
-/// The id of the only row of `res_log`, and of the pause flag.
+/// A row of `res_consumer`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConsumerRow {
+    pub holder: u64,
+    pub position: u64,
+}
+
+/// The id of the only row of `res_log` and of `res_consumer`, and of the pause flag.
 pub const ONE: u64 = 1;
 pub const LOG_ID: u64 = 7;
