@@ -49,6 +49,30 @@ fn receives_by_tls_from_a_daemon_that_it_trusts() {
 }
 
 #[test]
+fn acknowledges_what_it_printed_as_a_consumer() {
+    let mut daemon = TestBroker::start();
+    let start = |daemon: &TestBroker, taken: usize| {
+        let client = script(daemon, &["A"]).env("RESQ_CONSUMER", "py").spawn();
+        resq_test_support::wait_until("it to consume", || daemon.consumers.taken("py") == taken);
+        client
+    };
+    let mut client = start(&daemon, 1);
+    daemon.append("A", "1");
+    client.wait_for_output("1 A 1\n");
+    resq_test_support::wait_until("the position", || daemon.consumers.position("py") == Some(1));
+    client.signal("KILL");
+    client.wait();
+    daemon.append("A", "2");
+    let mut client = start(&daemon, 2);
+    client.wait_for_output("2 A 2\n");
+    assert_eq!(client.stdout(), "2 A 2\n");
+    daemon.stop();
+    daemon.append("A", "3");
+    daemon.start_again();
+    client.wait_for_output("3 A 3\n");
+}
+
+#[test]
 fn ends_when_it_is_refused_for_good() {
     let daemon = TestBroker::with_token("s3cret");
     let refused = script(&daemon, &["A"]).env("RESQ_TOKEN", "wrong").expect_code(1);
