@@ -1,8 +1,9 @@
 //! The event log's figures on a durable server of its own (`TEST_SERVER`, see `scripts/testdb.sh`) with the loadable
 //! functions in it, and PostgreSQL's LISTEN and NOTIFY beside it where that is installed. Absolute times are the
 //! machine's; what counts are the ratios to bare statements of the same run. Arguments pick figures by name: latency,
-//! start, drain, subscribers, stress; and load, by name alone, since it takes ten minutes (MINUTES).
+//! start, drain, consumer, subscribers, stress; and load, by name alone, since it takes ten minutes (MINUTES).
 
+mod consumers;
 mod figures;
 mod listeners;
 mod load;
@@ -53,6 +54,12 @@ fn main() {
             "  plain INSERT ... SELECT        {plain:>8.0} rows/s of the same, 2,000 a transaction: {:.2} x",
             drained / plain
         );
+    }
+    if wanted("consumer") {
+        let events = std::env::var("EVENTS").ok().and_then(|events| events.parse().ok()).unwrap_or(400_000);
+        let measured = consumers::acknowledged(&instance, events);
+        println!("  acknowledged by one consumer   {:>8.0} events/s (at least 50,000)", measured.events_per_s);
+        println!("  its position is stored         {:>8.1} times/s (at most 1)", measured.stores_per_s);
     }
     if wanted("subscribers") {
         let [none, hundred] = figures::commit_rate(&instance);

@@ -1,6 +1,7 @@
 //! A cluster of three nodes with writers on several of them, whose nodes and daemons die: jobs and events behave as on
 //! one server. On a single server these tests are listed as ignored; `scripts/test.sh` includes them on a cluster.
 
+mod consumers;
 mod daemons;
 mod failover;
 mod functions;

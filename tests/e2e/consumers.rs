@@ -11,8 +11,8 @@ use resq_test_support::{Instance, Running, wait_until};
 
 use super::protocol::peer::{Address, Peer, Received, ack, consume, ping};
 
-const NOW: (u8, u64) = (0, 0);
-const BEGINNING: (u8, u64) = (1, 0);
+pub const NOW: (u8, u64) = (0, 0);
+pub const BEGINNING: (u8, u64) = (1, 0);
 
 fn resqd_at(instance: &Instance, socket: &Path) -> Running {
     instance.resqd().args(["--poll-ms", "20"]).env("RESQ_SOCKET", socket).spawn_ready()
@@ -23,7 +23,7 @@ fn resqd(instance: &Instance) -> Running {
 }
 
 /// A connection that holds a consumer of every state, and the consumer's position.
-fn take(socket: &Path, name: &str, start: (u8, u64), max_unacked: u16) -> (Peer, u64) {
+pub fn take(socket: &Path, name: &str, start: (u8, u64), max_unacked: u16) -> (Peer, u64) {
     let mut peer = Peer::greeted(&Address::Unix(socket.into()), 2);
     peer.send(&consume(0, name, start, max_unacked, &["*"]));
     match peer.receive_past_pings() {
@@ -33,7 +33,7 @@ fn take(socket: &Path, name: &str, start: (u8, u64), max_unacked: u16) -> (Peer,
 }
 
 /// The number of the next event.
-fn next(peer: &mut Peer) -> u64 {
+pub fn next(peer: &mut Peer) -> u64 {
     match peer.receive_past_pings() {
         Received::Event { seq, .. } => seq,
         other => panic!("an event expected, not {other}"),
@@ -41,7 +41,7 @@ fn next(peer: &mut Peer) -> u64 {
 }
 
 /// Reads these events.
-fn read(peer: &mut Peer, seqs: std::ops::RangeInclusive<u64>) {
+pub fn read(peer: &mut Peer, seqs: std::ops::RangeInclusive<u64>) {
     seqs.for_each(|seq| assert_eq!(next(peer), seq));
 }
 
@@ -66,13 +66,13 @@ fn wait_until_stored(conn: &mut Conn, name: &str, position: u64) {
 }
 
 /// Waits until the server has acted on everything sent so far; drops the events that arrive meanwhile.
-fn settle(peer: &mut Peer) {
+pub fn settle(peer: &mut Peer) {
     peer.send(&ping(4711));
     while peer.receive_past_pings() != Received::Pong(4711) {}
 }
 
 /// Reads until the server has closed; returns the last ERROR.
-fn refused(peer: &mut Peer) -> u16 {
+pub fn refused(peer: &mut Peer) -> u16 {
     let mut code = 0;
     loop {
         match peer.receive_past_pings() {
