@@ -1,6 +1,7 @@
 //! The daemon: builds the parts, starts their threads, waits for a signal, and stops them in order. Owns nothing that
 //! changes while it runs.
 
+mod binlog;
 mod checks;
 pub mod healthcheck;
 mod reload;
@@ -11,6 +12,7 @@ use std::{fmt::Display, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, RecvError, bounded, select};
 
+use self::binlog::Binlog;
 use crate::{
     api::{
         answer, batch,
@@ -29,10 +31,7 @@ use crate::{
     db::{Db, ServerInfo},
     events::consumers::{self, ConsumersThread},
     events::updates::{LogHead, LogPublisher, PageRequest},
-    events::{
-        self, LogReplaced, SequencerThread, StateWatch,
-        binlog::wakeups::{Targets, WakeupThread},
-    },
+    events::{self, LogReplaced, SequencerThread, StateWatch, binlog::wakeups::Targets},
     net::{self, Broker, StartError},
     queue::{FIXED_CONNECTIONS, Parts, QUEUE_STATE_NEW, Servers, Service, Telemetry, Wakeups},
     resources::{
@@ -73,12 +72,11 @@ const LAGGING: Duration = Duration::from_millis(500);
 struct Running {
     /// On a cluster. It ends when this is dropped.
     _node_watch: Option<Thread>,
-    /// Where the binary log is read for wakeups. It ends when this is dropped.
-    _binlog: Option<WakeupThread>,
     batches: BatchThread,
     rollouts: RolloutThread,
     purge: PurgeThread,
     queue: Service,
+    binlog: Binlog,
     sequencer: SequencerThread,
     broker: Broker,
     consumers: ConsumersThread,
@@ -178,7 +176,7 @@ fn open_set_up(config: &config::Database, connections: u32) -> Result<Db, Failur
 
 /// The pool of the daemon; None: a signal came while the server was waited for.
 fn connect(config: &Config, alarm: &Alarm, stops: &Receiver<()>) -> Result<Option<Db>, Failure> {
-    let connections = connections(config.queue.workers);
+    let connections = connections(config.queue.workers) + binlog::connections(config);
     let database = config.database.clone();
     let (done, opened) = bounded(1);
     let open = move || {
@@ -233,10 +231,7 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
     // A RING means that anything may have changed.
     let on_ring = vec![wake_dispatcher.clone(), wake_sequencer.clone()];
     let targets = Targets { dispatcher: wake_dispatcher.clone(), sequencer: wake_sequencer.clone() };
-    let dumps = db.dumps(&config.database);
-    let binlog =
-        WakeupThread::start(config.events.binlog, dumps, db.global_db(), targets, telemetry.metrics.clone(), alarm)
-            .map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
+    let binlog = Binlog::start(config, db, &server, targets, telemetry.metrics.clone(), alarm)?;
     let (metrics_read, scrapes) = wakeup();
     let history = Arc::new(History::new(sampler::unix_time_ms()));
     let http = net::Http {
@@ -295,7 +290,7 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
     let rollouts = RolloutThread::start(db, rollouts, alarm)?;
     let purge = PurgeThread::start(db, resources, &config.queue.db_prefix, &server, alarm)?;
     checks::add(health, db, alarm.heartbeats(), queue.validity(), context.findings, &telemetry);
-    checks::add_binlog(health, binlog.as_ref().map(WakeupThread::broken));
+    binlog.add_checks(health);
     log::info!(
         "daemon: serving; jobs are claimed {} database={} workers={} server={}",
         if server.skip_locked { "with SKIP LOCKED" } else { "by token, since this server has no SKIP LOCKED" },
@@ -305,11 +300,11 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
     );
     Ok(Running {
         _node_watch: node_watch,
-        _binlog: binlog,
         batches,
         rollouts,
         purge,
         queue,
+        binlog,
         sequencer,
         broker,
         consumers,
@@ -338,6 +333,7 @@ impl Running {
         self.rollouts.stop();
         self.purge.stop();
         let finished = self.queue.drain(drain);
+        self.binlog.stop();
         self.sequencer.stop();
         self.broker.stop();
         let ended_well = self.broker.join();

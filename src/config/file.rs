@@ -12,8 +12,11 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{Invalid, Kind, SETTINGS, Setting, access, secret_file::refuse_if_shared};
+use super::{Invalid, Kind, SETTINGS, Setting, Watch, access, secret_file::refuse_if_shared};
 use crate::base::text::{nearest, printable};
+
+/// The table of the tables to watch.
+const WATCH: &str = "watch";
 
 /// More than any settings file needs. Keeps a file named by mistake (a device, a log) from being read completely.
 const FILE_BYTES: u64 = 1 << 20;
@@ -34,6 +37,8 @@ pub struct Contents {
     pub entries: Vec<Entry>,
     /// Its tables `[[broker.access]]`.
     pub access: Vec<access::Entry>,
+    /// Its tables `[[watch]]`.
+    pub watches: Vec<Watch>,
 }
 
 /// The file's contents; `None` if the file does not exist.
@@ -69,10 +74,25 @@ pub fn parse(name: &str, text: &str) -> Result<Contents, Invalid> {
     let root = DeTable::parse(text).map_err(|e| {
         Invalid(format!("{}: not TOML: {}", at(e.span().map_or(0, |s| s.start)), printable(e.message())))
     })?;
-    let Contents { mut entries, mut access } = Contents::default();
+    let Contents { mut entries, mut access, mut watches } = Contents::default();
     for (group, table) in root.get_ref() {
         let place = at(group.span().start);
+        if group.get_ref() == WATCH {
+            let Some(all) = table.get_ref().as_array() else {
+                return Err(Invalid(format!(
+                    "{place}: watch has the wrong type; expected [[watch]] in double brackets"
+                )));
+            };
+            for one in all {
+                watches.push(Watch::parse(one, &at)?);
+            }
+            continue;
+        }
+        let is_list = table.get_ref().is_array();
         let Some(table) = table.get_ref().as_table() else {
+            if is_list {
+                return Err(unknown_group(&place, group.get_ref()));
+            }
             return Err(unknown(&place, group.get_ref()));
         };
         if !SETTINGS.iter().any(|s| s.section() == group.get_ref()) {
@@ -91,7 +111,7 @@ pub fn parse(name: &str, text: &str) -> Result<Contents, Invalid> {
             entries.push(Entry { setting, value, place });
         }
     }
-    Ok(Contents { entries, access })
+    Ok(Contents { entries, access, watches })
 }
 
 /// The value as it would be written after a flag, if it has the setting's type.
@@ -128,9 +148,9 @@ fn unknown(place: &str, key: &str) -> Invalid {
 }
 
 fn unknown_group(place: &str, group: &str) -> Invalid {
-    let hint = match nearest(group, SETTINGS.iter().map(Setting::section)) {
+    let hint = match nearest(group, SETTINGS.iter().map(Setting::section).chain([WATCH])) {
         Some(near) => format!("did you mean [{near}]?"),
-        None => format!("known are {}", all(SETTINGS.iter().map(Setting::section))),
+        None => format!("known are {}", all(SETTINGS.iter().map(Setting::section).chain([WATCH]))),
     };
     Invalid(format!("{place}: unknown table [{}]; {hint}", printable(group)))
 }
@@ -173,7 +193,7 @@ mod tests {
             ("[quue]\nworkers = 1\n", "f:1: unknown table [quue]; did you mean [queue]?"),
             (
                 "[zzzzzzzzz]\n",
-                "f:1: unknown table [zzzzzzzzz]; known are database, sql, queue, broker, http, client, events",
+                "f:1: unknown table [zzzzzzzzz]; known are database, sql, queue, broker, http, client, events, watch",
             ),
             (
                 "[queue]\nworkers = '5'\n",

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Config, Invalid, Kind, SETTINGS, Setting, file, secret_file, taken, together};
+use super::{Config, Invalid, Kind, SETTINGS, Setting, file, secret_file, taken, together, watch};
 use crate::base::text::printable;
 
 /// The settings file that is read if it exists and neither `--config` nor `RESQ_CONFIG` names another.
@@ -63,7 +63,7 @@ struct Given {
 pub fn load(sources: &Sources<'_>) -> Result<Loaded, Invalid> {
     let mut loaded = Loaded { config: Config::default(), public_secrets: Vec::new() };
     let mut strengths = Strengths::new();
-    let file::Contents { entries, access } = from_file(sources)?;
+    let file::Contents { entries, access, watches } = from_file(sources)?;
     let all = from_weak_to_strong(sources, entries)?;
     for (at, Given { setting, value, place, strength }) in all.iter().enumerate() {
         strengths.insert(setting.key, *strength);
@@ -94,6 +94,8 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, Invalid> {
     let config = &mut loaded.config;
     config.http.is_default = !strengths.contains_key("http.listen");
     drop_overridden(config, &strengths);
+    config.watches = watches;
+    watch::check(config)?;
     together::check(config, sources.takes)?;
     Ok(loaded)
 }

@@ -10,6 +10,7 @@ mod secret_file;
 mod settings;
 mod together;
 mod value;
+mod watch;
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -17,6 +18,7 @@ pub use access::{Access, May};
 pub use listen::Listen;
 pub use load::{DEFAULT_FILE, Loaded, Sources, load};
 pub use settings::{Kind, SETTINGS, Setting, taken};
+pub use watch::{Watch, matches as watch_matches};
 
 /// The server's own databases, in lower case. No setting and no resource may name one of them, in any case.
 pub const SYSTEM_DATABASES: [&str; 5] = ["mysql", "sys", "information_schema", "performance_schema", "ndbinfo"];
@@ -53,6 +55,8 @@ pub struct Config {
     pub client: Client,
     /// `[events]`
     pub events: Events,
+    /// `[[watch]]`, in the order of the file.
+    pub watches: Vec<Watch>,
 }
 
 /// How to reach the database server and log in to it.
@@ -250,6 +254,7 @@ impl Default for Config {
                 tls_key: None,
             },
             events: Events { retention_days: 0, binlog: Binlog::default() },
+            watches: Vec::new(),
         };
         for setting in SETTINGS.iter().filter(|setting| !setting.default.is_empty()) {
             // Tested: every default is accepted.

@@ -75,10 +75,10 @@ pub fn add(
 }
 
 /// Notes that the binary log is not read, where it should be. The daemon serves without it.
-pub fn add_binlog(health: &Health, broken: Option<Broken>) {
+pub fn add_binlog(health: &Health, purpose: &'static str, broken: Option<Broken>) {
     let Some(broken) = broken else { return };
     health.add(move || {
-        let reason = broken.reason().map(|why| format!("not read for wakeups: {why}"));
+        let reason = broken.reason().map(|why| format!("not read for {purpose}: {why}"));
         reason.map(|reason| Finding::note("binlog", reason)).into_iter().collect()
     });
 }

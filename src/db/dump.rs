@@ -11,7 +11,7 @@ use mysql::{
     BinlogRequest, BinlogStream, Conn,
     binlog::{
         EventType,
-        events::{Event, TransactionPayloadEvent},
+        events::{Event, GtidEvent, TransactionPayloadEvent},
     },
     prelude::Queryable,
 };
@@ -46,6 +46,15 @@ pub enum Start {
     Gtids(String),
 }
 
+/// The GTID of a transaction of MySQL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gtid {
+    /// `source:number`, or `source:tag:number`.
+    pub text: String,
+    /// When it was committed on this server, in µs since 1970; 0: the log does not have it.
+    pub commit_us: u64,
+}
+
 /// One event: what follows its header, without a checksum.
 #[derive(Clone, Copy, Debug)]
 pub struct LogEvent<'a> {
@@ -55,6 +64,10 @@ pub struct LogEvent<'a> {
     pub at_s: u32,
     /// The position behind it in its file; 0 for an event that is in no file.
     pub end: u64,
+    /// The server that wrote it first.
+    pub server_id: u32,
+    /// At the beginning of a transaction of MySQL that has one.
+    pub gtid: Option<&'a Gtid>,
     /// Its body.
     pub body: &'a [u8],
 }
@@ -173,9 +186,33 @@ impl Dump {
         if header.event_type_raw() == EventType::TRANSACTION_PAYLOAD_EVENT as u8 {
             return guarded(|| unpacked(&event, end, each));
         }
-        each(LogEvent { kind: header.event_type_raw(), at_s: header.timestamp(), end, body: event.data() });
+        let gtid = gtid(&event)?;
+        each(LogEvent {
+            kind: header.event_type_raw(),
+            at_s: header.timestamp(),
+            end,
+            server_id: header.server_id(),
+            gtid: gtid.as_ref(),
+            body: event.data(),
+        });
         Ok(())
     }
+}
+
+fn gtid(event: &Event) -> Result<Option<Gtid>, Error> {
+    let kind = event.header().event_type_raw();
+    if kind != EventType::GTID_EVENT as u8 && kind != EventType::GTID_TAGGED_LOG_EVENT as u8 {
+        return Ok(None);
+    }
+    let gtid = guarded(|| {
+        let gtid = event.read_event::<GtidEvent>();
+        gtid.map_err(|_| Error::Corrupt("a GTID in the binary log cannot be read"))
+    })?;
+    let digits: String = gtid.sid().iter().map(|byte| format!("{byte:02x}")).collect();
+    let [a, b, c, d, e] = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| &digits[part]);
+    let tag = gtid.tag().map_or_else(String::new, |tag| format!(":{tag}"));
+    let text = format!("{a}-{b}-{c}-{d}-{e}{tag}:{}", gtid.gno());
+    Ok(Some(Gtid { text, commit_us: gtid.immediate_commit_timestamp() }))
 }
 
 /// Calls `each` for the events of a compressed transaction, one at a time: together they may be large.
@@ -194,7 +231,7 @@ fn unpacked(event: &Event, end: u64, each: &mut dyn FnMut(LogEvent<'_>) -> bool)
         if read < bytes {
             return Err(Error::Corrupt("a compressed transaction in the binary log is cut off"));
         }
-        if !each(LogEvent { kind: header[4], at_s: number(0), end, body: &body }) {
+        if !each(LogEvent { kind: header[4], at_s: number(0), end, server_id: number(5), gtid: None, body: &body }) {
             break;
         }
     }

@@ -46,7 +46,7 @@ pub use hooks::{NoHooks, TransactionHooks};
 pub use job::{Job, Status};
 pub use outcome::{JobError, JobResult, Outcome};
 pub use search::Page;
-pub use service::{FIXED_CONNECTIONS, Parts, Servers, Service, Wakeups};
+pub use service::{FIXED_CONNECTIONS, Parts, Servers, Service, Wakeups, owner};
 pub use session::Session;
 pub use set_aside::SetAside;
 pub use side_task::SideTask;

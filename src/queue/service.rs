@@ -228,7 +228,7 @@ impl Service {
 
 /// Identifies this process among all that ever served the queue: host, process number, and a random part, since both
 /// numbers and names are reused.
-fn owner() -> String {
+pub fn owner() -> String {
     #[cfg(unix)]
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     #[cfg(not(unix))]

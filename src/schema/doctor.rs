@@ -9,6 +9,7 @@ mod server;
 mod variables;
 mod verdict;
 mod wakeups;
+mod watched;
 
 pub use events::trigger_names;
 pub use functions::Functions;
@@ -94,6 +95,9 @@ pub fn examine(config: &Config, connections: u32) -> Vec<Check> {
         }
         add("functions", functions::check(&mut conn, &config.database));
         add("wakeups", wakeups::check(&db, &mut conn, config, &user));
+        if !config.watches.is_empty() {
+            add("watched tables", watched::check(&db, &mut conn, config, &user));
+        }
         add("publish", events::publish(&mut conn, &user, db.global_db()));
         add("daemons", daemon::daemons(&mut conn));
         add("set aside", daemon::set_aside(&mut conn));

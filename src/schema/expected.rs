@@ -153,8 +153,9 @@ mod tests {
         let names = |keys: Vec<&String>| keys.into_iter().cloned().collect::<Vec<_>>().join(" ");
         assert_eq!(
             names(expected.tables.keys().collect()),
-            "res_audit res_batch res_daemon res_database res_error res_event res_event_quarantine res_ledger res_log res_meta \
-             res_migration res_outbox res_quarantine res_queue res_rollout res_rollout_database res_rollout_file res_template"
+            "res_audit res_batch res_consumer res_daemon res_database res_error res_event res_event_quarantine res_ledger \
+             res_log res_meta res_migration res_outbox res_quarantine res_queue res_rollout res_rollout_database \
+             res_rollout_file res_scratch res_template res_watch res_watch_row"
         );
         assert_eq!(names(expected.procedures.keys().collect()), "publish res_number");
         assert_eq!(names(expected.triggers.keys().collect()), "res_queue_inserted res_queue_updated");

@@ -48,3 +48,4 @@ mod testdb;
 mod tls;
 mod udf;
 mod waiting;
+mod watched;

@@ -114,6 +114,8 @@ pub const ER_USER_LIMIT_REACHED: u16 = 1226;
 pub const ER_SPECIFIC_ACCESS_DENIED_ERROR: u16 = 1227;
 /// The variable does not take this value.
 pub const ER_WRONG_VALUE_FOR_VAR: u16 = 1231;
+/// A dump of the binary log cannot go on: what it asks for is gone or was never there, or another replica has its number.
+pub const ER_MASTER_FATAL_ERROR_READING_BINLOG: u16 = 1236;
 /// The variable is read-only, or not one of sessions.
 pub const ER_INCORRECT_GLOBAL_LOCAL_VAR: u16 = 1238;
 /// The account logs in by a method that the driver does not offer.

@@ -45,6 +45,21 @@ impl<'a> Bytes<'a> {
         Ok(self.take(count)?.iter().fold(0, |number, byte| (number << 8) | u64::from(*byte)))
     }
 
+    /// A number in the protocol's own form of 1 to 9 bytes.
+    ///
+    /// # Errors
+    /// There are fewer bytes, or it is none.
+    pub fn packed(&mut self) -> Result<usize, Malformed> {
+        let number = match self.byte()? {
+            small @ 0..=250 => u64::from(small),
+            252 => self.little(2)?,
+            253 => self.little(3)?,
+            254 => self.little(8)?,
+            _ => return Err(Malformed("a length in an event of the binary log is none")),
+        };
+        usize::try_from(number).map_err(|_| Malformed("a length in an event of the binary log is too large"))
+    }
+
     /// A text behind its length of one byte, which a zero follows.
     ///
     /// # Errors

@@ -3,6 +3,24 @@
 
 /// A statement, or BEGIN and COMMIT.
 pub const QUERY: u8 = 2;
+/// The next file.
+pub const ROTATE: u8 = 4;
+/// The server could not write what belongs here.
+pub const INCIDENT: u8 = 26;
+/// Nothing happened for a while.
+pub const HEARTBEAT: u8 = 27;
+/// The same.
+pub const HEARTBEAT_2: u8 = 41;
+/// The beginning of a transaction, with its GTID.
+pub const GTID: u8 = 33;
+/// The beginning of a transaction without one.
+pub const ANONYMOUS_GTID: u8 = 34;
+/// The beginning of a transaction, with a GTID that has a tag.
+pub const TAGGED_GTID: u8 = 42;
+/// The beginning of a transaction or a statement (MariaDB).
+pub const MARIADB_GTID: u8 = 162;
+/// How the events of a file are written.
+pub const FORMAT_DESCRIPTION: u8 = 15;
 /// The commit of a transaction.
 pub const XID: u8 = 16;
 /// The table of the rows that follow, by a number.

@@ -1,10 +1,29 @@
-//! The server's binary log as a source: of wakeups for the threads that wait for commits. Owns the connection that it reads
-//! over. What the events mean are pure rules, apart from that connection; nothing depends on this source but how soon work
-//! is noticed.
+//! The server's binary log as a source: of wakeups for the threads that wait for commits, and of the events of watched tables.
+//! Owns the connections that it reads over. What the log's events mean are pure rules, apart from those.
+//!
+//! `wakeups` and `watcher` are the threads; `transactions` the way from the log's events to resq's, with `table_map`, `rows`,
+//! `value` and `payload` as its steps; `position` and `watch_store` keep how far that has come.
 
 mod bytes;
+mod charset;
+mod column;
 mod compressed;
+pub mod conditions;
+mod decimal;
+mod gtid;
+mod jsonb;
 mod kind;
+pub mod payload;
+mod position;
+mod rows;
 mod statement;
+mod table_map;
+mod temporal;
+mod text;
 mod touched;
+mod transactions;
+mod value;
 pub mod wakeups;
+mod watch_reader;
+mod watch_store;
+pub mod watcher;

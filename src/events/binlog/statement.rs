@@ -44,6 +44,12 @@ impl<'a> Statement<'a> {
             verb => verb,
         }
     }
+
+    /// Whether it is ROLLBACK TO a savepoint.
+    pub fn is_to_savepoint(&self) -> bool {
+        let mut words = Words(&self.text);
+        words.next() == "ROLLBACK" && words.next() == "TO"
+    }
 }
 
 /// The words of a statement, as far as they are letters.

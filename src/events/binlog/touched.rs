@@ -151,6 +151,10 @@ mod tests {
     const JOB: Wakes = Wakes { dispatcher: true, sequencer: true };
     const EVENT: Wakes = Wakes { dispatcher: false, sequencer: true };
 
+    fn event(kind: u8, body: &[u8]) -> LogEvent<'_> {
+        LogEvent { kind, at_s: 0, end: 0, server_id: 0, gtid: None, body }
+    }
+
     fn query(text: &str) -> (u8, Vec<u8>) {
         (kind::QUERY, [&[0; 13][..], b"\0", text.as_bytes()].concat())
     }
@@ -172,7 +176,7 @@ mod tests {
     /// What is woken after each event that wakes anything.
     fn woken(events: Vec<(u8, Vec<u8>)>) -> Vec<Wakes> {
         let mut touched = Touched::new("resq");
-        let seen = events.iter().map(|(kind, body)| LogEvent { kind: *kind, at_s: 0, end: 0, body });
+        let seen = events.iter().map(|(kind, body)| event(*kind, body));
         seen.map(|event| touched.observe(event).unwrap()).filter(|wakes| *wakes != NONE).collect()
     }
 
@@ -216,7 +220,7 @@ mod tests {
     fn unreadable_event_may_have_been_anything() {
         let mut touched = Touched::new("resq");
         for kind in [kind::TABLE_MAP, kind::QUERY, kind::QUERY_COMPRESSED, INSERT] {
-            assert!(touched.observe(LogEvent { kind, at_s: 0, end: 0, body: &[1, 2] }).is_err(), "{kind}");
+            assert!(touched.observe(event(kind, &[1, 2])).is_err(), "{kind}");
         }
         assert_eq!(touched.unknown(), Wakes::ALL);
     }

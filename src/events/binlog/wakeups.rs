@@ -42,7 +42,7 @@ impl Broken {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set(&self, reason: Option<String>) -> bool {
+    pub(super) fn set(&self, reason: Option<String>) -> bool {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let was_broken = current.is_some();
         *current = reason;

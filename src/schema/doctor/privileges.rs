@@ -180,6 +180,8 @@ const WRITTEN: &[(&str, &str, &[&str])] = &[
     ("res_rollout", "state", &["INSERT", "UPDATE", "DELETE"]),
     ("res_rollout_file", "text", &["INSERT"]),
     ("res_rollout_database", "state", &["INSERT", "UPDATE"]),
+    ("res_watch", "pos", &["UPDATE"]),
+    ("res_watch_row", "state", &["INSERT", "DELETE"]),
 ];
 
 /// Runs statements that change nothing, each of which needs a privilege that the daemon uses.
@@ -187,7 +189,7 @@ pub fn access(conn: &mut Conn, global_db: &str, user: &str) -> Verdict {
     let mut missing = Missing::default();
     let read = "SELECT 1 FROM res_queue, res_meta, res_daemon, res_error, res_database, res_log, res_event, res_outbox, \
                 res_quarantine, res_event_quarantine, res_audit, res_batch, res_template, res_migration, res_ledger, \
-                res_rollout, res_rollout_file, res_rollout_database LIMIT 0";
+                res_rollout, res_rollout_file, res_rollout_database, res_watch, res_watch_row LIMIT 0";
     missing.check(conn, "SELECT", read);
     for (table, column, privileges) in WRITTEN {
         for privilege in *privileges {
