@@ -241,7 +241,8 @@ impl Queue {
     pub fn running(&mut self) -> Result<Vec<Running>, Error> {
         self.link.run(|conn| {
             // A row of an older table may have an id below 1, no name, or one that is not UTF-8.
-            let rows: Vec<(u64, Vec<u8>, Option<String>, Option<f64>)> = limited::read(
+            type Row = (u64, Vec<u8>, Option<String>, Option<f64>);
+            let rows: Vec<Row> = limited::read(
                 conn,
                 "SELECT q.res_id, CAST(COALESCE(q.res_name, '') AS BINARY), q.owner, \
                  TIMESTAMPDIFF(MICROSECOND, NOW(6), d.lease_until) / 1000000 \

@@ -78,7 +78,8 @@ fn daemon_killed_at_each_point_of_a_migration_is_continued_there() {
     let rows = "INSERT INTO counter VALUES (1, 0); UPDATE counter SET n = n + 12";
     let rest = "ALTER TABLE a ADD x INT; ALTER TABLE b ADD y INT; DROP TABLE c";
     // The two files, and where the daemon is killed: the migration, and the statement that is recorded, if it is done.
-    let points: [(&str, String, String, Option<(u32, u32, bool)>); 5] = [
+    type Point<'a> = (&'a str, String, String, Option<(u32, u32, bool)>);
+    let points: [Point<'_>; 5] = [
         ("before_all", format!("{hold}; {first}; {rows}"), rest.into(), None),
         // The table is there; that is not recorded yet.
         ("behind_a_table", format!("{first}; {hold}; {rows}"), rest.into(), Some((1, 1, false))),
