@@ -9,7 +9,7 @@ udf      := --manifest-path udf/Cargo.toml
 # What `resqd --version` shows.
 export RESQ_COMMIT ?= $(shell git rev-parse --short=9 HEAD 2>/dev/null)
 
-.PHONY: build run demo db-stop clean-db test test-matrix test-faults screenshots bench udf install uninstall deb static image test-packages windows test-windows dist clean help
+.PHONY: build run demo demo-migrate db-stop clean-db test test-matrix test-faults screenshots bench udf install uninstall deb static image test-packages windows test-windows dist clean help
 
 build: ## Build the programs into target/release (FEATURES=toast: with desktop notifications)
 	$(CARGO) build --release --locked --bins --features "$(FEATURES)"
@@ -19,6 +19,9 @@ run: build udf ## Start a private server, queue 20 resources (SEED=n) and run re
 
 demo: build udf ## Play one story on a private server: rows change, a trigger publishes, two clients receive what they subscribed to
 	@scripts/demo.sh
+
+demo-migrate: build ## Play a migration on a private server: 60 databases, a changed template, a proof, a rollout that halts and goes on
+	@scripts/demo-migrate.sh
 
 db-stop: ## Stop the private server of `make run`; keep its data
 	@scripts/testdb.sh down .resq/server

@@ -5,6 +5,7 @@ mod binlog;
 mod checks;
 pub mod healthcheck;
 mod reload;
+mod restore;
 mod signals;
 mod watchdog;
 
@@ -31,7 +32,7 @@ use crate::{
     db::{Db, ServerInfo},
     events::consumers::{self, ConsumersThread},
     events::updates::{LogHead, LogPublisher, PageRequest},
-    events::{self, LogReplaced, SequencerThread, StateWatch, binlog::wakeups::Targets},
+    events::{self, SequencerThread, StateWatch, binlog::wakeups::Targets},
     net::{self, Broker, StartError},
     queue::{FIXED_CONNECTIONS, Parts, QUEUE_STATE_NEW, Servers, Service, Telemetry, Wakeups},
     resources::{
@@ -82,6 +83,10 @@ struct Running {
     consumers: ConsumersThread,
     /// Ends when it is dropped.
     _sampler: Option<Sampler>,
+    builder: Arc<DatabaseBuilder>,
+    /// The templates are to be read again.
+    reload: Wakeup,
+    reloads: Receiver<()>,
 }
 
 /// Serves until SIGTERM or SIGINT, then drains.
@@ -117,8 +122,17 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
     loop {
         select! {
             recv(stops) -> _ => break,
-            recv(hangups) -> _ => reload::reload(&running.broker.reloader()),
-            recv(log_replaced) -> found => return Err(replaced(found)),
+            recv(hangups) -> _ => {
+                reload::settings(&running.broker.reloader());
+                running.reload.notify();
+            }
+            recv(running.reloads) -> _ => {
+                let (db, builder, sql_dir) = (db.clone(), running.builder.clone(), config.sql_dir.clone());
+                // On a thread of its own: a server that hangs must not hold up a signal.
+                let read = move || reload::templates(&db, &builder, sql_dir.as_deref());
+                Thread::spawn("reload", &alarm, read).map_err(cannot_start)?;
+            }
+            recv(log_replaced) -> found => return Err(restore::replaced(found)),
             recv(panicked) -> name => return Err(died(name)),
         }
     }
@@ -217,7 +231,7 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
     let naming = Naming::new(&config.queue.db_prefix, db.global_db(), &server);
     let builder = Arc::new(DatabaseBuilder::new(templates, naming));
     if !server.is_cluster {
-        notice_restore(&mut conn)?;
+        restore::notice(&mut conn)?;
     }
     let head = events::store::head(&mut conn)?;
     // Clients that have waited for a daemon read what they missed first.
@@ -266,10 +280,12 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
     };
     let (wake_batches, batch_wakeups) = wakeup();
     let (wake_rollouts, rollout_wakeups) = wakeup();
+    let (reload, reloads) = wakeup();
     let watches = vec![
         StateWatch { state: QUEUE_STATE_NEW, wakeup: wake_dispatcher },
         StateWatch { state: batch::STARTED, wakeup: wake_batches },
         StateWatch { state: STARTED, wakeup: wake_rollouts },
+        StateWatch { state: template_sets::RELOAD, wakeup: reload.clone() },
     ];
     let sequencer =
         SequencerThread::start(db, settings, sequencer_wakeups, page_requests, log_publisher, watches, alarm)
@@ -277,7 +293,8 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
     let servers = Servers { control: db, sessions: resources };
     // Without a place in between: a task is begun by a worker that has no job.
     let (tasks, side_tasks) = bounded(0);
-    let parts = Parts { handler: builder.clone(), hooks: builder, wakeups, telemetry: telemetry.clone(), side_tasks };
+    let parts =
+        Parts { handler: builder.clone(), hooks: builder.clone(), wakeups, telemetry: telemetry.clone(), side_tasks };
     let queue = Service::start_with(servers, &server, &config.queue, parts, alarm)?;
     let batches = BatchThread::start(db, resources, batch_wakeups, alarm)?;
     let rollouts = rollouts::Parts {
@@ -309,21 +326,10 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
         broker,
         consumers,
         _sampler: sampler,
+        builder,
+        reload,
+        reloads,
     })
-}
-
-/// Gives an event log that was restored from a dump a new identity, so that clients do not go on by its numbers. Not on
-/// clusters, whose nodes are made from each other.
-fn notice_restore(conn: &mut mysql::Conn) -> Result<(), Failure> {
-    let head = events::store::head(conn)?;
-    if events::store::is_restored(conn)? && events::store::renew_log_id(conn, head.log_id, None)? {
-        log::warn!(
-            "event log: its tables are newer than their rows, as after a restore; gave it a new identity, so clients read \
-             it from its beginning head={}",
-            head.head_seq
-        );
-    }
-    Ok(events::store::record_made(conn)?)
 }
 
 impl Running {
@@ -359,17 +365,6 @@ fn start_broker(
 
 fn failed(what: &str, error: impl Display) -> Failure {
     Failure::new(Exit::Failed, format!("{what}: {error}"))
-}
-
-fn replaced(found: Result<LogReplaced, RecvError>) -> Failure {
-    let found = found.map_or_else(|_| "the thread that serves it ended".into(), |replaced| replaced.found);
-    Failure::new(
-        Exit::Failed,
-        format!(
-            "the event log was restored, emptied or replaced while resqd served it ({found}); it has a new identity now, by \
-             which clients notice; start resqd again"
-        ),
-    )
 }
 
 fn died(name: Result<String, RecvError>) -> Failure {

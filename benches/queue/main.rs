@@ -1,13 +1,14 @@
 //! The queue compared with bare connections that do only the indispensable work, on a durable private server, as ratios
 //! within one run: rounds alternate (A B B A), so that other load on the machine affects both.
 //!
-//! `cargo bench --bench queue [-- databases noop claim idle check]`; `TEST_SERVER` chooses the kind of server,
-//! `RESQ_CHECKED` the number of databases that are checked (2,000).
+//! `cargo bench --bench queue [-- databases noop claim idle check migrate]`; `TEST_SERVER` chooses the kind of server,
+//! `RESQ_CHECKED` the number of databases that are checked (2,000), `RESQ_MIGRATED` of those that are migrated (1,000).
 
 mod check;
 mod claim;
 mod databases;
 mod idle;
+mod migrate;
 mod noop;
 mod run;
 
@@ -48,6 +49,12 @@ fn main() {
             "check of {count} databases: {ours:.2?} (at most 30 s for 2,000), bare read {bare:.2?}, ratio {:.2} (at most 2)",
             ours.as_secs_f64() / bare.as_secs_f64()
         );
+    }
+    if wanted("migrate") {
+        let (plan, start) = migrate::idle(&server);
+        println!("nothing to migrate in 10,000 databases: plan {plan:.2?}, start {start:.2?} (below 1 s each)");
+        let count = std::env::var("RESQ_MIGRATED").ok().and_then(|count| count.parse().ok()).unwrap_or(1_000);
+        print_ratio("databases migrated", count, 0.85, migrate::measure(&server, 2, count));
     }
     if wanted("idle") {
         let (share, mib) = idle::measure(&server, Duration::from_secs(20));

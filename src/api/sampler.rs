@@ -30,6 +30,7 @@ use crate::{
         Status,
         overview::{COUNTED, Overview, overview},
     },
+    resources::migrate::progress,
 };
 
 /// Connections that the thread needs of the pool.
@@ -230,6 +231,10 @@ struct Sample {
     outbox: u64,
     /// Those that are furthest behind.
     consumers: Vec<Consumer>,
+    /// How many databases of which type and version.
+    databases: Vec<(String, u32, u64)>,
+    /// How many databases of the open rollout are in which state.
+    rollout: Vec<(u64, String, u64)>,
 }
 
 fn read(conn: &mut mysql::Conn) -> Result<Sample, Error> {
@@ -237,6 +242,8 @@ fn read(conn: &mut mysql::Conn) -> Result<Sample, Error> {
         overview: overview(conn)?,
         outbox: store::waiting_up_to(conn, COUNTED)?,
         consumers: consumers::furthest_behind(conn, LABEL_VALUES as u32)?,
+        databases: progress::databases(conn)?,
+        rollout: progress::of_open(conn)?,
     })
 }
 
@@ -250,7 +257,14 @@ fn show(metrics: &Metrics, sample: Option<&Sample>) {
     metrics.oldest_waiting.set_option(overview.map(|overview| overview.oldest_waiting_s.unwrap_or(0)));
     metrics.outbox_rows.set_option(sample.map(|it| it.outbox));
     let lags = sample.map_or(&[][..], |it| &it.consumers).iter();
-    metrics.consumer_lag.set(lags.map(|it| (it.name.clone(), i64::try_from(it.lag).unwrap_or(i64::MAX))).collect());
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    metrics.consumer_lag.set(lags.map(|it| (vec![it.name.clone()], number(it.lag))).collect());
+    let databases = sample.map_or(&[][..], |it| &it.databases).iter();
+    let labels = |name: &String, version: &u32| vec![name.clone(), version.to_string()];
+    metrics.databases.set(databases.map(|(name, version, count)| (labels(name, version), number(*count))).collect());
+    let rollout = sample.map_or(&[][..], |it| &it.rollout).iter();
+    let labels = |id: &u64, state: &String| vec![id.to_string(), state.clone()];
+    metrics.rollout_databases.set(rollout.map(|(id, state, count)| (labels(id, state), number(*count))).collect());
 }
 
 #[cfg(test)]
@@ -279,7 +293,8 @@ mod tests {
             delayed: Default::default(),
             is_paused: false,
         };
-        show(&metrics, Some(&Sample { overview, outbox: 7, consumers: Vec::new() }));
+        let sample = Sample { overview, outbox: 7, consumers: Vec::new(), databases: Vec::new(), rollout: Vec::new() };
+        show(&metrics, Some(&sample));
         assert_eq!((metrics.outbox_rows.get(), metrics.oldest_waiting.get()), (Some(7), Some(0)));
         show(&metrics, None);
         assert_eq!(

@@ -2,6 +2,8 @@
 //! attempt left, run the templates, undo on failure. Knows two servers: the control server, which holds the queue and
 //! the registry, and the resource server, which holds the resource's database. Both are one server today.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use mysql::{Conn, prelude::Queryable};
 
 use super::{
@@ -22,8 +24,13 @@ const HOPELESS: &[u16] = &[ER_PARSE_ERROR, ER_EMPTY_QUERY, ER_SYNTAX_ERROR];
 /// How long to wait for a killed session to release its lock, in seconds.
 const LOCK_WAIT_S: u32 = 10;
 
-/// Builds the database of each job's resource.
+/// Builds the database of each job's resource. Its templates may be replaced; an attempt runs by those that it began with.
 pub struct DatabaseBuilder {
+    current: RwLock<Arc<Builder>>,
+}
+
+/// Builds by one set of templates.
+struct Builder {
     templates: Templates,
     naming: Naming,
 }
@@ -52,9 +59,31 @@ impl From<JobError> for Broken {
 impl DatabaseBuilder {
     /// A builder that runs these templates under these names.
     pub fn new(templates: Templates, naming: Naming) -> DatabaseBuilder {
-        DatabaseBuilder { templates, naming }
+        DatabaseBuilder { current: RwLock::new(Arc::new(Builder { templates, naming })) }
     }
 
+    /// Runs these templates from the next attempt on.
+    pub fn replace(&self, templates: Templates) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(Builder { templates, naming: current.naming.clone() });
+    }
+
+    fn current(&self) -> Arc<Builder> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Handler for DatabaseBuilder {
+    fn run(&self, job: &Job, session: &mut Session) -> JobResult {
+        self.current().run(job, session)
+    }
+
+    fn abandon(&self, job: &Job, session: &mut Session) -> Result<(), JobError> {
+        self.current().abandon(job, session)
+    }
+}
+
+impl Builder {
     /// Takes the lock of the job's database and decides what may be done under that name.
     fn enter(&self, job: &Job, session: &mut Session) -> Result<Entered, JobError> {
         let db_name = self.naming.db_name(&job.name, job.id).map_err(|e| JobError::Permanent(e.to_string()))?;
@@ -233,7 +262,7 @@ fn commit(template: &Template, session: &mut Session) -> Result<(), JobError> {
     })
 }
 
-impl Handler for DatabaseBuilder {
+impl Builder {
     fn run(&self, job: &Job, session: &mut Session) -> JobResult {
         let Entered { db_name, verdict, recorded } = self.enter(job, session)?;
         match verdict {
@@ -282,10 +311,11 @@ impl Handler for DatabaseBuilder {
 
 impl TransactionHooks for DatabaseBuilder {
     fn reserve(&self, conn: &mut Conn, jobs: &[Job]) -> Result<(), Error> {
+        let current = self.current();
         let reservations = jobs.iter().filter_map(|job| {
             // `run` reports a name that cannot be used.
-            let db_name = self.naming.db_name(&job.name, job.id).ok()?;
-            Some(self.reservation(db_name, job))
+            let db_name = current.naming.db_name(&job.name, job.id).ok()?;
+            Some(current.reservation(db_name, job))
         });
         registry::reserve(conn, &reservations.collect::<Vec<_>>())
     }

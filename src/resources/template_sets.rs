@@ -11,6 +11,9 @@ use super::{
 };
 use crate::db::{Error, ReadRows, literal};
 
+/// The state of the event by which daemons learn that they are to read their templates again.
+pub const RELOAD: &str = "ReloadTemplates";
+
 /// Characters of a text that one statement carries: as SQL they take up to eight bytes each, and every server accepts 1 MiB.
 const CHUNK: usize = 100_000;
 

@@ -12,11 +12,12 @@ use resq_test_support::{Browser, Instance, ROOT, Running, http, own_port, wait_u
 use serde_json::{Value as Json, json};
 
 /// The views, each with an expression that holds once it is shown.
-const VIEWS: [(&str, &str); 7] = [
+const VIEWS: [(&str, &str); 8] = [
     ("overview", "document.querySelector('.headline[data-level]')"),
     ("jobs", "document.querySelector('tbody')"),
     ("jobs/1", "document.querySelector('.timeline li')"),
     ("databases", "document.querySelector('tbody')"),
+    ("rollouts", "document.querySelector('tbody')"),
     ("audit", "document.querySelector('tbody')"),
     ("events", "document.querySelector('.tail')"),
     ("subscribers", "document.querySelector('tbody')"),

@@ -86,7 +86,7 @@ fn bash_completes_commands_options_and_values() {
     let pages = Pages::new();
     let path = pages.page("resqctl", "bash");
     for (words, expected) in [
-        ("resqctl re", "restore resume retry"),
+        ("resqctl re", "reload restore resume retry"),
         ("resqctl --db-tls ver", "verify"),
         ("resqctl list --st", "--status"),
         ("resqctl -v list --status in", "in_progress"),
@@ -108,9 +108,11 @@ fn bash_completes_commands_options_and_values() {
 fn fish_completes_commands_and_options() {
     let pages = Pages::new();
     let path = pages.page("resqctl", "fish");
-    for (line, expected) in
-        [("resqctl re", "restore resume retry"), ("resqctl list --st", "--status"), ("resqctl --db-tls ver", "verify")]
-    {
+    for (line, expected) in [
+        ("resqctl re", "reload restore resume retry"),
+        ("resqctl list --st", "--status"),
+        ("resqctl --db-tls ver", "verify"),
+    ] {
         let script = format!("source {}; complete -C '{line}' | string split -f1 \\t", path.display());
         let found = tool("fish").args(["--no-config", "-c", &script]).ok();
         let mut found: Vec<&str> = found.split_whitespace().collect();

@@ -4,5 +4,6 @@ mod crash;
 mod faults;
 mod fleet;
 mod registry;
+mod reload;
 mod rollout;
 mod verify;

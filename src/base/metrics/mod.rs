@@ -82,6 +82,8 @@ pub struct Metrics {
     pub subscribers: Gauge,
     pub subscriber_lag_max: Gauge,
     pub consumer_lag: Labelled,
+    pub databases: Labelled,
+    pub rollout_databases: Labelled,
     pub deliveries: Counter,
     pub dropped_ephemeral: Counter,
     pub wakeups_by_ring: Counter,
@@ -121,6 +123,8 @@ impl Default for Metrics {
             subscribers: Gauge::default(),
             subscriber_lag_max: Gauge::default(),
             consumer_lag: Labelled::default(),
+            databases: Labelled::default(),
+            rollout_databases: Labelled::default(),
             deliveries: Counter::default(),
             dropped_ephemeral: Counter::default(),
             wakeups_by_ring: Counter::default(),
@@ -240,13 +244,23 @@ impl Metrics {
             "Events that the slowest subscriber is behind.",
             &self.subscriber_lag_max,
         );
-        let lags = self.consumer_lag.get();
-        let lags: Vec<_> = lags.iter().map(|(consumer, lag)| ([("consumer", consumer.as_str())], *lag)).collect();
-        let lags: Vec<(&[(&str, &str)], i64)> = lags.iter().map(|(labels, lag)| (&labels[..], *lag)).collect();
-        text.gauges(
+        text.labelled(
             "resq_consumer_lag",
             "Events in the log after a consumer's position; of the 100 consumers that are furthest behind.",
-            &lags,
+            &["consumer"],
+            &self.consumer_lag,
+        );
+        text.labelled(
+            "resq_databases",
+            "Databases of resources, by type and version.",
+            &["type", "version"],
+            &self.databases,
+        );
+        text.labelled(
+            "resq_rollout_databases",
+            "Databases of the open rollout, by state.",
+            &["rollout", "state"],
+            &self.rollout_databases,
         );
         text.counter("resq_deliveries_total", "Events sent, one for each subscriber.", self.deliveries.get());
         text.counter(
@@ -273,7 +287,9 @@ mod tests {
         for gauge in [&metrics.jobs_new, &metrics.oldest_waiting, &metrics.outbox_rows] {
             gauge.set(0);
         }
-        metrics.consumer_lag.set(vec![("c".into(), 0)]);
+        metrics.consumer_lag.set(vec![(vec!["c".into()], 0)]);
+        metrics.databases.set(vec![(vec!["shop".into(), "1".into()], 2)]);
+        metrics.rollout_databases.set(vec![(vec!["1".into(), "waiting".into()], 2)]);
         names(&metrics.encode(Format::Prometheus))
     }
 

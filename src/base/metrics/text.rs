@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 
-use super::value::{Counter, Family, Gauge, Histogram};
+use super::value::{Counter, Family, Gauge, Histogram, Labelled};
 
 /// Which of the two formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,17 @@ impl Text {
         for (labels, value) in samples {
             self.sample(name, labels, value);
         }
+    }
+
+    /// Gauges that are read together, by the names of their labels.
+    pub fn labelled(&mut self, name: &str, help: &str, names: &[&str], gauges: &Labelled) {
+        let values = gauges.get();
+        let labels: Vec<(Vec<(&str, &str)>, i64)> = values
+            .iter()
+            .map(|(labels, value)| (names.iter().copied().zip(labels.iter().map(String::as_str)).collect(), *value))
+            .collect();
+        let samples: Vec<(&[(&str, &str)], i64)> = labels.iter().map(|(labels, value)| (&labels[..], *value)).collect();
+        self.gauges(name, help, &samples);
     }
 
     /// Counters that differ in one label. `name` ends in `_total`.

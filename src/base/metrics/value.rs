@@ -37,19 +37,22 @@ impl Counter {
     }
 }
 
-/// Gauges that differ in one label, which are read together. None at first.
+/// The values of the labels of one gauge, in the order of their names.
+pub type LabelValues = Vec<String>;
+
+/// Gauges that differ in their labels, which are read together. None at first.
 #[derive(Debug, Default)]
-pub struct Labelled(RwLock<Vec<(String, i64)>>);
+pub struct Labelled(RwLock<Vec<(LabelValues, i64)>>);
 
 impl Labelled {
     /// Replaces all of them, by at most [`LABEL_VALUES`].
-    pub fn set(&self, mut values: Vec<(String, i64)>) {
+    pub fn set(&self, mut values: Vec<(LabelValues, i64)>) {
         values.truncate(LABEL_VALUES);
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = values;
     }
 
     /// The labels and their values.
-    pub fn get(&self) -> Vec<(String, i64)> {
+    pub fn get(&self) -> Vec<(LabelValues, i64)> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

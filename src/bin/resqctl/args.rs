@@ -38,6 +38,7 @@ pub enum Command {
     Top(Top),
     Databases(Databases),
     Migrate(Migrate),
+    Reload(Reload),
     Doctor(Doctor),
 }
 
@@ -369,6 +370,15 @@ pub struct Migrate {
     /// plan, status: print JSON
     #[argh(switch)]
     pub json: bool,
+    /// why, for the audit
+    #[argh(option)]
+    pub reason: Option<String>,
+}
+
+/// make every resqd read its templates and migrations again, after they were checked
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "reload")]
+pub struct Reload {
     /// why, for the audit
     #[argh(option)]
     pub reason: Option<String>,

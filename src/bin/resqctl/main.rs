@@ -16,6 +16,7 @@ mod drop;
 mod inspect;
 mod jobs;
 mod migrate;
+mod reload;
 mod shared;
 mod top;
 
@@ -122,6 +123,7 @@ fn run(command: Command, config: &Config, out: &mut Output) -> Result<(), Failur
         Command::Top(args) => top::top(&db, &args, out),
         Command::Audit(args) => audit::list(&mut Queue::on(&db), &args, out),
         Command::Databases(args) => databases::list(&db, config, &args, out),
+        Command::Reload(args) => reload::run(&db, config, &args, out),
         Command::Migrate(args) => migrate::run(&db, config, &args, out),
         Command::Adopt(args) => adopt::adopt(&db, config, &args, out),
         Command::Restore(args) => drop::restore(&mut dropper(&args.reason), &args, out),

@@ -47,6 +47,7 @@ const FILES: &[File] = &[
     file!("/dashboard/list.js", "list.js", SCRIPT),
     file!("/dashboard/login.js", "login.js", SCRIPT),
     file!("/dashboard/overview.js", "overview.js", SCRIPT),
+    file!("/dashboard/rollouts.js", "rollouts.js", SCRIPT),
     file!("/dashboard/stream.js", "stream.js", SCRIPT),
     file!("/dashboard/style.css", "style.css", STYLE),
     file!("/dashboard/subscribers.js", "subscribers.js", SCRIPT),

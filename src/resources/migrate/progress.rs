@@ -174,3 +174,25 @@ pub fn noted(conn: &mut Conn, id: u64) -> Result<Vec<Noted>, Error> {
     let noted = |(db_name, res_id, state, message)| Noted { db_name, res_id, state, message };
     Ok(rows.into_iter().map(noted).collect())
 }
+
+/// How many databases of which type and version, at most 1,000 rows.
+///
+/// # Errors
+/// As for [`newest`].
+pub fn databases(conn: &mut Conn) -> Result<Vec<(String, u32, u64)>, Error> {
+    let by =
+        "FROM res_database FORCE INDEX (res_database_version) GROUP BY res_type, version ORDER BY res_type, version";
+    limited::read(conn, &format!("SELECT res_type, version, COUNT(*) {by} LIMIT 1000"))
+}
+
+/// The open rollout, and how many of its databases are in which state.
+///
+/// # Errors
+/// As for [`newest`].
+pub fn of_open(conn: &mut Conn) -> Result<Vec<(u64, String, u64)>, Error> {
+    limited::read(
+        conn,
+        "SELECT d.rollout, d.state, COUNT(*) FROM res_rollout_database d \
+         JOIN res_meta m ON m.name = 'rollout' AND d.rollout = CAST(m.value AS UNSIGNED) GROUP BY d.rollout, d.state",
+    )
+}

@@ -12,8 +12,9 @@ import { databases } from "./databases.js";
 import { events } from "./events.js";
 import { subscribers } from "./subscribers.js";
 import { audit } from "./audit.js";
+import { rollouts } from "./rollouts.js";
 
-const VIEWS = { overview, jobs, databases, events, subscribers, audit };
+const VIEWS = { overview, jobs, databases, rollouts, events, subscribers, audit };
 const main = document.getElementById("main");
 const state = { right: null, canLogIn: false, stream: null, ends: new AbortController(), overview: null };
 

@@ -1,0 +1,84 @@
+//! Templates that are read again while resqd serves, and rollouts over HTTP.
+
+use mysql::prelude::Queryable;
+use resq_test_support::{http, own_port, wait_until, warnings};
+use serde_json::{Value as Json, json};
+
+use super::fleet::Fleet;
+
+#[test]
+fn templates_are_read_again_and_a_wrong_set_changes_nothing() {
+    let fleet = Fleet::new("reload", 1);
+    let mut conn = fleet.conn();
+    let resqd = fleet.resqd().spawn_ready();
+    let reload = || fleet.instance.resqctl(["reload"]).arg("--sql-dir").arg(&fleet.sql);
+    let build = |name: &str| {
+        fleet.instance.resqctl(["add", name]).ok();
+        fleet.instance.resqctl(["wait", "--timeout", "30"]).ok();
+    };
+    let kept = "SELECT COUNT(DISTINCT template_version) FROM res_template";
+    fleet.add(&[
+        ("res_migrations/0001_x.sql", "ALTER TABLE a ADD x INT"),
+        ("res_tables/20.sql", "ALTER TABLE a ADD x INT"),
+    ]);
+    reload().ok();
+    // The set is kept before it builds anything.
+    wait_until("the new templates", || conn.query_first(kept).unwrap() == Some(2));
+    wait_until("a database of the new version", || {
+        build(&format!("n{}", fastrand::u32(..)));
+        conn.query_first("SELECT MAX(version) FROM res_database").unwrap() == Some(1)
+    });
+    fleet.add(&[("res_tables/30.sql", "SELECT {{WHAT}}")]);
+    let refused = reload().expect_code(2);
+    assert!(refused.stderr.contains("res_tables/30.sql:1: unknown variable"), "{refused}");
+    resqd.signal("HUP");
+    wait_until("the refusal", || warnings(&resqd.stderr()).len() == 1);
+    build("after");
+    let built: (u32, u64) = conn
+        .query_first(
+            "SELECT d.version, d.res_id FROM res_database d JOIN res_queue q USING (res_id) WHERE res_name = 'after'",
+        )
+        .unwrap()
+        .unwrap();
+    assert_eq!(built.0, 1);
+    assert_eq!(conn.query_first("SELECT COUNT(*) FROM res_audit WHERE action = 'reload'").unwrap(), Some(1));
+    let finished = resqd.stop();
+    assert!(finished.stderr.contains("res_tables/30.sql:1"), "{finished}");
+}
+
+#[test]
+fn rollouts_are_shown_and_acted_on_over_http() {
+    let fleet = Fleet::new("rollout_http", 3);
+    let mut conn = fleet.conn();
+    fleet.add(&[("res_migrations/0001_x.sql", "ALTER TABLE a ADD x INT")]);
+    let port = own_port();
+    let program = fleet.resqd().env("RESQ_HTTP", format!("127.0.0.1:{port}")).env("RESQ_HTTP_TOKEN", "acts");
+    let resqd = program.spawn_ready();
+    let ask = |method: &str, path: &str| {
+        let fields = "Authorization: Bearer acts\r\nContent-Length: 0\r\nConnection: close\r\n";
+        let answer = http(port, &format!("{method} {path}"), fields);
+        (answer.status, serde_json::from_str::<Json>(&answer.body).unwrap_or(Json::Null), answer.body)
+    };
+    fleet.start(["--confirm-canary"]);
+    fleet.wait_for(&mut conn, "unconfirmed");
+    let (status, list, _) = ask("GET", "/api/v1/rollouts");
+    assert_eq!((status, &list["rollouts"][0]["state"], &list["next"]), (200, &json!("unconfirmed"), &Json::Null));
+    wait_until("the metrics", || {
+        let (_, _, text) = ask("GET", "/metrics");
+        let rollout = text.contains("resq_rollout_databases{rollout=\"1\",state=\"waiting\"} 2");
+        rollout && text.contains("resq_databases{type=\"default\",version=\"0\"} 2")
+    });
+    for (action, code) in [("pause", 200), ("pause", 409), ("resume", 200)] {
+        assert_eq!(ask("POST", &format!("/api/v1/rollouts/1/{action}")).0, code, "{action}");
+    }
+    fleet.wait_for(&mut conn, "unconfirmed");
+    let (status, answer, _) = ask("POST", "/api/v1/rollouts/1/abort");
+    assert_eq!((status, &answer["databases"]), (200, &json!(2)));
+    let (_, one, _) = ask("GET", "/api/v1/rollouts/1");
+    assert_eq!((&one["rollout"]["skipped"], &one["noted"][0]["state"]), (&json!(2), &json!("skipped")));
+    assert_eq!((ask("GET", "/api/v1/rollouts/9").0, ask("POST", "/api/v1/rollouts/9/abort").0), (404, 404));
+    let audited: Vec<String> =
+        conn.query("SELECT action FROM res_audit WHERE who NOT LIKE '%resqctl' ORDER BY id").unwrap();
+    assert_eq!(audited, ["migrate-pause", "migrate-resume", "migrate-abort"]);
+    super::fleet::stop(resqd);
+}
