@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use mysql::{Conn, Value, prelude::Queryable};
+use mysql::{Conn, Value};
 
 use super::column::BINARY;
-use crate::db::{Error, ErrorClass, Link};
+use crate::db::{Error, ErrorClass, Link, ReadRows};
 
 /// Converts texts to UTF-8. A text that is none in its character set has replacement characters.
 pub trait Charsets {
@@ -51,7 +51,7 @@ impl ServerCharsets {
                 let all: String = (0..=255).map(|byte: u8| format!("{byte:02X}")).collect();
                 let each = |conn: &mut Conn| {
                     // In one text, whose characters are in the order of the bytes.
-                    Ok(conn.query_first::<String, _>(format!("SELECT CONVERT(_{name} X'{all}' USING utf8mb4)"))?)
+                    conn.read_first::<String>(format!("SELECT CONVERT(_{name} X'{all}' USING utf8mb4)"))
                 };
                 let text = self.link.run(each)?.unwrap_or_default();
                 let characters: Vec<String> = text.chars().map(String::from).collect();
@@ -71,7 +71,7 @@ fn character_set(conn: &mut Conn, collation: u32) -> Result<Option<(String, u32)
             "SELECT s.CHARACTER_SET_NAME, s.MAXLEN FROM information_schema.{table} c \
              JOIN information_schema.CHARACTER_SETS s ON s.CHARACTER_SET_NAME = c.CHARACTER_SET_NAME WHERE c.ID = {collation}"
         );
-        match conn.query_first(sets).map_err(Error::from) {
+        match conn.read_first(sets) {
             Ok(found) => found.map(Ok),
             Err(error) if error.class() == ErrorClass::Permanent => None,
             Err(error) => Some(Err(error)),
@@ -96,7 +96,7 @@ impl Charsets for ServerCharsets {
             Way::Asked(name) => {
                 let digits: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
                 let converted = format!("SELECT CONVERT(CONVERT(X'{digits}' USING {name}) USING utf8mb4)");
-                let value: Option<Value> = self.link.run(|conn| Ok(conn.query_first(&converted)?))?;
+                let value: Option<Value> = self.link.run(|conn| conn.read_first(&converted))?;
                 match value {
                     Some(Value::Bytes(text)) => out.push_str(&String::from_utf8_lossy(&text)),
                     _ => out.push_str(&String::from_utf8_lossy(bytes)),

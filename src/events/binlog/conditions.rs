@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use mysql::{Conn, prelude::Queryable};
+use mysql::Conn;
 
-use crate::db::Error;
+use crate::db::{Error, ReadRows};
 
 /// A global variable: what it must be, and why.
 struct Needed {
@@ -52,7 +52,7 @@ pub fn missing(conn: &mut Conn) -> Result<Vec<String>, Error> {
     let all = || NEEDED.iter().chain(OF_GALERA);
     let names: Vec<&str> = all().map(|needed| needed.name).chain(["wsrep_on"]).collect();
     let rows: Vec<(String, String)> =
-        conn.query(format!("SHOW GLOBAL VARIABLES WHERE Variable_name IN ('{}')", names.join("','")))?;
+        conn.read_rows(format!("SHOW GLOBAL VARIABLES WHERE Variable_name IN ('{}')", names.join("','")))?;
     let values: BTreeMap<String, String> = rows.into_iter().collect();
     let is_galera = values.get("wsrep_on").is_some_and(|value| value == "ON");
     let checked = NEEDED.iter().chain(OF_GALERA.iter().filter(|_| is_galera));

@@ -1,9 +1,9 @@
 //! How far the log has been read, and whether the server still has what follows.
 
-use mysql::{Conn, Row, prelude::Queryable};
+use mysql::{Conn, Row};
 
 use super::{gtid::GtidSet, transactions::Step};
-use crate::db::{Error, codes::ER_MASTER_FATAL_ERROR_READING_BINLOG, dump::Start, literal};
+use crate::db::{Error, ReadRows, codes::ER_MASTER_FATAL_ERROR_READING_BINLOG, dump::Start, literal};
 
 /// A place in the log, between two transactions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl Position {
             "SELECT GTID_SUBSET({}, @@global.gtid_executed) FROM DUAL WHERE @@global.gtid_mode = 'ON'",
             literal(&gtids)
         );
-        match conn.query_first::<bool, _>(subset)? {
+        match conn.read_first::<bool>(subset)? {
             Some(true) => Ok(Some(Start::Gtids(gtids))),
             Some(false) => Ok(None),
             // GTIDs were turned off meanwhile.
@@ -99,7 +99,7 @@ pub fn lost(error: &Error) -> Option<&str> {
 }
 
 fn is_mariadb(conn: &mut Conn) -> Result<bool, Error> {
-    Ok(conn.query_first::<String, _>("SELECT VERSION()")?.is_some_and(|version| version.contains("MariaDB")))
+    Ok(conn.read_first::<String>("SELECT VERSION()")?.is_some_and(|version| version.contains("MariaDB")))
 }
 
 fn identity(conn: &mut Conn) -> Result<String, Error> {
@@ -107,20 +107,20 @@ fn identity(conn: &mut Conn) -> Result<String, Error> {
         true => "SELECT CONCAT(LEFT(@@hostname, 100), ':', @@port, ':', LEFT(@@datadir, 100))",
         false => "SELECT @@server_uuid",
     };
-    Ok(conn.query_first(identity)?.unwrap_or_default())
+    Ok(conn.read_first(identity)?.unwrap_or_default())
 }
 
 fn gtids(conn: &mut Conn) -> Result<Option<GtidSet>, Error> {
     let text: Option<String> = match is_mariadb(conn)? {
-        true => conn.query_first("SELECT @@global.gtid_binlog_pos")?,
-        false => conn.query_first("SELECT @@global.gtid_executed FROM DUAL WHERE @@global.gtid_mode = 'ON'")?,
+        true => conn.read_first("SELECT @@global.gtid_binlog_pos")?,
+        false => conn.read_first("SELECT @@global.gtid_executed FROM DUAL WHERE @@global.gtid_mode = 'ON'")?,
     };
     text.map(|text| GtidSet::parse(&text).ok_or(Error::Corrupt("the server's GTIDs cannot be read"))).transpose()
 }
 
 fn status(conn: &mut Conn) -> Result<(String, u64), Error> {
     // By the name before MySQL 8.4 as well.
-    let status = conn.query_first("SHOW BINARY LOG STATUS").or_else(|_| conn.query_first("SHOW MASTER STATUS"));
+    let status = conn.read_first("SHOW BINARY LOG STATUS").or_else(|_| conn.read_first("SHOW MASTER STATUS"));
     let mut row: Row = status?.ok_or(Error::Corrupt("the server writes no binary log"))?;
     Ok((row.take(0).unwrap_or_default(), row.take(1).unwrap_or(4)))
 }

@@ -4,7 +4,7 @@
 use mysql::{Conn, prelude::Queryable};
 
 use super::{gtid::GtidSet, position::Position, text::json_literal, transactions::NewEvent};
-use crate::db::{Error, literal, run_script};
+use crate::db::{Error, ReadRows, literal, run_script};
 
 /// How long a daemon that stopped responding keeps the others from reading, in seconds.
 pub const LEASE_S: u32 = 10;
@@ -38,7 +38,7 @@ pub fn claim(conn: &mut Conn, owner: &str) -> Result<Option<Option<Position>>, E
 /// The server's.
 pub fn read(conn: &mut Conn) -> Result<Option<Position>, Error> {
     type Stored = (Option<String>, Option<String>, u64, Option<String>);
-    let stored: Option<Stored> = conn.query_first("SELECT server, file, pos, gtids FROM res_watch WHERE id = 1")?;
+    let stored: Option<Stored> = conn.read_first("SELECT server, file, pos, gtids FROM res_watch WHERE id = 1")?;
     let Some((Some(server), file, pos, gtids)) = stored else { return Ok(None) };
     let parse = |text: String| GtidSet::parse(&text).ok_or(Error::Corrupt("res_watch holds GTIDs that cannot be read"));
     let gtids = gtids.map(parse).transpose()?;
@@ -152,7 +152,7 @@ pub fn number_staged(conn: &mut Conn, owner: &str, staged: u64, position: &Posit
 /// # Errors
 /// The server's.
 pub fn now_us(conn: &mut Conn) -> Result<u64, Error> {
-    Ok(conn.query_first("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)")?.unwrap_or_default())
+    Ok(conn.read_first("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)")?.unwrap_or_default())
 }
 
 /// INSERT statements for these events. `row` makes a row of an event's place and its values.

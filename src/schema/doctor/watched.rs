@@ -1,11 +1,11 @@
 //! Watched tables: whether the server logs what they need, and whether a daemon reads it.
 
-use mysql::{Conn, prelude::Queryable};
+use mysql::Conn;
 
 use super::verdict::{AGAIN, Verdict, failed, good, warning};
 use crate::{
     config::Config,
-    db::{Db, dump::Start},
+    db::{Db, ReadRows, dump::Start},
     events::binlog::conditions,
 };
 
@@ -29,7 +29,7 @@ pub fn check(db: &Db, conn: &mut Conn, config: &Config, user: &str) -> Verdict {
     }
     let reader =
         "SELECT owner, COALESCE(lease_until > NOW(6), FALSE), TIMESTAMPDIFF(SECOND, saved_at, NOW(6)) FROM res_watch";
-    match conn.query_first::<Reader, _>(reader) {
+    match conn.read_first::<Reader>(reader) {
         Err(error) => failed(error.to_string(), "see the check `tables`"),
         Ok(Some((Some(owner), true, age))) => match age {
             Some(age) if age > 60 => {
