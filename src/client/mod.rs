@@ -24,6 +24,7 @@ pub use crate::base::tls::ClientTls;
 pub use crate::wire::{Gap, Start};
 pub use input::{InvalidLine, Lines, Publication};
 pub use publisher::Publisher;
+#[cfg(feature = "daemon")]
 pub(crate) use stream::Stream;
 pub use subscriber::{Consumer, Delivery, Subscriber, Subscription};
 
