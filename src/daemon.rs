@@ -38,7 +38,6 @@ use crate::{
     resources::{
         DatabaseBuilder, Templates,
         migrate::{
-            applied,
             store::STARTED,
             thread::{self as rollouts, RolloutThread},
         },
@@ -221,9 +220,7 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
     let mut conn = db.global()?;
     let server = ServerInfo::query(&mut conn)?;
     install::check_server(&server)?;
-    templates.check_sizes(server.max_packet_bytes)?;
-    applied::check(&mut conn, &templates)?;
-    template_sets::keep(&mut conn, &templates)?;
+    reload::accept(&mut conn, &server, &templates)?;
     let node_watch = match server.is_cluster {
         true => Some(db.watch_node(&config.database, alarm).map_err(cannot_start)?),
         false => None,

@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use mysql::Conn;
+
 use crate::{
     base::failure::Failure,
     cli,
@@ -34,8 +36,18 @@ pub fn templates(db: &Db, builder: &DatabaseBuilder, sql_dir: Option<&Path>) {
 fn read(db: &Db, sql_dir: Option<&Path>) -> Result<Templates, Failure> {
     let templates = Templates::load(sql_dir)?;
     let mut conn = db.global()?;
-    templates.check_sizes(ServerInfo::query(&mut conn)?.max_packet_bytes)?;
-    applied::check(&mut conn, &templates)?;
-    template_sets::keep(&mut conn, &templates)?;
+    let server = ServerInfo::query(&mut conn)?;
+    accept(&mut conn, &server, &templates)?;
     Ok(templates)
+}
+
+/// Checks templates against the server and against what was applied, and keeps their texts there.
+///
+/// # Errors
+/// They cannot be used, or the server's.
+pub fn accept(conn: &mut Conn, server: &ServerInfo, templates: &Templates) -> Result<(), Failure> {
+    templates.check_sizes(server.max_packet_bytes)?;
+    applied::check(conn, templates)?;
+    template_sets::keep(conn, templates)?;
+    Ok(())
 }
