@@ -19,8 +19,8 @@ use std::{
 
 use mysql::{Conn, prelude::Queryable};
 use resq_test_support::{
-    EventOracle, Instance, Program, RecordingClient, Running, Server, assert_databases_are_exact, signal, templates,
-    wait_at_most, wait_or_report, wait_until, wait_until_all_done,
+    EventOracle, Instance, Program, RecordingClient, Running, Server, assert_databases_are_exact, sessions, signal,
+    templates, wait_at_most, wait_or_report, wait_until, wait_until_all_done,
 };
 use writers::Committed;
 
@@ -76,10 +76,10 @@ fn client(instance: &Instance, socket: &Path, name: &str) -> RecordingClient {
 
 /// Waits until the daemon's account has sessions on node `n`.
 fn wait_until_used(instance: &Instance, n: usize) {
-    let sessions = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = ?";
+    let used = format!("SELECT COUNT(*) FROM {} WHERE user = ?", sessions());
     let mut conn = instance.server.conn_to(n);
     wait_until("the daemon to use the node", || {
-        conn.exec_first::<u64, _, _>(sessions, (&instance.daemon.user,)).unwrap() > Some(0)
+        conn.exec_first::<u64, _, _>(&used, (&instance.daemon.user,)).unwrap() > Some(0)
     });
 }
 

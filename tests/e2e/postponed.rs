@@ -2,7 +2,7 @@
 //! done itself costs an attempt or an interruption.
 
 use mysql::{Conn, prelude::Queryable};
-use resq_test_support::{Instance, Server, wait_at_most, wait_until};
+use resq_test_support::{Instance, Server, sessions, wait_at_most, wait_until};
 use serde_json::Value as Json;
 use std::time::Duration;
 
@@ -94,10 +94,10 @@ impl<'a> Setup<'a> {
     /// Adds a job, and waits until its statement waits for the lock `held`; returns its session.
     fn add_held(&mut self) -> (u64, u64) {
         let id = self.add("held");
-        let session = "SELECT ID FROM information_schema.PROCESSLIST WHERE STATE = 'User lock'";
+        let session = format!("SELECT id FROM {} WHERE state = 'User lock'", sessions());
         let mut found = None;
         wait_until("the job to run", || {
-            found = self.conn.query_first(session).unwrap();
+            found = self.conn.query_first(&session).unwrap();
             found.is_some()
         });
         (id, found.expect("a session"))
@@ -105,8 +105,7 @@ impl<'a> Setup<'a> {
 
     /// Waits until the attempt on this session has ended.
     fn wait_for_idle(&mut self, session: u64) {
-        let idle =
-            format!("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID = {session} AND COMMAND = 'Sleep'");
+        let idle = format!("SELECT COUNT(*) FROM {} WHERE id = {session} AND command = 'Sleep'", sessions());
         wait_until("the attempt to end", || self.count(&idle) == 1);
     }
 
@@ -211,9 +210,8 @@ fn signal_with_the_text_of_a_shortage_counts_and_a_killed_statement_is_an_interr
     let mut conn = server.conn();
     let interrupted = format!("SELECT COUNT(*) FROM res_queue WHERE status = 'new' AND interruptions = {}", LAST + 1);
     wait_at_most(PATIENCE, "an interruption", || {
-        let sessions =
-            "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = 'own_deeds_inserts2' AND COMMAND = 'Query'";
-        for session in conn.query::<u64, _>(sessions).unwrap() {
+        let busy = format!("SELECT id FROM {} WHERE db = 'own_deeds_inserts2' AND command = 'Query'", sessions());
+        for session in conn.query::<u64, _>(busy).unwrap() {
             // It may have ended by itself.
             let _ = conn.query_drop(format!("KILL QUERY {session}"));
         }
@@ -241,9 +239,9 @@ fn only_jobs_that_a_worker_of_the_lost_daemon_had_begun_are_interrupted() {
     let count = |conn: &mut Conn, condition: &str| -> u64 {
         conn.query_first(format!("SELECT COUNT(*) FROM res_queue WHERE {condition}")).unwrap().unwrap()
     };
-    let running = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE = 'User lock'";
+    let running = format!("SELECT COUNT(*) FROM {} WHERE state = 'User lock'", sessions());
     wait_until("two jobs to run and others to be claimed", || {
-        conn.query_first(running).unwrap() == Some(2) && count(&mut conn, "status = 'in_progress'") > 2
+        conn.query_first(&running).unwrap() == Some(2) && count(&mut conn, "status = 'in_progress'") > 2
     });
     resqd.signal("KILL");
     resqd.wait();

@@ -1,7 +1,7 @@
 //! Setting up: `init` on an empty server, repeated, on an old table, from several places; and what happens without it.
 
 use mysql::prelude::Queryable;
-use resq_test_support::{Doctor, Instance, Server, Verdict, wait_until};
+use resq_test_support::{Doctor, Instance, Server, Verdict, sessions, wait_until};
 
 /// The plain table of an installation from before resq, in a server's default character set, with rows of every kind.
 const OLD_TABLE: &str = "
@@ -65,10 +65,10 @@ fn init_waits_for_an_open_transaction_where_ddl_does() {
         wait_until("the transaction to be ended", || conn.query_drop("SELECT * FROM res_queue").is_err());
         conn.query_drop("INSERT INTO res_queue (res_name) VALUES ('open')").unwrap();
     } else {
-        let waiting = "SELECT 1 FROM information_schema.PROCESSLIST WHERE USER = ? AND STATE LIKE 'Waiting for%lock%'";
+        let waiting = format!("SELECT 1 FROM {} WHERE user = ? AND state LIKE 'Waiting for%lock%'", sessions());
         let mut observer = instance.server.conn();
         wait_until("init to wait for the transaction", || {
-            observer.exec_first(waiting, (&instance.daemon.user,)).unwrap() == Some(1)
+            observer.exec_first(&waiting, (&instance.daemon.user,)).unwrap() == Some(1)
         });
         conn.query_drop("COMMIT").unwrap();
     }

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 
 use mysql::prelude::Queryable;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
-use resq_test_support::{Doctor, Instance, Program, Server, Verdict};
+use resq_test_support::{Doctor, Instance, Program, Server, Verdict, sessions};
 
 /// A certificate authority, and a folder in which a server finds its certificate.
 struct Authority {
@@ -90,9 +90,9 @@ fn account_that_requires_tls_is_used_over_tls_only() {
 
     // Lost sessions are opened again in the same way, even after the server has flushed its cache of passwords.
     let resqd = with(instance.resqd(), "verify", Some(&ca)).spawn_ready();
-    let sessions = format!("SELECT ID FROM information_schema.PROCESSLIST WHERE USER = '{}'", instance.daemon.user);
+    let opened = format!("SELECT id FROM {} WHERE user = '{}'", sessions(), instance.daemon.user);
     conn.query_drop("FLUSH PRIVILEGES").unwrap();
-    for id in conn.query::<u64, _>(&sessions).unwrap() {
+    for id in conn.query::<u64, _>(&opened).unwrap() {
         let _ = conn.query_drop(format!("KILL {id}"));
     }
     with(instance.resqctl(["seed", "--count", "5"]), "verify", Some(&ca)).ok();

@@ -1,7 +1,7 @@
 //! A node that answers but cannot be used is skipped, by a new connection and by a daemon that was on it.
 
 use mysql::{Conn, prelude::Queryable};
-use resq_test_support::{Finished, Instance, Server, wait_or_report, wait_until};
+use resq_test_support::{Finished, Instance, Server, sessions, wait_or_report, wait_until};
 
 use super::{CATCH_UP, alone, client, daemon, on, wait_until_used, writers::run_until_accepted};
 use crate::protocol::peer::{Address, Peer, Received, subscribe};
@@ -102,7 +102,7 @@ fn daemon_whose_only_node_has_not_applied_init_yet_waits_for_it() {
     let resqd = on(instance.resqd(), server, &[2]).env("RESQ_DB_WAIT_S", "120");
     let mut resqd = resqd.spawn_notifying();
     wait_until("the start to wait for the node", || {
-        let waits = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = ? AND COMMAND = 'Query'";
+        let waits = format!("SELECT COUNT(*) FROM {} WHERE user = ? AND command = 'Query'", sessions());
         node.exec_first::<u64, _, _>(waits, (&instance.daemon.user,)).unwrap() > Some(0)
     });
     assert!(!resqd.has_notified("READY=1"), "ready on a node that has no tables yet");

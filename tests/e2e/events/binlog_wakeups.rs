@@ -9,8 +9,8 @@ use std::{
 
 use mysql::{BinlogRequest, Conn, prelude::Queryable};
 use resq_test_support::{
-    DEADLINE, Doctor, Instance, Program, Running, Server, Verdict, http, templates, wait_at_most, wait_or_report,
-    wait_until,
+    DEADLINE, Doctor, Instance, Program, Running, Server, Verdict, http, sessions, templates, wait_at_most,
+    wait_or_report, wait_until,
 };
 
 use super::{next, publish, subscriber};
@@ -80,7 +80,7 @@ fn assert_at_once(instance: &Instance, conn: &mut Conn, sql: &str) {
 
 /// The daemon's dump: its session, on the server.
 fn dump_of(instance: &Instance) -> Option<u64> {
-    let dumps = "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = ? AND COMMAND LIKE 'Binlog Dump%'";
+    let dumps = format!("SELECT id FROM {} WHERE user = ? AND command LIKE 'Binlog Dump%'", sessions());
     instance.server.conn().exec_first(dumps, (&instance.daemon.user,)).unwrap()
 }
 

@@ -3,7 +3,7 @@
 
 use mysql::{Conn, prelude::Queryable};
 
-use resq_test_support::{Instance, Server, wait_at_most, wait_until};
+use resq_test_support::{Instance, Server, sessions, wait_at_most, wait_until};
 
 use super::{
     checks::Trace,
@@ -12,8 +12,7 @@ use super::{
 
 /// Waits until a session on this server waits for a lock that is not a row lock.
 fn wait_for_waiting(conn: &mut Conn, of: &str) {
-    let waiting =
-        format!("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for%lock%' {of}");
+    let waiting = format!("SELECT COUNT(*) FROM {} WHERE state LIKE 'Waiting for%lock%' {of}", sessions());
     wait_until("a session to wait for the lock", || conn.query_first::<u64, _>(&waiting).unwrap() > Some(0));
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use mysql::prelude::Queryable;
 
-use resq_test_support::{FaultProxy, Instance, own_port, wait_at_most};
+use resq_test_support::{FaultProxy, Instance, own_port, sessions, wait_at_most};
 
 use super::{checks::Trace, scenario::PATIENCE, scenario::Scenario, workload::add_jobs};
 
@@ -32,16 +32,16 @@ fn network_to_the_server_is_silently_dead() {
     let instance = Instance::ready("net_dead");
     let proxy = FaultProxy::to(instance.server.port());
     let mut conn = instance.conn();
-    let mut sessions = || -> BTreeSet<u64> {
-        let sql = "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = ?";
+    let mut daemons = || -> BTreeSet<u64> {
+        let sql = format!("SELECT id FROM {} WHERE user = ?", sessions());
         conn.exec(sql, (&instance.daemon.user,)).unwrap().into_iter().collect()
     };
     over(&instance, &proxy).rounds(|_| {
-        let orphaned = sessions();
+        let orphaned = daemons();
         proxy.drop_silently();
         // The server does not notice that these connections are dead, and their sessions may hold locks: the daemon ends
         // each one that it finds broken. One that stays idle in its pool is not found.
-        wait_at_most(PATIENCE, "orphaned sessions to be ended", || !orphaned.is_subset(&sessions()));
+        wait_at_most(PATIENCE, "orphaned sessions to be ended", || !orphaned.is_subset(&daemons()));
         Trace::Warning
     });
 }

@@ -4,13 +4,13 @@ use std::process::Command;
 
 use mysql::{Conn, prelude::Queryable};
 
-use resq_test_support::{Instance, Server};
+use resq_test_support::{Instance, Server, sessions};
 
 use super::{checks::Trace, scenario::Scenario, workload::add_jobs};
 
 /// Ends the daemon's and the writers' sessions.
 fn end_sessions(conn: &mut Conn, global_db: &str) {
-    let theirs = "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = ? AND ID <> CONNECTION_ID()";
+    let theirs = format!("SELECT id FROM {} WHERE db = ? AND id <> CONNECTION_ID()", sessions());
     for id in conn.exec::<u64, _, _>(theirs, (global_db,)).unwrap() {
         // It may have ended by itself.
         let _ = conn.query_drop(format!("KILL {id}"));

@@ -6,7 +6,9 @@ use std::{
 };
 
 use mysql::{Conn, prelude::Queryable};
-use resq_test_support::{DEADLINE, Doctor, Instance, Running, Server, Verdict, not_tested, wait_at_most, wait_until};
+use resq_test_support::{
+    DEADLINE, Doctor, Instance, Running, Server, Verdict, not_tested, sessions, wait_at_most, wait_until,
+};
 use serde_json::Value as Json;
 
 use super::{OPTIONS, events, instance, resqd, types::server, wait_until_read};
@@ -225,8 +227,7 @@ fn privilege_that_is_revoked_stops_nothing_and_loses_nothing() {
     let running = resqd(&instance, "[[watch]]\ntable = 'wrevoke_db.t'\n").spawn_ready();
     wait_until_read(&instance);
     let user = instance.daemon.user.clone();
-    let dumps =
-        format!("SELECT ID FROM information_schema.PROCESSLIST WHERE USER = '{user}' AND COMMAND LIKE 'Binlog Dump%'");
+    let dumps = format!("SELECT id FROM {} WHERE user = '{user}' AND command LIKE 'Binlog Dump%'", sessions());
     conn.query_drop(format!("REVOKE REPLICATION SLAVE, REPLICATION CLIENT ON *.* FROM '{user}'@'%'")).unwrap();
     for dump in conn.query::<u64, _>(&dumps).unwrap() {
         conn.query_drop(format!("KILL {dump}")).unwrap();

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::account::Account;
 use crate::program::Program;
 use crate::server::Server;
+use crate::sessions::sessions;
 
 /// A test's own resq on `server`.
 pub struct Instance<'a> {
@@ -78,10 +79,9 @@ impl<'a> Instance<'a> {
         conn
     }
 
-    /// The sessions of its resqd that wait for a user lock, as templates make them. Reads no text of statements: MySQL
-    /// fails where another session's cannot be converted.
+    /// The sessions of its resqd that wait for a user lock, as templates make them.
     pub fn sessions_at_a_user_lock(&self, conn: &mut Conn) -> Vec<u64> {
-        let waiting = "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = ? AND STATE LIKE 'User lock%'";
+        let waiting = format!("SELECT id FROM {} WHERE user = ? AND state LIKE 'User lock%'", sessions());
         conn.exec(waiting, (&self.daemon.user,)).unwrap()
     }
 
