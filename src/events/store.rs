@@ -126,25 +126,26 @@ pub fn poll(
     unreadable: &mut Unreadable,
 ) -> Result<Polled, Error> {
     let page = page(after_seq, limit);
-    // Two rows by their primary keys: this is part of every delivery.
-    let log = format!("res_log l LEFT JOIN res_event e ON e.seq = {after_seq} WHERE l.id = 1");
     let mut results = conn.query_iter(format!(
-        "CALL res_number({floor}, {limit}, @res_last); SELECT @res_last, {WRITTEN_US}, l.log_id FROM {log}; {page}"
+        "CALL res_number({floor}, {limit}, @res_last); SELECT @res_last, log_id FROM res_log WHERE id = 1; {page}"
     ))?;
     let mut polled = Polled { numbered_up_to: None, after_at: None, log_id: None, events: Vec::new() };
     while let Some(rows) = results.iter() {
         for row in rows {
             let mut row = row?;
             match row.len() {
-                3 => {
+                2 => {
                     polled.numbered_up_to = number(&mut row, 0);
-                    polled.after_at = number(&mut row, 1);
-                    polled.log_id = number(&mut row, 2);
+                    polled.log_id = number(&mut row, 1);
                 }
-                _ => polled.events.push(event(row, unreadable)),
+                _ => match stored(row) {
+                    (seq, at, ..) if seq == after_seq => polled.after_at = Some(at),
+                    row => polled.events.push(event(row, unreadable)),
+                },
             }
         }
     }
+    polled.events.truncate(limit);
     Ok(polled)
 }
 
@@ -159,17 +160,21 @@ pub fn read(
     unreadable: &mut Unreadable,
 ) -> Result<Vec<Event<'static>>, Error> {
     let rows: Vec<Row> = conn.read_rows(page(after_seq, limit))?;
-    Ok(rows.into_iter().map(|row| event(row, unreadable)).collect())
+    let after = rows.into_iter().map(stored).filter(|row| row.0 != after_seq);
+    Ok(after.take(limit).map(|row| event(row, unreadable)).collect())
 }
 
+/// The event `after_seq` itself, without its payload, and those after it: reading its time here costs a poll, which is
+/// part of every delivery, no table more.
 fn page(after_seq: u64, limit: usize) -> String {
+    let rows = limit + 1;
     // The sizes are summed before any payload is read.
     format!(
-        "SELECT {} \
+        "SELECT e.seq, {WRITTEN_US}, e.state, IF(e.seq = {after_seq} OR LENGTH(e.payload) > {MAX_PAYLOAD}, NULL, e.payload) \
          FROM (SELECT seq, SUM(bytes) OVER (ORDER BY seq) - bytes AS before_it FROM \
-               (SELECT seq, COALESCE(bytes, 0) AS bytes FROM res_event WHERE seq > {after_seq} ORDER BY seq LIMIT {limit}) page) z \
-         STRAIGHT_JOIN res_event e ON e.seq = z.seq WHERE z.before_it < {PAGE_BYTES} ORDER BY e.seq",
-        columns()
+               (SELECT seq, IF(seq = {after_seq}, 0, COALESCE(bytes, 0)) AS bytes FROM res_event \
+                WHERE seq >= {after_seq} ORDER BY seq LIMIT {rows}) page) z \
+         STRAIGHT_JOIN res_event e ON e.seq = z.seq WHERE z.before_it < {PAGE_BYTES} ORDER BY e.seq"
     )
 }
 
@@ -191,8 +196,7 @@ pub fn is_full(page: &[Event<'static>], limit: usize) -> bool {
     page.len() == limit || has_substitute || page.iter().map(|event| event.bytes()).sum::<usize>() >= PAGE_BYTES
 }
 
-fn event(row: Row, unreadable: &mut Unreadable) -> Event<'static> {
-    let (seq, at, state, payload) = stored(row);
+fn event((seq, at, state, payload): Columns, unreadable: &mut Unreadable) -> Event<'static> {
     // A client that writes to the outbox without `publish` may write what no frame can carry, and another hand may change
     // the columns. The number stays taken, so a substitute is delivered instead of stopping the log.
     let why = match (&state, &payload) {
@@ -222,7 +226,9 @@ fn number(row: &mut Row, column: usize) -> Option<u64> {
 }
 
 /// The values of [`columns`]. None: a state that is NULL or not UTF-8, a payload that is NULL.
-fn stored(mut row: Row) -> (u64, u64, Option<String>, Option<Vec<u8>>) {
+type Columns = (u64, u64, Option<String>, Option<Vec<u8>>);
+
+fn stored(mut row: Row) -> Columns {
     let (seq, at) = (number(&mut row, 0).unwrap_or_default(), number(&mut row, 1).unwrap_or_default());
     let mut bytes = |column| row.take_opt::<Option<Vec<u8>>, _>(column).and_then(Result::ok).flatten();
     let (state, payload) = (bytes(2), bytes(3));

@@ -4,9 +4,10 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::Duration,
 };
 
-use crossbeam_channel::{Receiver, Sender, never, select_biased};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, never, select_biased};
 
 use super::{
     handler::Handler,
@@ -32,14 +33,22 @@ impl Worker {
     /// Runs jobs until the dispatcher has ended and none is left; while there are none, `side_tasks`.
     pub fn run(mut self, jobs: &Receiver<Job>, mut side_tasks: Receiver<SideTask>) {
         loop {
-            select_biased! {
-                recv(jobs) -> job => if !job.is_ok_and(|job| self.run_job(job)) {
-                    return;
+            // Tries for a moment, as a wait for one channel does: a selection enters and leaves both each time.
+            let job = match jobs.recv_timeout(Duration::ZERO) {
+                Err(RecvTimeoutError::Timeout) => select_biased! {
+                    recv(jobs) -> job => job.ok(),
+                    recv(side_tasks) -> task => {
+                        match task {
+                            Ok(task) => self.run_side_task(task),
+                            Err(_) => side_tasks = never(),
+                        }
+                        continue;
+                    }
                 },
-                recv(side_tasks) -> task => match task {
-                    Ok(task) => self.run_side_task(task),
-                    Err(_) => side_tasks = never(),
-                },
+                received => received.ok(),
+            };
+            if !job.is_some_and(|job| self.run_job(job)) {
+                return;
             }
         }
     }

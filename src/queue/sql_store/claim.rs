@@ -36,7 +36,8 @@ const CLAIMED: &str =
 /// The last one is how long the row has been ready, to the second; read after the UPDATE, since it was inserted.
 const COLUMNS: &str = "res_id, COALESCE(priority, 0), res_name, COALESCE(res_type, 'default'), res_url, \
                        COALESCE(attempts, 0), max_attempts, interruptions, \
-                       TIMESTAMPDIFF(SECOND, IF(status = 'new', updated_at, created_at), NOW())";
+                       CAST(UNIX_TIMESTAMP() - IF(status = 'new', UNIX_TIMESTAMP(updated_at), \
+                       UNIX_TIMESTAMP(created_at)) AS SIGNED)";
 type Columns = (u64, i64, String, String, Option<String>, u32, Option<u32>, u32, Option<i64>);
 
 /// `uncounted`: attempts that the row did not count yet when it was read.
@@ -117,11 +118,12 @@ impl Claimer {
         claim_id: u64,
         which: Which<'_>,
     ) -> Result<Option<(Transaction<'c>, Claim, Vec<Duration>)>, Error> {
-        let tx = Transaction::start(conn)?;
-        let rows = if self.skip_locked {
-            self.lock_and_mark(tx.conn, claim_id, which)?
+        let (tx, rows) = if self.skip_locked {
+            self.lock_and_mark(conn, claim_id, which)?
         } else {
-            self.mark_by_token(tx.conn, claim_id, which)?
+            let tx = Transaction::start(conn)?;
+            let rows = self.mark_by_token(tx.conn, claim_id, which)?;
+            (tx, rows)
         };
         let Some(last) = rows.last() else {
             tx.roll_back()?;
@@ -138,18 +140,25 @@ impl Claimer {
     }
 
     /// Empty also if another node of a cluster has committed a change of one of the rows, which no lock shows.
-    fn lock_and_mark(&self, conn: &mut Conn, claim_id: u64, which: Which<'_>) -> Result<Vec<Columns>, Error> {
-        let rows = read(conn, &which.locking_read())?;
+    fn lock_and_mark<'c>(
+        &self,
+        conn: &'c mut Conn,
+        claim_id: u64,
+        which: Which<'_>,
+    ) -> Result<(Transaction<'c>, Vec<Columns>), Error> {
+        let (tx, rows) = Transaction::start_with(conn, &which.locking_read())?;
+        let rows = checked(rows)?;
         if rows.is_empty() {
-            return Ok(rows);
+            return Ok((tx, rows));
         }
-        conn.query_drop(format!(
+        tx.conn.query_drop(format!(
             "UPDATE res_queue FORCE INDEX (PRIMARY) SET {CLAIMED}, owner = {}, claim_id = {claim_id} \
              WHERE res_id IN ({}) AND status = 'new' AND run_at IS NULL",
             literal(&self.owner),
             id_list(rows.iter().map(|row| &row.0)),
         ))?;
-        Ok(if conn.affected_rows() == rows.len() as u64 { rows } else { Vec::new() })
+        let are_ours = tx.conn.affected_rows() == rows.len() as u64;
+        Ok((tx, if are_ours { rows } else { Vec::new() }))
     }
 
     fn mark_by_token(&self, conn: &mut Conn, claim_id: u64, which: Which<'_>) -> Result<Vec<Columns>, Error> {
@@ -167,7 +176,10 @@ impl Claimer {
 
 /// Runs a query for [`COLUMNS`].
 fn read(conn: &mut Conn, sql: &str) -> Result<Vec<Columns>, Error> {
-    let rows = conn.query_opt::<Columns, _>(sql)?;
+    checked(conn.query_opt::<Columns, _>(sql)?)
+}
+
+fn checked(rows: Vec<Result<Columns, FromRowError>>) -> Result<Vec<Columns>, Error> {
     rows.into_iter().map(|row| row.map_err(|FromRowError(row)| Error::Corrupt(wrong_column(&row)))).collect()
 }
 

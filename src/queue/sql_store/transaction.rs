@@ -1,6 +1,9 @@
 //! An open transaction as a value, so that a function can return it and its caller commit it.
 
-use mysql::{Conn, prelude::Queryable};
+use mysql::{
+    Conn, FromRowError,
+    prelude::{FromRow, Queryable},
+};
 
 use crate::db::Error;
 
@@ -16,6 +19,22 @@ impl<'c> Transaction<'c> {
     pub fn start(conn: &'c mut Conn) -> Result<Transaction<'c>, Error> {
         conn.query_drop("START TRANSACTION")?;
         Ok(Transaction { conn })
+    }
+
+    /// Starts one by a query, in one round trip; returns its rows.
+    pub fn start_with<T: FromRow>(
+        conn: &'c mut Conn,
+        query: &str,
+    ) -> Result<(Transaction<'c>, Vec<Result<T, FromRowError>>), Error> {
+        let mut rows = Vec::new();
+        let mut results = conn.query_iter(format!("START TRANSACTION; {query}"))?;
+        while let Some(result) = results.iter() {
+            for row in result {
+                rows.push(T::from_row_opt(row?));
+            }
+        }
+        drop(results);
+        Ok((Transaction { conn }, rows))
     }
 
     pub fn commit(self) -> Result<(), Error> {
