@@ -23,6 +23,8 @@ case $kind in
   wine)        suite=trixie   packages=() bare=(libwine) ;;
   # For the tests of manual pages and completions.
   tools)       suite=bookworm packages=(mandoc zsh fish) ;;
+  # For the check of the alert rules.
+  promtool)    suite=bookworm packages=() bare=(prometheus) ;;
   # ip and ss, for the tests of a cluster's partition.
   iproute2)    suite=bookworm packages=(iproute2) ;;
   # For the tests of the dashboard. Runs on the host's C library.
