@@ -18,12 +18,16 @@ finish() {
 trap finish EXIT
 
 say() { printf '\n== %s\n' "$*"; }
-run() { # ARGUMENTS: shows the command and what it prints
-  echo "\$ resqctl $*"
+run() { # ARGUMENTS: shows the command, as one would type it, and what it prints
+  local word
+  printf '$ resqctl'
+  for word; do case $word in *' '*) printf " '%s'" "$word" ;; *) printf ' %s' "$word" ;; esac; done
+  echo
   "$programs/resqctl" "$@" 2>&1
 }
 must_fail() { if run "$@"; then echo "demo-migrate.sh: this should have failed" >&2 && exit 1; fi; }
 
+say "A private server"
 node=$(scripts/testdb.sh up "${SERVER:-local}" "$dir/server")
 read -r port socket _ <<<"$node"
 export RESQ_CONFIG=$dir/resq.toml

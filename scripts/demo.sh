@@ -24,6 +24,7 @@ wait_for_text() { # FILE TEXT: waits until the file contains the text
   return 1
 }
 
+echo "making a private database server"
 node=$(scripts/testdb.sh up "${SERVER:-local}" "$dir/server")
 read -r port socket _ <<<"$node"
 export RESQ_CONFIG=$dir/resq.toml

@@ -10,12 +10,16 @@ cd "$(dirname "$0")/.."
 programs=${CARGO_TARGET_DIR:-target}/release
 mkdir -p .resq
 config=() listen=() client=()
+# What runs in the background ends with this script, even if that is killed. Other systems than Linux have no setpriv.
+tied=()
+! setpriv --pdeathsig TERM true 2>/dev/null || tied=(setpriv --pdeathsig TERM)
 
 if [ -n "${MYSQL_HOST:-}${MYSQL_SOCKET:-}" ]; then
   seed=${SEED:-0}
   echo "server     ${MYSQL_SOCKET:-$MYSQL_HOST:${MYSQL_PORT:-3306}} as ${MYSQL_USER:-root}, from the environment"
 else
   seed=${SEED:-20}
+  [ -f .resq/server/ready ] || echo "making a private database server, once"
   node=$(scripts/testdb.sh up local .resq/server)
   read -r port socket _ <<<"$node"
   # Other settings of the environment or /etc are about another server.
@@ -52,15 +56,20 @@ fi
 # Where the event log ends before this run.
 head=$("$programs/resqctl" events --limit 1 --json 2>/dev/null | sed -n 's/^{"seq":\([0-9]*\).*/\1/p')
 [ "$seed" = 0 ] || "$programs/resqctl" seed --count "$seed" >/dev/null
+# With what an earlier run has left.
+read -r running waiting <<<"$("$programs/resqctl" status --json | sed 's/.*"in_progress":\([0-9]*\).*"new":\([0-9]*\).*/\1 \2/')"
+goal=$((seed > 0 ? running + waiting : 0))
 resqd=("$programs/resqd" --workers "${WORKERS:-5}" "${listen[@]}")
 [ "${1:-}" != -v ] || exec "${resqd[@]}" -v
-"${resqd[@]}" &
+"${tied[@]}" "${resqd[@]}" &
 daemon=$! feed=
 finish() {
+  [ ! -t 1 ] || printf '\r\033[K' # the bar
   kill "$daemon" 2>/dev/null || true
   status=0
   wait "$daemon" || status=$?
   [ -z "$feed" ] || kill "$feed" 2>/dev/null || true
+  [ ${#config[@]} = 0 ] || echo "The private server keeps running: \`make db-stop\` stops it, \`make clean-db\` removes it."
   exit "$status"
 }
 trap finish INT TERM HUP
@@ -69,7 +78,7 @@ while code=0; "$programs/resqd" "${listen[@]}" healthcheck 2>.resq/healthcheck.l
   kill -0 "$daemon" 2>/dev/null || finish
   sleep 0.1
 done
-echo "queue      $seed test resources, ${WORKERS:-5} workers"
+echo "queue      $seed test resources$([ "$goal" -le "$seed" ] || echo " and $((goal - seed)) from before"), ${WORKERS:-5} workers"
 [ -z "$page" ] || echo "dashboard  $page"
 printf 'subscribe  %s\n' "$programs/resq-client ${client[*]:+${client[*]} }--sub Completed Error --since 0"
 printf 'add        %s\n' "$programs/resqctl ${config[*]:+${config[*]} }add my-first"
@@ -77,12 +86,12 @@ printf 'status     %s\n\n' "$programs/resqctl ${config[*]:+${config[*]} }status"
 
 text() { sed -n "s/.*\"$1\":\"\(\([^\"\\\\]\|\\\\.\)*\)\".*/\1/p" <<<"$line"; }
 bar() { # on a terminal: how many of the enqueued resources are finished
-  [ -t 1 ] && [ "$finished" -lt "$seed" ] || return 0
-  local full=$((40 * finished / seed))
-  printf '[%-40s] %d/%d' "$(printf '%*s' "$full" '' | tr ' ' '#')" "$finished" "$seed"
+  [ -t 1 ] && [ "$finished" -lt "$goal" ] || return 0
+  local full=$((40 * finished / goal))
+  printf '[%-40s] %d/%d' "$(printf '%*s' "$full" '' | tr ' ' '#')" "$finished" "$goal"
 }
 finished=0 failed=0 line=
-exec 3< <(exec "$programs/resq-client" "${client[@]}" --sub Completed Error --since "${head:-0}" --json 2>/dev/null)
+exec 3< <(exec "${tied[@]}" "$programs/resq-client" "${client[@]}" --sub Completed Error --since "${head:-0}" --json 2>/dev/null)
 feed=$!
 bar
 while kill -0 "$daemon" 2>/dev/null; do
@@ -96,7 +105,7 @@ while kill -0 "$daemon" 2>/dev/null; do
     *) printf 'done       %s in database %s\n' "$(text res_name)" "$(text db_name)" ;;
   esac
   bar
-  [ "$finished" != "$seed" ] ||
-    printf '\nAll %d resources are finished, %d of them with an error. resqd waits for more; Ctrl-C stops it.\n\n' "$seed" "$failed"
+  [ "$finished" != "$goal" ] ||
+    printf '\nAll %d resources are finished, %d of them with an error. resqd waits for more; Ctrl-C stops it.\n\n' "$goal" "$failed"
 done
 finish
