@@ -16,7 +16,7 @@ files() { # prints one line per file: MODE SOURCE DESTINATION
   echo "755 scripts/seed.sh libexec/resq/seed.sh"
   echo "755 scripts/certificates.sh libexec/resq/certificates.sh"
   echo "644 scripts/resqd.service lib/systemd/system/resqd.service"
-  for file in README.md docs/*.md; do echo "644 $file share/doc/resq/$file"; done
+  for file in README.md docs/*.md docs/images/*; do echo "644 $file share/doc/resq/$file"; done
   echo "644 LICENSE share/doc/resq/LICENSE"
   # The templates, as a starting point for a sql.dir.
   for file in sql/res_db/*.sql sql/res_tables/*.sql sql/res_tables/*/*.sql; do echo "644 $file share/resq/$file"; done
