@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value as Json;
+
 use crate::{
     base::{
         address::Address,
@@ -23,45 +25,89 @@ const ANSWER: Duration = Duration::from_secs(5);
 const ANSWER_BYTES: u64 = 64 * 1024;
 
 /// Logs in to the broker and waits for the answer to a PING, which shows that its event loop turns; then asks for the health
-/// by HTTP, if that listens. `ready`: for the readiness, which HTTP is needed for.
+/// by HTTP, if that listens. `ready`: for the readiness, which HTTP is needed for. Where the settings name no address of the
+/// broker, HTTP is asked alone.
 ///
 /// # Errors
 /// No address is known, no answer came, or the answer is no.
 pub fn run(config: &Config, ready: bool) -> Result<(), Failure> {
-    let broker = &config.broker;
-    let (address, tls) = address(broker).ok_or_else(|| {
-        let message =
-            "broker.listen has no fixed port and broker.socket is not set, so this resqd cannot be found; set one";
-        Failure::new(Exit::Usage, message)
-    })?;
-    // Its own host needs no proof.
-    let tls = tls.then(|| ClientTls { verify: false, ..Peer::tls_from_config(&config.client).unwrap_or_default() });
-    let token = broker.token.clone().or_else(|| broker.access.first().map(|entry| entry.token.clone()));
-    let peer = Peer { token, tls, ..Peer::new(address, "healthcheck") };
-    match Publisher::connect(&peer).and_then(|mut publisher| publisher.confirm(ANSWER)) {
-        // Busy, but it answers.
-        Err(refused) if refused.is_refusal(Code::TooManyConnections) => {}
-        answered => answered?,
+    let (broker, http) = (Target::of(&config.broker), fixed(&config.http.listen));
+    if ready && http.is_none() {
+        return Err(Failure::new(Exit::Usage, "--ready needs http.listen with a fixed port; set it"));
     }
-    let path = if ready { "/readyz" } else { "/healthz" };
-    let Some((http, is_https)) = local(&config.http.listen) else {
-        return match ready {
-            true => Err(Failure::new(Exit::Usage, "--ready needs http.listen with a fixed port; set it")),
-            false => Ok(()),
-        };
-    };
-    let scheme = if is_https { "https" } else { "http" };
-    match get(http, is_https, path) {
-        Ok(answer) if answer.starts_with("HTTP/1.1 200 ") => Ok(()),
-        Ok(answer) => {
-            let body = answer.split_once("\r\n\r\n").map_or(answer.as_str(), |(_, body)| body);
-            Err(Failure::new(Exit::Failed, format!("resqd at {scheme}://{http}{path} is not well: {body}")))
+    // Its default address may be another resqd's; only together with the broker's can that be known.
+    if broker.is_none() && (http.is_none() || config.http.is_default) {
+        let message = "none of broker.listen, broker.socket and http.listen is set to a fixed address, so this resqd cannot \
+                       be found; set one";
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    if let Some(target) = &broker {
+        target.ask(config)?;
+    }
+    let broker = broker.as_ref().map(|target| target.name.as_str());
+    http.map_or(Ok(()), |http| ask_http(http, config.http.is_default, ready, broker))
+}
+
+/// A listener of the broker.
+#[derive(Debug, PartialEq, Eq)]
+struct Target {
+    /// Where its own host reaches it.
+    address: Address,
+    tls: bool,
+    /// As the settings write it.
+    name: String,
+}
+
+impl Target {
+    /// Of a broker with these settings; None: they name no fixed address.
+    fn of(broker: &Broker) -> Option<Target> {
+        if let Some(socket) = &broker.socket {
+            let name = socket.display().to_string();
+            return Some(Target { address: Address::Unix(socket.clone()), tls: false, name });
         }
-        // The default port may be taken by another program; the broker has answered.
-        Err(_) if !ready && config.http.is_default => Ok(()),
-        Err(error) => {
-            let message =
-                format!("no answer from {scheme}://{http}{path}: {error}; is it the http.listen of this resqd?");
+        let listen = fixed(&broker.listen)?;
+        Some(Target { address: tcp(local(listen)), tls: listen.tls, name: listen.to_string() })
+    }
+
+    fn ask(&self, config: &Config) -> Result<(), Failure> {
+        let broker = &config.broker;
+        // Its own host needs no proof.
+        let tls =
+            self.tls.then(|| ClientTls { verify: false, ..Peer::tls_from_config(&config.client).unwrap_or_default() });
+        let token = broker.token.clone().or_else(|| broker.access.first().map(|entry| entry.token.clone()));
+        let peer = Peer { token, tls, ..Peer::new(self.address.clone(), "healthcheck") };
+        match Publisher::connect(&peer).and_then(|mut publisher| publisher.confirm(ANSWER)) {
+            // Busy, but it answers.
+            Err(refused) if refused.is_refusal(Code::TooManyConnections) => Ok(()),
+            answered => Ok(answered?),
+        }
+    }
+}
+
+/// Asks for the health by HTTP, of the daemon that has this listener of the broker, too.
+fn ask_http(listen: Listen, is_default: bool, ready: bool, broker: Option<&str>) -> Result<(), Failure> {
+    let (path, key) = if ready { ("/readyz", "ready") } else { ("/healthz", "alive") };
+    let at = format!("{}://{}{path}", if listen.tls { "https" } else { "http" }, local(listen));
+    let query = broker.map_or_else(String::new, |name| format!("?broker={}", escaped(name)));
+    // A resqd that finds the default port taken serves no HTTP, and the broker has answered.
+    let is_optional = is_default && !ready && broker.is_some();
+    let answer = get(local(listen), listen.tls, &format!("{path}{query}"));
+    let body = answer.as_ref().map_or("", |answer| answer.split_once("\r\n\r\n").map_or("", |(_, body)| body.trim()));
+    let is_well = serde_json::from_str(body).ok().and_then(|body: Json| body[key].as_bool());
+    match (answer.is_ok(), is_well) {
+        (_, Some(true)) => Ok(()),
+        (_, Some(false)) => Err(Failure::new(Exit::Failed, format!("resqd at {at} is not well: {body}"))),
+        _ if is_optional => Ok(()),
+        (true, None) => {
+            let message = format!(
+                "{at} was answered by another program than the resqd of these settings; set http.listen to an address \
+                 of its own"
+            );
+            Err(Failure::new(Exit::Unreachable, message))
+        }
+        (false, None) => {
+            let error = answer.err().map_or_else(String::new, |error| error.to_string());
+            let message = format!("no answer from {at}: {error}; is it the http.listen of this resqd?");
             Err(Failure::new(Exit::Unreachable, message))
         }
     }
@@ -80,33 +126,35 @@ fn get(address: SocketAddr, is_https: bool, path: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// Where a broker with these settings can be reached from its own host, and whether by TLS.
-fn address(broker: &Broker) -> Option<(Address, bool)> {
-    if let Some(socket) = &broker.socket {
-        return Some((Address::Unix(socket.clone()), false));
-    }
-    local(&broker.listen).map(|(address, tls)| (tcp(address), tls))
-}
-
 fn tcp(address: SocketAddr) -> Address {
     Address::Tcp { host: address.ip().to_string(), port: address.port() }
 }
 
-/// The first of these addresses with a fixed port, one without TLS if there is one, as its own host reaches it; and whether
-/// by TLS.
-fn local(listen: &[Listen]) -> Option<(SocketAddr, bool)> {
-    let Listen { address, tls } =
-        *listen.iter().filter(|listen| listen.address.port() != 0).min_by_key(|one| one.tls)?;
-    let ip = match address.ip() {
+/// The first of these with a fixed port, one without TLS if there is one.
+fn fixed(listen: &[Listen]) -> Option<Listen> {
+    listen.iter().filter(|listen| listen.address.port() != 0).min_by_key(|one| one.tls).copied()
+}
+
+/// The address at which its own host reaches it.
+fn local(listen: Listen) -> SocketAddr {
+    let ip = match listen.address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    Some((SocketAddr::new(ip, address.port()), tls))
+    SocketAddr::new(ip, listen.address.port())
+}
+
+/// A value of a parameter, percent-encoded.
+fn escaped(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{io::BufRead, io::BufReader, net::TcpListener, thread};
+
     use super::*;
 
     #[test]
@@ -114,14 +162,75 @@ mod tests {
         let address = |listen: &[&str], socket: Option<&str>| {
             let listen = listen.iter().map(|address| address.parse().unwrap()).collect();
             let broker = Broker { listen, socket: socket.map(Into::into), ..Broker::default() };
-            address(&broker).map(|(address, tls)| format!("{address}{}", if tls { " by TLS" } else { "" }))
+            Target::of(&broker).map(|Target { address, tls, name }| {
+                format!("{address}{} named {name}", if tls { " by TLS" } else { "" })
+            })
         };
-        assert_eq!(address(&["127.0.0.1:1300"], None).as_deref(), Some("127.0.0.1:1300"));
-        assert_eq!(address(&["127.0.0.1:0", "0.0.0.0:1300"], None).as_deref(), Some("127.0.0.1:1300"));
-        assert_eq!(address(&["[::]:1300"], None).as_deref(), Some("[::1]:1300"));
-        assert_eq!(address(&["10.0.0.7:1300"], Some("/run/s")).as_deref(), Some("unix:/run/s"));
-        assert_eq!(address(&["tls://0.0.0.0:1300", "127.0.0.1:1"], None).as_deref(), Some("127.0.0.1:1"));
-        assert_eq!(address(&["tls://0.0.0.0:1300"], None).as_deref(), Some("127.0.0.1:1300 by TLS"));
-        assert_eq!(address(&["127.0.0.1:0"], None), None);
+        for (listen, socket, expected) in [
+            (&["127.0.0.1:1300"][..], None, Some("127.0.0.1:1300 named 127.0.0.1:1300")),
+            (&["127.0.0.1:0", "0.0.0.0:1300"], None, Some("127.0.0.1:1300 named 0.0.0.0:1300")),
+            (&["[::]:1300"], None, Some("[::1]:1300 named [::]:1300")),
+            (&["10.0.0.7:1300"], Some("/run/s"), Some("unix:/run/s named /run/s")),
+            (&["tls://0.0.0.0:1300", "127.0.0.1:1"], None, Some("127.0.0.1:1 named 127.0.0.1:1")),
+            (&["tls://0.0.0.0:1300"], None, Some("127.0.0.1:1300 by TLS named tls://0.0.0.0:1300")),
+            (&["127.0.0.1:0"], None, None),
+            (&[], None, None),
+        ] {
+            assert_eq!(address(listen, socket).as_deref(), expected, "{listen:?} {socket:?}");
+        }
+    }
+
+    /// Answers one request with this; the address, and what was asked for.
+    fn server(answer: &'static str) -> (Listen, thread::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let serve = move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+            let target = lines.next().unwrap();
+            lines.take_while(|line| !line.is_empty()).for_each(drop);
+            stream.write_all(answer.as_bytes()).unwrap();
+            target
+        };
+        (address.into(), thread::spawn(serve))
+    }
+
+    #[test]
+    fn only_the_daemon_of_the_settings_counts_and_a_default_address_may_be_of_another() {
+        let alive = "HTTP/1.1 200 OK\r\n\r\n{\"alive\":true}\n";
+        let ready = "HTTP/1.1 200 OK\r\n\r\n{\"ready\":true}\n";
+        let stalled = "HTTP/1.1 503 Service Unavailable\r\n\r\n{\"alive\":false,\"stalled\":[]}\n";
+        let not_ready = "HTTP/1.1 503 Service Unavailable\r\n\r\n{\"ready\":false}\n";
+        let other_resqd = "HTTP/1.1 421 Misdirected Request\r\n\r\n{\"error\":\"not here\"}\n";
+        let other_program = "HTTP/1.1 200 OK\r\n\r\n<h1>It works!</h1>";
+        let (failed, unreachable) = (Some(Exit::Failed), Some(Exit::Unreachable));
+        // The answer; whether the readiness is asked for; how the check ends at a default address, and at one that is set.
+        for (answer, is_for_ready, by_default, as_set) in [
+            (alive, false, None, None),
+            (ready, true, None, None),
+            (stalled, false, failed, failed),
+            (not_ready, true, failed, failed),
+            (other_resqd, false, None, unreachable),
+            (other_resqd, true, unreachable, unreachable),
+            (other_program, false, None, unreachable),
+            (other_program, true, unreachable, unreachable),
+            ("", false, None, unreachable),
+            ("", true, unreachable, unreachable),
+        ] {
+            for (is_default, expected) in [(true, by_default), (false, as_set)] {
+                let (listen, asked) = server(answer);
+                let checked = ask_http(listen, is_default, is_for_ready, Some("tls://[::]:1300"));
+                assert_eq!(
+                    checked.err().map(|failure| failure.exit),
+                    expected,
+                    "{answer:?} {is_for_ready} {is_default}"
+                );
+                let asked = asked.join().unwrap();
+                assert!(asked.contains("z?broker=tls://%5B::%5D:1300 "), "{asked}");
+            }
+        }
+        let (listen, asked) = server(alive);
+        assert!(ask_http(listen, false, false, None).is_ok());
+        assert_eq!(asked.join().unwrap(), "GET /healthz HTTP/1.1");
     }
 }

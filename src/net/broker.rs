@@ -148,6 +148,7 @@ impl Broker {
         for listener in &listeners {
             log::info!("broker: listening on {listener}");
         }
+        let brokers = listeners.iter().map(ToString::to_string).collect();
 
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
@@ -175,7 +176,7 @@ impl Broker {
         event_loop::register(&poll, &mut listeners)?;
         let acceptor = Acceptor::new()?;
         let inbox = Inbox { log_updates, api_answers, overviews, consumer_answers, reloads };
-        let (site, stopping) = (http.site(), stop.clone());
+        let (site, stopping) = (http.site(brokers), stop.clone());
         // What it owns never leaves its thread.
         let serve = move || {
             let hub = Hub::new(rules, site, head, page_request_sender, consumers, api_requests, on_ring);
@@ -238,7 +239,7 @@ impl Broker {
 }
 
 impl Http {
-    fn site(self) -> Site {
+    fn site(self, brokers: Vec<String>) -> Site {
         let Http { config, metrics, history, health, metrics_read } = self;
         let access = config.map_or_else(Access::default, |config| Access {
             token: config.token,
@@ -246,7 +247,7 @@ impl Http {
             hosts: config.hosts,
             ..Access::default()
         });
-        Site { access, metrics, history, health, metrics_read }
+        Site { access, brokers, metrics, history, health, metrics_read }
     }
 }
 

@@ -127,6 +127,7 @@ fn healthcheck_finds_the_daemon_with_its_settings() {
     assert_eq!(resqd.stop().code(), Some(0));
     check().expect_code(3);
     check().env("RESQ_SOCKET", "").expect_code(2);
+    check().env("RESQ_SOCKET", "").env("RESQ_HTTP", format!("127.0.0.1:{}", own_port())).expect_code(3);
 }
 
 #[test]
@@ -144,6 +145,14 @@ fn healthcheck_asks_by_http_whether_the_daemon_can_serve() {
     check(&[]).ok();
     instance.conn().query_drop("RENAME TABLE q_old TO res_queue").unwrap();
     wait_until("it to be ready", || check(&["--ready"]).run().code() == Some(0));
+    // The settings name a broker and, by HTTP, another daemon.
+    let beside = instance.dir().join("beside.sock");
+    let other = instance.resqd().env("RESQ_SOCKET", &beside).spawn_ready();
+    check(&[]).env("RESQ_SOCKET", &beside).expect_code(3);
+    check(&["--ready"]).env("RESQ_SOCKET", &beside).expect_code(3);
+    assert_eq!(other.stop().code(), Some(0));
+    // HTTP alone is enough.
+    check(&["--ready"]).env("RESQ_SOCKET", "").ok();
     assert_eq!(resqd.stop().code(), Some(0));
     check(&["--ready"]).expect_code(3);
     instance.resqd().args(["healthcheck", "--ready"]).expect_code(3);

@@ -31,6 +31,8 @@ use crate::{
 pub struct Site {
     /// Who may see it.
     pub access: Access,
+    /// Where its broker listens, as the settings write it.
+    pub brokers: Vec<String>,
     /// What it counts and measures.
     pub metrics: Arc<Metrics>,
     /// The last hours of it.
@@ -78,8 +80,10 @@ impl Site {
             self.access.check_right(head, if acts { Right::Act } else { Right::Read }, arrival)?;
         }
         let parameters = Parameters::parse(&head.query)?;
-        if !matches!(route, Route::Stream | Route::Api) {
-            parameters.only(&[])?;
+        match route {
+            Route::Stream | Route::Api => {}
+            Route::Health | Route::Ready => self.check_broker(&parameters)?,
+            _ => parameters.only(&[])?,
         }
         match route {
             Route::Health => Ok(Reply::Response(self.health())),
@@ -104,6 +108,17 @@ impl Site {
                 let response = Response::json(200, &json!({ "right": null }));
                 Ok(Reply::Response(response.with("Set-Cookie", cookie("", 0, arrival.is_encrypted))))
             }
+        }
+    }
+
+    /// A probe says whose health it wants: that of the resqd whose broker listens there.
+    fn check_broker(&self, parameters: &Parameters) -> Result<(), Rejection> {
+        parameters.only(&["broker"])?;
+        match parameters.one("broker")? {
+            Some(address) if !self.brokers.iter().any(|known| known == address) => {
+                Err(Rejection::new(421, "this is another resqd: its broker does not listen there"))
+            }
+            _ => Ok(()),
         }
     }
 

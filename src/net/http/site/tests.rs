@@ -40,6 +40,26 @@ fn readiness_names_what_is_wrong_to_those_who_may_read() {
 }
 
 #[test]
+fn health_is_of_the_daemon_whose_broker_listens_there() {
+    let mut site = site(None);
+    site.brokers = vec!["tls://[::]:1300".into(), "/run/a socket".into()];
+    site.health.serving();
+    for (query, expected) in [
+        ("", Ok(())),
+        ("?broker=tls://%5B::%5D:1300", Ok(())),
+        ("?broker=/run/a%20socket", Ok(())),
+        ("?broker=127.0.0.1:1300", Err(421)),
+        ("?broker=", Err(421)),
+        ("?broker=/run/a%20socket&broker=/run/b", Err(400)),
+        ("?a=b", Err(400)),
+    ] {
+        for path in ["/healthz", "/readyz"] {
+            assert_eq!(ask(&mut site, &format!("GET {path}{query}"), "", "").map(drop), expected, "{path}{query}");
+        }
+    }
+}
+
+#[test]
 fn metrics_and_streams_need_a_right_where_a_token_is_set() {
     let (mut open, mut closed) = (site(None), site(Some("s3cret")));
     for line in ["GET /metrics", "GET /api/v1/stream", "GET /api/v1/series"] {
