@@ -357,7 +357,9 @@ fn screenshots() {
     let port = own_port();
     let resqd = resqd(&instance, port);
     let mut conn = instance.conn();
-    // Two minutes, so that the charts have something to show: some jobs after each point, and a few that fail.
+    let browser = browser(port, "acts");
+    browser.resize(1280, 860);
+    // Two minutes with an open page, so that the charts have something to show: some jobs after each point, and a few that fail.
     for point in 1..=12 {
         wait_until("a point of the series", || {
             let series = http(port, "GET /api/v1/series", "Authorization: Bearer reads\r\n").json();
@@ -368,8 +370,6 @@ fn screenshots() {
         conn.query_drop(format!("INSERT INTO res_queue (res_name, res_type) VALUES {}{failing}", rows.join(",")))
             .unwrap();
     }
-    let browser = browser(port, "acts");
-    browser.resize(1280, 860);
     for theme in ["light", "dark"] {
         browser.run(&format!("localStorage.setItem('resq-theme', '{theme}'); location.reload();"));
         for (view, shown) in VIEWS {

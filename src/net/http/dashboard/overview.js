@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { button, el, notice, table } from "./dom.js";
-import { append, chart } from "./charts.js";
+import { ahead, append, chart } from "./charts.js";
 import { confirm } from "./confirm.js";
 import { count, duration, rate, time } from "./format.js";
 
@@ -48,13 +48,16 @@ export async function overview({ main, signal, reopen, mayAct, last }) {
     errors: tile("Failed", "#/jobs?status=error"), latency: tile("Enqueued to done, p95"),
     events: tile("Events per second", "#/events"), subscribers: tile("Subscribers", "#/subscribers"),
   };
+  const latency = chart("Enqueued to done", [{ name: "p50", key: "p50_s", colour: "--c2" },
+    { name: "p95", key: "p95_s", colour: "--c1" }, { name: "p99", key: "p99_s", colour: "--c3" }], duration, signal,
+  "Blank while no job ends.");
   const charts = [
     chart("Jobs", [{ name: "waiting", key: "new", colour: "--c1" }, { name: "running", key: "in_progress", colour: "--c2" },
-      { name: "failed", key: "error", colour: "--c3" }], count, signal),
+      { name: "failed", key: "error", colour: "--c3" }], count, signal,
+    "Recorded only while a page is open or the metrics are read."),
     chart("Finished per second", [{ name: "done", key: "done_per_s", colour: "--c2" },
       { name: "failed", key: "error_per_s", colour: "--c3" }], rate, signal),
-    chart("Enqueued to done", [{ name: "p50", key: "p50_s", colour: "--c2" }, { name: "p95", key: "p95_s", colour: "--c1" },
-      { name: "p99", key: "p99_s", colour: "--c3" }], duration, signal),
+    latency,
     chart("Events per second", [{ name: "events", key: "events_per_s", colour: "--c1" }], rate, signal),
   ];
   const range = el("select", { "aria-label": "Range of the charts", on: { change: () => draw() } },
@@ -71,10 +74,11 @@ export async function overview({ main, signal, reopen, mayAct, last }) {
       el("div", { class: "card" }, el("h2", {}, "Daemons"), daemons.whole),
       el("div", { class: "card" }, el("h2", {}, "Database and this daemon"), node)));
 
-  let paused = null, columns = { time: [] }, keep = 2160;
+  let paused = null, columns = { time: [] }, keep = 2160, now = {};
   const draw = () => {
-    const to = Math.max(columns.time.at(-1) ?? 0, Math.floor(Date.now() / 1000) - 60);
-    for (const one of charts) one.draw(columns, to - Number(range.value), to);
+    const current = ahead(columns, now, 10);
+    const to = Math.max(current.time.at(-1), Math.floor(Date.now() / 1000) - 60);
+    for (const one of charts) one.draw(one === latency ? columns : current, to - Number(range.value), to);
   };
 
   async function togglePause() {
@@ -113,6 +117,11 @@ export async function overview({ main, signal, reopen, mayAct, last }) {
     headline.dataset.level = worst;
     details.replaceChildren(...found.map((one) => el("li", { "data-level": one.level }, one.text)));
 
+    const known = (value) => (value === null || value === undefined ? null : Number(value));
+    now = {
+      new: known(o.jobs?.new), in_progress: known(o.jobs?.in_progress), error: known(o.jobs?.error),
+      done_per_s: o.done_per_s, error_per_s: o.error_per_s, events_per_s: o.events_per_s,
+    };
     const jobs = o.jobs ?? {}, more = new Set(jobs.capped ?? []);
     const delayed = Number(jobs.delayed ?? 0);
     tiles.waiting.set(count(jobs.new, more.has("new")), delayed ? `${count(delayed)} of them delayed` : "");
@@ -143,10 +152,8 @@ export async function overview({ main, signal, reopen, mayAct, last }) {
     if (signal.aborted || !message.overview) return;
     show(message.overview);
     const { point } = message.overview;
-    if (point && point.time > (columns.time.at(-1) ?? 0)) {
-      append(columns, point, keep);
-      draw();
-    }
+    if (point && point.time > (columns.time.at(-1) ?? 0)) append(columns, point, keep);
+    draw();
   } } });
   const series = await api.get("/series", {}, signal);
   const since = series.columns.time.at(-1) ?? 0;
