@@ -264,7 +264,7 @@ pub fn doctor(checks: &[Check], out: &mut Output) -> Result<(), Failure> {
             let exit = if checks.len() == 1 { Exit::Unreachable } else { Exit::Failed };
             Err(Failure::new(
                 exit,
-                format!("{} failed; fix what they report before you start resqd", count(n as u64, "check")),
+                format!("{} failed; fix what is reported before you start resqd", count(n as u64, "check")),
             ))
         }
     }
