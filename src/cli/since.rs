@@ -8,7 +8,7 @@ use crate::{base::text::age_s, wire::Start};
 /// computer's time.
 ///
 /// # Errors
-/// It is none of them; in words for a command line.
+/// It is none of them; in words, as the parser of command lines takes them.
 pub fn since(text: &str) -> Result<Start, String> {
     let now_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
     parse(text, now_us)

@@ -108,25 +108,22 @@ impl Watch {
         if watch.table.is_empty() {
             return Err(wrong(&place, &format!("table is missing; {TABLE}")));
         }
-        watch.check_state().map_err(|what| wrong(&place, &what))?;
+        if !watch.has_valid_state() {
+            let state = printable(&watch.state);
+            return Err(wrong(&place, &format!("state `{state}` is none; {STATE}")));
+        }
         if !watch.only_changed.is_empty() && !watch.ops.iter().any(|op| op == "update") {
             return Err(wrong(&place, "only_changed has no effect, since ops has no update"));
         }
         Ok(watch)
     }
 
-    fn check_state(&self) -> Result<(), String> {
+    fn has_valid_state(&self) -> bool {
         let bare = OPS
             .iter()
             .chain(&["table", "db", "op"])
             .fold(self.state.clone(), |state, name| state.replace(&format!("{{{name}}}"), "x"));
-        match State::new(&bare) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(format!(
-                "state `{}` is none; expected 1 to 64 of A-Z a-z 0-9 _ . : - and {{table}}, {{db}}, {{op}}",
-                printable(&self.state)
-            )),
-        }
+        State::new(&bare).is_ok()
     }
 
     /// The states of its events, with the patterns in place of names.
@@ -136,6 +133,7 @@ impl Watch {
     }
 }
 
+const STATE: &str = "expected 1 to 64 of A-Z a-z 0-9 _ . : - and {table}, {db}, {op}";
 const TABLE: &str = "expected table = \"database.table\"; a * may stand at the end of either name";
 
 fn pattern(text: &str) -> Option<(String, String)> {

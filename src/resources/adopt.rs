@@ -1,13 +1,13 @@
 //! Takes databases that were made by others into the registry, as if resq had built them, once their shape is what their
 //! version should have. Changes nothing in them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, rc::Rc};
 
 use mysql::{Conn, prelude::Queryable};
 
 use super::{
     Templates,
-    references::{References, Version},
+    references::{NoReference, References, Version},
     resource_server,
     scratch::is_scratch,
     shape::{Difference, Identity, Pace, Reader, Shape},
@@ -40,7 +40,33 @@ pub enum Outcome {
     /// It differs from what it should be.
     Differs(Vec<Difference>),
     /// It cannot be adopted; why.
-    Refused(String),
+    Refused(Refusal),
+}
+
+/// Why a database cannot be adopted, whatever its shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// `mysql`, `sys` and their kin.
+    #[error("it is one of the server's own databases")]
+    System,
+    /// The global database.
+    #[error("it holds the queue")]
+    Queue,
+    /// The global database of another installation.
+    #[error("it holds the queue of another installation of resq")]
+    OtherQueue,
+    /// It is there for a moment only.
+    #[error("it is a scratch database of resq's")]
+    Scratch,
+    /// None is seen.
+    #[error("there is no database of this name, or this account has no privilege on it")]
+    Missing,
+    /// Another session holds the lock of its name.
+    #[error("another session is building, changing or dropping it at this moment")]
+    Busy,
+    /// The registry has it.
+    #[error("it belongs to job {0} already")]
+    Registered(u64),
 }
 
 /// Why no database was looked at.
@@ -51,7 +77,13 @@ pub enum AdoptError {
     UnknownType(String, String),
     /// What a database of this version looks like is not known.
     #[error("what a database of type {0:?} at version {1} looks like is not known: {2}")]
-    NoReference(String, u32, String),
+    NoReference(String, u32, Rc<NoReference>),
+    /// No database of the registry says what one of this older version looks like.
+    #[error(
+        "what a database of type {0:?} at version {1} looks like is not known: the registry has no database that was built \
+         for it; the newest version is {2}"
+    )]
+    NoExample(String, u32, u32),
     /// A statement failed.
     #[error(transparent)]
     Database(#[from] Error),
@@ -153,10 +185,7 @@ impl<'a> Adopter<'a> {
                 literal(res_type)
             );
             let found: Option<(String, u32)> = self.control.run(|conn| conn.read_first(&sql))?;
-            found.ok_or_else(|| {
-                let why = format!("the registry has no database that was built for it; the newest version is {newest}");
-                AdoptError::NoReference(res_type.into(), version, why)
-            })?
+            found.ok_or_else(|| AdoptError::NoExample(res_type.into(), version, newest))?
         };
         Ok(Version { res_type: res_type.into(), template_version, built_version, version })
     }
@@ -168,21 +197,19 @@ impl<'a> Adopter<'a> {
     }
 
     /// The database's shape, or why the database cannot be adopted whatever its shape.
-    fn refusal(&self, db_name: &str, shapes: &mut BTreeMap<String, Shape>) -> Result<Shape, String> {
+    fn refusal(&self, db_name: &str, shapes: &mut BTreeMap<String, Shape>) -> Result<Shape, Refusal> {
         if SYSTEM_DATABASES.iter().any(|system| system.eq_ignore_ascii_case(db_name)) {
-            return Err("it is one of the server's own databases".into());
+            return Err(Refusal::System);
         }
         if self.global_db.eq_ignore_ascii_case(db_name) {
-            return Err("it holds the queue".into());
+            return Err(Refusal::Queue);
         }
         if is_scratch(&self.prefix, db_name) {
-            return Err("it is a scratch database of resq's".into());
+            return Err(Refusal::Scratch);
         }
-        let Some(shape) = shapes.remove(db_name) else {
-            return Err("there is no database of this name, or this account has no privilege on it".into());
-        };
+        let shape = shapes.remove(db_name).ok_or(Refusal::Missing)?;
         if ["res_queue", "res_meta", "res_database"].iter().all(|table| shape.columns.contains_key(*table)) {
-            return Err("it holds the queue of another installation of resq".into());
+            return Err(Refusal::OtherQueue);
         }
         Ok(shape)
     }
@@ -196,14 +223,14 @@ impl<'a> Adopter<'a> {
         let db_name = &identity.db_name;
         // A session that builds, changes or drops a database of this name holds it.
         if !resource_server::lock(&mut self.conn, db_name, 0)?.held {
-            return Ok(Outcome::Refused("another session is building, changing or dropping it at this moment".into()));
+            return Ok(Outcome::Refused(Refusal::Busy));
         }
         let actor = &self.actor;
         let entered = self.control.run(|conn| entered(conn, identity, version, actor));
         resource_server::unlock(&mut self.conn, db_name)?;
         match entered {
             Ok(Ok(res_id)) => Ok(Outcome::Adopted(res_id, overruled)),
-            Ok(Err(owner)) => Ok(Outcome::Refused(format!("it belongs to job {owner} already"))),
+            Ok(Err(owner)) => Ok(Outcome::Refused(Refusal::Registered(owner))),
             Err(error) => Err(error.into()),
         }
     }

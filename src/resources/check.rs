@@ -1,10 +1,12 @@
 //! Finds drift: compares databases of the registry with the reference of their own version. Reads many at a time, and keeps
 //! in memory only those that it compares at that moment. Changes nothing.
 
+use std::rc::Rc;
+
 use serde_json::{Value as Json, json};
 
 use super::{
-    references::{References, Version},
+    references::{NoReference, References, Version},
     resource_server,
     shape::{Difference, Identity, Key, Kind, Pace, Reader, Shape, What},
 };
@@ -42,7 +44,21 @@ pub enum Finding {
     /// It differs in these ways.
     Differs(Vec<Difference>),
     /// It could not be compared; why.
-    Unknown(String),
+    Unknown(Unknown),
+}
+
+/// Why a database could not be compared.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Unknown {
+    /// A session builds, migrates or drops it.
+    #[error("it is being changed at this moment; check it again")]
+    IsChanging,
+    /// Each time it was read, its row of the registry was another one afterwards.
+    #[error("it changed several times meanwhile; check it again")]
+    KeptChanging,
+    /// What it should look like is not known.
+    #[error("{0}")]
+    NoReference(Rc<NoReference>),
 }
 
 /// How many databases were found how.
@@ -71,7 +87,7 @@ pub fn to_json(candidate: &Candidate, finding: &Finding) -> Json {
     let (state, why, differences) = match finding {
         Finding::Same => ("same", None, Vec::new()),
         Finding::Differs(all) => ("differs", None, all.iter().map(Difference::to_json).collect()),
-        Finding::Unknown(why) => ("unknown", Some(why), Vec::new()),
+        Finding::Unknown(why) => ("unknown", Some(why.to_string()), Vec::new()),
     };
     json!({
         "db_name": candidate.identity.db_name, "res_id": integer(candidate.identity.res_id),
@@ -139,8 +155,7 @@ impl<'a> Checker<'a> {
             // It may have been migrated or dropped between the two reads, or be in the middle of that.
             let db_name = candidate.identity.db_name.clone();
             if resource_server::is_locked(&mut self.conn, &db_name)? {
-                let why = "it is being changed at this moment; check it again".to_string();
-                return Ok(Some((candidate, Finding::Unknown(why))));
+                return Ok(Some((candidate, Finding::Unknown(Unknown::IsChanging))));
             }
             let now = self.rows(&format!("d.db_name = {}", literal(&db_name)), 1)?.pop();
             match now {
@@ -150,7 +165,7 @@ impl<'a> Checker<'a> {
             }
             shape = self.reader.read(&mut self.conn, &[&db_name])?.remove(&db_name);
         }
-        Ok(Some((candidate, Finding::Unknown("it changed several times meanwhile; check it again".into()))))
+        Ok(Some((candidate, Finding::Unknown(Unknown::KeptChanging))))
     }
 
     fn compare(&mut self, candidate: &Candidate, shape: Option<&Shape>) -> Result<Finding, Error> {
@@ -160,7 +175,7 @@ impl<'a> Checker<'a> {
         };
         let reference = match self.references.of(&mut self.control, &candidate.version)? {
             Ok(reference) => reference,
-            Err(why) => return Ok(Finding::Unknown(why)),
+            Err(why) => return Ok(Finding::Unknown(Unknown::NoReference(why))),
         };
         let differences = reference.compare(shape, &candidate.identity);
         Ok(if differences.is_empty() { Finding::Same } else { Finding::Differs(differences) })

@@ -9,7 +9,7 @@ use super::{
     template::Values,
     template_sets::TemplateSet,
 };
-use crate::db::{self, Error, ReadRows, ident};
+use crate::db::{self, Error, ErrorClass, ReadRows, ident};
 
 /// The shape that some files make, and the values with which they were rendered.
 #[derive(Clone, Debug)]
@@ -39,6 +39,20 @@ pub enum ReferenceError {
     /// Another statement failed.
     #[error(transparent)]
     Other(#[from] Error),
+}
+
+impl ReferenceError {
+    /// What the files are to blame for.
+    ///
+    /// # Errors
+    /// What another statement would have met as well: it says nothing about the files.
+    pub fn of_files(self) -> Result<ReferenceError, Error> {
+        match self {
+            ReferenceError::Other(error) => Err(error),
+            ReferenceError::File { error, .. } if error.class() == ErrorClass::ConnectionLost => Err(error),
+            own => Ok(own),
+        }
+    }
 }
 
 impl From<mysql::Error> for ReferenceError {

@@ -5,12 +5,16 @@ use std::{collections::HashMap, rc::Rc};
 
 use super::{
     Templates,
-    migrate::{applied, files::Migration},
+    migrate::{
+        applied,
+        files::{Migration, MigrationError},
+    },
     reference::{self, Reference, ReferenceError},
     scratch::ScratchDatabases,
+    template::TemplateError,
     template_sets::{self, SetError, TemplateSet},
 };
-use crate::db::{Error, ErrorClass, Link};
+use crate::db::{Error, Link};
 
 /// Which shape a database should have.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,8 +29,31 @@ pub struct Version {
     pub version: u32,
 }
 
-/// A reference, or why there is none.
-pub type Found = Result<Rc<Reference>, String>;
+/// Why there is no reference of a version.
+#[derive(Debug, thiserror::Error)]
+pub enum NoReference {
+    /// Built by other files than today's, before texts were kept, and not at the newest version.
+    #[error(
+        "the templates that built it were not kept (that was before version 4 of the schema), and it is not at the newest \
+         version; migrate it, then check again"
+    )]
+    NotKept,
+    /// This program refuses what an earlier one ran.
+    #[error("the templates that built it cannot be used: {0}")]
+    Templates(TemplateError),
+    /// This program refuses a migration that an earlier one ran.
+    #[error("a migration that it has cannot be used: {0}")]
+    Migration(MigrationError),
+    /// Neither the control database nor the files on disk have the migration of this number.
+    #[error("it is at version {0}, whose migration is not known here")]
+    UnknownVersion(u32),
+    /// Its files fail in a scratch database.
+    #[error("its version cannot be built again: {0}")]
+    Fails(ReferenceError),
+}
+
+/// A reference, or why there is none. Both are kept.
+pub type Found = Result<Rc<Reference>, Rc<NoReference>>;
 
 /// Builds references, and keeps them.
 pub struct References<'a> {
@@ -62,12 +89,12 @@ impl<'a> References<'a> {
         if let Some(found) = self.built.get(version) {
             return Ok(found.clone());
         }
-        let found = self.build(control, version)?;
+        let found = self.build(control, version)?.map(Rc::new).map_err(Rc::new);
         self.built.insert(version.clone(), found.clone());
         Ok(found)
     }
 
-    fn build(&mut self, control: &mut Link, version: &Version) -> Result<Found, Error> {
+    fn build(&mut self, control: &mut Link, version: &Version) -> Result<Result<Reference, NoReference>, Error> {
         let Version { res_type, template_version, built_version, version: number } = version;
         let newest = self.templates.migrations.newest(res_type);
         let is_todays = self.templates.version(res_type) == template_version;
@@ -79,17 +106,13 @@ impl<'a> References<'a> {
                 Err(SetError::Template(error)) => Ok(Err(error)),
             })? {
                 Ok(set) => set,
-                Err(error) => return Ok(Err(format!("the templates that built it cannot be used: {error}"))),
+                Err(error) => return Ok(Err(NoReference::Templates(error))),
             },
         };
         let (set, after) = match (kept, TemplateSet::of(self.templates, res_type)) {
             (Some(set), _) => (set, *built_version),
             (None, Some(set)) if *number == newest => (set, newest),
-            _ => {
-                let why = "the templates that built it were not kept (that was before version 4 of the schema), and it is \
-                           not at the newest version; migrate it, then check again";
-                return Ok(Err(why.into()));
-            }
+            _ => return Ok(Err(NoReference::NotKept)),
         };
         let migrations = match self.migrations(control, res_type, after, *number)? {
             Ok(migrations) => migrations,
@@ -97,11 +120,8 @@ impl<'a> References<'a> {
         };
         let migrations: Vec<&Migration> = migrations.iter().collect();
         match reference::build(&mut self.scratch, &self.global_db, res_type, &set, &migrations) {
-            Ok(reference) => Ok(Ok(Rc::new(reference))),
-            // What another statement would meet as well.
-            Err(ReferenceError::Other(error)) => Err(error),
-            Err(ReferenceError::File { error, .. }) if error.class() == ErrorClass::ConnectionLost => Err(error),
-            Err(error) => Ok(Err(format!("its version cannot be built again: {error}"))),
+            Ok(reference) => Ok(Ok(reference)),
+            Err(error) => Ok(Err(NoReference::Fails(error.of_files()?))),
         }
     }
 
@@ -112,15 +132,14 @@ impl<'a> References<'a> {
         res_type: &str,
         after: u32,
         last: u32,
-    ) -> Result<Result<Vec<Migration>, String>, Error> {
+    ) -> Result<Result<Vec<Migration>, NoReference>, Error> {
         if after >= last {
             return Ok(Ok(Vec::new()));
         }
         if self.applied.is_none() {
-            match control.run(|conn| Ok(applied::all(conn))) {
-                Ok(Ok(applied)) => self.applied = Some(applied),
-                Ok(Err(failure)) => return Ok(Err(format!("a migration that it has cannot be used: {failure}"))),
-                Err(error) => return Err(error),
+            match control.run(applied::all)? {
+                Ok(applied) => self.applied = Some(applied),
+                Err(error) => return Ok(Err(NoReference::Migration(error))),
             }
         }
         let applied = self.applied.as_deref().unwrap_or_default();
@@ -129,7 +148,7 @@ impl<'a> References<'a> {
         let mut all: Vec<&Migration> = applied.iter().chain(on_disk).collect();
         all.sort_by_key(|migration| migration.number);
         if all.last().is_none_or(|newest| newest.number < last) {
-            return Ok(Err(format!("it is at version {last}, whose migration is not known here")));
+            return Ok(Err(NoReference::UnknownVersion(last)));
         }
         let is_in = |one: &&&Migration| one.is_for(res_type) && one.number > after && one.number <= last;
         Ok(Ok(all.iter().filter(is_in).map(|one| (*one).clone()).collect()))

@@ -142,12 +142,12 @@ fn verify(db: &Db, config: &Config, args: &Migrate, out: &mut Output) -> Result<
                 out.line(format_args!("differs {label}: the migrations do not lead to today's templates"));
                 differences.iter().for_each(|one| out.line(format_args!("    {}", printable(&one.to_string()))));
             }
-            Finding::Fails(why) => out.line(format_args!("fails   {label}: {}", printable(why))),
+            Finding::Fails(why) => out.line(format_args!("fails   {label}: {}", printable(&why.to_string()))),
             Finding::Unknown => out.line(format_args!(
                 "unknown {label}: the templates that built them were not kept, so there is nothing to compare with"
             )),
         }
-        refused += u64::from(found != Finding::Converges);
+        refused += u64::from(!matches!(found, Finding::Converges));
     }
     bar.finish_and_clear();
     if origins.is_empty() {

@@ -10,14 +10,13 @@ use crate::{
     resources::Templates,
 };
 
-/// Every migration that some database has, in the order of their numbers.
+/// Every migration that some database has, in the order of their numbers; or the first text that this program refuses.
 ///
 /// # Errors
-/// Those of the database, or a text cannot be used.
-pub fn all(conn: &mut Conn) -> Result<Vec<Migration>, Failure> {
+/// Those of the database.
+pub fn all(conn: &mut Conn) -> Result<Result<Vec<Migration>, MigrationError>, Error> {
     let rows = texts(conn)?;
-    let parsed = rows.iter().map(|(_, path, text)| Migration::parse(path, text));
-    parsed.collect::<Result<_, MigrationError>>().map_err(refused)
+    Ok(rows.iter().map(|(_, path, text)| Migration::parse(path, text)).collect())
 }
 
 fn texts(conn: &mut Conn) -> Result<Vec<(u32, String, String)>, Error> {

@@ -10,7 +10,7 @@ use crate::{
     db::{Db, Error, ReadRows, literal},
     resources::{
         Templates,
-        reference::{self, Reference, ReferenceError},
+        reference::{self, ReferenceError},
         scratch::ScratchDatabases,
         shape::Difference,
         template_sets::{self, SetError, TemplateSet},
@@ -38,16 +38,30 @@ impl fmt::Display for Origin {
 }
 
 /// What the proof found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Finding {
     /// The migrations lead to what today's templates build.
     Converges,
     /// They lead to something else.
     Differs(Vec<Difference>),
-    /// A file failed; which, and the server's words.
-    Fails(String),
+    /// A file fails.
+    Fails(Fails),
     /// The templates were not kept.
     Unknown,
+}
+
+/// Which file fails, with the server's words.
+#[derive(Debug, thiserror::Error)]
+pub enum Fails {
+    /// One that was kept.
+    #[error(transparent)]
+    Kept(SetError),
+    /// One of today's templates.
+    #[error("today's templates: {0}")]
+    Today(ReferenceError),
+    /// One that built the database, or a migration.
+    #[error(transparent)]
+    Migrated(ReferenceError),
 }
 
 /// How the databases of known types came to be; of one type, or of all. Those at a version that is not known here are left
@@ -96,23 +110,18 @@ pub fn verify(
             Ok(Some(set)) => set,
             Ok(None) => return Ok(Finding::Unknown),
             Err(SetError::Database(error)) => return Err(error),
-            Err(error @ SetError::Template(_)) => return Ok(Finding::Fails(error.to_string())),
+            Err(error @ SetError::Template(_)) => return Ok(Finding::Fails(Fails::Kept(error))),
         },
     };
-    let mut build = |set: &TemplateSet, migrations: &[&Migration]| -> Result<Result<Reference, String>, Error> {
-        match reference::build(scratch, db.global_db(), res_type, set, migrations) {
-            Ok(reference) => Ok(Ok(reference)),
-            Err(ReferenceError::Other(error)) => Err(error),
-            Err(error) => Ok(Err(error.to_string())),
-        }
-    };
-    let expected = match build(&today, &[])? {
+    let mut build =
+        |set, migrations: &[&Migration]| reference::build(scratch, db.global_db(), res_type, set, migrations);
+    let expected = match build(&today, &[]) {
         Ok(expected) => expected,
-        Err(why) => return Ok(Finding::Fails(format!("today's templates: {why}"))),
+        Err(error) => return Ok(Finding::Fails(Fails::Today(error.of_files()?))),
     };
-    let found = match build(&before, &due)? {
+    let found = match build(&before, &due) {
         Ok(found) => found,
-        Err(why) => return Ok(Finding::Fails(why)),
+        Err(error) => return Ok(Finding::Fails(Fails::Migrated(error.of_files()?))),
     };
     let differences = expected.compare(&found.shape, &found.identity);
     Ok(if differences.is_empty() { Finding::Converges } else { Finding::Differs(differences) })
