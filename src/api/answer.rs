@@ -119,10 +119,9 @@ impl Api {
                 found(json!({ "jobs": jobs, "next": page.next.map(integer) }))
             }
             Call::Job(id) => self.job(id),
-            Call::Databases { name, res_type, range: Range { after, limit } } => {
+            Call::Databases(chosen, Range { after, limit }) => {
                 let mut conn = self.control.global()?;
-                let (name, res_type, after) = (name.as_deref(), res_type.as_deref(), after.as_deref());
-                let (databases, next) = registry_page::databases(&mut conn, name, res_type, after, limit)?;
+                let (databases, next) = registry_page::databases(&mut conn, &chosen, after.as_deref(), limit)?;
                 let databases: Vec<Json> = databases.iter().map(Database::to_json).collect();
                 found(json!({ "databases": databases, "next": next }))
             }

@@ -9,7 +9,7 @@ use crate::{
         text::{age_s, printable},
     },
     queue::{Filter, NewJob, Status, change::Change, search::LARGEST_PAGE},
-    resources::{grace::LONGEST_S, migrate::operator::Action},
+    resources::{drift::Verdict, grace::LONGEST_S, migrate::operator::Action, registry_page::Chosen},
     wire::State,
 };
 
@@ -66,15 +66,8 @@ pub enum Call {
     Jobs(Filter, Range<u64>),
     /// One job with its history.
     Job(u64),
-    /// The databases whose names begin with a prefix, of a type, by name.
-    Databases {
-        /// The name begins with this.
-        name: Option<String>,
-        /// The column `res_type`.
-        res_type: Option<String>,
-        /// Which part.
-        range: Range<String>,
-    },
+    /// Databases, by name.
+    Databases(Chosen, Range<String>),
     /// Rollouts, newest first.
     Rollouts(Range<u64>),
     /// One rollout.
@@ -164,11 +157,10 @@ pub fn check(request: &Request) -> Result<Checked, Refused> {
         ["status"] => read(Call::Status)?,
         ["jobs"] if !request.acts => Call::Jobs(parameters.filter()?, parameters.range()?),
         ["jobs", id] if !matches!(id, "retry" | "cancel") => read(Call::Job(parse_id(id)?))?,
-        ["databases"] => read(Call::Databases {
-            name: parameters.take("name")?,
-            res_type: parameters.take("type")?,
-            range: Range { after: parameters.take("after")?, limit: parameters.limit()? },
-        })?,
+        ["databases"] => read(Call::Databases(
+            Chosen { name: parameters.take("name")?, res_type: parameters.take("type")?, drift: parameters.drift()? },
+            Range { after: parameters.take("after")?, limit: parameters.limit()? },
+        ))?,
         ["rollouts"] => read(Call::Rollouts(parameters.range()?))?,
         ["rollouts", id] => read(Call::Rollout(parse_id(id)?))?,
         ["events"] => read(Call::Events {
@@ -256,6 +248,12 @@ impl Parameters {
             Ok(_) => Ok(Some(text)),
             Err(_) => Err(bad(format!("{name}={}: expected the name of a consumer", printable(&text)))),
         }
+    }
+
+    fn drift(&mut self) -> Result<Option<Verdict>, Refused> {
+        let Some(text) = self.take("drift")? else { return Ok(None) };
+        let wrong = || bad(format!("drift={}: expected same, differs or unknown", printable(&text)));
+        Verdict::parse(&text).map(Some).ok_or_else(wrong)
     }
 
     fn limit(&mut self) -> Result<u32, Refused> {

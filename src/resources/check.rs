@@ -1,11 +1,12 @@
 //! Finds drift: compares databases of the registry with the reference of their own version. Reads many at a time, and keeps
-//! in memory only those that it compares at that moment. Changes nothing.
+//! in memory only those that it compares at that moment. Changes nothing in them, and keeps what it found with the registry.
 
 use std::rc::Rc;
 
 use serde_json::{Value as Json, json};
 
 use super::{
+    drift::{self, Checked, Verdict},
     references::{NoReference, References, Version},
     resource_server,
     shape::{Difference, Identity, Key, Kind, Pace, Reader, Shape, What},
@@ -61,6 +62,26 @@ pub enum Unknown {
     NoReference(Rc<NoReference>),
 }
 
+impl Finding {
+    /// In a word.
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Finding::Same => Verdict::Same,
+            Finding::Differs(_) => Verdict::Differs,
+            Finding::Unknown(_) => Verdict::Unknown,
+        }
+    }
+
+    /// The differences, or why the database could not be compared.
+    fn lines(&self) -> Vec<String> {
+        match self {
+            Finding::Same => Vec::new(),
+            Finding::Differs(all) => all.iter().map(Difference::to_string).collect(),
+            Finding::Unknown(why) => vec![why.to_string()],
+        }
+    }
+}
+
 /// How many databases were found how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -84,14 +105,14 @@ impl Summary {
 
 /// An object for programs.
 pub fn to_json(candidate: &Candidate, finding: &Finding) -> Json {
-    let (state, why, differences) = match finding {
-        Finding::Same => ("same", None, Vec::new()),
-        Finding::Differs(all) => ("differs", None, all.iter().map(Difference::to_json).collect()),
-        Finding::Unknown(why) => ("unknown", Some(why.to_string()), Vec::new()),
+    let (why, differences) = match finding {
+        Finding::Same => (None, Vec::new()),
+        Finding::Differs(all) => (None, all.iter().map(Difference::to_json).collect()),
+        Finding::Unknown(why) => (Some(why.to_string()), Vec::new()),
     };
     json!({
         "db_name": candidate.identity.db_name, "res_id": integer(candidate.identity.res_id),
-        "res_type": candidate.version.res_type, "version": candidate.version.version, "state": state, "why": why,
+        "res_type": candidate.version.res_type, "version": candidate.version.version, "state": finding.verdict().as_str(), "why": why,
         "differences": differences,
     })
 }
@@ -116,7 +137,7 @@ impl<'a> Checker<'a> {
         Ok(Checker { control: Link::new(control), conn, reader, references })
     }
 
-    /// Checks these databases in the order of their names, and hands over what it found about each.
+    /// Checks these databases in the order of their names, hands over what it found about each, and keeps it.
     ///
     /// # Errors
     /// A statement failed.
@@ -130,16 +151,21 @@ impl<'a> Checker<'a> {
             let names: Vec<&str> = page.iter().map(|one| one.identity.db_name.as_str()).collect();
             let mut shapes = self.reader.read(&mut self.conn, &names)?;
             pace.read(page.len(), shapes.values().map(|shape| shape.objects.len()).sum());
+            let mut checked = Vec::with_capacity(page.len());
             for candidate in page {
                 let shape = shapes.remove(&candidate.identity.db_name);
                 let Some((candidate, finding)) = self.find(candidate, shape)? else { continue };
-                match finding {
-                    Finding::Same => summary.same += 1,
-                    Finding::Differs(_) => summary.differ += 1,
-                    Finding::Unknown(_) => summary.unknown += 1,
+                let verdict = finding.verdict();
+                match verdict {
+                    Verdict::Same => summary.same += 1,
+                    Verdict::Differs => summary.differ += 1,
+                    Verdict::Unknown => summary.unknown += 1,
                 }
                 report(&candidate, &finding);
+                let (db_name, version) = (candidate.identity.db_name, candidate.version.version);
+                checked.push(Checked { db_name, version, verdict, found: finding.lines() });
             }
+            self.control.run(|conn| drift::keep(conn, &checked))?;
         }
     }
 

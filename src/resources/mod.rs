@@ -7,6 +7,7 @@
 pub mod adopt;
 mod build;
 pub mod check;
+pub mod drift;
 pub mod drop;
 pub mod drop_error;
 mod drop_set;

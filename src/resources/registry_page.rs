@@ -3,6 +3,7 @@
 use mysql::Conn;
 use serde_json::{Value as Json, json};
 
+use super::drift::{self, Drift, Verdict};
 use crate::{
     base::exact::integer,
     db::{Error, limited, literal},
@@ -33,6 +34,19 @@ pub struct Database {
     pub drop_at: Option<String>,
     /// Why that has failed so far.
     pub drop_error: Option<String>,
+    /// What the last check found. None: none since it has this version.
+    pub drift: Option<Drift>,
+}
+
+/// Which databases are listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chosen {
+    /// Their names begin with this.
+    pub name: Option<String>,
+    /// The column `res_type`.
+    pub res_type: Option<String>,
+    /// What the last check found.
+    pub drift: Option<Verdict>,
 }
 
 impl Database {
@@ -43,39 +57,39 @@ impl Database {
             "res_type": self.res_type, "state": self.state, "template_version": self.template_version,
             "version": self.version,
             "created_at": self.created_at, "dropping_at": self.dropping_at, "drop_at": self.drop_at,
-            "drop_error": self.drop_error,
+            "drop_error": self.drop_error, "drift": self.drift.as_ref().map(Drift::to_json),
         })
     }
 }
 
-/// Up to `limit` databases behind `after`, by name, and the name after which the list goes on. `prefix`: their names begin
-/// with it.
+/// Up to `limit` of these databases behind `after`, by name, and the name after which the list goes on.
 ///
 /// # Errors
 /// The server's, which stops a read after 5 seconds.
 pub fn databases(
     conn: &mut Conn,
-    prefix: Option<&str>,
-    res_type: Option<&str>,
+    chosen: &Chosen,
     after: Option<&str>,
     limit: u32,
 ) -> Result<(Vec<Database>, Option<String>), Error> {
     let mut all = vec!["TRUE".to_string()];
     all.extend(after.map(|after| format!("d.db_name > {}", literal(after))));
-    all.extend(res_type.map(|res_type| format!("d.res_type = {}", literal(res_type))));
-    if let Some(prefix) = prefix {
+    all.extend(chosen.res_type.as_ref().map(|res_type| format!("d.res_type = {}", literal(res_type))));
+    all.extend(chosen.drift.map(drift::is));
+    if let Some(prefix) = &chosen.name {
         let escaped = prefix.replace('|', "||").replace('%', "|%").replace('_', "|_");
         all.push(format!("d.db_name LIKE {} ESCAPE '|'", literal(&format!("{escaped}%"))));
     }
     type Text = Option<String>;
-    type Columns = (String, u64, Option<Vec<u8>>, String, String, String, u32, String, Text, Text, Text);
+    type Columns = (String, u64, Option<Vec<u8>>, String, String, String, u32, String, Text, Text, Text, Text);
     let rows: Vec<Columns> = limited::read(
         conn,
         &format!(
             "SELECT d.db_name, d.res_id, CAST(q.res_name AS BINARY), d.res_type, d.state, d.template_version, d.version, \
-         CAST(d.created_at AS CHAR), CAST(d.dropping_at AS CHAR), CAST(d.drop_at AS CHAR), d.drop_error \
+         CAST(d.created_at AS CHAR), CAST(d.dropping_at AS CHAR), CAST(d.drop_at AS CHAR), d.drop_error, {} \
          FROM res_database d FORCE INDEX (PRIMARY) LEFT JOIN res_queue q ON q.res_id = d.res_id \
          WHERE {} ORDER BY d.db_name LIMIT {}",
+            drift::COLUMN,
             all.join(" AND "),
             limit + 1
         ),
@@ -93,6 +107,7 @@ pub fn databases(
             dropping_at,
             drop_at,
             drop_error,
+            drift,
         ) = row;
         let res_name = Option::map(name, |name: Vec<u8>| String::from_utf8_lossy(&name).into_owned());
         Database {
@@ -107,6 +122,7 @@ pub fn databases(
             dropping_at,
             drop_at,
             drop_error,
+            drift: drift.as_deref().and_then(Drift::parse),
         }
     };
     let mut found: Vec<Database> = rows.into_iter().map(database).collect();

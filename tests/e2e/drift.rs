@@ -2,6 +2,7 @@
 
 mod adopt;
 mod changes;
+mod kept;
 
 use std::collections::BTreeMap;
 

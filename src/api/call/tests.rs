@@ -72,9 +72,13 @@ fn what_reads_is_checked() {
         ("/audit?after=3", Ok(Call::Audit(range(Some(3), 50)))),
         ("/events?since=0&state=Comp*", Ok(Call::Events { state: Some("Comp*".into()), range: range(Some(0), 50) })),
         (
-            "/databases?name=res_&after=res_a",
-            Ok(Call::Databases { name: Some("res_".into()), res_type: None, range: range(Some("res_a".into()), 50) }),
+            "/databases?name=res_&drift=differs&after=res_a",
+            Ok(Call::Databases(
+                Chosen { name: Some("res_".into()), res_type: None, drift: Some(Verdict::Differs) },
+                range(Some("res_a".into()), 50),
+            )),
         ),
+        ("/databases?drift=new", Err(400)),
         ("/nothing", Err(404)),
         ("", Err(404)),
         ("/", Err(404)),

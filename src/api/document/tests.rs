@@ -13,6 +13,7 @@ use crate::{
         overview::{Daemon, Overview},
     },
     resources::{
+        drift::{Drift, Verdict},
         migrate::{
             progress::{Noted, Progress},
             rules::State,
@@ -80,6 +81,7 @@ fn document_has_every_field_of_every_answer() {
         dropping_at: None,
         drop_at: None,
         drop_error: Some("x".into()),
+        drift: Some(Drift { at: String::new(), verdict: Verdict::Differs, found: Vec::new() }),
     };
     let event = chosen_rows::SetAside {
         what: String::new(),
@@ -117,13 +119,14 @@ fn document_has_every_field_of_every_answer() {
     let noted = Noted { db_name: String::new(), res_id: 1, state: String::new(), message: None };
     let overview =
         Overview { counts: Default::default(), delayed: Default::default(), oldest_waiting_s: None, is_paused: false };
-    let action = entry.to_json();
+    let (action, database) = (entry.to_json(), database.to_json());
     for (schema, answer) in [
         ("Job", row.to_json()),
         ("SetAside", set_aside.to_json()),
         ("Action", action.clone()),
         ("Batch", action["batch"].clone()),
-        ("Database", database.to_json()),
+        ("Database", database.clone()),
+        ("Drift", database["drift"].clone()),
         ("EventSetAside", event.to_json()),
         ("Waiting", waiting.to_json()),
         ("Series", History::new(0).to_json(60_000)),
@@ -180,6 +183,7 @@ fn document_names_no_path_or_parameter_that_is_not_there() {
                 let name = parameter["name"].as_str().unwrap().to_string();
                 let value = match name.as_str() {
                     "status" => "new",
+                    "drift" => "same",
                     "after" | "since" | "limit" => "5",
                     _ => "a",
                 };

@@ -9,7 +9,7 @@ use resq::{
     db::Db,
     resources::{
         Templates,
-        registry_page::{self, Database},
+        registry_page::{self, Chosen, Database},
         resource_server,
     },
 };
@@ -23,9 +23,10 @@ const PAGE: u32 = 1000;
 pub fn list(db: &Db, config: &Config, args: &Databases, out: &mut Output) -> Result<(), Failure> {
     let templates = Templates::load(config.sql_dir.as_deref())?;
     let mut conn = db.global()?;
+    let chosen = Chosen { res_type: args.res_type.clone(), ..Chosen::default() };
     let (mut all, mut after) = (Vec::new(), None::<String>);
     loop {
-        let (page, next) = registry_page::databases(&mut conn, None, args.res_type.as_deref(), after.as_deref(), PAGE)?;
+        let (page, next) = registry_page::databases(&mut conn, &chosen, after.as_deref(), PAGE)?;
         // In pages, so that no query of the server's own tables is long.
         let sizes = match args.sizes {
             true => {
@@ -61,7 +62,7 @@ pub fn list(db: &Db, config: &Config, args: &Databases, out: &mut Output) -> Res
     Ok(())
 }
 
-/// `res_shop_17  job 17  shop  version 3  ready  template 1f2e3d4c5b6a  1.5 MiB`.
+/// `res_shop_17  job 17  shop  version 3  ready  template 1f2e3d4c5b6a  last check differs (2026-11-26 10:00:00 UTC)  1.5 MiB`.
 fn line(one: &Database, bytes: Option<u64>) -> String {
     let state = match (&one.dropping_at, &one.drop_at) {
         (Some(_), _) => "being dropped".into(),
@@ -70,8 +71,10 @@ fn line(one: &Database, bytes: Option<u64>) -> String {
     };
     let template = one.template_version.get(..12).unwrap_or(&one.template_version);
     let size = bytes.map(|bytes| format!("  {:.1} MiB", bytes as f64 / f64::from(1 << 20))).unwrap_or_default();
+    let drift = one.drift.as_ref();
+    let drift = drift.map(|one| format!("  last check {} ({} UTC)", one.verdict.as_str(), one.at)).unwrap_or_default();
     format!(
-        "{}  job {}  {}  version {}  {state}  template {template}{size}",
+        "{}  job {}  {}  version {}  {state}  template {template}{drift}{size}",
         printable(&one.db_name),
         one.res_id,
         printable(&one.res_type),
