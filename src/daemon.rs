@@ -300,6 +300,7 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
         owner: queue.owner().into(),
         wakeups: rollout_wakeups,
         to_sequencer: wake_sequencer,
+        others: db.other_hosts(&config.database),
     };
     let rollouts = RolloutThread::start(db, rollouts, alarm)?;
     let purge = PurgeThread::start(db, resources, &config.queue.db_prefix, &server, alarm)?;

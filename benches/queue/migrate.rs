@@ -118,7 +118,8 @@ pub fn measure(server: &Server, rounds: usize, count: u32) -> (Vec<Duration>, Ve
     let (wake, wakeups) = wakeup();
     let (to_sequencer, _sequencer) = wakeup();
     let owner: String = database.bare().query_first("SELECT owner FROM res_daemon").expect("a lease").expect("a row");
-    let parts = rollouts::Parts { tasks, workers, owner, wakeups, to_sequencer };
+    let others = database.db.other_hosts(&database.config.database);
+    let parts = rollouts::Parts { tasks, workers, owner, wakeups, to_sequencer, others };
     let thread = RolloutThread::start(&database.db, parts, &alarm).expect("a thread");
     let (ours_n, bare_n) = (AtomicU64::new(0), AtomicU64::new(0));
     let ours = || {

@@ -161,9 +161,14 @@ impl HostPool {
         &self.hosts[host].0
     }
 
+    /// How many hosts there are.
+    pub fn len(&self) -> usize {
+        self.hosts.len()
+    }
+
     /// Whether there is no other host to move to.
     pub fn is_single(&self) -> bool {
-        self.hosts.len() == 1
+        self.len() == 1
     }
 
     /// The sockets of the connections that were opened and still live.

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use crossbeam_channel::Receiver;
 use r2d2::{NopErrorHandler, Pool};
 
-use super::{Error, OpenError, dump::DumpSource, host_pool::HostPool, node_watch::NodeWatch, tls};
+use super::{Error, OpenError, OtherHosts, dump::DumpSource, host_pool::HostPool, node_watch::NodeWatch, tls};
 use crate::{
     base::{
         backoff::Backoff,
@@ -90,6 +90,11 @@ impl Db {
     pub fn watch_node(&self, config: &Database, alarm: &Alarm) -> std::io::Result<Thread> {
         let watch = NodeWatch::new(config, &self.hosts);
         Thread::spawn_stoppable("node watch", alarm, move |stopped| watch.run(&stopped))
+    }
+
+    /// The hosts beside the current one, over connections beside those of the pool.
+    pub fn other_hosts(&self, config: &Database) -> OtherHosts {
+        OtherHosts::new(config, &self.hosts)
     }
 
     /// The current host, for reading its binary log over connections beside those of the pool.

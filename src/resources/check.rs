@@ -180,7 +180,7 @@ impl<'a> Checker<'a> {
             let Finding::Differs(_) = finding else { return Ok(Some((candidate, finding))) };
             // It may have been migrated or dropped between the two reads, or be in the middle of that.
             let db_name = candidate.identity.db_name.clone();
-            if resource_server::is_locked(&mut self.conn, &db_name)? {
+            if self.is_changing(&db_name)? {
                 return Ok(Some((candidate, Finding::Unknown(Unknown::IsChanging))));
             }
             let now = self.rows(&format!("d.db_name = {}", literal(&db_name)), 1)?.pop();
@@ -192,6 +192,17 @@ impl<'a> Checker<'a> {
             shape = self.reader.read(&mut self.conn, &[&db_name])?.remove(&db_name);
         }
         Ok(Some((candidate, Finding::Unknown(Unknown::KeptChanging))))
+    }
+
+    fn is_changing(&mut self, db_name: &str) -> Result<bool, Error> {
+        // On a cluster the lock is of one node only, and a rollout's worker releases it between two files.
+        let migrating = format!(
+            "SELECT 1 FROM res_meta m JOIN res_rollout_database r ON r.rollout = CAST(m.value AS UNSIGNED) \
+             WHERE m.name = 'rollout' AND r.db_name = {} AND r.state = 'running'",
+            literal(db_name)
+        );
+        Ok(resource_server::is_locked(&mut self.conn, db_name)?
+            || self.control.run(|conn| conn.read_first::<u8>(&migrating))?.is_some())
     }
 
     fn compare(&mut self, candidate: &Candidate, shape: Option<&Shape>) -> Result<Finding, Error> {

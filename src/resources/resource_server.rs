@@ -65,6 +65,17 @@ pub fn kill_holder(conn: &mut Conn, db_name: &str) {
     }
 }
 
+/// Ends the session that holds the lock of `db_name` here, if there is one. False: after `wait_s` seconds it still holds it.
+pub fn end_holder(conn: &mut Conn, db_name: &str, wait_s: u32) -> Result<bool, Error> {
+    if !is_locked(conn, db_name)? {
+        return Ok(true);
+    }
+    kill_holder(conn, db_name);
+    let is_free = lock(conn, db_name, wait_s)?.held;
+    unlock(conn, db_name)?;
+    Ok(is_free)
+}
+
 /// Drops a database that was found a moment ago.
 pub fn drop_found(conn: &mut Conn, db_name: &str) -> Result<(), Error> {
     Ok(conn.query_drop(format!("DROP DATABASE {}", ident(db_name)))?)

@@ -11,19 +11,19 @@ use std::{
 use mysql::{Conn, prelude::Queryable};
 
 use super::{
+    elsewhere,
     files::Migration,
     ledger::{Claim, Claimed, Position, Registered, Verdict},
     statement::{Kind, Statement},
 };
 use crate::{
     base::backoff::Backoff,
-    db::{self, Error, ErrorClass, codes::*, ident},
+    db::{self, Error, ErrorClass, OtherHosts, codes::*, ident},
     queue::Session,
     resources::{resource_server, template::Values},
 };
 
-/// How long a statement of a migration waits for a lock, in seconds: while it does, later statements of the application on
-/// that table wait behind it.
+/// Seconds that a statement waits for a lock: later statements of the application on that table wait behind it.
 const LOCK_WAIT_S: u32 = 5;
 /// How long to wait for a killed session to release the lock of the name, in seconds.
 const NAME_WAIT_S: u32 = 10;
@@ -51,6 +51,8 @@ pub struct Plan {
     pub global_db: String,
     /// The migrations, in the order of their numbers.
     pub files: Vec<Migration>,
+    /// The cluster's other nodes, on which an earlier attempt may have left a statement running.
+    pub others: OtherHosts,
 }
 
 /// Why an attempt stops.
@@ -176,6 +178,12 @@ impl Attempt<'_> {
                 ),
                 None,
             ));
+        }
+        if registered.begun.as_ref().is_some_and(|position| !position.is_done)
+            && let Some(node) = elsewhere::end(&self.plan.others, db_name, NAME_WAIT_S)?
+        {
+            let message = format!("the statement that was interrupted still runs on node {node}");
+            return Err(Stop::Waits { message, is_interrupted: false, back_to: None });
         }
         self.make_ready()?;
         Ok(registered)

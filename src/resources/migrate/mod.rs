@@ -5,6 +5,7 @@
 
 pub mod applied;
 pub mod attempt;
+mod elsewhere;
 pub mod files;
 pub mod ledger;
 pub mod operator;

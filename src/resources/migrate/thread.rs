@@ -28,7 +28,7 @@ use crate::{
         threads::{Alarm, Thread, cannot_start},
         wakeup::Wakeup,
     },
-    db::{BACKOFF, Db, Error, Link, ThrottledWarning},
+    db::{BACKOFF, Db, Error, Link, OtherHosts, ThrottledWarning},
     queue::{Session, SideTask},
 };
 
@@ -60,6 +60,8 @@ pub struct Parts {
     pub wakeups: Receiver<()>,
     /// Notified after each database: there are events to number.
     pub to_sequencer: Wakeup,
+    /// The cluster's other nodes.
+    pub others: OtherHosts,
 }
 
 impl RolloutThread {
@@ -222,7 +224,8 @@ impl Role {
         let plan = match known {
             None if rollout.state == State::Running => {
                 let files = self.link.run(|conn| store::files(conn, rollout.id))?;
-                Some(Arc::new(Plan { rollout: rollout.id, global_db: self.global_db.clone(), files }))
+                let (global_db, others) = (self.global_db.clone(), self.parts.others.clone());
+                Some(Arc::new(Plan { rollout: rollout.id, global_db, files, others }))
             }
             known => known,
         };
