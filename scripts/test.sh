@@ -3,8 +3,8 @@
 # test.sh e2e [KIND...]      only the end-to-end tests
 # test.sh faults [KIND...]   only the fault tests, FAULT_ROUNDS times each
 # test.sh screenshots        pictures of the dashboard
-# KIND is one of testdb.sh (default: mariadb1011, or the host's own server if apt-get is missing). KIND:WORD runs only the
-# end-to-end tests with WORD in their path.
+# KIND is one of testdb.sh (default: mariadb1011, or the host's own server if apt-get is missing). KIND:WORD,WORD runs only
+# the end-to-end tests with one of the words in their path.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -62,9 +62,10 @@ fi
 for kind; do
   [ "$what" != faults ] || kind=${kind%%:*}:faults::
   word=${kind#"${kind%%:*}"}
+  IFS=, read -ra words <<<"${word#:}"
   case $kind in galera* | group*) clusters=--include-ignored ;; *) clusters= ;; esac
   [ "$what$word$clusters" != all ] || TEST_SERVER=$kind step cargo test --release --locked --lib -- --ignored || failed+=("$kind")
-  TEST_SERVER=${kind%%:*} step cargo test --release --locked --test e2e -- ${word:+"${word#:}"} $clusters || failed+=("$kind")
+  TEST_SERVER=${kind%%:*} step cargo test --release --locked --test e2e -- "${words[@]}" $clusters || failed+=("$kind")
 done
 [ $# = 1 ] || echo "end-to-end: $# kinds of server, failed: ${failed[*]:-none}"
 [ ${#failed[@]} = 0 ]
