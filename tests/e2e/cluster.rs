@@ -28,7 +28,7 @@ use writers::Committed;
 const CATCH_UP: Duration = Duration::from_secs(180);
 
 /// One test at a time takes nodes away: two of three have to be left.
-fn alone() -> MutexGuard<'static, ()> {
+pub fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -52,7 +52,7 @@ impl Drop for Hanging {
 }
 
 /// A program of this instance whose `database.hosts` are these nodes, in this order.
-fn on(program: Program, server: &Server, nodes: &[usize]) -> Program {
+pub fn on(program: Program, server: &Server, nodes: &[usize]) -> Program {
     let hosts: Vec<String> = nodes.iter().map(|n| format!("127.0.0.1:{}", server.node(*n).port)).collect();
     program.env("MYSQL_HOST", "").env("MYSQL_PORT", "").env("RESQ_DB_HOSTS", hosts.join(","))
 }

@@ -5,12 +5,12 @@
 
 mod checks;
 mod cluster;
-mod disk;
+pub mod disk;
 mod hangs;
 mod locks;
 mod network;
 mod processes;
-mod scenario;
+pub mod scenario;
 mod shortages;
 mod subscribers;
 mod workload;

@@ -50,17 +50,46 @@ fn run_shows_each_resource_that_is_finished_and_drains_on_ctrl_c() {
     assert!(!finished.stdout.contains(['\r', '\x1b', '{']), "plain lines: {finished}");
 }
 
-#[test]
-fn demo_delivers_to_each_client_its_states() {
+/// Plays a demo on a private server; what it prints. None: on this kind it is not played.
+fn demo(script: &str) -> Option<String> {
     let kind = match Server::shared().kind() {
-        cluster @ ("galera" | "group") => return println!("one server is enough for the demo, not {cluster}"),
+        cluster @ ("galera" | "group") => {
+            println!("one server is enough for the demo, not {cluster}");
+            return None;
+        }
         single => single,
     };
     let cache = std::env::var_os("TESTDB_CACHE").unwrap_or_default();
     let home = std::env::var_os("HOME").unwrap_or_default();
     let built = built();
     let demo =
-        Program::new(format!("{ROOT}/scripts/demo.sh")).env("SERVER", kind).env("CARGO_TARGET_DIR", built.path());
+        Program::new(format!("{ROOT}/scripts/{script}")).env("SERVER", kind).env("CARGO_TARGET_DIR", built.path());
+    Some(demo.env("TESTDB_CACHE", cache).env("HOME", home).ok())
+}
+
+#[test]
+fn demo_delivers_to_each_client_its_states() {
     // It compares what its clients received by itself.
-    demo.env("TESTDB_CACHE", cache).env("HOME", home).ok();
+    demo("demo.sh");
+}
+
+#[test]
+fn demo_of_migrations_finds_the_mistake_halts_and_goes_on() {
+    let Some(printed) = demo("demo-migrate.sh") else { return };
+    let mut rest = printed.as_str();
+    // What the chapter on migrations promises, in this order.
+    for line in [
+        "60 databases of type shop at version 0 → 1",
+        "column products.currency: default is NULL, expected 'EUR'",
+        "ok      type shop",
+        "rollout 1: 60 databases",
+        "rollout 1: halted",
+        "Duplicate column name 'currency'",
+        "rollout 1: finished, 60 of 60 migrated",
+        "every database has all migrations",
+        "no databases",
+    ] {
+        rest =
+            rest.split_once(line).unwrap_or_else(|| panic!("{line}: not after what comes before it in\n{printed}")).1;
+    }
 }

@@ -1,9 +1,12 @@
 //! Databases that were built by older templates: versions, files, rollouts.
 
+mod cluster;
 mod crash;
+mod disk;
 mod faults;
 mod fleet;
 mod registry;
 mod reload;
 mod rollout;
+mod several_files;
 mod verify;

@@ -17,7 +17,7 @@ use super::{
 const LEFT: u64 = 20 << 20;
 
 /// Writes until there is no room. The server may still fill what it has already allocated.
-fn fill(file: &mut File) {
+pub fn fill(file: &mut File) {
     for size in [1 << 20, 1 << 12, 1] {
         let piece = vec![0; size];
         while file.write_all(&piece).is_ok() {}
@@ -26,7 +26,7 @@ fn fill(file: &mut File) {
 
 /// Restarts the server as systemd would: InnoDB ends it when it cannot roll back for lack of space. Returns when the
 /// sender of `test` is dropped.
-fn keep_running(server: &Server, options: &[&str], filler: &Path, test: &mpsc::Receiver<()>) {
+pub fn keep_running(server: &Server, options: &[&str], filler: &Path, test: &mpsc::Receiver<()>) {
     while test.recv_timeout(Duration::from_millis(50)) == Err(mpsc::RecvTimeoutError::Timeout) {
         if !is_alive(server.node(1).pid) && !filler.exists() {
             server.restart_with(1, options);
@@ -34,15 +34,23 @@ fn keep_running(server: &Server, options: &[&str], filler: &Path, test: &mpsc::R
     }
 }
 
+/// The options of a server whose disk gets full. None: it is not tested.
+pub fn options() -> Option<&'static [&'static str]> {
+    match Server::shared().kind() {
+        "galera" | "group" => {
+            println!("not tested: nodes of a cluster leave it when their disk is full");
+            None
+        }
+        // It then ends without delay. With its binary log on it would wait for space, a minute at a time.
+        "mysql97" => Some(&["--skip-stack-trace", "--skip-log-bin"]),
+        // Space for the system tablespace.
+        _ => Some(&["--innodb-data-file-path=ibdata1:12M;ibdata2:150M:autoextend"]),
+    }
+}
+
 #[test]
 fn disk_of_the_server_is_full() {
-    let options: &[&str] = match Server::shared().kind() {
-        "galera" | "group" => return println!("not tested: nodes of a cluster leave it when their disk is full"),
-        // It then ends without delay. With its binary log on it would wait for space, a minute at a time.
-        "mysql97" => &["--skip-stack-trace", "--skip-log-bin"],
-        // Space for the system tablespace.
-        _ => &["--innodb-data-file-path=ibdata1:12M;ibdata2:150M:autoextend"],
-    };
+    let Some(options) = options() else { return };
     let Some(server) = Server::on_small_disk(400 + 50 * rounds(), options) else {
         return not_tested("this system allows no private mounts (unshare -m)");
     };

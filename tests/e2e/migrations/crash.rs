@@ -8,7 +8,7 @@ use resq_test_support::{Server, templates, wait_until};
 use super::fleet::{Fleet, stop};
 
 /// Statements of every kind. Each database counts to 12 if each of them takes effect once.
-const COUNTING: &[(&str, &str)] = &[
+pub const COUNTING: &[(&str, &str)] = &[
     (
         "res_migrations/0001_first.sql",
         "CREATE TABLE counter (id INT PRIMARY KEY, n INT); INSERT INTO counter VALUES (1, 0);\n\
@@ -20,7 +20,7 @@ const COUNTING: &[(&str, &str)] = &[
     ),
 ];
 
-fn assert_exact(fleet: &Fleet<'_>, conn: &mut Conn, databases: u32) {
+pub fn assert_exact(fleet: &Fleet<'_>, conn: &mut Conn, databases: u32) {
     assert_eq!(fleet.versions(conn), [(2, databases.into())]);
     for n in 1..=databases {
         let db_name = fleet.database(n);
@@ -145,8 +145,8 @@ fn aborted_amid_a_wave_databases_under_way_are_completed_and_the_others_left() {
     fleet.instance.resqctl(["seed", "--count", "3", "--type", "default"]).ok();
     fleet.instance.resqctl(["wait", "--timeout", "30"]).ok();
     assert_eq!(fleet.instance.sessions_at_a_user_lock(&mut conn).len(), 2, "never more than half of the workers");
-    fleet.migrate(["abort", "1"]).ok();
-    assert!(fleet.migrate(["start", "--yes", "--no-verify"]).expect_code(1).stderr.contains("rollout 1 is aborted"));
+    fleet.newest("abort").ok();
+    assert!(fleet.migrate(["start", "--yes", "--no-verify"]).expect_code(1).stderr.contains(&fleet.says("is aborted")));
     lock.query_drop("DO RELEASE_LOCK('rollout_amid')").unwrap();
     fleet.wait_for(&mut conn, "aborted");
     let counts: Vec<(String, u64)> =

@@ -52,8 +52,13 @@ impl<'a> Fleet<'a> {
 
     /// Without a socket, so that several run side by side.
     pub fn resqd(&self) -> Program {
+        self.resqd_by(&self.sql)
+    }
+
+    /// The same with another folder of templates.
+    pub fn resqd_by(&self, sql: &Path) -> Program {
         let program = self.instance.resqd().env("RESQ_SOCKET", "");
-        program.args(["--lease-s", LEASE_S, "--poll-ms", "100"]).arg("--sql-dir").arg(&self.sql)
+        program.args(["--lease-s", LEASE_S, "--poll-ms", "100"]).arg("--sql-dir").arg(sql)
     }
 
     /// `resqctl migrate` with this fleet's templates.
@@ -69,6 +74,27 @@ impl<'a> Fleet<'a> {
     /// Starts a rollout of everything that is due with these options, without proof: most tests change no template.
     pub fn start<const N: usize>(&self, options: [&str; N]) -> String {
         self.migrate(["start", "--yes", "--no-verify"]).args(options).ok()
+    }
+
+    /// The number of the newest rollout. On clusters numbers have gaps.
+    pub fn number(&self) -> u64 {
+        self.conn().query_first::<u64, _>("SELECT MAX(id) FROM res_rollout").unwrap().unwrap()
+    }
+
+    /// `rollout 1 is aborted`, of the newest one.
+    pub fn says(&self, what: &str) -> String {
+        let space = if what.is_empty() || what.starts_with(':') { "" } else { " " };
+        format!("rollout {}{space}{what}", self.number())
+    }
+
+    /// `resqctl migrate` with this action on the newest rollout.
+    pub fn newest(&self, action: &str) -> Program {
+        self.migrate([action, &self.number().to_string()])
+    }
+
+    /// The job of the database `n`, from 1.
+    pub fn id(&self, conn: &mut Conn, n: u32) -> u64 {
+        conn.exec_first("SELECT res_id FROM res_database WHERE db_name = ?", (self.database(n),)).unwrap().unwrap()
     }
 
     /// The name of the database `n`, from 1.

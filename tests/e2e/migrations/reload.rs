@@ -61,22 +61,24 @@ fn rollouts_are_shown_and_acted_on_over_http() {
     };
     fleet.start(["--confirm-canary"]);
     fleet.wait_for(&mut conn, "unconfirmed");
+    let rollout = fleet.number();
+    let path = format!("/api/v1/rollouts/{rollout}");
     let (status, list, _) = ask("GET", "/api/v1/rollouts");
     assert_eq!((status, &list["rollouts"][0]["state"], &list["next"]), (200, &json!("unconfirmed"), &Json::Null));
     wait_until("the metrics", || {
         let (_, _, text) = ask("GET", "/metrics");
-        let rollout = text.contains("resq_rollout_databases{rollout=\"1\",state=\"waiting\"} 2");
-        rollout && text.contains("resq_databases{type=\"default\",version=\"0\"} 2")
+        let waiting = format!("resq_rollout_databases{{rollout=\"{rollout}\",state=\"waiting\"}} 2");
+        text.contains(&waiting) && text.contains("resq_databases{type=\"default\",version=\"0\"} 2")
     });
     for (action, code) in [("pause", 200), ("pause", 409), ("resume", 200)] {
-        assert_eq!(ask("POST", &format!("/api/v1/rollouts/1/{action}")).0, code, "{action}");
+        assert_eq!(ask("POST", &format!("{path}/{action}")).0, code, "{action}");
     }
     fleet.wait_for(&mut conn, "unconfirmed");
-    let (status, answer, _) = ask("POST", "/api/v1/rollouts/1/abort");
+    let (status, answer, _) = ask("POST", &format!("{path}/abort"));
     assert_eq!((status, &answer["databases"]), (200, &json!(2)));
-    let (_, one, _) = ask("GET", "/api/v1/rollouts/1");
+    let (_, one, _) = ask("GET", &path);
     assert_eq!((&one["rollout"]["skipped"], &one["noted"][0]["state"]), (&json!(2), &json!("skipped")));
-    assert_eq!((ask("GET", "/api/v1/rollouts/9").0, ask("POST", "/api/v1/rollouts/9/abort").0), (404, 404));
+    assert_eq!((ask("GET", "/api/v1/rollouts/999").0, ask("POST", "/api/v1/rollouts/999/abort").0), (404, 404));
     let audited: Vec<String> =
         conn.query("SELECT action FROM res_audit WHERE who NOT LIKE '%resqctl' ORDER BY id").unwrap();
     assert_eq!(audited, ["migrate-pause", "migrate-resume", "migrate-abort"]);

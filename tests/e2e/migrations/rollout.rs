@@ -33,9 +33,9 @@ fn every_database_gets_its_migrations_once_and_the_operator_sees_how() {
     let started = fleet.migrate(["start", "--yes", "--wave", "5", "--reason", "notes"]).ok();
     let lines: Vec<&str> = started.lines().collect();
     assert!(lines[0].starts_with("ok      type default, built at version 0") && lines.len() == 2, "{started}");
-    assert!(lines[1].starts_with("rollout 1: 12 databases"), "{started}");
-    let waited = fleet.migrate(["wait", "1", "--timeout", "60"]).ok();
-    assert!(waited.ends_with("rollout 1: finished, 12 of 12 migrated\n"), "{waited}");
+    assert!(lines[1].starts_with(&fleet.says(": 12 databases")), "{started}");
+    let waited = fleet.newest("wait").args(["--timeout", "60"]).ok();
+    assert!(waited.ends_with(&fleet.says(": finished, 12 of 12 migrated\n")), "{waited}");
     assert_eq!(fleet.versions(&mut conn), [(1, 12)]);
     for n in 1..=12 {
         let rows: u64 = conn.query_first(format!("SELECT COUNT(*) FROM `{}`.b", fleet.database(n))).unwrap().unwrap();
@@ -55,11 +55,11 @@ fn every_database_gets_its_migrations_once_and_the_operator_sees_how() {
     let migrated = fleet.events(&mut conn, "Migrated");
     let of = |n: u32| migrated.iter().find(|event| event["db_name"] == fleet.database(n)).unwrap();
     assert_eq!(migrated.len(), 12);
-    assert_eq!((&of(3)["from"], &of(3)["to"], &of(3)["rollout"]), (&0.into(), &1.into(), &1.into()));
+    assert_eq!((&of(3)["from"], &of(3)["to"], &of(3)["rollout"]), (&0.into(), &1.into(), &fleet.number().into()));
     assert_eq!(fleet.events(&mut conn, "RolloutFinished")[0]["migrated"], 12);
     let audited: Vec<(String, String, Option<String>, u64)> =
         conn.query("SELECT action, target, reason, count FROM res_audit WHERE action LIKE 'migrate%'").unwrap();
-    assert_eq!(audited, [("migrate-start".into(), "rollout 1".into(), Some("notes".into()), 12)]);
+    assert_eq!(audited, [("migrate-start".into(), fleet.says(""), Some("notes".into()), 12)]);
     let changed = [("res_migrations/0001_note.sql", "ALTER TABLE a ADD note TEXT")];
     fleet.add(&changed);
     assert!(
@@ -77,25 +77,25 @@ fn canaries_are_confirmed_and_a_rollout_is_paused_resumed_and_aborted() {
     fleet.wait_for(&mut conn, "unconfirmed");
     assert_eq!(fleet.versions(&mut conn), [(0, 4), (1, 2)]);
     let other = fleet.migrate(["start", "--yes"]).expect_code(1);
-    assert!(other.stderr.contains("rollout 1 is unconfirmed"), "{other}");
-    let waited = fleet.migrate(["wait", "1"]).expect_code(1);
+    assert!(other.stderr.contains(&fleet.says("is unconfirmed")), "{other}");
+    let waited = fleet.newest("wait").expect_code(1);
     assert!(waited.stderr.contains("resqctl migrate resume 1"), "{waited}");
-    fleet.migrate(["pause", "1"]).ok();
+    fleet.newest("pause").ok();
     fleet.wait_for(&mut conn, "paused");
-    fleet.migrate(["resume", "1"]).ok();
+    fleet.newest("resume").ok();
     fleet.wait_for(&mut conn, "unconfirmed");
-    fleet.migrate(["abort", "1"]).ok();
+    fleet.newest("abort").ok();
     assert_eq!(fleet.with_state(&mut conn, "skipped").len(), 4);
     for action in ["pause", "resume", "abort", "retry"] {
-        let refused = fleet.migrate([action, "1"]).expect_code(1);
-        assert!(refused.stderr.contains("rollout 1 is aborted"), "{refused}");
+        let refused = fleet.newest(action).expect_code(1);
+        assert!(refused.stderr.contains(&fleet.says("is aborted")), "{refused}");
     }
-    assert!(fleet.migrate(["pause", "9"]).expect_code(1).stderr.contains("no rollout 9"));
+    assert!(fleet.migrate(["pause", "999"]).expect_code(1).stderr.contains("no rollout 999"));
     // What is left is the next one's.
     fleet.start(["--confirm-canary"]);
     fleet.wait_for(&mut conn, "unconfirmed");
-    fleet.migrate(["resume", "2"]).ok();
-    fleet.migrate(["wait", "2", "--timeout", "60"]).ok();
+    fleet.newest("resume").ok();
+    fleet.newest("wait").args(["--timeout", "60"]).ok();
     assert_eq!(fleet.versions(&mut conn), [(1, 6)]);
     stop(resqd);
 }
