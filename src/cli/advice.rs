@@ -121,8 +121,10 @@ fn for_code(code: u16) -> Option<&'static str> {
             "the server accepts encrypted connections only: set database.tls (MYSQL_TLS) to required or verify"
         }
         ER_NEW_ABORTING_CONNECTION => {
-            "the server's init_connect fails for this account: correct that variable, or grant the account what its \
-             statements need"
+            "the server's init_connect fails for this account, and the server's error log says why: correct that \
+             variable, or grant the account what its statements need; if the password of {user} is expired, MariaDB \
+             runs no statement of it: set another with ALTER USER ... IDENTIFIED BY and in database.password \
+             (MYSQL_PASSWORD)"
         }
         ER_SERVER_OFFLINE_MODE => "the server is offline by intention: SET GLOBAL offline_mode = OFF ends that",
         ER_SERVER_SHUTDOWN | ER_UNKNOWN_COM_ERROR | ER_SERVER_ISNT_AVAILABLE => {
