@@ -8,9 +8,9 @@ use std::{
 
 use mysql::{Conn, prelude::Queryable};
 use resq_test_support::{
-    Instance, Program, Running, Server, assert_databases_are_exact, assert_done_by_one_attempt_each,
+    Instance, Program, Running, Server, assert_databases_are_exact, assert_done_by_one_attempt_each, http, own_port,
     templates::{self, COUNTING},
-    wait_until, wait_until_all_done, warnings,
+    wait_until, wait_until_all_done,
 };
 
 /// So short that a killed daemon's jobs are free again soon.
@@ -181,15 +181,15 @@ fn daemon_waits_for_a_killed_server_and_loses_nothing() {
     instance.resqctl(["init"]).ok();
     let sql = instance.sql_dir(COUNTING);
     instance.resqctl(["seed", "--count", "200", "--prefix", "s"]).ok();
-    let resqd = daemon(&instance, &sql).spawn();
+    let port = own_port();
+    let resqd = daemon(&instance, &sql).env("RESQ_HTTP", format!("127.0.0.1:{port}")).spawn_ready();
     for round in 1..=2 {
         let mut conn = instance.conn();
         wait_until("some to be done", || {
             count(&mut conn, "SELECT COUNT(*) FROM res_queue WHERE status = 'done'") > round * 40
         });
-        let logged = resqd.stderr().len();
         server.kill9(1);
-        wait_until("the daemon to notice", || !warnings(&resqd.stderr()[logged..]).is_empty());
+        wait_until("the daemon to notice", || http(port, "GET /readyz", "").status == 503);
         server.restart(1);
     }
     assert_all_done(&instance, 200);
