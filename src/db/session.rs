@@ -116,6 +116,7 @@ pub const SETTINGS: &[Setting] = &[
     odd("range_optimizer_max_mem_size", On::MySql, "8388608", "a list of ids scans the table"),
     odd("optimizer_max_sel_arg_weight", On::MariaDb, "32000", "a list of ids scans the table"),
     own("in_predicate_conversion_threshold", On::MariaDb, OFF, "a list of ids becomes a join"),
+    own("join_cache_level", On::MariaDb, "2", "from 3 on, a page of the log is joined by scanning the table"),
     own("sql_buffer_result", On::Both, OFF, "reads copy what they find"),
     own("query_cache_type", On::MariaDb, OFF, "a read of uncommitted rows comes from before they were written"),
     // What the server adds to its answers.

@@ -78,8 +78,8 @@ pub const UNSET: &[(&str, &[&str])] = &[
     (
         "what a plan is thought to cost: statements that lock rows name their index, and joins their order",
         &[
-            "eq_range_index_dive_limit", "expensive_subquery_limit", "join_cache_level", "max_join_size",
-            "max_seeks_for_key", "old", "optimizer_adjust_secondary_key_costs", "optimizer_extra_pruning_depth",
+            "eq_range_index_dive_limit", "expensive_subquery_limit", "max_join_size", "max_seeks_for_key", "old",
+            "optimizer_adjust_secondary_key_costs", "optimizer_extra_pruning_depth",
             "optimizer_join_limit_pref_ratio", "optimizer_max_sel_args", "optimizer_max_subgraph_pairs",
             "optimizer_selectivity_sampling_limit", "optimizer_use_condition_selectivity", "use_stat_tables",
         ],
