@@ -67,7 +67,9 @@ fn differences(instance: &Instance) -> BTreeMap<String, Vec<String>> {
 }
 
 fn run(conn: &mut Conn, db: &str, script: &str) {
-    conn.query_drop(format!("SET SESSION sql_mode = DEFAULT; USE `{db}`")).unwrap();
+    // As in the sessions of templates; the server's default may be another.
+    conn.query_drop(format!("SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'; USE `{db}`"))
+        .unwrap();
     conn.query_drop(script).unwrap_or_else(|e| panic!("{db}: {script}: {e}"));
 }
 
