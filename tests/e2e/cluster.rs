@@ -90,8 +90,12 @@ fn check(instance: &Instance, conn: &mut Conn, committed: &Committed, clients: &
         let names: Vec<String> = conn.query("SELECT res_name FROM res_queue").unwrap();
         let count = names.len();
         let names = names.into_iter().collect();
-        let differ: Vec<_> = committed.jobs.symmetric_difference(&names).collect();
-        if differ.is_empty() && count == names.len() { Ok(()) } else { Err(format!("{differ:?}, {count} rows")) }
+        let missing: Vec<_> = committed.jobs.difference(&names).collect();
+        let invented: Vec<_> = names.difference(&committed.jobs).collect();
+        match missing.is_empty() && invented.is_empty() && count == names.len() {
+            true => Ok(()),
+            false => Err(format!("missing {missing:?}, never committed {invented:?}, {count} rows")),
+        }
     });
     wait_until_all_done(conn, committed.jobs.len() as u64, CATCH_UP);
     assert_databases_are_exact(instance, conn);

@@ -2,6 +2,8 @@
 //! other nodes continues on one of those; a daemon that does not waits and reports by HTTP that it is not ready, and one
 //! that starts there is not ready. Either way each job has one outcome and each event is delivered once.
 
+use std::time::Instant;
+
 use mysql::prelude::Queryable;
 use resq_test_support::{
     Instance, Partition, Server, http, in_own_network, not_tested, own_port, wait_at_most, wait_or_report,
@@ -19,7 +21,21 @@ use super::{
 fn daemon_leaves_a_node_that_is_cut_off_or_waits_for_it() {
     let is_allowed = in_own_network(|| {
         let server = Server::own();
-        leave_or_wait(&Instance::on(&server, "cut_off"), || Partition::of(&server, 2));
+        let knows = match server.kind() {
+            "galera" => {
+                "SELECT VARIABLE_VALUE = 'non-Primary' FROM information_schema.GLOBAL_STATUS \
+                 WHERE VARIABLE_NAME = 'wsrep_cluster_status'"
+            }
+            _ => {
+                "SELECT COUNT(*) = 2 FROM performance_schema.replication_group_members \
+                 WHERE MEMBER_STATE = 'UNREACHABLE'"
+            }
+        };
+        let mut node = server.conn_to(2);
+        // An error is an answer, too: Galera refuses statements then (1047).
+        let mut is_known = || node.query_first::<bool, _>(knows).map_or(true, |known| known == Some(true));
+        let wait_until_known = || wait_at_most(CATCH_UP, "the node to know", &mut is_known);
+        leave_or_wait(&Instance::on(&server, "cut_off"), || Partition::of(&server, 2), wait_until_known);
     });
     if !is_allowed {
         not_tested("this system allows no private network (unshare -n)");
@@ -30,11 +46,12 @@ fn daemon_leaves_a_node_that_is_cut_off_or_waits_for_it() {
 #[ignore = "needs a cluster: TEST_SERVER=galera or group"]
 fn daemon_leaves_a_node_that_hangs_or_waits_for_it() {
     let _alone = alone();
-    leave_or_wait(&Instance::new("hung"), || Hanging::new(Server::shared().node(2).pid));
+    leave_or_wait(&Instance::new("hung"), || Hanging::new(Server::shared().node(2).pid), || ());
 }
 
-/// `lose` takes node 2 away until what it returns is dropped.
-fn leave_or_wait<T>(instance: &Instance, lose: impl FnOnce() -> T) {
+/// `lose` takes node 2 away until what it returns is dropped. Prints how long a daemon needs to leave the node, from the
+/// moment at which `wait_until_known` returns.
+fn leave_or_wait<T>(instance: &Instance, lose: impl FnOnce() -> T, wait_until_known: impl FnOnce()) {
     instance.resqctl(["init"]).ok();
     let mut conn = instance.conn();
     let sockets = ["movable", "fixed", "late"].map(|name| instance.dir().join(format!("{name}.sock")));
@@ -51,15 +68,26 @@ fn leave_or_wait<T>(instance: &Instance, lose: impl FnOnce() -> T) {
     let writers = Writers::start(instance, &[1]);
     writers.wait_for_more(20);
 
+    let start = Instant::now();
     let lost = lose();
+    wait_until_known();
+    let known = start.elapsed();
     let mut late = resqd(instance, &[2], &sockets[2]).spawn_notifying();
     wait_until_used(instance, 3);
+    let moved = start.elapsed();
     wait_for_status_on(instance, 3, "");
     let mut insert_and_wait = |name: &str, on: usize| {
         run_until_accepted(&mut conn, &format!("INSERT INTO res_queue (res_name) VALUES ('{name}')"));
         wait_at_most(CATCH_UP, "a job to be completed", || clients[on].has("Completed", name));
     };
     insert_and_wait("during", 0);
+    println!(
+        "{} {}: known after {known:?}, on the next node {:?} later, a job done {:?} later",
+        instance.server.kind(),
+        instance.global_db,
+        moved - known,
+        start.elapsed() - known
+    );
     let held = format!(
         "SELECT (SELECT COUNT(*) FROM res_queue WHERE owner LIKE '%:{0}:%') + \
          (SELECT COUNT(*) FROM res_daemon WHERE owner LIKE '%:{0}:%' AND lease_until >= NOW(6))",
