@@ -63,7 +63,7 @@ static: ## Build the programs so that they need no C library, with musl
 image: static ## Make an OCI image in target/package/image, without a container engine
 	@scripts/package/image.sh
 
-test-packages: deb image ## As root: install, upgrade and purge the packages in a fresh Debian; run the image in a chroot; check the files of scripts/deploy
+test-packages: deb image ## As root: install, upgrade and purge the packages in a fresh Debian; run the image in a chroot; check scripts/deploy and scripts/monitoring
 	@scripts/package/test-deb.sh
 	@scripts/package/test-image.sh
 	@scripts/package/test-deploy.sh
