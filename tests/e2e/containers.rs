@@ -155,7 +155,7 @@ fn healthcheck_asks_by_http_whether_the_daemon_can_serve() {
     check(&["--ready"]).env("RESQ_SOCKET", "").ok();
     assert_eq!(resqd.stop().code(), Some(0));
     check(&["--ready"]).expect_code(3);
-    // Any port, which nobody can know.
+    // Any port, which no probe can know.
     instance.resqd().args(["healthcheck", "--ready"]).expect_code(2);
 }
 
