@@ -72,10 +72,11 @@ fn write(conn: &mut Conn, node: usize, over: &AtomicBool, written: &AtomicU64) -
             break;
         }
         let rolls_back = random.u8(0..5) == 0;
+        // Not DO SLEEP: on Galera, DO hides that another node's commit has rolled the transaction back.
         let (job, token) = (format!("w{node}n{n}"), format!("{node}:{n}"));
         let script = format!(
             "START TRANSACTION; INSERT INTO res_queue (res_name) VALUES ('{job}'); \
-             CALL publish('{}.{node}', '{{\"token\":\"{token}\"}}'); DO SLEEP({}); {}",
+             CALL publish('{}.{node}', '{{\"token\":\"{token}\"}}'); SELECT SLEEP({}); {}",
             EventOracle::OWN,
             random.f64() / 5.0,
             if rolls_back { "ROLLBACK" } else { "COMMIT" },
