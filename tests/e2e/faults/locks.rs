@@ -21,9 +21,10 @@ fn queue_is_locked_by_ddl() {
     let instance = Instance::ready("lock_queue");
     let of = format!("AND DB = '{}'", instance.global_db);
     Scenario::new(&instance, 1).rounds(|_| {
-        let mut conn = instance.conn();
+        // A session that has locked tables reads no others.
+        let (mut conn, mut observer) = (instance.conn(), instance.conn());
         conn.query_drop("LOCK TABLES res_queue WRITE").unwrap();
-        wait_for_waiting(&mut conn, &of);
+        wait_for_waiting(&mut observer, &of);
         conn.query_drop("ALTER TABLE res_queue COMMENT = 'changed under way'").unwrap();
         conn.query_drop("UNLOCK TABLES").unwrap();
         Trace::Any
