@@ -156,12 +156,18 @@ pub fn reset(conn: &mut Conn) -> Result<(), Error> {
     set(conn)
 }
 
-/// Sets what [`SETTINGS`] names, and nothing else.
+/// Sets what [`SETTINGS`] names, and nothing else, in a new session. `init_connect` may have begun a transaction in it, in
+/// which MySQL refuses some of them (1766), and a completion type that would end it.
 ///
 /// # Errors
 ///
 /// As [`reset`].
-pub fn set(conn: &mut Conn) -> Result<(), Error> {
+pub fn set_new(conn: &mut Conn) -> Result<(), Error> {
+    conn.query_drop("ROLLBACK AND NO CHAIN NO RELEASE")?;
+    set(conn)
+}
+
+fn set(conn: &mut Conn) -> Result<(), Error> {
     match run_script(conn, &SCRIPT) {
         Err(failed) if is_refusal(&failed.error) => set_each(conn),
         result => Ok(result?),

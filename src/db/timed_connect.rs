@@ -49,7 +49,7 @@ impl TimedConnect {
         self.in_time(&is_checking.clone(), move || {
             let mut conn = endpoint.connect()?;
             if let Some(check) = check {
-                session::set(&mut conn)?;
+                session::set_new(&mut conn)?;
                 is_checking.store(true, Ordering::Relaxed);
                 check(&mut conn)?;
             }

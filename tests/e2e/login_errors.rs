@@ -23,7 +23,7 @@ fn log_in(server: &Server, user: &str) -> Conn {
     // Asked for the size, a hostile server would not answer.
     let opts = opts.user(Some(user)).pass(Some(PASSWORD)).max_allowed_packet(Some(16 << 20));
     let mut conn = Conn::new(opts).unwrap();
-    session::set(&mut conn).unwrap();
+    session::set_new(&mut conn).unwrap();
     conn
 }
 
