@@ -2,9 +2,14 @@
 //! done itself costs an attempt or an interruption.
 
 use mysql::{Conn, prelude::Queryable};
-use resq_test_support::{Instance, Server, sessions, wait_at_most, wait_until};
+use resq_test_support::{Instance, Server, not_tested, sessions, wait_at_most, wait_or_report, wait_until};
 use serde_json::Value as Json;
-use std::time::Duration;
+use std::{
+    fs::{File, remove_file},
+    time::Duration,
+};
+
+use crate::faults::disk;
 
 /// One more interruption would be the last.
 const LAST: u32 = 19;
@@ -13,6 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 const HELD: &str = "SET lock_wait_timeout = 1; SELECT GET_LOCK('held', 60); SELECT RELEASE_LOCK('held'); \
                     CREATE TABLE late (a INT PRIMARY KEY)";
+
+/// 24 MB.
+const LARGE: &str = "CREATE TABLE t (a INT PRIMARY KEY, b LONGBLOB); \
+                     INSERT INTO t VALUES (1, REPEAT('x', 12000000)), (2, REPEAT('x', 12000000))";
 
 /// A server of its own with one worker, and templates that do not wait long for locks.
 struct Setup<'a> {
@@ -34,6 +43,8 @@ impl<'a> Setup<'a> {
             ("res_tables/held/10.sql", HELD),
             ("res_tables/altered/10.sql", &altered),
             ("res_tables/signals/10.sql", signal),
+            ("res_tables/small/10.sql", "CREATE TABLE t (a INT PRIMARY KEY)"),
+            ("res_tables/large/10.sql", LARGE),
             ("res_tables/inserts/10.sql", &inserts),
         ]);
         let conn = instance.conn();
@@ -73,10 +84,13 @@ impl<'a> Setup<'a> {
 
     /// Waits until the job has been postponed twice for this reason and is tried again.
     fn wait_for_attempts(&mut self, id: u64, reason: &str) {
-        wait_at_most(PATIENCE, reason, || {
+        wait_or_report(PATIENCE, reason, || {
             assert_eq!(self.count("SELECT COUNT(*) FROM res_queue WHERE status = 'error'"), 0);
-            self.events(id, "New", &format!("waiting for the server: %{reason}")) >= 2
-                && self.events(id, "InProgress", "") >= 3
+            let is_tried_again = self.events(id, "New", &format!("waiting for the server: %{reason}")) >= 2
+                && self.events(id, "InProgress", "") >= 3;
+            let job =
+                format!("SELECT CONCAT(status, ': ', COALESCE(last_error, '')) FROM res_queue WHERE res_id = {id}");
+            if is_tried_again { Ok(()) } else { Err(self.conn.query_first(job).unwrap().unwrap_or_default()) }
         });
     }
 
@@ -186,6 +200,37 @@ fn job_waits_for_a_server_that_is_locked_or_read_only_at_no_cost() {
         held.query_drop("DO RELEASE_LOCK('held')").unwrap();
         setup.wait_for_idle(session);
         other.query_drop(open).unwrap();
+        setup.wait_for_end(id, reason);
+    }
+    assert_eq!(resqd.stop().code(), Some(0));
+}
+
+#[test]
+fn job_waits_for_room_on_a_full_disk_at_no_cost() {
+    let Some(options) = disk::options() else { return };
+    // The queue's own tables have room; only what jobs build meets the full disk.
+    let room = ["--innodb-data-file-path=ibdata1:12M;ibdata2:150M:autoextend"];
+    let Some(server) = Server::on_small_disk(450, &[options, &room].concat()) else {
+        return not_tested("this system allows no private mounts (unshare -m)");
+    };
+    let mut other = server.conn();
+    other.query_drop("SET GLOBAL innodb_file_per_table = 0").unwrap();
+    let (mut setup, resqd) = Setup::new(&server, "waits_room");
+    other.query_drop("SET GLOBAL innodb_file_per_table = 1").unwrap();
+    let created = if is_mariadb() { "Errcode: 28" } else { "3675" };
+    // Nothing can be created; or what is created finds no room for its rows, of which MariaDB dies.
+    for (runs, res_type, left, reason) in [(true, "small", 0, created), (!is_mariadb(), "large", 8 << 20, "1114")] {
+        if !runs {
+            continue;
+        }
+        let filler = server.disk().join("filler");
+        let mut file = File::options().create(true).append(true).open(&filler).expect("a file");
+        disk::fill(&mut file);
+        file.set_len(file.metadata().expect("a file").len() - left).expect("a shorter file");
+        let id = setup.add(res_type);
+        setup.wait_for_attempts(id, reason);
+        drop(file); // or its space is not freed
+        remove_file(&filler).expect("the filler");
         setup.wait_for_end(id, reason);
     }
     assert_eq!(resqd.stop().code(), Some(0));
