@@ -98,6 +98,10 @@ fn what_was_changed_by_hand_is_reported_and_nothing_else_is() {
     // By the same account: MySQL hides the text of routines that another account has defined.
     let mut by_hand = instance.daemon.conn(instance.server);
     for ((script, reported), (_, db)) in CHANGES.iter().zip(&databases) {
+        if script.contains("MyISAM") && is_mysql && instance.server.is_hostile() {
+            println!("not tested: {script}: this server has no other engine");
+            continue;
+        }
         run(&mut by_hand, db, &script.replace("{db}", &format!("`{db}`")));
         let as_here = |line: &&str| match is_mysql {
             true => line.to_string(),
