@@ -18,7 +18,7 @@ use resq::{
 
 use resq_test_support::{Server, TestDatabase};
 
-use crate::{WORKERS, run::Run};
+use crate::{WORKERS, run::Run, statements::per_database};
 
 /// A round builds 10^2 databases: short, so that both kinds of round run under the same conditions.
 const HUNDRED: u32 = 2;
@@ -26,11 +26,14 @@ const CREATE_DATABASE: &str = include_str!("../../sql/res_db/010_database.sql");
 const CREATE_TABLES: &str = include_str!("../../sql/res_tables/010_common.sql");
 
 /// The built-in files without the INSERT at the end of one: CREATE statements only.
-fn templates() -> Templates {
+pub fn templates() -> Templates {
     let create_tables = &CREATE_TABLES[..CREATE_TABLES.find("INSERT INTO").expect("an INSERT at its end")];
     assert_eq!(create_tables.matches("CREATE TABLE").count(), 3);
     let dir = tempfile::tempdir().expect("a temporary folder");
-    for (name, text) in [("res_db/10.sql", CREATE_DATABASE), ("res_tables/10.sql", create_tables)] {
+    // The other type has no file of its own; the rollouts of another benchmark leave it alone.
+    let files =
+        [("res_db/10.sql", CREATE_DATABASE), ("res_tables/10.sql", create_tables), ("res_tables/other/10.sql", "")];
+    for (name, text) in files {
         let path = dir.path().join(name);
         std::fs::create_dir_all(path.parent().expect("below the folder")).expect("a folder");
         std::fs::write(path, text).expect("a file");
@@ -58,6 +61,7 @@ pub fn measure(server: &Server, rounds: usize) -> (Vec<Duration>, Vec<Duration>)
         drop_all(&database);
         took
     };
+    per_database(&database, "building", 100, ours, bare);
     let times = crate::in_turns(rounds, ours, bare);
     run.stop();
     times

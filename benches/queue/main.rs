@@ -11,6 +11,7 @@ mod idle;
 mod migrate;
 mod noop;
 mod run;
+mod statements;
 
 use resq_test_support::Server;
 use std::time::Duration;

@@ -13,6 +13,10 @@ use crate::{
 
 /// A connection that was idle for longer is pinged before it is used: servers close idle connections.
 const PING_AFTER: Duration = Duration::from_secs(30);
+/// A session that jobs leave as it was is reset all the same after so many of them and after so long: changes of the
+/// server's global variables arrive.
+const MOST_KEPT: u32 = 100;
+const LONGEST_KEPT: Duration = Duration::from_secs(60);
 
 /// A worker's database connection, opened when a handler first asks for it, and the validity of the daemon's lease.
 pub struct Session {
@@ -22,11 +26,18 @@ pub struct Session {
     /// A handler has used the connection since its last reset.
     used: bool,
     idle_since: Instant,
+    /// The job leaves the session as it was, but for the current database.
+    keeps: bool,
+    /// How many jobs in a row did.
+    kept: u32,
+    reset_at: Instant,
 }
 
 impl Session {
     pub(crate) fn new(db: &Db, lease: &Validity) -> Session {
-        Session { db: db.clone(), lease: lease.clone(), conn: None, used: false, idle_since: now() }
+        let (db, lease) = (db.clone(), lease.clone());
+        let (idle_since, reset_at) = (now(), now());
+        Session { db, lease, conn: None, used: false, idle_since, keeps: false, kept: 0, reset_at }
     }
 
     /// The connection. At the start of each job it has a fresh session, with no current database.
@@ -34,6 +45,28 @@ impl Session {
     /// # Errors
     /// [`JobError::Postponed`] if no connection can be made: the job is not to blame.
     pub fn conn(&mut self) -> Result<&mut Conn, JobError> {
+        self.open()?;
+        if self.kept > 0 {
+            self.renew()?;
+        }
+        self.open()
+    }
+
+    /// The connection as the last job left it: fresh, but for a current database. A round trip or more less than
+    /// [`Session::conn`], if that job called [`Session::keep`].
+    ///
+    /// # Errors
+    /// As [`Session::conn`].
+    pub fn conn_as_left(&mut self) -> Result<&mut Conn, JobError> {
+        if self.kept > MOST_KEPT || now() - self.reset_at > LONGEST_KEPT { self.conn() } else { self.open() }
+    }
+
+    /// Promises that this job leaves the session as it was, with another current database at most: it is not reset behind it.
+    pub fn keep(&mut self) {
+        self.keeps = true;
+    }
+
+    fn open(&mut self) -> Result<&mut Conn, JobError> {
         let may_be_closed = !self.used && now() - self.idle_since > PING_AFTER;
         let db = &self.db;
         let kept = self.conn.take().filter(|conn| self.used || db.is_current(conn));
@@ -43,6 +76,7 @@ impl Session {
             None => {
                 let mut conn = self.db.any()?;
                 db::session::reset(&mut conn).map_err(|error| JobError::Postponed(error.to_string()))?;
+                (self.kept, self.reset_at) = (0, now());
                 conn
             }
         };
@@ -62,16 +96,22 @@ impl Session {
     /// # Errors
     /// [`JobError::Postponed`] if the server is lost.
     pub fn renew(&mut self) -> Result<(), JobError> {
-        db::session::reset(self.conn()?).map_err(|error| {
+        (self.keeps, self.kept, self.reset_at) = (false, 0, now());
+        db::session::reset(self.open()?).map_err(|error| {
             self.conn = None;
             JobError::Postponed(error.to_string())
         })
     }
 
-    /// Ends the job's session: its locks, variables and current database are gone. A connection that can't be reset is
-    /// not used again.
+    /// Ends the job's session: its locks, variables and current database are gone, unless the job left it as it was. A
+    /// connection that can't be reset is not used again.
     pub(super) fn reset(&mut self) {
         self.idle_since = now();
+        if std::mem::take(&mut self.keeps) && self.used {
+            (self.used, self.kept) = (false, self.kept + 1);
+            return;
+        }
+        (self.kept, self.reset_at) = (0, now());
         if std::mem::take(&mut self.used)
             && let Some(mut conn) = self.conn.take()
             && db::session::reset(&mut conn).is_ok()

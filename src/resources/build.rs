@@ -2,12 +2,16 @@
 //! attempt left, run the templates, undo on failure. Knows two servers: the control server, which holds the queue and
 //! the registry, and the resource server, which holds the resource's database. Both are one server today.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use mysql::{Conn, prelude::Queryable};
 
 use super::{
     name::Naming,
+    one_packet::{Ended, OnePacket},
     registry::{self, Built, Entry, Registered, Reservation, Verdict},
     resource_server,
     template::{Template, Values},
@@ -33,6 +37,8 @@ pub struct DatabaseBuilder {
 struct Builder {
     templates: Templates,
     naming: Naming,
+    /// The types whose files are sent as one packet.
+    at_once: BTreeMap<String, OnePacket>,
 }
 
 /// A job whose name is locked.
@@ -59,13 +65,13 @@ impl From<JobError> for Broken {
 impl DatabaseBuilder {
     /// A builder that runs these templates under these names.
     pub fn new(templates: Templates, naming: Naming) -> DatabaseBuilder {
-        DatabaseBuilder { current: RwLock::new(Arc::new(Builder { templates, naming })) }
+        DatabaseBuilder { current: RwLock::new(Arc::new(Builder::new(templates, naming))) }
     }
 
     /// Runs these templates from the next attempt on.
     pub fn replace(&self, templates: Templates) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        *current = Arc::new(Builder { templates, naming: current.naming.clone() });
+        *current = Arc::new(Builder::new(templates, current.naming.clone()));
     }
 
     fn current(&self) -> Arc<Builder> {
@@ -84,6 +90,14 @@ impl Handler for DatabaseBuilder {
 }
 
 impl Builder {
+    fn new(templates: Templates, naming: Naming) -> Builder {
+        let at_once = templates.types().filter_map(|name| {
+            let in_its_own = templates.res_tables.iter().chain(templates.of_type(name)?);
+            Some((name.to_string(), OnePacket::of(templates.res_db.iter(), in_its_own)?))
+        });
+        Builder { at_once: at_once.collect(), naming, templates }
+    }
+
     /// Takes the lock of the job's database and decides what may be done under that name.
     fn enter(&self, job: &Job, session: &mut Session) -> Result<Entered, JobError> {
         let db_name = self.naming.db_name(&job.name, job.id).map_err(|e| JobError::Permanent(e.to_string()))?;
@@ -140,14 +154,7 @@ impl Builder {
             let message = format!("no templates for res_type {:?}; known types: {known}", job.res_type);
             return Err(JobError::Permanent(message).into());
         };
-        let values = Values {
-            global_db: &self.naming.global_db,
-            res_db: db_name,
-            res_name: &job.name,
-            res_type: &job.res_type,
-            res_url: job.url.as_deref().unwrap_or_default(),
-            res_id: job.id,
-        };
+        let values = self.values(job, db_name);
         let in_none = self.templates.res_db.iter().map(|template| (template, false));
         let in_its_own = self.templates.res_tables.iter().chain(of_type).map(|template| (template, true));
         let mut is_selected = false;
@@ -164,6 +171,43 @@ impl Builder {
             }
         }
         Ok(())
+    }
+
+    /// In one packet; None: nothing was done, and the attempt is to go step by step.
+    fn build_at_once(
+        &self,
+        job: &Job,
+        db_name: &str,
+        session: &mut Session,
+    ) -> Result<Option<Result<(), Broken>>, JobError> {
+        let Some((one, of_type)) = self.at_once.get(&job.res_type).zip(self.templates.of_type(&job.res_type)) else {
+            return Ok(None);
+        };
+        let (values, reservation) = (self.values(job, db_name), self.reservation(db_name.into(), job));
+        let files: Vec<&Template> =
+            self.templates.res_db.iter().chain(&self.templates.res_tables).chain(of_type).collect();
+        let scripts: Vec<String> = files.iter().map(|template| template.render(&values)).collect();
+        check_lease(session)?;
+        Ok(Some(match one.build(&self.naming.global_db, &reservation, &scripts, session)? {
+            Ended::Built => Ok(()),
+            Ended::NotBegun => {
+                session.renew()?;
+                return Ok(None);
+            }
+            Ended::NotAsked(error) => Err(not_asked(error).into()),
+            Ended::AtFile(at, statement, error) => Err(failed(files[at], statement, db_name, &error)),
+        }))
+    }
+
+    fn values<'a>(&'a self, job: &'a Job, db_name: &'a str) -> Values<'a> {
+        Values {
+            global_db: &self.naming.global_db,
+            res_db: db_name,
+            res_name: &job.name,
+            res_type: &job.res_type,
+            res_url: job.url.as_deref().unwrap_or_default(),
+            res_id: job.id,
+        }
     }
 
     /// Resets the session for the next file. That releases the lock for a moment, in which nothing of this attempt runs: if
@@ -235,23 +279,30 @@ fn drop_earlier(conn: &mut Conn, db_name: &str) -> Result<(), JobError> {
 /// Runs one file, sent whole. With `select`, a USE of the resource's database is sent with it: a round trip less than
 /// by itself.
 fn run(template: &Template, values: &Values, select: bool, session: &mut Session) -> Result<(), Broken> {
-    if !session.is_lease_valid() {
-        return Err(JobError::Postponed("this daemon's lease ran out".into()).into());
-    }
+    check_lease(session)?;
     let select_db = if select { format!("USE {}; ", ident(values.res_db)) } else { String::new() };
     let script = select_db + &template.render(values);
     db::run_script(resource(session)?, &script).map_err(|db::ScriptError { statement, error }| {
         if select && statement == 1 {
             return JobError::of_queue(&error).into();
         }
-        let text = format!("{}, statement {}: {error}", template.name, statement - usize::from(select));
-        if error.code() == Some(ER_DB_CREATE_EXISTS) && text.contains(&format!("'{}'", values.res_db)) {
-            return Broken::NotOurs(text);
-        }
-        Broken::Failed(match error.code() {
-            Some(code) if HOPELESS.contains(&code) => JobError::Permanent(text),
-            _ => JobError::of_statement(&error, text),
-        })
+        failed(template, statement - usize::from(select), values.res_db, &error)
+    })
+}
+
+fn check_lease(session: &Session) -> Result<(), JobError> {
+    if session.is_lease_valid() { Ok(()) } else { Err(JobError::Postponed("this daemon's lease ran out".into())) }
+}
+
+/// What the failure of a file's statement means.
+fn failed(template: &Template, statement: usize, db_name: &str, error: &Error) -> Broken {
+    let text = format!("{}, statement {statement}: {error}", template.name);
+    if error.code() == Some(ER_DB_CREATE_EXISTS) && text.contains(&format!("'{db_name}'")) {
+        return Broken::NotOurs(text);
+    }
+    Broken::Failed(match error.code() {
+        Some(code) if HOPELESS.contains(&code) => JobError::Permanent(text),
+        _ => JobError::of_statement(error, text),
     })
 }
 
@@ -264,6 +315,13 @@ fn commit(template: &Template, session: &mut Session) -> Result<(), JobError> {
 
 impl Builder {
     fn run(&self, job: &Job, session: &mut Session) -> JobResult {
+        let at_once = match self.naming.db_name(&job.name, job.id) {
+            Ok(db_name) => self.build_at_once(job, &db_name, session)?.map(|built| (db_name, built)),
+            Err(_) => None,
+        };
+        if let Some((db_name, built)) = at_once {
+            return self.conclude(job, db_name, built, session);
+        }
         let Entered { db_name, verdict, recorded } = self.enter(job, session)?;
         match verdict {
             Verdict::Build => self.record_built(job, &db_name, recorded, session)?,
@@ -278,7 +336,12 @@ impl Builder {
             }
             Verdict::TryAgain(why) => return Err(JobError::Failed(why)),
         }
-        match self.build(job, &db_name, session) {
+        let built = self.build(job, &db_name, session);
+        self.conclude(job, db_name, built, session)
+    }
+
+    fn conclude(&self, job: &Job, db_name: String, built: Result<(), Broken>, session: &mut Session) -> JobResult {
+        match built {
             Ok(()) => Ok(Some(db_name)),
             Err(Broken::NotOurs(text)) => {
                 self.forget(job, &db_name, session)?;

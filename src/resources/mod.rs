@@ -14,6 +14,8 @@ mod drop_set;
 pub mod grace;
 pub mod migrate;
 pub mod name;
+mod one_packet;
+pub mod plain;
 pub mod purge;
 pub mod reference;
 pub mod references;

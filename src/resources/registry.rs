@@ -179,6 +179,21 @@ pub fn entry(conn: &mut Conn, global_db: &str, db_name: &str, res_id: u64) -> Re
     })
 }
 
+/// A condition: the job is in progress under its claim, which entered the name's row for what is to be built.
+pub fn is_reserved(global_db: &str, reservation: &Reservation<'_>) -> String {
+    let Reservation { db_name, job, built } = reservation;
+    let (global_db, Job { id, claim_id, .. }) = (ident(global_db), job);
+    format!(
+        "EXISTS (SELECT 1 FROM {global_db}.res_queue q JOIN {global_db}.res_database d ON d.db_name = {} \
+         WHERE q.res_id = {id} AND q.status = 'in_progress' AND q.claim_id = {claim_id} AND d.res_id = {id} \
+         AND d.claim_id = {claim_id} AND d.state = 'making' AND d.dropping_at IS NULL AND d.template_version = {} \
+         AND d.version = {})",
+        literal(db_name),
+        literal(built.template_version),
+        built.version
+    )
+}
+
 /// Makes a stale row this claim's, so that the job may build under its name. False: the row has changed meanwhile.
 pub fn take_over(
     conn: &mut Conn,

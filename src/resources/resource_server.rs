@@ -43,13 +43,28 @@ pub fn lock(conn: &mut Conn, db_name: &str, wait_s: u32) -> Result<Locked, Error
 
 /// Releases the lock before the session ends.
 pub fn unlock(conn: &mut Conn, db_name: &str) -> Result<(), Error> {
-    Ok(conn.query_drop(format!("DO RELEASE_LOCK({})", lock_name(db_name)))?)
+    Ok(conn.query_drop(release_lock(db_name))?)
 }
 
 /// Whether some session holds the lock: the database is being built, changed or dropped.
 pub fn is_locked(conn: &mut Conn, db_name: &str) -> Result<bool, Error> {
     let free: Option<u8> = conn.read_first(format!("SELECT IS_FREE_LOCK({})", lock_name(db_name)))?.flatten();
     Ok(free == Some(0))
+}
+
+/// The statement that takes the lock of `db_name` if it is free.
+pub fn take_lock(db_name: &str) -> String {
+    format!("SELECT GET_LOCK({}, 0)", lock_name(db_name))
+}
+
+/// The statement that releases the lock.
+pub fn release_lock(db_name: &str) -> String {
+    format!("DO RELEASE_LOCK({})", lock_name(db_name))
+}
+
+/// A condition: this session holds the lock.
+pub fn holds_lock(db_name: &str) -> String {
+    format!("IS_USED_LOCK({}) = CONNECTION_ID()", lock_name(db_name))
 }
 
 /// Ends the session that holds the lock of `db_name`, if there is one. Needs no privilege if that session belongs to the

@@ -125,3 +125,62 @@ fn session_state_of_one_job_does_not_reach_the_next() {
         assert_eq!(seen, "noneSTRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTIONclean", "{db_name}");
     }
 }
+
+#[test]
+fn files_that_expect_a_fresh_session_have_one_behind_files_that_need_none() {
+    let instance = Instance::ready("fresh");
+    let sql = instance.sql_dir(&[
+        CREATE,
+        (
+            "res_tables/plain/10.sql",
+            "CREATE TABLE a (x INT AUTO_INCREMENT PRIMARY KEY, y INT); INSERT INTO a (y) VALUES ({{RES_ID}}), (7)",
+        ),
+        ("res_tables/seeing/10.sql", "CREATE TABLE seen AS SELECT LAST_INSERT_ID() AS id, DATABASE() AS db"),
+        ("res_tables/seeing/20.sql", "CREATE TABLE later (x INT)"),
+    ]);
+    let mut conn = instance.conn();
+    let types: Vec<String> =
+        (0..12).map(|n| format!("('{n}', '{}')", if n % 4 == 3 { "seeing" } else { "plain" })).collect();
+    let rows = format!("INSERT INTO res_queue (res_name, res_type) VALUES {}", types.join(","));
+    instance.app().query_drop(rows).unwrap();
+    let resqd = instance.resqd().args(["--workers", "1"]).arg("--sql-dir").arg(&sql).spawn();
+    instance.resqctl(["wait", "--timeout", "30"]).ok();
+    assert_eq!(resqd.stop().code(), Some(0));
+    let built: Vec<(u64, String, String)> =
+        conn.query("SELECT res_id, res_type, db_name FROM res_queue WHERE status = 'done'").unwrap();
+    assert_eq!(built.len(), 12);
+    for (id, res_type, db_name) in built {
+        if res_type == "plain" {
+            let rows: Vec<u64> = conn.query(format!("SELECT y FROM {db_name}.a ORDER BY x")).unwrap();
+            assert_eq!(rows, [id, 7], "{db_name}");
+        } else {
+            let seen: (u64, String) = conn.query_first(format!("SELECT id, db FROM {db_name}.seen")).unwrap().unwrap();
+            assert_eq!(seen, (0, db_name));
+        }
+    }
+}
+
+#[test]
+fn database_that_something_else_makes_meanwhile_is_left_alone_by_a_whole_build() {
+    let instance = Instance::ready("meanwhile");
+    let sql = instance.sql_dir(&[CREATE, ("res_tables/10.sql", "CREATE TABLE a (x INT)")]);
+    let mut conn = instance.conn();
+    instance.app().query_drop("INSERT INTO res_queue (res_name) VALUES ('x'), ('y')").unwrap();
+    // The lock of the first name is held, so that its attempt has to wait behind the claim.
+    let held = "DO GET_LOCK(CONCAT('resq.', SHA2('meanwhile_x', 224)), 0)";
+    let mut holder = instance.server.conn();
+    holder.query_drop(held).unwrap();
+    let resqd = instance.resqd().arg("--sql-dir").arg(&sql).spawn();
+    wait_until("the other one", || {
+        conn.query_first("SELECT 1 FROM res_queue WHERE res_name = 'y' AND status = 'done'").unwrap() == Some(1)
+    });
+    conn.query_drop("CREATE DATABASE meanwhile_x; CREATE TABLE meanwhile_x.mine (x INT PRIMARY KEY)").unwrap();
+    holder.query_drop("DO RELEASE_ALL_LOCKS()").unwrap();
+    wait_until("the refusal", || {
+        conn.query_first("SELECT 1 FROM res_queue WHERE res_name = 'x' AND status = 'error'").unwrap() == Some(1)
+    });
+    let error: String = conn.query_first("SELECT last_error FROM res_queue WHERE res_name = 'x'").unwrap().unwrap();
+    assert!(error.contains("was not made by resq"), "{error}");
+    assert_eq!(resqd.stop().code(), Some(0));
+    conn.query_drop("SELECT * FROM meanwhile_x.mine; DROP DATABASE meanwhile_x").unwrap();
+}

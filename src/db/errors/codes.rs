@@ -168,6 +168,8 @@ pub const ER_EVENT_DOES_NOT_EXIST: u16 = 1539;
 pub const ER_TOO_MANY_CONCURRENT_TRXS: u16 = 1637;
 /// Raised by SIGNAL in a procedure or trigger.
 pub const ER_SIGNAL_EXCEPTION: u16 = 1644;
+/// The result of a calculation is larger than its type can hold.
+pub const ER_DATA_OUT_OF_RANGE: u16 = 1690;
 /// Login without a password was refused.
 pub const ER_ACCESS_DENIED_NO_PASSWORD_ERROR: u16 = 1698;
 /// The password is expired: this session may only set another.
