@@ -51,6 +51,11 @@ impl GtidSet {
         Some(())
     }
 
+    /// Whether it has transactions of MySQL.
+    pub fn has_sources(&self) -> bool {
+        !self.sources.is_empty()
+    }
+
     fn insert(&mut self, key: &str, first: u64, last: u64) {
         if !self.sources.contains_key(key) {
             self.sources.insert(key.into(), Vec::new());

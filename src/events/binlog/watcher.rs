@@ -251,6 +251,9 @@ impl Role {
                     Ok(item) => self.take(item, &mut pending, &mut position)?,
                     Err(error) => {
                         self.flush(&mut pending, &position, &mut saved)?;
+                        if position.leave_gtids(&error) {
+                            self.link.run(|conn| store::save(conn, &owner, &position))?;
+                        }
                         return Err(match position::lost(&error) {
                             Some(why) => Ended::Lost(position.into(), why.into()),
                             None => error.into(),
