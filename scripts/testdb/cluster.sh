@@ -14,7 +14,8 @@ galera_node() { # N OPTION...
     --wsrep-node-name="n$n" --wsrep-node-address="127.0.0.1:$p" --wsrep-node-incoming-address="127.0.0.1:$((base + n - 1))" \
     --wsrep-provider-options="gmcast.listen_addr=tcp://127.0.0.1:$p;ist.recv_addr=127.0.0.1:$((p + 1));gcache.size=32M;$evs" \
     --wsrep-sst-method=rsync --wsrep-sst-receive-address="127.0.0.1:$((p + 2))" \
-    --log-bin-trust-function-creators=1 --binlog-format=ROW --innodb-autoinc-lock-mode=2 --wsrep-slave-threads=2 "$@"
+    --log-bin-trust-function-creators=1 --binlog-format=ROW --innodb-autoinc-lock-mode=2 --wsrep-slave-threads=2 \
+    --gtid-domain-id="1$n" "$@"
   wait_for 120 "node $n to be synced" galera_synced "$n"
 }
 # The position of a killed node, so that it is sent only what it missed: a full transfer would block the sending node.
@@ -31,7 +32,7 @@ galera_synced() {
 
 group_node() { # N OPTION...
   local n=$1 p=$((base + 4))
-  start "$n" --server-id="$n" --gtid-mode=ON --enforce-gtid-consistency=ON --log-bin=binlog \
+  start "$n" --server-id="$n" --gtid-mode=ON --enforce-gtid-consistency=ON --log-bin=binlog --binlog-row-metadata=FULL \
     --report-host=127.0.0.1 --report-port=$((base + n - 1)) --plugin-load-add=group_replication.so \
     --loose-group-replication-group-name=aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee --loose-group-replication-start-on-boot=OFF \
     --loose-group-replication-local-address=127.0.0.1:$((p + n)) \

@@ -44,13 +44,16 @@ const OF_GALERA: &[Needed] = &[
     },
 ];
 
+/// The domains of what one node alone commits, and of what the cluster does.
+const DOMAINS: [&str; 2] = ["gtid_domain_id", "wsrep_gtid_domain_id"];
+
 /// What is missing, each with how to set it; empty: nothing.
 ///
 /// # Errors
 /// The server's.
 pub fn missing(conn: &mut Conn) -> Result<Vec<String>, Error> {
     let all = || NEEDED.iter().chain(OF_GALERA);
-    let names: Vec<&str> = all().map(|needed| needed.name).chain(["wsrep_on"]).collect();
+    let names: Vec<&str> = all().map(|needed| needed.name).chain(DOMAINS).chain(["wsrep_on"]).collect();
     let rows: Vec<(String, String)> =
         conn.read_rows(format!("SHOW GLOBAL VARIABLES WHERE Variable_name IN ('{}')", names.join("','")))?;
     let values: BTreeMap<String, String> = rows.into_iter().collect();
@@ -59,5 +62,14 @@ pub fn missing(conn: &mut Conn) -> Result<Vec<String>, Error> {
     // A server that lacks a variable has no choice.
     let lacking = checked.filter_map(|needed| Some((needed, values.get(needed.name)?)));
     let lacking = lacking.filter(|(needed, value)| !(needed.suffices)(value));
-    Ok(lacking.map(|(needed, value)| format!("{} is {value}: {}", needed.name, needed.fix)).collect())
+    let mut missing: Vec<String> =
+        lacking.map(|(needed, value)| format!("{} is {value}: {}", needed.name, needed.fix)).collect();
+    let [own, of_cluster] = DOMAINS.map(|name| values.get(name));
+    if let (true, Some(domain)) = (is_galera && own == of_cluster, own) {
+        missing.push(format!(
+            "gtid_domain_id and wsrep_gtid_domain_id are both {domain}: set another gtid_domain_id on each node, so that what \
+             one node commits for itself is not counted among the cluster's transactions"
+        ));
+    }
+    Ok(missing)
 }
