@@ -19,7 +19,7 @@ use crate::{
 
 /// At most so many events are not acknowledged.
 const WINDOW: u64 = 5;
-const NAME: &str = "c";
+pub const NAME: &str = "c";
 
 /// `events::consumers::store` on the simulated server, for the only consumer.
 pub struct SimConsumers {

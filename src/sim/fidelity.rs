@@ -4,6 +4,7 @@
 
 mod calls;
 mod compare;
+mod consumers;
 
 use std::{
     collections::BTreeMap,
@@ -281,6 +282,7 @@ fn simulated_server_behaves_like_a_real_one() {
     let seed = std::env::var("RESQ_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
     println!("RESQ_SEED={seed}");
     let real = Real::start();
+    consumers::compare(&real.db);
     run(&real, seed, false);
     if real.skip_locked {
         run(&real, seed, true);

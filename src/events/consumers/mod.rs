@@ -17,6 +17,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::wire::Start;
 
 pub(crate) use keeper::{ConsumerStore, Keeper};
+pub(crate) use store::SqlConsumers;
 pub use thread::{CONNECTIONS, ConsumersThread};
 
 /// Requests that wait for the thread. Further ones wait at the broker.

@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use crossbeam_channel::{at, never, select};
 
-use super::{ConsumersEnd, Keeper, store::SqlConsumers};
+use super::{ConsumersEnd, Keeper, SqlConsumers};
 use crate::{
     base::{
         heartbeat,
