@@ -1,5 +1,7 @@
 //! The page that resqd serves, in a real browser.
 
+mod consumers;
+
 use std::{
     collections::BTreeSet,
     fs,

@@ -224,6 +224,32 @@ fn bytes_that_are_no_handshake_end_their_own_connection_only() {
     });
 }
 
+/// A client's handshake up to so many of its records, of which there are three.
+fn shake_hands(address: &Address, records: usize) -> TcpStream {
+    let Address::Tls(_, trust) = address else { unreachable!() };
+    let mut session =
+        rustls::ClientConnection::new(trust.clone(), resq::base::tls::server_name("127.0.0.1").unwrap()).unwrap();
+    let mut stream = socket(address);
+    let mut left = records;
+    loop {
+        let mut bytes = Vec::new();
+        while session.wants_write() {
+            session.write_tls(&mut bytes).unwrap();
+        }
+        let mut rest = bytes.as_slice();
+        while let [_, _, _, high, low, ..] = *rest {
+            let (record, next) = rest.split_at(5 + usize::from(u16::from_be_bytes([high, low])));
+            stream.write_all(record).unwrap();
+            (rest, left) = (next, left - 1);
+            if left == 0 {
+                return stream;
+            }
+        }
+        session.read_tls(&mut stream).unwrap();
+        session.process_new_packets().unwrap();
+    }
+}
+
 #[test]
 fn handshake_that_stalls_ends_after_the_time_for_hello() {
     let limits = Limits { hello_timeout: Duration::from_millis(300), ..Limits::default() };
@@ -240,6 +266,8 @@ fn handshake_that_stalls_ends_after_the_time_for_hello() {
             stream
         })
         .collect();
+    // Two others after a whole record: the ClientHello, and what comes before the end of the handshake.
+    stalled.extend([1, 2].map(|records| shake_hands(&address, records)));
     // One sends a byte now and then, until the broker has closed.
     let mut drip = socket(&address);
     drip.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
