@@ -21,6 +21,7 @@ mod faults;
 mod harness;
 mod http;
 mod install;
+mod logging_servers;
 mod login_errors;
 mod make;
 mod manuals;

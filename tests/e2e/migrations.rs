@@ -5,7 +5,7 @@ mod crash;
 mod disk;
 mod faults;
 mod fleet;
-mod registry;
+pub mod registry;
 mod reload;
 mod rollout;
 mod several_files;

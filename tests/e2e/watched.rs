@@ -1,19 +1,27 @@
 //! Watched tables: their changes become events, from the binary log alone.
 
+mod deaths;
 mod faults;
+mod positions;
 mod rules;
+mod transactions;
 mod types;
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::MutexGuard};
 
 use mysql::prelude::Queryable;
 use resq_test_support::{DEADLINE, Instance, Program, Server, wait_at_most, wait_or_report};
 use serde_json::Value as Json;
 
-use super::protocol::peer::{Address, Peer, Received, subscribe};
+use super::{
+    logging_servers::{Readers, logging_server},
+    protocol::peer::{Address, Peer, Received, subscribe},
+};
 
-/// What a server needs, besides its defaults.
-const OPTIONS: [&str; 4] = ["--log-bin", "--server-id=1", "--binlog-format=ROW", "--binlog-row-metadata=FULL"];
+/// A server that logs what is needed, for one test at a time.
+fn server() -> (&'static Server, MutexGuard<'static, ()>) {
+    logging_server(Readers::WatchedTables)
+}
 
 /// An installation whose account may read the binary log.
 fn instance<'a>(server: &'a Server, name: &str) -> Instance<'a> {

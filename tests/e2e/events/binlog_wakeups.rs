@@ -3,29 +3,24 @@
 
 use std::{
     net::TcpListener,
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::MutexGuard,
     time::{Duration, Instant},
 };
 
 use mysql::{BinlogRequest, Conn, prelude::Queryable};
 use resq_test_support::{
-    DEADLINE, Doctor, Instance, Program, Running, Server, Verdict, http, sessions, templates, wait_at_most,
-    wait_or_report, wait_until,
+    DEADLINE, Doctor, Instance, Program, Running, Server, Verdict, http, install_functions, is_cluster,
+    kind_under_test, not_tested, sessions, stats, templates, wait_at_most, wait_or_report, wait_until,
 };
 
 use super::{next, publish, subscriber};
+use crate::logging_servers::Readers;
 
 /// Long before the next poll.
 const AT_ONCE: Duration = Duration::from_secs(20);
 
-/// A server that writes a binary log, without the loadable functions. One test at a time: they end each other's dumps.
-pub fn logging_server() -> (&'static Server, MutexGuard<'static, ()>) {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    static TURN: Mutex<()> = Mutex::new(());
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let start =
-        || Server::with_options(&["--log-bin", "--server-id=1", "--binlog-format=ROW", "--binlog-row-metadata=FULL"]);
-    (SERVER.get_or_init(start), turn)
+fn logging_server() -> (&'static Server, MutexGuard<'static, ()>) {
+    crate::logging_servers::logging_server(Readers::Wakeups)
 }
 
 /// The privileges that `scripts/grants.sql` describes as optional.
@@ -112,7 +107,8 @@ fn jobs_and_events_of_every_kind_of_session_are_noticed_at_once() {
     assert_at_once(&instance, &mut root, "INSERT INTO res_queue (res_name) VALUES ('minimal')");
     // The tests' sessions have READ COMMITTED on a hostile server, with which InnoDB refuses statements as a log (1665).
     root.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").unwrap();
-    if root.query_drop("SET SESSION binlog_format = STATEMENT").is_ok() {
+    // A MySQL group refuses what such a session changes.
+    if kind_under_test() != "group" && root.query_drop("SET SESSION binlog_format = STATEMENT").is_ok() {
         assert_at_once(&instance, &mut root, "INSERT INTO res_queue (res_name) VALUES ('statement')");
     }
     for compressed in ["binlog_transaction_compression = ON", "GLOBAL log_bin_compress = ON"] {
@@ -183,11 +179,74 @@ fn log_that_is_required_and_not_to_be_had_ends_the_start() {
     assert_eq!(refused.code(), Some(1), "{refused}");
     assert!(refused.stderr.contains("GRANT REPLICATION SLAVE"), "{refused}");
     assert_eq!(resqd(&instance).0.spawn_ready().stop().code(), Some(0), "auto does without");
-    if !matches!(Server::shared().kind(), "mysql97" | "group" | "galera") {
+    if !matches!(Server::shared().kind(), "mysql97" | "group") {
         let unlogged = Instance::ready("blnone");
         let refused = unlogged.resqd().args(["--binlog", "on"]).run();
         assert_eq!(refused.code(), Some(1), "{refused}");
         assert!(refused.stderr.contains("log_bin"), "{refused}");
         assert!(unlogged.resqctl(["status"]).ok().contains("log_bin is off"));
     }
+}
+
+/// The loadable functions on a server, until this is dropped.
+struct Functions<'a>(&'a Server);
+
+impl Functions<'_> {
+    fn drop_all(&self) {
+        let mut conn = self.0.conn();
+        for function in ["resq_notify", "resq_ring", "resq_stats"] {
+            let _ = conn.query_drop(format!("DROP FUNCTION {function}"));
+        }
+    }
+}
+
+impl Drop for Functions<'_> {
+    fn drop(&mut self) {
+        self.drop_all();
+    }
+}
+
+#[test]
+fn functions_and_log_wake_together_and_each_without_the_other() {
+    if is_cluster() {
+        return not_tested("functions of one node: see the tests of clusters");
+    }
+    let (server, _turn) = logging_server();
+    let instance = instance(server, "blboth");
+    grant(&instance);
+    let functions = Functions(server);
+    let install = || {
+        install_functions(server, 1, &format!("addr = unix:{}\n", instance.broker_socket().display()));
+        // Open sessions of MariaDB remember that there were none.
+        instance.resqctl(["init"]).ok();
+    };
+    let wait_for_functions = || wait_until("the functions to connect", || stats(&mut server.conn()).connected == 1);
+    install();
+    let (program, port) = resqd(&instance);
+    let running = program.spawn_ready();
+    wait_for_functions();
+    let dump = wait_for_dump(&instance, None);
+    let mut app = instance.app();
+    let woken = || (wakeups(port, "ring"), wakeups(port, "binlog"));
+
+    let before = woken();
+    assert_at_once(&instance, &mut app, "INSERT INTO res_queue (res_name) VALUES ('both')");
+    wait_until("both wakeups", || woken().0 > before.0 && woken().1 > before.1);
+    assert!(instance.resqctl(["status"]).ok().contains("the loadable functions and the binary log"));
+
+    functions.drop_all();
+    let before = woken();
+    assert_at_once(&instance, &mut app, "INSERT INTO res_queue (res_name) VALUES ('log')");
+    assert_eq!(woken().0, before.0);
+
+    install();
+    wait_for_functions();
+    let mut root = server.conn();
+    root.query_drop(format!("REVOKE {GRANTED} ON *.* FROM '{}'@'%'", instance.daemon.user)).unwrap();
+    root.query_drop(format!("KILL {dump}")).unwrap();
+    wait_until("the log not to be read", || !reasons_not_to_read(port).is_empty());
+    let before = woken();
+    assert_at_once(&instance, &mut app, "INSERT INTO res_queue (res_name) VALUES ('functions')");
+    assert_eq!(woken().1, before.1);
+    assert_eq!(running.stop().code(), Some(0));
 }

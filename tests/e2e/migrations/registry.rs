@@ -7,9 +7,10 @@ use resq_test_support::{
 };
 
 /// What tables of version 3 lack.
-const OF_VERSION_4: &str = "
+pub const OF_VERSION_4: &str = "
     ALTER TABLE res_database DROP INDEX res_database_version, DROP COLUMN version, DROP COLUMN built_version;
     DROP TABLE res_template, res_migration, res_ledger, res_rollout, res_rollout_file, res_rollout_database;
+    DROP TABLE res_consumer, res_watch, res_watch_row;
     UPDATE res_meta SET value = '3' WHERE name = 'schema_version'";
 
 fn versions(conn: &mut Conn) -> Vec<(String, u32, u32)> {

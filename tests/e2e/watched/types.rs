@@ -1,19 +1,9 @@
 //! Every type of column of both servers, compared with what SELECT says.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-
 use mysql::{Conn, prelude::Queryable};
-use resq_test_support::Server;
 use serde_json::{Value as Json, json};
 
-use super::{OPTIONS, events, instance, resqd, wait_until_read};
-
-pub fn server() -> (&'static Server, MutexGuard<'static, ()>) {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    static TURN: Mutex<()> = Mutex::new(());
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    (SERVER.get_or_init(|| Server::with_options(&OPTIONS)), turn)
-}
+use super::{events, instance, resqd, server, wait_until_read};
 
 /// How a value of a column is compared.
 #[derive(Clone, Copy)]

@@ -48,7 +48,7 @@ pub use partition::{Partition, in_own_network};
 pub use ports::own_port;
 pub use program::{Finished, Program, Running, is_alive, signal, warnings};
 pub use recording_client::RecordingClient;
-pub use server::{Node, Server};
+pub use server::{Node, Server, is_cluster, kind_under_test};
 pub use sessions::sessions;
 pub use stress::{Stress, Summary};
 pub use test_database::TestDatabase;

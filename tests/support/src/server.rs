@@ -67,6 +67,24 @@ impl Server {
         Server::start(&kind(), &[("ARGS", &options.join(" "))])
     }
 
+    /// The options of a server, or of each node, that logs what watched tables need.
+    pub fn logging_options() -> &'static [&'static str] {
+        match kind_under_test().as_str() {
+            // Its nodes log all that is needed, each under its own number.
+            "group" => &[],
+            // Transactions of the cluster have one domain and one number on all nodes.
+            "galera" => &[
+                "--log-bin",
+                "--server-id=1",
+                "--log-slave-updates",
+                "--wsrep-gtid-mode=ON",
+                "--wsrep-gtid-domain-id=7",
+                "--binlog-row-metadata=FULL",
+            ],
+            _ => &["--log-bin", "--server-id=1", "--binlog-format=ROW", "--binlog-row-metadata=FULL"],
+        }
+    }
+
     /// A separate server on a disk of `mib` MiB in memory, with options. None: this system does not allow such a mount.
     pub fn on_small_disk(mib: u64, options: &[&str]) -> Option<Server> {
         let own_root = if nix::unistd::geteuid().is_root() { "-m" } else { "-rm" };
@@ -272,6 +290,16 @@ impl Drop for Server {
 /// The kind in `TEST_SERVER`.
 pub(crate) fn kind() -> String {
     std::env::var("TEST_SERVER").unwrap_or_else(|_| "mariadb1011".into())
+}
+
+/// `mysql97`, `mariadb1011`, …, also where its defaults are hostile; starts no server.
+pub fn kind_under_test() -> String {
+    kind().trim_end_matches(HOSTILE).into()
+}
+
+/// Whether that is three nodes.
+pub fn is_cluster() -> bool {
+    matches!(kind_under_test().as_str(), "galera" | "group")
 }
 
 fn testdb() -> Command {
