@@ -32,7 +32,7 @@ use crate::{
     db::{Db, ServerInfo},
     events::consumers::{self, ConsumersThread},
     events::updates::{LogHead, LogPublisher, PageRequest},
-    events::{self, SequencerThread, StateWatch, binlog::wakeups::Targets},
+    events::{self, SequencerThread, StateWatch, binlog::wakeups::Targets, numbered::hand_over},
     net::{self, Broker, StartError},
     queue::{FIXED_CONNECTIONS, Parts, QUEUE_STATE_NEW, Servers, Service, Telemetry, Wakeups},
     resources::{
@@ -238,10 +238,12 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
     let (wake_dispatcher, dispatcher_wakeups) = wakeup();
     let (wake_sequencer, sequencer_wakeups) = wakeup();
     let telemetry = Telemetry::default();
-    let wakeups = Wakeups { to_dispatcher: dispatcher_wakeups, to_sequencer: wake_sequencer.clone() };
+    let (job_committed, committed) = wakeup();
+    let wakeups = Wakeups { to_dispatcher: dispatcher_wakeups, committed, to_sequencer: wake_sequencer.clone() };
     // A RING means that anything may have changed.
     let on_ring = vec![wake_dispatcher.clone(), wake_sequencer.clone()];
-    let targets = Targets { dispatcher: wake_dispatcher.clone(), sequencer: wake_sequencer.clone() };
+    let (watcher, numbered) = hand_over(wake_sequencer.clone());
+    let targets = Targets { dispatcher: job_committed, sequencer: wake_sequencer.clone(), watcher };
     let binlog = Binlog::start(config, db, &server, targets, telemetry.metrics.clone(), alarm)?;
     let (metrics_read, scrapes) = wakeup();
     let history = Arc::new(History::new(sampler::unix_time_ms()));
@@ -284,9 +286,9 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
         StateWatch { state: STARTED, wakeup: wake_rollouts },
         StateWatch { state: template_sets::RELOAD, wakeup: reload.clone() },
     ];
-    let sequencer =
-        SequencerThread::start(db, settings, sequencer_wakeups, page_requests, log_publisher, watches, alarm)
-            .map_err(|e| failed("cannot start the sequencer", e))?;
+    let inputs = events::Inputs { wakeups: sequencer_wakeups, numbered, page_requests };
+    let sequencer = SequencerThread::start(db, settings, inputs, log_publisher, watches, alarm)
+        .map_err(|e| failed("cannot start the sequencer", e))?;
     let servers = Servers { control: db, sessions: resources };
     // Without a place in between: a task is begun by a worker that has no job.
     let (tasks, side_tasks) = bounded(0);

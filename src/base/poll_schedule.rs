@@ -23,9 +23,18 @@ impl PollSchedule {
 
     /// A notification arrived at `now`.
     pub fn notified(&mut self, now: Instant) {
+        self.wake(now, PollSchedule::QUICK);
+    }
+
+    /// A notification arrived at `now` that was sent with the commit: the rows are visible, or will be in a moment.
+    pub fn committed(&mut self, now: Instant) {
+        self.wake(now, Duration::ZERO);
+    }
+
+    fn wake(&mut self, now: Instant, first: Duration) {
         self.fruitless = self.fruitless.saturating_add(1);
         let (earliest, pause) = match self.fruitless <= PollSchedule::MAX_FRUITLESS {
-            true => (now + PollSchedule::QUICK, PollSchedule::QUICK),
+            true => (now + first, PollSchedule::QUICK),
             false => (self.last_poll.map_or(now, |last| now.max(last + PollSchedule::SLOW)), PollSchedule::SLOW),
         };
         self.next = Some(self.next.map_or(earliest, |next| next.min(earliest)));
@@ -82,6 +91,16 @@ mod tests {
         }
         assert_eq!(polls[..4], [300, 600, 1_200, 2_400]);
         assert_eq!((polls.len(), polls.last()), (13, Some(&1_228_800)));
+    }
+
+    #[test]
+    fn first_poll_follows_a_commit_at_once() {
+        let start = Instant::now();
+        let mut schedule = PollSchedule::default();
+        schedule.committed(start);
+        assert_eq!(schedule.next(), Some(start));
+        schedule.polled(start);
+        assert_eq!(schedule.next(), Some(start + PollSchedule::QUICK));
     }
 
     /// One more poll was requested every 250 ms, and after 16 s the doubled pause overflowed.

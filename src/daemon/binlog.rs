@@ -9,15 +9,17 @@ use crate::{
         health::Health,
         metrics::Metrics,
         threads::{Alarm, cannot_start},
-        wakeup::Wakeup,
     },
     config::Config,
     db::{Db, ErrorClass, ServerInfo, dump::Start},
-    events::binlog::{
-        conditions,
-        payload::Rules,
-        wakeups::{Targets, WakeupThread},
-        watcher::{self, Settings, Watcher},
+    events::{
+        binlog::{
+            conditions,
+            payload::Rules,
+            wakeups::{Targets, WakeupThread},
+            watcher::{self, Settings, Watcher},
+        },
+        numbered::HandOver,
     },
     queue,
 };
@@ -46,7 +48,7 @@ impl Binlog {
         metrics: Arc<Metrics>,
         alarm: &Alarm,
     ) -> Result<Binlog, Failure> {
-        let watcher = watch(config, db, server, targets.sequencer.clone(), alarm)?;
+        let watcher = watch(config, db, server, targets.watcher.clone(), alarm)?;
         let dumps = db.dumps(&config.database);
         let wakeups = WakeupThread::start(config.events.binlog, dumps, db.global_db(), targets, metrics, alarm)
             .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
@@ -67,12 +69,12 @@ impl Binlog {
     }
 }
 
-/// `numbered` is notified after events of watched tables got numbers. None: no table is watched.
+/// Events of watched tables that got numbers are passed to `hand_over`. None: no table is watched.
 fn watch(
     config: &Config,
     db: &Db,
     server: &ServerInfo,
-    numbered: Wakeup,
+    hand_over: HandOver,
     alarm: &Alarm,
 ) -> Result<Option<Watcher>, Failure> {
     if config.watches.is_empty() {
@@ -98,6 +100,6 @@ fn watch(
     let rules =
         Rules { watches: config.watches.clone(), global_db: db.global_db().into(), folds_case: server.folds_case };
     let settings = Settings { rules, owner: queue::owner(), max_packet_bytes: server.max_packet_bytes };
-    let watcher = Watcher::start(db, source, settings, numbered, alarm).map_err(cannot_start)?;
+    let watcher = Watcher::start(db, source, settings, hand_over, alarm).map_err(cannot_start)?;
     Ok(Some(watcher))
 }

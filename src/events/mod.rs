@@ -14,7 +14,9 @@ mod floor;
 pub mod history;
 mod isolated_log;
 pub(crate) mod log;
+pub mod numbered;
 pub(crate) mod sequencer;
+mod settings;
 pub mod store;
 pub mod times;
 mod trace;
@@ -32,9 +34,10 @@ use crate::{
 pub use log::LogReplaced;
 use log::SqlEventLog;
 use sequencer::Sequencer;
-use updates::{LogPublisher, PageRequest};
+use updates::LogPublisher;
 
-pub use sequencer::{BATCH, Settings, StateWatch};
+pub use sequencer::BATCH;
+pub use settings::{Inputs, Settings, StateWatch};
 
 /// Connections that the sequencer needs of the pool.
 pub const CONNECTIONS: u32 = 1;
@@ -49,8 +52,7 @@ pub struct SequencerThread {
 }
 
 impl SequencerThread {
-    /// Starts the thread. It polls after each of the `wakeups`, answers `page_requests` and publishes through
-    /// `log_publisher`. It ends by itself if the log is replaced: see
+    /// Starts the thread, which publishes through `log_publisher`. It ends by itself if the log is replaced: see
     /// [`Self::log_replaced`].
     ///
     /// # Errors
@@ -58,8 +60,7 @@ impl SequencerThread {
     pub fn start(
         db: &Db,
         settings: Settings,
-        wakeups: Receiver<()>,
-        page_requests: Receiver<PageRequest>,
+        inputs: Inputs,
         log_publisher: LogPublisher,
         watches: Vec<StateWatch>,
         alarm: &Alarm,
@@ -68,7 +69,7 @@ impl SequencerThread {
         let replaced = bounded(1);
         let say = replaced.0.clone();
         let run = move |stopped| {
-            if let Err(found) = sequencer.run(&wakeups, &page_requests, &stopped) {
+            if let Err(found) = sequencer.run(inputs, &stopped) {
                 // There is room for the only one.
                 let _ = say.try_send(found);
             }

@@ -3,12 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, at, select};
+use crossbeam_channel::{Receiver, at, never, select};
 
 use super::{
     floor::Floor,
     isolated_log::IsolatedLog,
     log::{EventLog, LogReplaced},
+    numbered::Numbered,
+    settings::{Inputs, Settings, StateWatch},
     store::{Polled, is_full},
     trace::EventTrace,
 };
@@ -17,7 +19,6 @@ use crate::{
     base::clock::now,
     base::heartbeat,
     base::poll_schedule::PollSchedule,
-    base::wakeup::Wakeup,
     db::{BACKOFF, Error, ErrorClass, ThrottledWarning},
     events::{
         event::Event,
@@ -40,32 +41,6 @@ const AHEAD_PAUSE: Duration = Duration::from_secs(1);
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// Events deleted in one transaction.
 const PRUNE_BATCH: usize = 1000;
-
-/// How the sequencer works.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// Between two polls when no wakeup arrives.
-    pub poll: Duration,
-    /// Events numbered more days ago are deleted.
-    pub retention_days: u32,
-    /// No event is deleted before that.
-    pub prune_after: Duration,
-    /// Events numbered in one transaction or read in one page; [`BATCH`] in a daemon.
-    pub batch: usize,
-    /// The server is a node of a cluster, so that transactions open on other nodes cannot be seen.
-    pub is_cluster: bool,
-    /// Where the log stood when the broker was started; delivery begins after it.
-    pub head: LogHead,
-}
-
-/// Notifies `wakeup` of each event with this state once it is numbered.
-#[derive(Clone, Debug)]
-pub struct StateWatch {
-    /// The state, in full.
-    pub state: &'static str,
-    /// Wakes the role that acts on such events.
-    pub wakeup: Wakeup,
-}
 
 /// What is found after `resqctl init --new-log`, or after another daemon has noticed.
 const OTHER_IDENTITY: &str = "it has another identity";
@@ -99,6 +74,8 @@ pub struct Sequencer {
     next_poll: Instant,
     next_prune: Instant,
     schedule: PollSchedule,
+    /// Handed over and not looked at yet.
+    numbered: Vec<Numbered>,
     /// Kept until answered, also while the server is lost.
     unanswered: Vec<PageRequest>,
     /// When those after a number that is not reached are due.
@@ -129,6 +106,7 @@ impl Sequencer {
             next_poll: now,
             next_prune: now + settings.prune_after,
             schedule: PollSchedule::default(),
+            numbered: Vec::new(),
             unanswered: Vec::new(),
             next_ahead: now,
             backoff: BACKOFF,
@@ -138,25 +116,24 @@ impl Sequencer {
         }
     }
 
-    /// The thread: a turn after each wakeup, page request or due time, until `stopped` or `page_requests` is
-    /// disconnected.
+    /// The thread: a turn after each of the inputs or due time, until `stopped` or the page requests are disconnected.
     ///
     /// # Errors
     /// The log was replaced.
-    pub fn run(
-        mut self,
-        wakeups: &Receiver<()>,
-        page_requests: &Receiver<PageRequest>,
-        stopped: &Receiver<()>,
-    ) -> Result<(), LogReplaced> {
+    pub fn run(mut self, mut inputs: Inputs, stopped: &Receiver<()>) -> Result<(), LogReplaced> {
         loop {
             heartbeat::working();
             let wake = self.turn()?;
             heartbeat::waiting();
             select! {
                 recv(stopped) -> _ => break,
-                recv(wakeups) -> _ => self.notified(),
-                recv(page_requests) -> request => match request {
+                recv(inputs.wakeups) -> _ => self.notified(),
+                recv(inputs.numbered) -> numbered => match numbered {
+                    Ok(numbered) => self.handed_over(numbered),
+                    // No other thread numbers events.
+                    Err(_) => inputs.numbered = never(),
+                },
+                recv(inputs.page_requests) -> request => match request {
                     Ok(request) => self.page_requested(request),
                     // The broker has ended.
                     Err(_) => break,
@@ -171,6 +148,11 @@ impl Sequencer {
     /// A wakeup arrived: there may be events to number.
     pub fn notified(&mut self) {
         self.schedule.notified(now());
+    }
+
+    /// Another thread of this daemon has numbered events; the next turn delivers them.
+    pub fn handed_over(&mut self, numbered: Numbered) {
+        self.numbered.push(numbered);
     }
 
     /// The broker asks for a page; the next turn answers.
@@ -190,6 +172,8 @@ impl Sequencer {
             }
             Err(Broken::Database(error)) => {
                 self.warning.warn("event log: cannot number or read events", &error);
+                // What the turn would have delivered.
+                self.more = true;
                 Ok(now() + self.backoff.next(fastrand::f64()))
             }
             Err(Broken::Replaced(replaced)) => Err(replaced),
@@ -215,6 +199,7 @@ impl Sequencer {
     }
 
     fn do_what_is_due(&mut self) -> Result<Instant, Broken> {
+        self.deliver_numbered()?;
         self.answer_up_to(self.last_seq)?;
         let due = now();
         if self.log.retry_at().is_some_and(|at| at <= due) && self.log.retry()? {
@@ -271,12 +256,33 @@ impl Sequencer {
             self.next_full_poll = polled + FLOOR_LAG.max((now() - polled) * FULL_POLL_SHARE);
         }
         let more = is_full(&events, self.settings.batch);
-        if log_id.is_some_and(|log_id| log_id != self.settings.head.log_id) {
-            self.replaced(None, OTHER_IDENTITY.into())?;
-        }
+        log_id.map_or(Ok(()), |log_id| self.verify_identity(log_id))?;
         self.verify(after_at, &events)?;
         self.deliver(events);
         Ok(more)
+    }
+
+    /// Delivers what was handed over and follows the last event delivered, after the same checks as a page that is read.
+    fn deliver_numbered(&mut self) -> Result<(), Broken> {
+        for Numbered { log_id, after_at, events } in std::mem::take(&mut self.numbered) {
+            let (Some(first), Some(last)) = (events.first(), events.last()) else { continue };
+            if first.seq == self.last_seq + 1 {
+                self.verify_identity(log_id)?;
+                self.verify(after_at, &events)?;
+                self.deliver(events);
+            } else if last.seq > self.last_seq {
+                // Behind events that are numbered and not read yet; a poll reads all of them.
+                self.more = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn verify_identity(&mut self, log_id: u64) -> Result<(), Broken> {
+        match log_id == self.settings.head.log_id {
+            true => Ok(()),
+            false => self.replaced(None, OTHER_IDENTITY.into()),
+        }
     }
 
     /// Makes sure that the log is the one that was served so far. `after_at`: when the event `last_seq` was written,
@@ -304,9 +310,7 @@ impl Sequencer {
     }
 
     fn check_head(&mut self, head: LogHead) -> Result<(), Broken> {
-        if head.log_id != self.settings.head.log_id {
-            return self.replaced(None, OTHER_IDENTITY.into());
-        }
+        self.verify_identity(head.log_id)?;
         if head.head_seq < self.last_seq {
             let found = format!("it ends at event {}, after event {} was delivered", head.head_seq, self.last_seq);
             return self.replaced(Some(self.last_seq), found);

@@ -14,7 +14,7 @@ use crate::{
 const PAGE_BYTES: usize = 1 << 20;
 
 /// When the event `e` was written, in µs since 1970.
-const WRITTEN_US: &str = "CAST(UNIX_TIMESTAMP(e.at) * 1000000 AS UNSIGNED)";
+pub(super) const WRITTEN_US: &str = "CAST(UNIX_TIMESTAMP(e.at) * 1000000 AS UNSIGNED)";
 /// The state of an event that cannot be delivered.
 const UNREADABLE: &str = "resq.unreadable";
 

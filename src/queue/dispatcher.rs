@@ -42,8 +42,10 @@ pub fn poll_interval(poll: Duration, lease: Duration) -> Duration {
 
 /// What the thread waits for between two turns.
 pub struct Inputs {
-    /// There may be new jobs.
+    /// There may be new jobs, now or after a commit that follows.
     pub new_jobs: Receiver<()>,
+    /// A job was inserted and committed.
+    pub committed: Receiver<()>,
     /// A worker has received a job.
     pub slots: Receiver<()>,
     /// Jobs were left to be retried.
@@ -145,6 +147,10 @@ impl Dispatcher {
                     // Every sender has ended.
                     Err(_) => inputs.new_jobs = never(),
                 },
+                recv(inputs.committed) -> wakeup => match wakeup {
+                    Ok(()) => self.committed(),
+                    Err(_) => inputs.committed = never(),
+                },
                 recv(inputs.retried) -> _ => self.retried(),
                 recv(inputs.slots) -> _ => {}
                 recv(at(until)) -> _ => {}
@@ -156,6 +162,11 @@ impl Dispatcher {
     /// There may be new jobs.
     pub fn notified(&mut self) {
         self.schedule.notified(now());
+    }
+
+    /// A job was inserted and committed.
+    pub fn committed(&mut self) {
+        self.schedule.committed(now());
     }
 
     /// Jobs were left to be retried.

@@ -36,15 +36,17 @@ pub const FIXED_CONNECTIONS: u32 = 3;
 /// How the queue and the rest of a program wake each other, named after the thread that is woken. By default nothing
 /// does, and polling finds everything.
 pub struct Wakeups {
-    /// Wakes the dispatcher: there may be new jobs.
+    /// Wakes the dispatcher: there may be new jobs, now or after a commit that follows.
     pub to_dispatcher: Receiver<()>,
+    /// Wakes the dispatcher after a commit that inserted a job.
+    pub committed: Receiver<()>,
     /// Wakes the sequencer of the event log after each commit that changes jobs: there are events to number.
     pub to_sequencer: Wakeup,
 }
 
 impl Default for Wakeups {
     fn default() -> Self {
-        Wakeups { to_dispatcher: never(), to_sequencer: wakeup().0 }
+        Wakeups { to_dispatcher: never(), committed: never(), to_sequencer: wakeup().0 }
     }
 }
 
@@ -165,7 +167,7 @@ impl Service {
         let (wake_for_retry, retried) = wakeup();
         let streak = Streak::default();
 
-        let Wakeups { to_dispatcher, to_sequencer } = wakeups;
+        let Wakeups { to_dispatcher, committed, to_sequencer } = wakeups;
         let outputs = Outputs {
             jobs,
             unstarted: claimed.clone(),
@@ -175,7 +177,7 @@ impl Service {
         };
         let poll = dispatcher::poll_interval(config.poll, config.lease);
         let dispatcher = Dispatcher::new(store(), &lease.validity, outputs, config.workers, poll);
-        let run = |stop| dispatcher.run(Inputs { new_jobs: to_dispatcher, slots, retried, stop });
+        let run = |stop| dispatcher.run(Inputs { new_jobs: to_dispatcher, committed, slots, retried, stop });
         let dispatcher = Thread::spawn_stoppable("dispatcher", alarm, run).map_err(cannot_start)?;
         let mut threads = Vec::new();
 

@@ -8,6 +8,9 @@ use crate::db::{
     },
 };
 
+/// How long faults are injected, in µs of virtual time.
+pub const FAULTY_US: u64 = 20_000_000;
+
 /// The probability of each fault at each statement or wakeup, from 0.0 to 1.0. The default injects none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FaultSchedule {

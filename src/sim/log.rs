@@ -29,7 +29,7 @@ impl SimEventLog {
     }
 }
 
-fn event(seq: u64, entry: &Entry) -> Event<'static> {
+pub fn event(seq: u64, entry: &Entry) -> Event<'static> {
     let payload = entry.outbox_id.to_string();
     Event::new(seq, entry.at, entry.state, payload.into_bytes())
 }

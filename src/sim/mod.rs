@@ -20,6 +20,7 @@ mod store;
 mod subscriber;
 mod tables;
 mod waits;
+mod watcher;
 mod work;
 
 use std::{
@@ -28,15 +29,14 @@ use std::{
 };
 
 use self::{
-    fault_schedule::FaultSchedule,
+    fault_schedule::{FAULTY_US, FaultSchedule},
     process::Plan,
     simulation::{Actors, Machine, NO_MACHINE, Simulation, spawn_on, with},
     tables::JobRow,
 };
 use crate::queue::Status;
 
-/// How long faults are injected, and how long it may then take until all work is done, in µs of virtual time.
-const FAULTY_US: u64 = 20_000_000;
+/// How long it may take after the faults until all work is done, in µs of virtual time.
 const CALM_US: u64 = 900_000_000;
 
 /// How far the clock of a machine may drift from the server's, in millionths: what a lease allows for.

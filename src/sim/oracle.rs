@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     consumed::Consumed,
     rows::{Change, ids},
-    tables::{ConsumerRow, Entry, JobRow, LogRow},
+    tables::{ConsumerRow, Entry, JobRow, LogRow, WATCHED},
 };
 use crate::events::consumers::Taken;
 use crate::queue::{
@@ -211,7 +211,13 @@ impl Oracle {
             let Some(entry) = new else { continue };
             assert!(old.is_none(), "event {seq} was overwritten");
             assert_eq!(*seq, self.numbered.len() as u64 + 1, "numbers are dense and ascending");
-            let written = self.waiting.remove(&entry.outbox_id);
+            // Events of watched tables are written by their numbering, and follow from no other event.
+            let watched =
+                || CommittedEvent { entry: Entry { numbered_at: None, ..entry.clone() }, began: 0, committed };
+            let written = match entry.state {
+                WATCHED => Some(watched()),
+                _ => self.waiting.remove(&entry.outbox_id),
+            };
             let written = written.unwrap_or_else(|| panic!("event {seq} was not committed, or is numbered twice"));
             assert_eq!(written.entry, Entry { numbered_at: None, ..entry.clone() });
             assert!(entry.numbered_at >= Some(entry.at), "event {seq} was numbered before it was written");

@@ -17,18 +17,20 @@ use super::{
     store::SimQueueStore,
     subscriber::Subscriber,
     waits::{is_disconnected, wait_for_any},
+    watcher::watch,
     work::Work,
 };
 use crate::{
     base::wakeup::wakeup,
     config::Database,
     db::Db,
-    events::updates::{LogPublisher, PageRequest},
-    events::{Settings, StateWatch, consumers::Keeper, log::EventLog, sequencer::Sequencer},
+    events::numbered::hand_over,
+    events::updates::LogPublisher,
+    events::{Inputs, Settings, StateWatch, consumers::Keeper, log::EventLog, sequencer::Sequencer},
     queue::{
         QUEUE_STATE_NEW, Session, Validity,
         completer::Completer,
-        dispatcher::{self, Dispatcher, Inputs, Outputs, Wait},
+        dispatcher::{self, Dispatcher, Outputs, Wait},
         job::Job,
         lease::LeaseRenewer,
         outcome::FinishedAttempt,
@@ -63,6 +65,7 @@ fn start(plan: &Plan, daemon_id: u64) {
 
     let (stop, stopped) = bounded(0);
     let (to_dispatcher, new_jobs) = wakeup();
+    let (job_committed, committed) = wakeup();
     let (to_sequencer, unnumbered) = wakeup();
     let (to_claim, slots) = wakeup();
     let (to_replan, retried) = wakeup();
@@ -79,7 +82,7 @@ fn start(plan: &Plan, daemon_id: u64) {
         metrics: Arc::default(),
         streak: streak.clone(),
     };
-    let inputs = Inputs { new_jobs, slots, retried, stop: stopped.clone() };
+    let inputs = dispatcher::Inputs { new_jobs, committed, slots, retried, stop: stopped.clone() };
     let poll = dispatcher::poll_interval(plan.poll, Duration::from_secs(plan.lease_s.into()));
     let dispatcher = Dispatcher::new(store(), &lease, outputs, plan.workers, poll);
     spawn(move || dispatch(dispatcher, &inputs));
@@ -125,6 +128,11 @@ fn start(plan: &Plan, daemon_id: u64) {
         move || consumer::connect(&consumer_request_in, &consumer_answers, &queue_ended)
     });
 
+    let (hand_over, numbered) = hand_over(to_sequencer.clone());
+    spawn({
+        let (host, queue_ended) = (host.clone(), queue_ended.clone());
+        move || watch(&host, &hand_over, &queue_ended)
+    });
     let settings = Settings {
         poll: plan.poll,
         retention_days: plan.retention_days,
@@ -137,10 +145,11 @@ fn start(plan: &Plan, daemon_id: u64) {
     let log_publisher = LogPublisher::new(update_in, || {});
     let sequencer = Sequencer::new(Box::new(SimEventLog::new(&host)), settings, log_publisher, watches);
     let subscriber = Subscriber::new(head, updates, request_in);
-    spawn(move || sequence(sequencer, subscriber, &unnumbered, &requests, &queue_ended));
+    let inputs = Inputs { wakeups: unnumbered, numbered, page_requests: requests };
+    spawn(move || sequence(sequencer, subscriber, &inputs, &queue_ended));
     with(|sim| {
         let machine = &mut sim.machines[sim.current];
-        machine.wakeups = vec![to_dispatcher, to_sequencer];
+        machine.wakeups = vec![to_dispatcher, job_committed, to_sequencer];
         machine.stop = Some(stop);
     });
 }
@@ -160,13 +169,16 @@ fn woken_without_reason() -> bool {
     with(|sim| sim.chance(sim.faults.false_wakeup))
 }
 
-fn dispatch(mut dispatcher: Dispatcher, inputs: &Inputs) {
+fn dispatch(mut dispatcher: Dispatcher, inputs: &dispatcher::Inputs) {
     loop {
         let Wait { until, ignore_wakeups } = dispatcher.turn();
         let until_us = world_us(until);
         match ignore_wakeups {
             true => wait_for_any(until_us, &[&inputs.stop]),
-            false => wait_for_any(until_us, &[&inputs.stop, &inputs.new_jobs, &inputs.retried, &inputs.slots]),
+            false => wait_for_any(
+                until_us,
+                &[&inputs.stop, &inputs.new_jobs, &inputs.committed, &inputs.retried, &inputs.slots],
+            ),
         }
         if is_disconnected(&inputs.stop) {
             break;
@@ -177,6 +189,9 @@ fn dispatch(mut dispatcher: Dispatcher, inputs: &Inputs) {
             }
             if inputs.retried.try_recv().is_ok() {
                 dispatcher.retried();
+            }
+            if woken(&inputs.committed) {
+                dispatcher.committed();
             }
             let _ = inputs.slots.try_recv();
         }
@@ -260,19 +275,14 @@ fn watch_lease(lease: &Validity, daemon_id: u64) {
     }
 }
 
-fn sequence(
-    mut sequencer: Sequencer,
-    mut subscriber: Subscriber,
-    wakeups: &Receiver<()>,
-    requests: &Receiver<PageRequest>,
-    ended: &Receiver<()>,
-) {
+fn sequence(mut sequencer: Sequencer, mut subscriber: Subscriber, inputs: &Inputs, ended: &Receiver<()>) {
+    let Inputs { wakeups, numbered, page_requests } = inputs;
     loop {
         let wake = sequencer.turn().expect("the log stays the same");
         subscriber.receive();
         let until_us = world_us(wake);
-        let (wakeup, pages, stop) = (wakeups.clone(), requests.clone(), ended.clone());
-        let ready = move || !wakeup.is_empty() || !pages.is_empty() || is_disconnected(&stop);
+        let (wakeup, batches, pages, stop) = (wakeups.clone(), numbered.clone(), page_requests.clone(), ended.clone());
+        let ready = move || !wakeup.is_empty() || !batches.is_empty() || !pages.is_empty() || is_disconnected(&stop);
         wait(until_us, Some(Box::new(ready)));
         if is_disconnected(ended) {
             break;
@@ -280,7 +290,10 @@ fn sequence(
         if woken(wakeups) || woken_without_reason() {
             sequencer.notified();
         }
-        if let Ok(request) = requests.try_recv() {
+        if let Ok(numbered) = numbered.try_recv() {
+            sequencer.handed_over(numbered);
+        }
+        if let Ok(request) = page_requests.try_recv() {
             sequencer.page_requested(request);
         }
     }

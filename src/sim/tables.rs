@@ -61,3 +61,5 @@ pub struct ConsumerRow {
 /// The id of the only row of `res_log` and of `res_consumer`, and of the pause flag.
 pub const ONE: u64 = 1;
 pub const LOG_ID: u64 = 7;
+/// The state of events that were in no outbox.
+pub const WATCHED: &str = "Watched";

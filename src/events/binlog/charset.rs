@@ -1,6 +1,6 @@
 //! Texts in any of the server's character sets as UTF-8. The server itself says how: no table here could be more exact.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 
 use mysql::{Conn, Value};
 
@@ -9,11 +9,11 @@ use crate::db::{Error, ErrorClass, Link, ReadRows};
 
 /// Converts texts to UTF-8. A text that is none in its character set has replacement characters.
 pub trait Charsets {
-    /// Appends `bytes`, which have this collation.
+    /// `bytes`, which have this collation, as UTF-8.
     ///
     /// # Errors
     /// The server could not be asked.
-    fn utf8(&mut self, collation: u32, bytes: &[u8], out: &mut String) -> Result<(), Error>;
+    fn utf8<'a>(&mut self, collation: u32, bytes: &'a [u8]) -> Result<Cow<'a, str>, Error>;
 }
 
 /// How the texts of a collation become UTF-8.
@@ -30,13 +30,14 @@ enum Way {
 /// As the server converts.
 pub struct ServerCharsets {
     link: Link,
-    ways: HashMap<u32, Way>,
+    /// By collation: a few, of which each value needs one.
+    ways: Vec<(u32, Way)>,
 }
 
 impl ServerCharsets {
     /// Asks over `link` what is not known yet.
     pub fn new(link: Link) -> ServerCharsets {
-        ServerCharsets { link, ways: HashMap::new() }
+        ServerCharsets { link, ways: Vec::new() }
     }
 
     fn find(&mut self, collation: u32) -> Result<Way, Error> {
@@ -81,28 +82,32 @@ fn character_set(conn: &mut Conn, collation: u32) -> Result<Option<(String, u32)
 }
 
 impl Charsets for ServerCharsets {
-    fn utf8(&mut self, collation: u32, bytes: &[u8], out: &mut String) -> Result<(), Error> {
+    fn utf8<'a>(&mut self, collation: u32, bytes: &'a [u8]) -> Result<Cow<'a, str>, Error> {
         if collation == BINARY {
-            out.push_str(&String::from_utf8_lossy(bytes));
-            return Ok(());
+            return Ok(String::from_utf8_lossy(bytes));
         }
-        if !self.ways.contains_key(&collation) {
-            let way = self.find(collation)?;
-            self.ways.insert(collation, way);
-        }
-        match &self.ways[&collation] {
-            Way::AsIs => out.push_str(&String::from_utf8_lossy(bytes)),
-            Way::Bytewise(characters) => out.extend(bytes.iter().map(|byte| characters[usize::from(*byte)].as_str())),
+        let place = match self.ways.iter().position(|(known, _)| *known == collation) {
+            Some(place) => place,
+            None => {
+                let way = self.find(collation)?;
+                self.ways.push((collation, way));
+                self.ways.len() - 1
+            }
+        };
+        match &self.ways[place].1 {
+            Way::AsIs => Ok(String::from_utf8_lossy(bytes)),
+            Way::Bytewise(characters) => {
+                Ok(bytes.iter().map(|byte| characters[usize::from(*byte)].as_str()).collect::<String>().into())
+            }
             Way::Asked(name) => {
                 let digits: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
                 let converted = format!("SELECT CONVERT(CONVERT(X'{digits}' USING {name}) USING utf8mb4)");
                 let value: Option<Value> = self.link.run(|conn| conn.read_first(&converted))?;
                 match value {
-                    Some(Value::Bytes(text)) => out.push_str(&String::from_utf8_lossy(&text)),
-                    _ => out.push_str(&String::from_utf8_lossy(bytes)),
+                    Some(Value::Bytes(text)) => Ok(String::from_utf8_lossy(&text).into_owned().into()),
+                    _ => Ok(String::from_utf8_lossy(bytes)),
                 }
             }
         }
-        Ok(())
     }
 }

@@ -16,11 +16,13 @@ pub struct Wakes {
     pub dispatcher: bool,
     /// An event was written, or numbered by someone else.
     pub sequencer: bool,
+    /// The daemon that reads watched tables numbered it.
+    pub by_watcher: bool,
 }
 
 impl Wakes {
     /// Something of which only the server knows what it did.
-    pub const ALL: Wakes = Wakes { dispatcher: true, sequencer: true };
+    pub const ALL: Wakes = Wakes { dispatcher: true, sequencer: true, by_watcher: false };
 }
 
 /// A table of resq's.
@@ -29,6 +31,7 @@ enum Table {
     Queue,
     Outbox,
     EventLog,
+    Watch,
 }
 
 /// Follows the log from one commit to the next.
@@ -39,6 +42,8 @@ pub struct Touched {
     wakes: Wakes,
     /// Events got numbers.
     is_numbering: bool,
+    /// The position in the binary log was stored.
+    is_watcher: bool,
     in_transaction: bool,
 }
 
@@ -50,6 +55,7 @@ impl Touched {
             tables: HashMap::new(),
             wakes: Wakes::default(),
             is_numbering: false,
+            is_watcher: false,
             in_transaction: false,
         }
     }
@@ -89,6 +95,7 @@ impl Touched {
             true if is("res_queue") => Some(Table::Queue),
             true if is("res_outbox") => Some(Table::Outbox),
             true if is("res_event") => Some(Table::EventLog),
+            true if is("res_watch") => Some(Table::Watch),
             _ => None,
         };
         match known {
@@ -108,6 +115,8 @@ impl Touched {
             (Some(Table::Outbox), _) => self.is_numbering = true,
             // Rows that came into the log on another way have no other wakeup.
             (Some(Table::EventLog), Op::Insert) => self.wakes.sequencer = true,
+            // Together with the events, it stores its position.
+            (Some(Table::Watch), _) => self.is_watcher = true,
             _ => {}
         }
         Ok(())
@@ -137,7 +146,9 @@ impl Touched {
         self.tables.clear();
         self.in_transaction = false;
         let wakes = std::mem::take(&mut self.wakes);
+        let is_watcher = std::mem::take(&mut self.is_watcher);
         let is_numbering = std::mem::take(&mut self.is_numbering);
+        let wakes = Wakes { by_watcher: is_watcher && wakes.sequencer && !wakes.dispatcher, ..wakes };
         // The daemon that numbered them reads them at once; other daemons read them by the wakeup that this one had.
         if is_numbering && !wakes.dispatcher { Wakes::default() } else { wakes }
     }
@@ -147,9 +158,9 @@ impl Touched {
 mod tests {
     use super::*;
 
-    const NONE: Wakes = Wakes { dispatcher: false, sequencer: false };
-    const JOB: Wakes = Wakes { dispatcher: true, sequencer: true };
-    const EVENT: Wakes = Wakes { dispatcher: false, sequencer: true };
+    const NONE: Wakes = Wakes { dispatcher: false, sequencer: false, by_watcher: false };
+    const JOB: Wakes = Wakes { dispatcher: true, ..EVENT };
+    const EVENT: Wakes = Wakes { sequencer: true, ..NONE };
 
     fn event(kind: u8, body: &[u8]) -> LogEvent<'_> {
         LogEvent { kind, at_s: 0, end: 0, server_id: 0, gtid: None, body }
@@ -182,10 +193,11 @@ mod tests {
 
     #[test]
     fn commits_that_leave_work_wake_those_who_have_it() {
-        let (queue, outbox, log, other) = (
+        let (queue, outbox, log, watch, other) = (
             map(1, "resq", "res_queue"),
             map(2, "RESQ", "res_outbox"),
             map(3, "resq", "res_event"),
+            map(4, "resq", "res_watch"),
             map(1, "a", "res_queue"),
         );
         for (events, expected, why) in [
@@ -199,6 +211,21 @@ mod tests {
             (vec![queue.clone(), rows(UPDATE, 1), XID], vec![], "an update that no trigger announces"),
             (vec![log.clone(), outbox.clone(), rows(INSERT, 3), rows(DELETE, 2), XID], vec![], "numbering"),
             (vec![log.clone(), rows(INSERT, 3), XID], vec![EVENT], "events from elsewhere"),
+            (
+                vec![
+                    watch.clone(),
+                    rows(UPDATE, 4),
+                    log.clone(),
+                    rows(INSERT, 3),
+                    XID,
+                    log.clone(),
+                    rows(INSERT, 3),
+                    XID,
+                ],
+                vec![Wakes { by_watcher: true, ..EVENT }, EVENT],
+                "changes of watched tables, then events from elsewhere",
+            ),
+            (vec![watch, rows(UPDATE, 4), XID], vec![], "a position alone"),
             (vec![log.clone(), rows(DELETE, 3), XID], vec![], "pruning"),
             (vec![other, rows(INSERT, 1), XID], vec![], "another database"),
             (vec![queue.clone(), rows(INSERT, 1), query("COMMIT")], vec![Wakes { sequencer: false, ..JOB }], "no XID"),

@@ -35,9 +35,18 @@ pub struct NewEvent {
     /// Its state.
     pub state: String,
     /// Its payload.
-    pub payload: Vec<u8>,
+    pub payload: String,
     /// When the transaction was committed, or the statement begun where the log does not have that: µs since 1970.
     pub at_us: u64,
+}
+
+impl NewEvent {
+    /// With a payload as it can be stored: bytes that are no UTF-8 are replaced.
+    pub fn new(state: &str, payload: Vec<u8>, at_us: u64) -> NewEvent {
+        let payload = String::from_utf8(payload);
+        let payload = payload.unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        NewEvent { state: state.into(), payload, at_us }
+    }
 }
 
 /// Where a transaction ends.
@@ -62,6 +71,16 @@ pub enum Item {
     RolledBack(Step),
     /// Nothing happened.
     Idle,
+}
+
+impl Item {
+    /// Bytes of its payloads.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Item::Piece(events) | Item::End(events, _) => events.iter().map(|event| event.payload.len()).sum(),
+            Item::RolledBack(_) | Item::Idle => 0,
+        }
+    }
 }
 
 /// A table of the log; None: it is not watched.
@@ -274,7 +293,7 @@ impl Transactions {
                 let Some(state) = one.state(rows.op, before, after) else { continue };
                 let payload = one.payload(map, rows.op, [before, after], context, charsets)?;
                 self.piece_bytes += payload.len() + state.len();
-                self.piece.push(NewEvent { state: state.into(), payload, at_us });
+                self.piece.push(NewEvent::new(state, payload, at_us));
             }
             if self.piece_bytes >= PIECE_BYTES {
                 (self.piece_bytes, self.is_passed_on) = (0, true);
@@ -313,6 +332,6 @@ impl Transactions {
         payload.push(b'}');
         log::warn!("watched tables: changes cannot be read, {reason}; announcing resq.watch_gap in their place");
         self.piece_bytes += payload.len();
-        self.piece.push(NewEvent { state: GAP.into(), payload, at_us: self.at_us(at_s) });
+        self.piece.push(NewEvent::new(GAP, payload, self.at_us(at_s)));
     }
 }

@@ -80,10 +80,31 @@ fn integer(value: &[u8], bytes: usize, is_unsigned: bool, out: &mut Vec<u8>) -> 
     let number = Bytes(value).little(bytes)?;
     let unused = 64 - 8 * bytes;
     match is_unsigned {
-        true => out.extend(number.to_string().bytes()),
-        false => out.extend((((number << unused) as i64) >> unused).to_string().bytes()),
+        true => decimal_digits(number, out),
+        false => {
+            let number = ((number << unused) as i64) >> unused;
+            if number < 0 {
+                out.push(b'-');
+            }
+            decimal_digits(number.unsigned_abs(), out);
+        }
     }
     Ok(())
+}
+
+/// The digits of a number; of every row, without an allocation.
+fn decimal_digits(mut number: u64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend(&digits[first..]);
 }
 
 fn text(column: &Column, value: &[u8], charsets: &mut dyn Charsets, out: &mut Vec<u8>) -> Result<(), Undecodable> {
@@ -91,17 +112,13 @@ fn text(column: &Column, value: &[u8], charsets: &mut dyn Charsets, out: &mut Ve
         quoted_base64("", value, out);
         return Ok(());
     }
-    let mut text = String::new();
-    charsets.utf8(column.collation, value, &mut text)?;
-    quoted(&text, out);
+    quoted(&charsets.utf8(column.collation, value)?, out);
     Ok(())
 }
 
-fn name(column: &Column, place: usize, charsets: &mut dyn Charsets) -> Result<String, Undecodable> {
+fn name<'a>(column: &'a Column, place: usize, charsets: &mut dyn Charsets) -> Result<Cow<'a, str>, Undecodable> {
     let name = column.members.get(place).ok_or(Malformed("a value has no name in its ENUM or SET"))?;
-    let mut text = String::new();
-    charsets.utf8(column.collation, name, &mut text)?;
-    Ok(text)
+    Ok(charsets.utf8(column.collation, name)?)
 }
 
 fn member(column: &Column, place: usize, charsets: &mut dyn Charsets, out: &mut Vec<u8>) -> Result<(), Undecodable> {

@@ -21,6 +21,7 @@ use crate::{
         BACKOFF, Error, ErrorClass, ThrottledWarning,
         dump::{Dump, DumpSource, Start},
     },
+    events::numbered::HandOver,
 };
 
 /// Whom commits wake.
@@ -30,6 +31,8 @@ pub struct Targets {
     pub dispatcher: Wakeup,
     /// After an event was written.
     pub sequencer: Wakeup,
+    /// Whether this daemon's sequencer receives the events of watched tables anyway.
+    pub watcher: HandOver,
 }
 
 /// Why the log is not read, while it is not. Cheap to clone.
@@ -182,6 +185,9 @@ impl Role {
     }
 
     fn wake(&self, wakes: Wakes) {
+        if wakes.by_watcher && self.targets.watcher.is_open() {
+            return;
+        }
         if wakes.dispatcher {
             self.targets.dispatcher.notify();
         }

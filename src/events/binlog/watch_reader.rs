@@ -1,11 +1,6 @@
 //! The thread that decodes the log for watched tables. Ends with the dump, or with the thread that numbers what it decodes.
 
-use crossbeam_channel::Sender;
-
-use super::{
-    charset::ServerCharsets,
-    transactions::{Item, Transactions},
-};
+use super::{charset::ServerCharsets, decoded::Sender, transactions::Transactions};
 use crate::{
     base::heartbeat,
     db::{
@@ -23,21 +18,21 @@ pub fn read(
     start: &Start,
     transactions: &mut Transactions,
     charsets: &mut ServerCharsets,
-    sender: &Sender<Result<Item, Error>>,
+    sender: &Sender,
 ) -> Result<(), Error> {
     heartbeat::waiting();
     let mut dump = source.open(start)?;
     let mut failed = None;
     let mut is_received = true;
+    let mut items = Vec::new();
     loop {
-        let mut items = Vec::new();
         dump.next(&mut |event| {
             if let Err(error) = transactions.observe(event, charsets, &mut items) {
                 failed = Some(error);
             }
             // Within a compressed transaction, that of the next events.
             for item in items.drain(..) {
-                is_received &= sender.send(Ok(item)).is_ok();
+                is_received &= sender.send(item);
             }
             is_received && failed.is_none()
         })?;

@@ -1,15 +1,20 @@
 //! The SQL of watched tables: who reads, how far, and numbering what was read. Expects the global database as the current
 //! one. Every change holds the reader's lease, and fails where another daemon has it.
 
-use mysql::{Conn, prelude::Queryable};
+use std::fmt::Write;
 
-use super::{gtid::GtidSet, position::Position, text::json_literal, transactions::NewEvent};
-use crate::db::{Error, ReadRows, literal, run_script};
+use mysql::{Conn, from_row_opt, prelude::Queryable};
+
+use super::{gtid::GtidSet, position::Position, temporal::instant, text::push_literal, transactions::NewEvent};
+use crate::{
+    db::{Error, ReadRows, literal, run_script},
+    events::store::WRITTEN_US,
+};
 
 /// How long a daemon that stopped responding keeps the others from reading, in seconds.
 pub const LEASE_S: u32 = 10;
-/// Bytes of one INSERT, unless one row has more.
-const STATEMENT_BYTES: usize = 512 << 10;
+/// Bytes of one INSERT, unless one row has more: half of what every server takes, since a payload may double as a literal.
+const STATEMENT_BYTES: usize = 500_000;
 /// Rows deleted in one statement.
 const DELETED: u32 = 10_000;
 
@@ -54,8 +59,8 @@ pub fn release(conn: &mut Conn, owner: &str) -> Result<(), Error> {
     Ok(conn.query_drop(format!("UPDATE res_watch SET lease_until = NULL WHERE id = 1 AND owner = {me}"))?)
 }
 
-/// Begins a transaction that fails unless `owner` has the lease, and stores the position in it.
-fn begin(conn: &mut Conn, owner: &str, position: Option<&Position>) -> Result<(), Error> {
+/// Renews the lease if `owner` has it, and stores the position.
+fn renewal(owner: &str, position: Option<&Position>) -> String {
     let position = match position {
         None => String::new(),
         Some(Position { server, file, pos, gtids }) => {
@@ -64,11 +69,16 @@ fn begin(conn: &mut Conn, owner: &str, position: Option<&Position>) -> Result<()
             format!(", server = {server}, file = {file}, pos = {pos}, gtids = {gtids}, saved_at = NOW(6)")
         }
     };
-    conn.query_drop("START TRANSACTION")?;
-    conn.query_drop(format!(
+    format!(
         "UPDATE res_watch SET lease_until = NOW(6) + INTERVAL {LEASE_S} SECOND{position} WHERE id = 1 AND owner = {}",
         literal(owner)
-    ))?;
+    )
+}
+
+/// Begins a transaction that fails unless `owner` has the lease, and stores the position in it.
+fn begin(conn: &mut Conn, owner: &str, position: Option<&Position>) -> Result<(), Error> {
+    conn.query_drop("START TRANSACTION")?;
+    conn.query_drop(renewal(owner, position))?;
     if conn.affected_rows() == 1 { Ok(()) } else { Err(Error::Corrupt(DISPLACED)) }
 }
 
@@ -81,27 +91,57 @@ pub fn save(conn: &mut Conn, owner: &str, position: &Position) -> Result<(), Err
     Ok(conn.query_drop("COMMIT")?)
 }
 
-/// Numbers these events in their order, and stores the position behind them, in one transaction.
+/// Where events came into the log, as it was in the transaction that numbered them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The number of the last one.
+    pub head_seq: u64,
+    /// Identifies the log.
+    pub log_id: u64,
+    /// When the event before the first one was written, in µs since 1970; None: the log has none (any more).
+    pub before_at: Option<u64>,
+}
+
+/// Numbers these events in their order, and stores the position behind them, in one transaction and two round trips.
 ///
 /// # Errors
 /// As [`save`].
-pub fn number(conn: &mut Conn, owner: &str, events: &[NewEvent], position: &Position) -> Result<(), Error> {
-    begin(conn, owner, Some(position))?;
-    let count = events.len();
-    // Blocks every other numbering until the end.
-    let count_up = format!("UPDATE res_log SET head_seq = LAST_INSERT_ID(head_seq + {count}) WHERE id = 1");
-    let statements = inserts("res_event (seq, bytes, state, payload, at, numbered_at)", events, |place, values| {
-        format!("(LAST_INSERT_ID() - {}, {values}, NOW(6))", count - 1 - place)
+pub fn number(conn: &mut Conn, owner: &str, events: &[NewEvent], position: &Position) -> Result<Place, Error> {
+    let (place, numbered_at) = reserve(conn, owner, events.len(), position)?;
+    let first = place.head_seq + 1 - events.len() as u64;
+    let columns = "res_event (numbered_at, seq, bytes, state, payload, at)";
+    let mut statements = inserts(columns, events, |place, row| {
+        let _ = write!(row, "'{numbered_at}', {}", first + place as u64);
     });
-    match statements.as_slice() {
-        // One round trip for all of it.
-        [one] => Ok(run_script(conn, &format!("{count_up}; {one}; COMMIT"))?),
-        many => {
-            conn.query_drop(count_up)?;
-            many.iter().try_for_each(|statement| conn.query_drop(statement))?;
-            Ok(conn.query_drop("COMMIT")?)
+    if let Some(last) = statements.last_mut() {
+        last.push_str("; COMMIT");
+    }
+    statements.iter().try_for_each(|statement| run_script(conn, statement))?;
+    Ok(place)
+}
+
+/// Begins the transaction of [`number`]: stores the position and takes `count` numbers. Returns the server's time as well.
+/// With these, the rows that follow have literals in place of expressions, which takes the server a tenth less time.
+fn reserve(conn: &mut Conn, owner: &str, count: usize, position: &Position) -> Result<(Place, String), Error> {
+    // The update of the log's head blocks every other numbering until the end.
+    let mut results = conn.query_iter(format!(
+        "START TRANSACTION; {}; UPDATE res_log SET head_seq = head_seq + {count} WHERE id = 1; \
+         SELECT l.head_seq, l.log_id, {WRITTEN_US}, CAST(NOW(6) AS CHAR) \
+         FROM res_log l LEFT JOIN res_event e ON e.seq = l.head_seq - {count} WHERE l.id = 1",
+        renewal(owner, Some(position))
+    ))?;
+    let (mut statement, mut found) = (0, None);
+    while let Some(rows) = results.iter() {
+        statement += 1;
+        if statement == 2 && rows.affected_rows() != 1 {
+            return Err(Error::Corrupt(DISPLACED));
+        }
+        for row in rows {
+            found = Some(from_row_opt(row?)?);
         }
     }
+    let (head_seq, log_id, before_at, now) = found.ok_or(Error::Corrupt("res_log has no row"))?;
+    Ok((Place { head_seq, log_id, before_at }, now))
 }
 
 /// Removes what is left of a large transaction that was not read to its end.
@@ -123,8 +163,8 @@ pub fn clear_staged(conn: &mut Conn) -> Result<(), Error> {
 /// As [`save`].
 pub fn stage(conn: &mut Conn, owner: &str, events: &[NewEvent], staged: u64) -> Result<(), Error> {
     begin(conn, owner, None)?;
-    let rows = inserts("res_watch_row (n, bytes, state, payload, at)", events, |place, values| {
-        format!("({}, {values})", staged + 1 + place as u64)
+    let rows = inserts("res_watch_row (n, bytes, state, payload, at)", events, |place, row| {
+        let _ = write!(row, "{}", staged + 1 + place as u64);
     });
     rows.iter().try_for_each(|statement| conn.query_drop(statement))?;
     Ok(conn.query_drop("COMMIT")?)
@@ -155,26 +195,26 @@ pub fn now_us(conn: &mut Conn) -> Result<u64, Error> {
     Ok(conn.read_first("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)")?.unwrap_or_default())
 }
 
-/// INSERT statements for these events. `row` makes a row of an event's place and its values.
-fn inserts(into: &str, events: &[NewEvent], row: impl Fn(usize, String) -> String) -> Vec<String> {
+/// INSERT statements for these events. `begin` writes what precedes an event's values, by its place.
+fn inserts(into: &str, events: &[NewEvent], begin: impl Fn(usize, &mut String)) -> Vec<String> {
+    let insert = format!("INSERT INTO {into} VALUES ");
     let mut statements: Vec<String> = Vec::new();
+    let mut at = (0, String::new());
     for (place, event) in events.iter().enumerate() {
-        let values = format!(
-            "{}, '{}', {}, FROM_UNIXTIME({}.{:06})",
-            event.payload.len(),
-            event.state,
-            json_literal(&event.payload),
-            event.at_us / 1_000_000,
-            event.at_us % 1_000_000
-        );
-        let row = row(place, values);
-        match statements.last_mut().filter(|last| last.len() + row.len() < STATEMENT_BYTES) {
-            Some(last) => {
-                last.push(',');
-                last.push_str(&row);
-            }
-            None => statements.push(format!("INSERT INTO {into} VALUES {row}")),
+        // The events of one transaction have one time.
+        if at.1.is_empty() || at.0 != event.at_us {
+            at = (event.at_us, instant(event.at_us / 1_000_000, &format!(".{:06}", event.at_us % 1_000_000)));
         }
+        let is_full = statements.last().is_none_or(|last| last.len() + event.payload.len() >= STATEMENT_BYTES);
+        if is_full {
+            statements.push(insert.clone());
+        }
+        let Some(row) = statements.last_mut() else { break };
+        row.push_str(if is_full { "(" } else { ",(" });
+        begin(place, row);
+        let _ = write!(row, ", {}, '{}', ", event.payload.len(), event.state);
+        push_literal(&event.payload, row);
+        let _ = write!(row, ", '{}')", at.1.trim_end_matches('Z'));
     }
     statements
 }

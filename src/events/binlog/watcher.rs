@@ -2,50 +2,39 @@
 //! one thread decodes, another numbers what was decoded together with the new position. Whatever fails ends the session;
 //! the next one, of this daemon or another, goes on from the position that was stored with the last events.
 
-use std::{
-    io,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{io, sync::Arc, time::Duration};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, select};
 
 use super::{
     charset::ServerCharsets,
-    conditions,
+    conditions, decoded,
+    numbering::Numbering,
     payload::Rules,
+    pending::BATCH_BYTES,
     position::{self, FOREIGN, Position},
     text::quoted,
-    transactions::{GAP, Item, NewEvent, Step, Transactions},
+    transactions::{GAP, NewEvent, Transactions},
     wakeups::Broken,
     watch_reader, watch_store as store,
 };
 use crate::{
     base::{
-        clock::now,
         heartbeat,
         threads::{Alarm, Thread},
-        wakeup::Wakeup,
     },
     db::{
         BACKOFF, Db, Error, Link, ThrottledWarning,
         dump::{DumpSource, Start},
     },
+    events::numbered::HandOver,
     wire::MAX_PAYLOAD,
 };
 
 /// Connections that the two threads need of the pool.
 pub const CONNECTIONS: u32 = 2;
-/// Events numbered in one transaction, unless one transaction of the log has more; those of a larger one are staged.
-const BATCH: usize = 2000;
-/// The same for bytes of payload.
-const BATCH_BYTES: usize = 4 << 20;
-/// Pieces that are decoded and not written yet.
-const DECODED: usize = 32;
 /// How often a daemon that does not read tries to take the lease.
 const CLAIM_EVERY: Duration = Duration::from_secs(2);
-/// How often the lease is renewed, and the position stored, while nothing is to be numbered.
-const SAVE_EVERY: Duration = Duration::from_secs(2);
 /// How long the threads may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -67,7 +56,7 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Starts the threads. `numbered` is notified after events got numbers.
+    /// Starts the threads. Events that got numbers are passed to `hand_over`.
     ///
     /// # Errors
     /// The system cannot start another thread.
@@ -75,7 +64,7 @@ impl Watcher {
         db: &Db,
         source: DumpSource,
         settings: Settings,
-        numbered: Wakeup,
+        hand_over: HandOver,
         alarm: &Alarm,
     ) -> io::Result<Watcher> {
         let broken = Broken::default();
@@ -84,7 +73,7 @@ impl Watcher {
             link: Link::new(db),
             source: Arc::new(source),
             settings,
-            numbered,
+            hand_over,
             alarm: alarm.clone(),
             broken: broken.clone(),
             has_read: false,
@@ -110,7 +99,7 @@ struct Role {
     link: Link,
     source: Arc<DumpSource>,
     settings: Settings,
-    numbered: Wakeup,
+    hand_over: HandOver,
     alarm: Alarm,
     broken: Broken,
     /// Something was read since the last failure.
@@ -135,33 +124,6 @@ impl From<Error> for Ended {
             Error::Corrupt(store::DISPLACED) => Ended::Elsewhere,
             error => Ended::Failed(error),
         }
-    }
-}
-
-/// What was decoded and is not numbered yet.
-#[derive(Default)]
-struct Pending {
-    /// Of whole transactions.
-    ready: Vec<NewEvent>,
-    /// Of the transaction that is still being read.
-    open: Vec<NewEvent>,
-    bytes: usize,
-    /// Of that transaction, already in the database.
-    staged: u64,
-}
-
-impl Pending {
-    fn is_full(&self) -> bool {
-        self.ready.len() + self.open.len() >= BATCH || self.bytes >= BATCH_BYTES
-    }
-
-    fn add(&mut self, events: Vec<NewEvent>) {
-        self.bytes += events.iter().map(|event| event.payload.len()).sum::<usize>();
-        self.open.extend(events);
-    }
-
-    fn end(&mut self) {
-        self.ready.append(&mut self.open);
     }
 }
 
@@ -208,7 +170,9 @@ impl Role {
 
     /// Reads from the stored position until something ends that.
     fn session(&mut self, stopped: &Receiver<()>) -> Ended {
-        match self.read_on(stopped) {
+        let ended = self.read_on(stopped);
+        self.hand_over.close();
+        match ended {
             Ok(ended) | Err(ended) => ended,
         }
     }
@@ -216,11 +180,12 @@ impl Role {
     fn read_on(&mut self, stopped: &Receiver<()>) -> Result<Ended, Ended> {
         let owner = self.settings.owner.clone();
         let Some(stored) = self.link.run(|conn| store::claim(conn, &owner))? else { return Ok(Ended::Elsewhere) };
+        self.hand_over.open();
         let missing = self.link.run(conditions::missing)?;
         if !missing.is_empty() {
             return Err(Error::NotReady(missing.join("; ")).into());
         }
-        let mut position = match stored {
+        let position = match stored {
             Some(position) => position,
             None => {
                 let begin = self.link.run(Position::current)?;
@@ -233,115 +198,45 @@ impl Role {
             return Err(Ended::Lost(position.into(), FOREIGN.into()));
         };
         self.link.run(store::clear_staged)?;
-        let (sender, decoded) = bounded(DECODED);
+        let (sender, decoded) = decoded::decoded();
         let _reader = self.spawn_reader(start, sender)?;
         log::debug!("watched tables: reading from {}", position.describe());
-        let mut pending = Pending::default();
-        let mut saved = now();
+        let mut numbering = Numbering::new(&mut self.link, &owner, &self.hand_over, position);
         loop {
             heartbeat::waiting();
-            let item = select! {
+            let has_ended = select! {
                 recv(stopped) -> _ => return Ok(Ended::Stopped),
-                recv(decoded) -> item => item,
+                recv(decoded.arrived) -> arrived => arrived.is_err(),
             };
+            let pause = numbering.pause();
+            if !pause.is_zero()
+                && !decoded.has(BATCH_BYTES)
+                && stopped.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected)
+            {
+                return Ok(Ended::Stopped);
+            }
             heartbeat::working();
-            let mut next = item.map_err(|_| Error::NotReady("the thread that decodes the binary log has ended".into()));
-            loop {
-                match next.and_then(|item| item) {
-                    Ok(item) => self.take(item, &mut pending, &mut position)?,
-                    Err(error) => {
-                        self.flush(&mut pending, &position, &mut saved)?;
-                        if position.leave_gtids(&error) {
-                            self.link.run(|conn| store::save(conn, &owner, &position))?;
-                        }
-                        return Err(match position::lost(&error) {
-                            Some(why) => Ended::Lost(position.into(), why.into()),
-                            None => error.into(),
-                        });
+            let (items, error) = decoded.take();
+            numbering.take(items)?;
+            match error {
+                Some(error) => {
+                    let mut position = numbering.position;
+                    if position.leave_gtids(&error) {
+                        self.link.run(|conn| store::save(conn, &owner, &position))?;
                     }
+                    return Err(match position::lost(&error) {
+                        Some(why) => Ended::Lost(position.into(), why.into()),
+                        None => error.into(),
+                    });
                 }
-                if pending.is_full() {
-                    break;
+                None if has_ended => {
+                    return Err(Error::NotReady("the thread that decodes the binary log has ended".into()).into());
                 }
-                match decoded.try_recv() {
-                    Ok(item) => next = Ok(item),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-                }
+                None => {}
             }
             self.broken.set(None);
             self.has_read = true;
-            self.flush(&mut pending, &position, &mut saved)?;
         }
-    }
-
-    /// One decoded piece. What belongs to a large transaction is staged, and numbered at its end.
-    fn take(&mut self, item: Item, pending: &mut Pending, position: &mut Position) -> Result<(), Ended> {
-        match item {
-            Item::Idle => {}
-            Item::Piece(events) => pending.add(events),
-            Item::RolledBack(step) => {
-                pending.open.clear();
-                if pending.staged > 0 {
-                    self.link.run(store::clear_staged)?;
-                    pending.staged = 0;
-                }
-                position.advance(&step);
-            }
-            Item::End(events, step) => {
-                pending.add(events);
-                if pending.staged == 0 {
-                    pending.end();
-                    position.advance(&step);
-                } else {
-                    self.end_staged(pending, position, &step)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn end_staged(&mut self, pending: &mut Pending, position: &mut Position, step: &Step) -> Result<(), Ended> {
-        self.stage(pending)?;
-        position.advance(step);
-        let (owner, staged) = (&self.settings.owner, pending.staged);
-        self.link.run(|conn| store::number_staged(conn, owner, staged, position))?;
-        self.numbered.notify();
-        pending.staged = 0;
-        Ok(self.link.run(store::clear_staged)?)
-    }
-
-    fn stage(&mut self, pending: &mut Pending) -> Result<(), Ended> {
-        let (owner, open, staged) = (&self.settings.owner, &pending.open, pending.staged);
-        if !open.is_empty() {
-            self.link.run(|conn| store::stage(conn, owner, open, staged))?;
-        }
-        pending.staged += pending.open.len() as u64;
-        pending.open.clear();
-        pending.bytes = 0;
-        Ok(())
-    }
-
-    /// Numbers what is ready; stages what is open and large; stores the position now and then where there is neither.
-    fn flush(&mut self, pending: &mut Pending, position: &Position, saved: &mut Instant) -> Result<(), Ended> {
-        let owner = &self.settings.owner;
-        if !pending.ready.is_empty() {
-            let ready = &pending.ready;
-            self.link.run(|conn| store::number(conn, owner, ready, position))?;
-            self.numbered.notify();
-            pending.ready.clear();
-            pending.bytes = pending.open.iter().map(|event| event.payload.len()).sum();
-            *saved = now();
-        }
-        if pending.is_full() {
-            self.stage(pending)?;
-            *saved = now();
-        }
-        if now() - *saved >= SAVE_EVERY {
-            let owner = &self.settings.owner;
-            self.link.run(|conn| store::save(conn, owner, position))?;
-            *saved = now();
-        }
-        Ok(())
     }
 
     /// Announces that changes are lost, and goes on from the end of the log.
@@ -360,22 +255,21 @@ impl Role {
             to.describe()
         );
         let at_us = self.link.run(store::now_us)?;
-        let events = [NewEvent { state: GAP.into(), payload, at_us }];
+        let events = [NewEvent::new(GAP, payload, at_us)];
         let owner = &self.settings.owner;
         self.link.run(|conn| store::number(conn, owner, &events, &to))?;
-        self.numbered.notify();
+        self.hand_over.announce();
         Ok(())
     }
 
-    fn spawn_reader(&self, start: Start, sender: Sender<Result<Item, Error>>) -> Result<Thread, Error> {
+    fn spawn_reader(&self, start: Start, sender: decoded::Sender) -> Result<Thread, Error> {
         let source = self.source.clone();
         let limit = MAX_PAYLOAD;
         let mut transactions = Transactions::new(self.settings.rules.clone(), limit, self.settings.max_packet_bytes);
         let mut charsets = ServerCharsets::new(Link::new(&self.db));
         let body = move || {
             if let Err(error) = watch_reader::read(&source, &start, &mut transactions, &mut charsets, &sender) {
-                // Without a receiver, the session has ended already.
-                let _ = sender.send(Err(error));
+                sender.end(error);
             }
         };
         Thread::spawn("watch reader", &self.alarm, body).map_err(|error| {
