@@ -9,7 +9,7 @@ use std::{
 use mysql::{Conn, prelude::Queryable};
 use resq_test_support::Instance;
 
-use crate::{SUBSCRIBERS, WATCH, WRITERS, cpu::Cpu, daemon, subscribe};
+use super::{SUBSCRIBERS, WATCH, WRITERS, cpu::Cpu, daemon, subscribe};
 
 const LASTS: Duration = Duration::from_secs(6);
 /// The clock of `/proc`.

@@ -185,7 +185,7 @@ impl Role {
         if !missing.is_empty() {
             return Err(Error::NotReady(missing.join("; ")).into());
         }
-        let position = match stored {
+        let mut position = match stored {
             Some(position) => position,
             None => {
                 let begin = self.link.run(Position::current)?;
