@@ -89,7 +89,7 @@ struct Role {
     parts: Parts,
     stopping: Arc<AtomicBool>,
     ended: (Sender<Report>, Receiver<Report>),
-    /// The claims of attempts that are offered or under way.
+    /// The claims of attempts that are under way.
     claims: BTreeSet<u64>,
     /// The rollout that is open, with its files once it runs.
     current: Option<(Rollout, Option<Arc<Plan>>)>,
@@ -130,9 +130,9 @@ impl Role {
             }
             heartbeat::waiting();
             let may_offer = self.claims.len() < share(self.parts.workers) && now() >= self.quiet_until;
-            let next = self.runnable().filter(|_| may_offer).map(|(plan, wave)| self.task(plan, wave));
+            let next = self.runnable().filter(|_| may_offer);
             let wake = if self.quiet_until > now() { self.quiet_until.min(self.next_poll) } else { self.next_poll };
-            let Some((claim, task)) = next else {
+            let Some((plan, wave)) = next else {
                 select! {
                     recv(stopped) -> _ => return,
                     recv(self.parts.wakeups) -> woken => self.woken(woken.is_ok()),
@@ -141,13 +141,14 @@ impl Role {
                 }
                 continue;
             };
-            self.claims.insert(claim);
-            // A task that no worker takes meanwhile is dropped, which reports its claim as ended.
+            let tasks = self.parts.tasks.clone();
             select! {
                 recv(stopped) -> _ => return,
                 recv(self.parts.wakeups) -> woken => self.woken(woken.is_ok()),
                 recv(self.ended.1) -> ended => self.ended(ended.ok()),
-                send(self.parts.tasks, task) -> sent => {
+                // Made when a worker takes it, not before: a task that is dropped reports its end, which would be the next
+                // thing to wake up for.
+                send(tasks, self.task(plan, wave)) -> sent => {
                     if sent.is_err() {
                         return; // the workers have ended
                     }
@@ -171,17 +172,18 @@ impl Role {
         plan.clone().filter(|_| rollout.state == State::Running).map(|plan| (plan, rollout.wave))
     }
 
-    /// An attempt at the next database, and its claim's number.
-    fn task(&self, plan: Arc<Plan>, wave: u32) -> (u64, SideTask) {
+    /// An attempt at the next database.
+    fn task(&mut self, plan: Arc<Plan>, wave: u32) -> SideTask {
         let claim = Claim::new(&plan.global_db, plan.rollout, &self.parts.owner);
         let (id, stopping) = (claim.id, self.stopping.clone());
+        self.claims.insert(id);
         // Reports also if the task is dropped unstarted.
         let mut on_end = OnEnd { sender: self.ended.0.clone(), report: Report { claim: id, ended: None } };
         let task = move |session: &mut Session| {
             on_end.is(Ended::Lost);
             on_end.is(attempt::run(&plan, &claim, wave, session, &stopping));
         };
-        (id, Box::new(task))
+        Box::new(task)
     }
 
     fn ended(&mut self, report: Option<Report>) {
