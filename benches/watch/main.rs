@@ -104,9 +104,11 @@ fn daemon(instance: &Instance, watches: &str) -> Running {
     fs::write(&path, watches).unwrap();
     fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
     let sql = instance.sql_dir(templates::MINIMAL);
+    let mut conn = instance.conn();
+    // The daemon before was killed: its lease ends here, as if the time had passed, or nobody would read for 10 s.
+    conn.query_drop("UPDATE res_watch SET lease_until = NOW(6) - INTERVAL 1 SECOND").unwrap();
     let program = instance.resqd().env("RESQ_CONFIG", path).args(["--poll-ms", "60000", "--binlog", "on"]);
     let running = program.arg("--sql-dir").arg(sql).spawn_ready();
-    let mut conn = instance.conn();
     let reads = "SELECT COUNT(*) FROM res_watch WHERE server IS NOT NULL AND lease_until > NOW(6)";
     wait_until("the log to be read", || watches.is_empty() || conn.query_first::<u64, _>(reads).unwrap() == Some(1));
     running
