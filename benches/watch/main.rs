@@ -105,7 +105,7 @@ fn daemon(instance: &Instance, watches: &str) -> Running {
     fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
     let sql = instance.sql_dir(templates::MINIMAL);
     let mut conn = instance.conn();
-    // The daemon before was killed: its lease ends here, as if the time had passed, or nobody would read for 10 s.
+    // The daemon before was killed: its lease ends here, as if the time had passed. Until then no other one reads.
     conn.query_drop("UPDATE res_watch SET lease_until = NOW(6) - INTERVAL 1 SECOND").unwrap();
     let program = instance.resqd().env("RESQ_CONFIG", path).args(["--poll-ms", "60000", "--binlog", "on"]);
     let running = program.arg("--sql-dir").arg(sql).spawn_ready();
