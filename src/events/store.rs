@@ -20,7 +20,12 @@ const UNREADABLE: &str = "resq.unreadable";
 
 /// An event `e` as it is read: number, time, state, payload. One that no frame can carry may be larger than any answer, too.
 pub(super) fn columns() -> String {
-    format!("e.seq, {WRITTEN_US}, e.state, IF(LENGTH(e.payload) > {MAX_PAYLOAD}, NULL, e.payload)")
+    columns_unless("FALSE")
+}
+
+/// The same, without the payload where `condition` is true.
+fn columns_unless(condition: &str) -> String {
+    format!("e.seq, {WRITTEN_US}, e.state, IF({condition} OR LENGTH(e.payload) > {MAX_PAYLOAD}, NULL, e.payload)")
 }
 
 /// Gives the log a new identity: it was restored, emptied or replaced, so its numbers mean other events than before. With
@@ -170,11 +175,12 @@ fn page(after_seq: u64, limit: usize) -> String {
     let rows = limit + 1;
     // The sizes are summed before any payload is read.
     format!(
-        "SELECT e.seq, {WRITTEN_US}, e.state, IF(e.seq = {after_seq} OR LENGTH(e.payload) > {MAX_PAYLOAD}, NULL, e.payload) \
+        "SELECT {} \
          FROM (SELECT seq, SUM(bytes) OVER (ORDER BY seq) - bytes AS before_it FROM \
                (SELECT seq, IF(seq = {after_seq}, 0, COALESCE(bytes, 0)) AS bytes FROM res_event \
                 WHERE seq >= {after_seq} ORDER BY seq LIMIT {rows}) page) z \
-         STRAIGHT_JOIN res_event e ON e.seq = z.seq WHERE z.before_it < {PAGE_BYTES} ORDER BY e.seq"
+         STRAIGHT_JOIN res_event e ON e.seq = z.seq WHERE z.before_it < {PAGE_BYTES} ORDER BY e.seq",
+        columns_unless(&format!("e.seq = {after_seq}"))
     )
 }
 
