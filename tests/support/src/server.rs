@@ -81,6 +81,13 @@ impl Server {
                 "--wsrep-gtid-domain-id=7",
                 "--binlog-row-metadata=FULL",
             ],
+            "mysql97" => &[
+                "--log-bin",
+                "--server-id=1",
+                "--binlog-row-metadata=FULL",
+                "--binlog-row-image=FULL",
+                "--binlog-row-value-options=",
+            ],
             _ => &["--log-bin", "--server-id=1", "--binlog-format=ROW", "--binlog-row-metadata=FULL"],
         }
     }
