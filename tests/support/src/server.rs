@@ -126,7 +126,7 @@ impl Server {
         Server::run(testdb(), kind, dir, env)
     }
 
-    fn run(mut script: Command, kind: &str, dir: PathBuf, env: &[(&str, &str)]) -> Server {
+    pub(crate) fn run(mut script: Command, kind: &str, dir: PathBuf, env: &[(&str, &str)]) -> Server {
         let mut script = script
             .args(["hold", kind])
             .arg(&dir)
@@ -151,7 +151,10 @@ impl Server {
             hold,
         };
         // MariaDB refuses logins while its first account for `%` is being created (1130).
-        server.conn().query_drop("CREATE USER first@'%' ACCOUNT LOCK").unwrap();
+        let mut conn = server.conn();
+        if conn.query_first::<u8, _>("SELECT 1 FROM mysql.user WHERE user = 'first'").unwrap().is_none() {
+            conn.query_drop("CREATE USER first@'%' ACCOUNT LOCK").unwrap();
+        }
         server
     }
 
@@ -309,7 +312,7 @@ pub fn is_cluster() -> bool {
     matches!(kind_under_test().as_str(), "galera" | "group")
 }
 
-fn testdb() -> Command {
+pub(crate) fn testdb() -> Command {
     let mut command = Command::new("bash");
     command.arg(TESTDB).env_remove("ARGS").env_remove("FAST");
     command
