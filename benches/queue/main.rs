@@ -1,12 +1,14 @@
 //! The queue compared with bare connections that do only the indispensable work, on a durable private server, as ratios
 //! within one run: rounds alternate (A B B A), so that other load on the machine affects both.
 //!
-//! `cargo bench --bench queue [-- databases noop claim idle check migrate]`; `TEST_SERVER` chooses the kind of server,
+//! `cargo bench --bench queue [-- databases noop claim idle check migrate beside]`; `TEST_SERVER` chooses the kind of server,
 //! `RESQ_CHECKED` the number of databases that are checked (2,000), `RESQ_MIGRATED` of those that are migrated (1,000).
 
+mod beside;
 mod check;
 mod claim;
 mod databases;
+mod fleet;
 mod idle;
 mod migrate;
 mod noop;
@@ -57,6 +59,20 @@ fn main() {
         let count = std::env::var("RESQ_MIGRATED").ok().and_then(|count| count.parse().ok()).unwrap_or(1_000);
         print_ratio("databases migrated", count, 0.85, migrate::measure(&server, 2, count));
     }
+    if wanted("beside") {
+        let (mut beside, mut alone) = beside::measure(&server, 4, 40);
+        let (beside, alone) = (shares(&mut beside), shares(&mut alone));
+        println!("INSERT of a resource until its database is ready, one at a time; half and nine tenths of them:");
+        println!(
+            "  beside a rollout {:.1?} {:.1?}, without {:.1?} {:.1?}, ratio {:.2} {:.2} (at most 1.5)",
+            beside.0,
+            beside.1,
+            alone.0,
+            alone.1,
+            beside.0.as_secs_f64() / alone.0.as_secs_f64(),
+            beside.1.as_secs_f64() / alone.1.as_secs_f64()
+        );
+    }
     if wanted("idle") {
         let (share, mib) = idle::measure(&server, Duration::from_secs(20));
         println!("resqd idle: {:.2} % of a core (below 0.5), {mib:.1} MiB resident (below 20)", share * 100.0);
@@ -82,6 +98,12 @@ fn in_turns(
         }
     }
     (times_a, times_b)
+}
+
+/// The time in which half of them, and nine tenths of them, were done.
+fn shares(times: &mut [Duration]) -> (Duration, Duration) {
+    times.sort_unstable();
+    (times[times.len() / 2], times[times.len() * 9 / 10])
 }
 
 fn print_ratio(what: &str, in_a_round: u32, target: f64, (ours, bare): (Vec<Duration>, Vec<Duration>)) {

@@ -69,6 +69,13 @@ impl Error {
         matches!(self, Error::Lost(_)) || self.code().is_some_and(|code| OWN_DEEDS.contains(&code))
     }
 
+    /// Another session, or another node of the cluster, was faster: the transaction was rolled back, or a lock was waited for
+    /// in vain. The same succeeds as soon as the others are done.
+    pub fn is_lost_race(&self) -> bool {
+        self.class() == ErrorClass::Retry
+            && (matches!(self, Error::RaceLost) || self.code().is_some_and(|code| LOST_RACES.contains(&code)))
+    }
+
     /// The server's error number; None if no server sent this error.
     pub fn code(&self) -> Option<u16> {
         match self {

@@ -13,6 +13,7 @@ use super::{
     handler::Handler,
     hooks::{NoHooks, TransactionHooks},
     lease::LeaseThread,
+    load::Load,
     prefetch::Prefetch,
     probing::Streak,
     session::Session,
@@ -180,11 +181,12 @@ impl Service {
         let run = |stop| dispatcher.run(Inputs { new_jobs: to_dispatcher, committed, slots, retried, stop });
         let dispatcher = Thread::spawn_stoppable("dispatcher", alarm, run).map_err(cannot_start)?;
         let mut threads = Vec::new();
+        let load = Arc::new(Load::new(&claimed));
 
         for number in 1..=config.workers {
             let worker = Worker {
                 handler: handler.clone(),
-                session: Session::new(servers.sessions, &lease.validity),
+                session: Session::new(servers.sessions, &lease.validity, &load),
                 finished: finished.clone(),
                 slots: wake_for_slot.clone(),
                 streak: streak.clone(),

@@ -1,11 +1,14 @@
 //! What a handler gets beside its job: a database connection that is clean at the start of each job, and whether the
 //! job is still its own. Never runs a statement of its own but to check and reset the connection.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use mysql::Conn;
 
-use super::{outcome::JobError, validity::Validity};
+use super::{load::Load, outcome::JobError, validity::Validity};
 use crate::{
     base::clock::now,
     db::{self, Db},
@@ -31,13 +34,19 @@ pub struct Session {
     /// How many jobs in a row did.
     kept: u32,
     reset_at: Instant,
+    load: Arc<Load>,
 }
 
 impl Session {
-    pub(crate) fn new(db: &Db, lease: &Validity) -> Session {
-        let (db, lease) = (db.clone(), lease.clone());
+    pub(crate) fn new(db: &Db, lease: &Validity, load: &Arc<Load>) -> Session {
+        let (db, lease, load) = (db.clone(), lease.clone(), load.clone());
         let (idle_since, reset_at) = (now(), now());
-        Session { db, lease, conn: None, used: false, idle_since, keeps: false, kept: 0, reset_at }
+        Session { db, lease, conn: None, used: false, idle_since, keeps: false, kept: 0, reset_at, load }
+    }
+
+    /// How busy this daemon's workers are with jobs: what is no job lets them go first.
+    pub fn load(&self) -> &Arc<Load> {
+        &self.load
     }
 
     /// The connection. At the start of each job it has a fresh session, with no current database.

@@ -68,7 +68,11 @@ impl Worker {
         self.slots.notify();
         let started = now();
         self.metrics.workers_busy.increment();
-        let result = attempt(&*self.handler, &job, &mut self.session);
+        let load = self.session.load().clone();
+        let result = {
+            let _running = load.begin();
+            attempt(&*self.handler, &job, &mut self.session)
+        };
         self.metrics.workers_busy.decrement();
         self.metrics.job_run.with(&job.res_type).observe(now() - started);
         if self.streak.record(&result) {

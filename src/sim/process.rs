@@ -28,7 +28,7 @@ use crate::{
     events::updates::LogPublisher,
     events::{Inputs, Settings, StateWatch, consumers::Keeper, log::EventLog, sequencer::Sequencer},
     queue::{
-        QUEUE_STATE_NEW, Session, Validity,
+        Load, QUEUE_STATE_NEW, Session, Validity,
         completer::Completer,
         dispatcher::{self, Dispatcher, Outputs, Wait},
         job::Job,
@@ -87,10 +87,11 @@ fn start(plan: &Plan, daemon_id: u64) {
     let dispatcher = Dispatcher::new(store(), &lease, outputs, plan.workers, poll);
     spawn(move || dispatch(dispatcher, &inputs));
 
+    let load = Arc::new(Load::new(&job_out));
     for _ in 0..plan.workers {
         let worker = Worker {
             handler: Arc::new(Work { daemon_id }),
-            session: Session::new(nowhere(), &lease),
+            session: Session::new(nowhere(), &lease, &load),
             finished: outcome_in.clone(),
             slots: to_claim.clone(),
             streak: streak.clone(),

@@ -290,6 +290,16 @@ pub fn class(code: u16, state: &str, message: &str) -> ErrorClass {
     }
 }
 
+/// What a transaction meets that loses a race against another one.
+pub const LOST_RACES: &[u16] = &[
+    ER_LOCK_WAIT_TIMEOUT,
+    ER_LOCK_DEADLOCK,
+    ER_CHECKREAD,
+    ER_USER_LOCK_DEADLOCK,
+    ER_TRANSACTION_ROLLBACK_DURING_COMMIT,
+    ER_ERROR_DURING_COMMIT,
+];
+
 /// What a statement may have brought upon itself: it was killed, ran out of its time, or took its session with it.
 pub const OWN_DEEDS: &[u16] = &[
     ER_QUERY_INTERRUPTED,

@@ -1,6 +1,7 @@
 //! The files of migrations: which there are, for which type, and in which order. Pure: texts in, checked migrations out.
 
 use crate::resources::{
+    plain::plain,
     sql_text,
     template::{Template, TemplateError, Values, Variable, parse},
 };
@@ -21,6 +22,8 @@ pub struct Migration {
     pub path: String,
     /// What is in the file.
     pub text: String,
+    /// It changes no rows and leaves nothing in the session.
+    pub is_plain: bool,
     /// None: it holds no statement.
     template: Option<Template>,
 }
@@ -103,7 +106,12 @@ impl Migration {
         };
         let number = number(name).ok_or_else(|| MigrationError::Name(path.into()))?;
         let template = parse(path, text, Variable::OF_RESOURCE)?;
-        let migration = Migration { number, res_type, path: path.into(), text: text.into(), template };
+        let mut migration =
+            Migration { number, res_type, path: path.into(), text: text.into(), is_plain: false, template };
+        migration.is_plain = migration.template.as_ref().is_none_or(|template| {
+            let script = template.render(&Values::default());
+            !template.leaves_trace && plain(&script).is_some_and(|plain| !plain.inserts)
+        });
         for (at, statement) in migration.statements(&Values::default()).iter().enumerate() {
             if let Some(word) = statement::transaction_word(&statement.tokens) {
                 return Err(MigrationError::Transaction { path: path.into(), statement: at + 1, word });

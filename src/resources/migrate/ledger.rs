@@ -135,20 +135,29 @@ impl Claim {
         )
     }
 
+    fn set(&self) -> String {
+        format!("SET state = 'running', owner = {}, claim_id = {}, started_at = NOW(6)", literal(&self.owner), self.id)
+    }
+
+    fn may_begin(&self, wave: u32) -> String {
+        let Claim { global, rollout, .. } = self;
+        format!(
+            "state = 'waiting' AND wave = {wave} AND (retry_at IS NULL OR retry_at <= NOW(6)) \
+             AND EXISTS (SELECT 1 FROM {global}.res_rollout r WHERE r.id = {rollout} AND r.state = 'running' AND r.wave = {wave})"
+        )
+    }
+
     /// Claims the next database of `wave` that may be begun, while the rollout runs and is at that wave.
     ///
     /// # Errors
     /// Those of the database.
     pub fn next(&self, conn: &mut Conn, wave: u32) -> Result<Option<Claimed>, Error> {
-        let Claim { global, rollout, owner, id } = self;
+        let Claim { global, rollout, id, .. } = self;
         conn.query_drop(format!(
-            "UPDATE {global}.res_rollout_database FORCE INDEX (res_rollout_database_next) \
-             SET state = 'running', owner = {}, claim_id = {id}, started_at = NOW(6) \
-             WHERE rollout = {rollout} AND state = 'waiting' AND wave = {wave} \
-             AND (retry_at IS NULL OR retry_at <= NOW(6)) \
-             AND EXISTS (SELECT 1 FROM {global}.res_rollout r WHERE r.id = {rollout} AND r.state = 'running' AND r.wave = {wave}) \
-             ORDER BY db_name LIMIT 1",
-            literal(owner)
+            "UPDATE {global}.res_rollout_database FORCE INDEX (res_rollout_database_next) {} \
+             WHERE rollout = {rollout} AND {} ORDER BY db_name LIMIT 1",
+            self.set(),
+            self.may_begin(wave)
         ))?;
         if conn.affected_rows() == 0 {
             return Ok(None);
@@ -198,65 +207,100 @@ impl Claim {
         }))
     }
 
+    /// Claims this database of `wave` as [`Claim::next`] does; no row is changed if it cannot be begun.
+    pub fn take(&self, db_name: &str, wave: u32) -> String {
+        let Claim { global, rollout, .. } = self;
+        format!(
+            "UPDATE {global}.res_rollout_database FORCE INDEX (PRIMARY) {} WHERE rollout = {rollout} AND db_name = {} AND {}",
+            self.set(),
+            literal(db_name),
+            self.may_begin(wave)
+        )
+    }
+
+    /// Records that a database's first statements begin, of which no migration above its version was begun before.
+    pub fn begin(&self, db_name: &str, position: &Position) -> String {
+        let Position { number, statement, digest, .. } = position;
+        format!(
+            "INSERT INTO {}.res_ledger (db_name, number, statement, is_done, digest, claim_id, rollout) \
+             VALUES ({}, {number}, {statement}, FALSE, {}, {}, {})",
+            self.global,
+            literal(db_name),
+            literal(digest),
+            self.id,
+            self.rollout
+        )
+    }
+
+    /// A condition: the registry still has the database as it was read.
+    pub fn is_unchanged(&self, db_name: &str, registered: &Registered) -> String {
+        format!(
+            "EXISTS (SELECT 1 FROM {}.res_database d WHERE d.db_name = {} AND d.state = 'ready' \
+             AND d.dropping_at IS NULL AND d.res_id = {} AND d.version = {})",
+            self.global,
+            literal(db_name),
+            registered.res_id,
+            registered.version
+        )
+    }
+
     /// Records how far the database has come, and that the claim is held. False: it is not.
     ///
     /// # Errors
     /// Those of the database.
     pub fn record(&self, conn: &mut Conn, db_name: &str, position: &Position) -> Result<bool, Error> {
+        conn.query_drop(self.reach(db_name, position, false))?;
+        Ok(conn.affected_rows() > 0)
+    }
+
+    /// The statement of [`Claim::record`]; with `is_complete`, that the migration has ended. No row is changed if the claim is
+    /// not held.
+    pub fn reach(&self, db_name: &str, position: &Position, is_complete: bool) -> String {
         let Position { number, statement, is_done, digest } = position;
+        let ended = if is_complete { "NOW(6)" } else { "NULL" };
         // The time always differs, so that a row that is held counts as changed.
-        conn.query_drop(format!(
-            "INSERT INTO {0}.res_ledger (db_name, number, statement, is_done, digest, claim_id, rollout) \
-             SELECT db_name, {number}, {statement}, {is_done}, {1}, claim_id, rollout FROM {0}.res_rollout_database \
-             WHERE {2} ON DUPLICATE KEY UPDATE statement = {statement}, is_done = {is_done}, digest = {1}, \
-             claim_id = {3}, rollout = {4}, begun_at = NOW(6)",
+        format!(
+            "INSERT INTO {0}.res_ledger (db_name, number, statement, is_done, digest, claim_id, rollout, ended_at) \
+             SELECT db_name, {number}, {statement}, {is_done}, {1}, claim_id, rollout, {ended} \
+             FROM {0}.res_rollout_database WHERE {2} \
+             ON DUPLICATE KEY UPDATE statement = {statement}, is_done = {is_done}, digest = {1}, \
+             claim_id = {3}, rollout = {4}, begun_at = NOW(6), ended_at = {ended}",
             self.global,
             literal(digest),
             self.held(db_name),
             self.id,
             self.rollout
-        ))?;
-        Ok(conn.affected_rows() > 0)
+        )
     }
 
-    /// Records that a migration is complete; part of a transaction, after [`Claim::record`]. With `is_last` the database is
-    /// migrated.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn complete(
-        &self,
-        conn: &mut Conn,
-        claimed: &Claimed,
-        from: u32,
-        number: u32,
-        is_last: bool,
-    ) -> Result<(), Error> {
+    /// The statements that record that a migration is complete; part of a transaction, after [`Claim::reach`]. With
+    /// `is_last` the database is migrated.
+    pub fn complete(&self, claimed: &Claimed, from: u32, number: u32, is_last: bool) -> Vec<String> {
         let (global, rollout) = (&self.global, self.rollout);
         let Claimed { db_name, res_id, to_version, .. } = claimed;
-        let name = literal(db_name);
-        // In one round trip. A text that is there already stays.
-        let mut script = format!(
-            "UPDATE {global}.res_ledger SET ended_at = NOW(6) WHERE db_name = {name} AND number = {number}; \
-             UPDATE {global}.res_database SET version = {number} WHERE db_name = {name}; \
-             INSERT INTO {global}.res_migration (number, res_type, path, text) \
-             SELECT f.number, f.res_type, f.path, f.text FROM {global}.res_rollout_file f \
-             WHERE f.rollout = {rollout} AND f.number = {number} \
-             AND NOT EXISTS (SELECT 1 FROM {global}.res_migration m WHERE m.number = {number}) \
-             ON DUPLICATE KEY UPDATE number = VALUES(number)"
-        );
+        // A text that is there already stays.
+        let mut statements = vec![
+            format!("UPDATE {global}.res_database SET version = {number} WHERE db_name = {}", literal(db_name)),
+            format!(
+                "INSERT INTO {global}.res_migration (number, res_type, path, text) \
+                 SELECT f.number, f.res_type, f.path, f.text FROM {global}.res_rollout_file f \
+                 WHERE f.rollout = {rollout} AND f.number = {number} \
+                 AND NOT EXISTS (SELECT 1 FROM {global}.res_migration m WHERE m.number = {number}) \
+                 ON DUPLICATE KEY UPDATE number = VALUES(number)"
+            ),
+        ];
         if is_last {
             let payload = json!({
                 "res_id": integer(*res_id), "db_name": db_name, "from": from, "to": to_version, "rollout": integer(rollout),
             });
-            script += &format!(
-                "; UPDATE {global}.res_rollout_database SET state = 'migrated', owner = NULL, claim_id = NULL, message = NULL, \
-                 ended_at = NOW(6) WHERE {}; {}",
-                self.held(db_name),
-                self.event("Migrated", &payload.to_string())
-            );
+            statements.push(format!(
+                "UPDATE {global}.res_rollout_database SET state = 'migrated', owner = NULL, claim_id = NULL, message = NULL, \
+                 ended_at = NOW(6) WHERE {}",
+                self.held(db_name)
+            ));
+            statements.push(self.event("Migrated", &payload.to_string()));
         }
-        Ok(crate::db::run_script(conn, &script)?)
+        statements
     }
 
     /// Records in a transaction of its own what becomes of the database. With `back_to`, that its last statement was not

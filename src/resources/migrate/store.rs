@@ -8,7 +8,9 @@ use serde_json::json;
 
 use super::{
     files::{Migration, MigrationError},
+    ledger::{Claimed, Registered},
     rules::{State, Step, Wave},
+    work::Candidate,
 };
 use crate::{
     base::exact::integer,
@@ -115,6 +117,34 @@ pub fn waves(conn: &mut Conn, id: u64) -> Result<BTreeMap<u32, Wave>, Error> {
          FROM res_rollout_database WHERE rollout = {id} AND state IN ('waiting', 'running') GROUP BY wave"
     ))?;
     Ok(rows.into_iter().map(|(wave, waiting, running)| (wave, Wave { waiting, running })).collect())
+}
+
+/// Up to `limit` databases that may be begun now and that no attempt has begun, in the order of their names.
+///
+/// # Errors
+/// Those of the database.
+pub fn candidates(conn: &mut Conn, rollout: &Rollout, limit: usize) -> Result<Vec<Candidate>, Error> {
+    type Columns = (String, u64, String, u32, u32, u32, u32, Option<Vec<u8>>, Option<Vec<u8>>);
+    let rows: Vec<Columns> = conn.read_rows(format!(
+        "SELECT r.db_name, r.res_id, r.res_type, r.to_version, r.postponed, r.interrupted, d.version, \
+         CAST(q.res_name AS BINARY), CAST(q.res_url AS BINARY) \
+         FROM res_rollout_database r FORCE INDEX (res_rollout_database_next) \
+         STRAIGHT_JOIN res_database d ON d.db_name = r.db_name LEFT JOIN res_queue q ON q.res_id = r.res_id \
+         WHERE r.rollout = {} AND r.state = 'waiting' AND r.wave = {} AND (r.retry_at IS NULL OR r.retry_at <= NOW(6)) \
+         AND d.res_id = r.res_id AND d.state = 'ready' AND d.dropping_at IS NULL \
+         AND NOT EXISTS (SELECT 1 FROM res_ledger l WHERE l.db_name = r.db_name AND l.number > d.version) \
+         ORDER BY r.db_name LIMIT {limit}",
+        rollout.id, rollout.wave
+    ))?;
+    let candidate = |(db_name, res_id, res_type, to_version, postponed, interrupted, version, name, url): Columns| {
+        let text = |bytes: Option<Vec<u8>>| String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
+        let (res_name, res_url) = (text(name), text(url));
+        Candidate {
+            database: Claimed { db_name, res_id, res_type, to_version, postponed, interrupted },
+            registered: Registered { is_ready: true, res_id, version, res_name, res_url, begun: None },
+        }
+    };
+    Ok(rows.into_iter().map(candidate).collect())
 }
 
 /// In how many ms the next database of a wave may be tried again; None: none waits for that.

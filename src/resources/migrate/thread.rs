@@ -1,9 +1,9 @@
-//! The daemon's thread that carries a rollout on: it offers idle workers one database at a time, puts back what lost daemons
+//! The daemon's thread that carries a rollout on: it offers idle workers a few databases at a time, puts back what lost daemons
 //! had begun, and takes the rollout from wave to wave. Workers take jobs first, so no new resource waits for a rollout. Never
 //! runs a migration itself.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,10 +14,11 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, at, never, select, unbounded};
 
 use super::{
-    attempt::{self, Ended, Plan},
+    attempt::{self, Ended, Lane},
     ledger::Claim,
     rules::{self, State, next_step, share},
     store::{self, Rollout},
+    work::{Candidate, Plan},
 };
 use crate::{
     base::{
@@ -39,6 +40,10 @@ pub const CONNECTIONS: u32 = 1;
 const IDLE_POLL: Duration = Duration::from_secs(5);
 /// How often it looks at the open one: whether it still runs, and what daemons were lost.
 const POLL: Duration = Duration::from_secs(1);
+/// Databases that one task may begin, one after the other.
+const TASK: usize = 16;
+/// Databases that are read ahead for each task that may be under way.
+const AHEAD: usize = 32;
 /// How long stopping may take: its statements are short, but a server that hangs must not hold up the stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -89,8 +94,10 @@ struct Role {
     parts: Parts,
     stopping: Arc<AtomicBool>,
     ended: (Sender<Report>, Receiver<Report>),
-    /// The claims of attempts that are under way.
-    claims: BTreeSet<u64>,
+    /// The claims of tasks that are offered or under way, with the databases that each may begin.
+    claims: BTreeMap<u64, BTreeSet<String>>,
+    /// Databases of a rollout's wave that no task may begin yet.
+    ahead: ((u64, u32), VecDeque<Candidate>),
     /// The rollout that is open, with its files once it runs.
     current: Option<(Rollout, Option<Arc<Plan>>)>,
     next_poll: Instant,
@@ -107,7 +114,8 @@ impl Role {
             parts,
             stopping,
             ended: unbounded(),
-            claims: BTreeSet::new(),
+            claims: BTreeMap::new(),
+            ahead: ((0, 0), VecDeque::new()),
             current: None,
             next_poll: now,
             quiet_until: now,
@@ -130,13 +138,17 @@ impl Role {
             }
             heartbeat::waiting();
             let may_offer = self.claims.len() < share(self.parts.workers) && now() >= self.quiet_until;
-            let next = self.runnable().filter(|_| may_offer);
+            let offer = self.runnable().filter(|_| may_offer);
+            if let Some((plan, rollout)) = &offer {
+                self.read_ahead(plan, rollout);
+            }
             let wake = if self.quiet_until > now() { self.quiet_until.min(self.next_poll) } else { self.next_poll };
-            let Some((plan, wave)) = next else {
+            let (wakeups, ended) = (self.parts.wakeups.clone(), self.ended.1.clone());
+            let Some((plan, rollout)) = offer else {
                 select! {
                     recv(stopped) -> _ => return,
-                    recv(self.parts.wakeups) -> woken => self.woken(woken.is_ok()),
-                    recv(self.ended.1) -> ended => self.ended(ended.ok()),
+                    recv(wakeups) -> woken => self.woken(woken.is_ok()),
+                    recv(ended) -> ended => self.ended(ended.ok()),
                     recv(at(wake)) -> _ => {}
                 }
                 continue;
@@ -144,11 +156,10 @@ impl Role {
             let tasks = self.parts.tasks.clone();
             select! {
                 recv(stopped) -> _ => return,
-                recv(self.parts.wakeups) -> woken => self.woken(woken.is_ok()),
-                recv(self.ended.1) -> ended => self.ended(ended.ok()),
-                // Made when a worker takes it, not before: a task that is dropped reports its end, which would be the next
-                // thing to wake up for.
-                send(tasks, self.task(plan, wave)) -> sent => {
+                recv(wakeups) -> woken => self.woken(woken.is_ok()),
+                recv(ended) -> ended => self.ended(ended.ok()),
+                // The task is made when a worker takes it, not before.
+                send(tasks, self.task(&plan, rollout.wave)) -> sent => {
                     if sent.is_err() {
                         return; // the workers have ended
                     }
@@ -166,22 +177,46 @@ impl Role {
         self.quiet_until = now();
     }
 
-    /// The plan and wave of the rollout, if it runs.
-    fn runnable(&self) -> Option<(Arc<Plan>, u32)> {
+    /// The plan of the rollout, if it runs.
+    fn runnable(&self) -> Option<(Arc<Plan>, Rollout)> {
         let (rollout, plan) = self.current.as_ref()?;
-        plan.clone().filter(|_| rollout.state == State::Running).map(|plan| (plan, rollout.wave))
+        plan.clone().filter(|_| rollout.state == State::Running).map(|plan| (plan, *rollout))
     }
 
-    /// An attempt at the next database.
-    fn task(&mut self, plan: Arc<Plan>, wave: u32) -> SideTask {
+    /// Reads databases for the next tasks if there are none. None found is no answer: there may be some that are begun step by
+    /// step.
+    fn read_ahead(&mut self, plan: &Plan, rollout: &Rollout) {
+        let of = (rollout.id, rollout.wave);
+        if self.ahead.0 == of && !self.ahead.1.is_empty() {
+            return;
+        }
+        let limit = AHEAD * share(self.parts.workers);
+        let can_open = plan.files.iter().any(|file| file.is_plain);
+        // Without an answer, each database is claimed by itself; what the error means shows there.
+        let found = can_open.then(|| self.link.run(|conn| store::candidates(conn, rollout, limit)));
+        let mut found = found.and_then(Result::ok).unwrap_or_default();
+        found.retain(|one| !self.claims.values().any(|names| names.contains(&one.database.db_name)));
+        // Other daemons read the same.
+        fastrand::shuffle(&mut found);
+        self.ahead = (of, found.into());
+    }
+
+    /// A task for some of the databases that were read, or if there are none for the next that can be claimed.
+    fn task(&mut self, plan: &Arc<Plan>, wave: u32) -> SideTask {
+        let fair = self.ahead.1.len().div_ceil(2 * share(self.parts.workers));
+        let candidates: VecDeque<Candidate> = self.ahead.1.drain(..fair.min(TASK)).collect();
+        let plan = plan.clone();
         let claim = Claim::new(&plan.global_db, plan.rollout, &self.parts.owner);
         let (id, stopping) = (claim.id, self.stopping.clone());
-        self.claims.insert(id);
+        let (to_sequencer, names) = (self.parts.to_sequencer.clone(), candidates.iter());
+        self.claims.insert(id, names.map(|one| one.database.db_name.clone()).collect());
         // Reports also if the task is dropped unstarted.
         let mut on_end = OnEnd { sender: self.ended.0.clone(), report: Report { claim: id, ended: None } };
         let task = move |session: &mut Session| {
             on_end.is(Ended::Lost);
-            on_end.is(attempt::run(&plan, &claim, wave, session, &stopping));
+            let (plan, claim, stopping) = (&*plan, &claim, &*stopping);
+            let lane = Lane { plan, claim, wave, candidates, session, stopping, held: None };
+            on_end.is(attempt::run(lane, &|| to_sequencer.notify()));
         };
         Box::new(task)
     }
@@ -214,7 +249,7 @@ impl Role {
             return Ok(());
         };
         self.next_poll = now() + POLL;
-        let (owner, claims) = (&self.parts.owner, self.claims.iter().copied().collect::<Vec<_>>());
+        let (owner, claims) = (&self.parts.owner, self.claims.keys().copied().collect::<Vec<_>>());
         let reclaimed = self.link.run(|conn| store::reclaim(conn, &rollout, owner, &claims))?;
         if reclaimed > 0 {
             log::warn!(

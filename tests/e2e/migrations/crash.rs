@@ -37,11 +37,14 @@ pub fn assert_exact(fleet: &Fleet<'_>, conn: &mut Conn, databases: u32) {
     assert!(failed.is_empty(), "{failed:?}");
 }
 
-fn kills(name: &str, kills: u32, databases: u32) {
-    let fleet = Fleet::new(name, databases);
-    let mut conn = fleet.conn();
-    fleet.add(COUNTING);
-    fleet.start(["--wave", "50"]);
+/// Columns alone, so that each database begins in one packet with the end of the one before.
+const COLUMNS: &[(&str, &str)] = &[
+    ("res_migrations/0001_x.sql", "ALTER TABLE a ADD x INT; ALTER TABLE b ADD x INT; ALTER TABLE c ADD x INT"),
+    ("res_migrations/0002_y.sql", "ALTER TABLE b ADD y INT; DROP TABLE c"),
+];
+
+/// Kills so many daemons in turn amid a rollout, then lets two others complete it.
+fn kill_daemons(fleet: &Fleet<'_>, conn: &mut Conn, kills: u32) {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
@@ -54,14 +57,38 @@ fn kills(name: &str, kills: u32, databases: u32) {
         resqd.wait();
     }
     let daemons = [fleet.resqd().spawn_ready(), fleet.resqd().spawn_ready()];
-    fleet.wait_for(&mut conn, "finished");
-    assert_exact(&fleet, &mut conn, databases);
+    fleet.wait_for(conn, "finished");
     daemons.into_iter().for_each(stop);
+}
+
+fn kills(name: &str, kills: u32, databases: u32) {
+    let fleet = Fleet::new(name, databases);
+    let mut conn = fleet.conn();
+    fleet.add(COUNTING);
+    fleet.start(["--wave", "50"]);
+    kill_daemons(&fleet, &mut conn, kills);
+    assert_exact(&fleet, &mut conn, databases);
+}
+
+fn kills_amid_columns(name: &str, kills: u32, databases: u32) {
+    let fleet = Fleet::new(name, databases);
+    let mut conn = fleet.conn();
+    fleet.add(COLUMNS);
+    fleet.start(["--wave", "50"]);
+    kill_daemons(&fleet, &mut conn, kills);
+    assert_eq!(fleet.versions(&mut conn), [(2, databases.into())]);
+    for (table, column) in [("a", "x"), ("b", "x"), ("b", "y")] {
+        assert_eq!(fleet.with_column(&mut conn, table, column), u64::from(databases), "{table}.{column}");
+    }
+    assert_eq!(fleet.with_column(&mut conn, "c", "id"), 0);
+    assert_eq!(fleet.events(&mut conn, "Migrated").len(), databases as usize, "one event for each");
+    assert_eq!(conn.query_first("SELECT COUNT(*) FROM res_error").unwrap(), Some(0));
 }
 
 #[test]
 fn killed_daemons_lose_and_repeat_no_statement() {
     kills("rollout_kills", 3, 20);
+    kills_amid_columns("columns_kills", 3, 30);
 }
 
 /// `cargo test --release --test e2e -- --ignored twenty_kills_of_a_rollout`
@@ -69,6 +96,7 @@ fn killed_daemons_lose_and_repeat_no_statement() {
 #[ignore = "takes a minute"]
 fn twenty_kills_of_a_rollout_over_200_databases_lose_and_repeat_no_statement() {
     kills("rollout_20_kills", 20, 200);
+    kills_amid_columns("columns_20_kills", 20, 300);
 }
 
 #[test]
@@ -110,6 +138,57 @@ fn daemon_killed_at_each_point_of_a_migration_is_continued_there() {
     }
 }
 
+/// The statements of such a file are sent together. The server goes on with them when the application ends its transaction:
+/// before the database is taken over, or when that has ended the session.
+#[test]
+fn daemon_killed_amid_statements_that_are_sent_together_repeats_the_one_it_was_in() {
+    if Server::shared().kind() == "galera" {
+        return println!("not tested: on Galera no statement waits for an application's transaction");
+    }
+    for is_taken_over_first in [false, true] {
+        let fleet = Fleet::new(&format!("rollout_packet{}", u8::from(is_taken_over_first)), 2);
+        let mut conn = fleet.conn();
+        let (whole, odd) = (fleet.database(1), fleet.database(2));
+        let file = "ALTER TABLE a ADD x INT; ALTER TABLE b ADD x INT; ALTER TABLE c ADD x INT";
+        fleet.add(&[("res_migrations/0001_x.sql", file)]);
+        // Both stop in the second statement. In one of them, the third one's column is there already.
+        conn.query_drop(format!("ALTER TABLE `{odd}`.c ADD x INT")).unwrap();
+        let mut application = fleet.instance.server.conn();
+        application
+            .query_drop(format!("START TRANSACTION; SELECT * FROM `{whole}`.b; SELECT * FROM `{odd}`.b"))
+            .unwrap();
+        let resqd = fleet.resqd().spawn_ready();
+        fleet.start(["--canary", "0", "--max-failures", "1"]);
+        let mut claims = |count: usize, others: &[u64]| {
+            let mut found = Vec::new();
+            wait_until("both to wait for a table", || {
+                found = conn.query("SELECT claim_id FROM res_ledger WHERE statement = 2 AND NOT is_done").unwrap();
+                found.len() == count && found.iter().all(|id| !others.contains(id))
+            });
+            found
+        };
+        let killed = claims(2, &[]);
+        resqd.signal("KILL");
+        resqd.wait();
+        let resqd = if is_taken_over_first {
+            let resqd = fleet.resqd().spawn_ready();
+            claims(2, &killed);
+            application.query_drop("COMMIT").unwrap();
+            resqd
+        } else {
+            application.query_drop("COMMIT").unwrap();
+            fleet.resqd().spawn_ready()
+        };
+        fleet.wait_for(&mut conn, "finished");
+        assert_eq!(fleet.with_state(&mut conn, "migrated"), [(whole, None)]);
+        let failed = fleet.with_state(&mut conn, "failed");
+        let message = failed[0].1.as_deref().unwrap();
+        assert!(failed[0].0 == odd && message.contains("statement 3") && message.contains("1060"), "{message}");
+        assert_eq!((fleet.with_column(&mut conn, "b", "x"), fleet.with_column(&mut conn, "c", "x")), (2, 2));
+        stop(resqd);
+    }
+}
+
 #[test]
 fn killed_server_loses_and_repeats_no_statement_of_a_rollout() {
     let server = Server::own();
@@ -138,7 +217,7 @@ fn aborted_amid_a_wave_databases_under_way_are_completed_and_the_others_left() {
     lock.query_drop("DO GET_LOCK('rollout_amid', 60)").unwrap();
     let hold = templates::hold("rollout_amid");
     fleet.add(&[("res_migrations/0001_x.sql", &format!("ALTER TABLE a ADD x INT; {hold}; ALTER TABLE b ADD y INT"))]);
-    let resqd = fleet.resqd().spawn_ready();
+    let resqd = fleet.resqd_long_lease().spawn_ready();
     fleet.start(["--canary", "0"]);
     wait_until("two to be held", || fleet.instance.sessions_at_a_user_lock(&mut conn).len() == 2);
     // New resources do not wait for them.
@@ -159,5 +238,31 @@ fn aborted_amid_a_wave_databases_under_way_are_completed_and_the_others_left() {
     fleet.start([]);
     fleet.wait_for(&mut conn, "finished");
     assert_eq!(fleet.with_column(&mut conn, "b", "y"), 8);
+    stop(resqd);
+}
+
+/// An abort leaves what waits: a database that is altered must not wait because its record lost a race.
+#[test]
+fn record_that_loses_a_race_is_repeated_until_it_is_stored() {
+    let fleet = Fleet::new("rollout_race", 3);
+    let mut conn = fleet.conn();
+    fleet.add(COUNTING);
+    fleet.add(&[("res_migrations/0003_plain.sql", "ALTER TABLE a ADD p INT; ALTER TABLE b ADD p INT")]);
+    // Each session loses three races at each kind of record; a session that was reset begins anew.
+    let mut root = fleet.instance.server.conn();
+    root.query_drop(format!("USE `{}`", fleet.instance.global_db)).unwrap();
+    for (name, when) in [("version", "UPDATE ON res_database"), ("reach", "UPDATE ON res_ledger")] {
+        root.query_drop(format!(
+            "CREATE TRIGGER {name} BEFORE {when} FOR EACH ROW BEGIN SET @{name} = COALESCE(@{name}, 0) + 1; \
+             IF @{name} <= 3 THEN SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213, MESSAGE_TEXT = 'a race'; END IF; END"
+        ))
+        .unwrap();
+    }
+    let resqd = fleet.resqd_long_lease().spawn_ready();
+    fleet.start([]);
+    fleet.wait_for(&mut conn, "finished");
+    let given_up: Option<u64> =
+        conn.query_first("SELECT CAST(SUM(postponed + interrupted) AS UNSIGNED) FROM res_rollout_database").unwrap();
+    assert_eq!((fleet.versions(&mut conn), given_up), (vec![(3, 3)], Some(0)));
     stop(resqd);
 }

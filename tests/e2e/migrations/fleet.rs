@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use mysql::{Conn, prelude::Queryable};
-use resq_test_support::{Instance, Program, Running, Server, templates, wait_or_report};
+use resq_test_support::{DEADLINE, Instance, Program, Running, Server, templates, wait_or_report};
 
 /// Three tables, as a resource of the tests has them before any migration.
 pub const OLD: &[(&str, &str)] = &[
@@ -57,8 +57,17 @@ impl<'a> Fleet<'a> {
 
     /// The same with another folder of templates.
     pub fn resqd_by(&self, sql: &Path) -> Program {
+        self.resqd_of(sql, LEASE_S)
+    }
+
+    /// With a lease that outlasts the moments in which a cluster that has lost a node stores nothing.
+    pub fn resqd_long_lease(&self) -> Program {
+        self.resqd_of(&self.sql, "60")
+    }
+
+    fn resqd_of(&self, sql: &Path, lease_s: &str) -> Program {
         let program = self.instance.resqd().env("RESQ_SOCKET", "");
-        program.args(["--lease-s", LEASE_S, "--poll-ms", "100"]).arg("--sql-dir").arg(sql)
+        program.args(["--lease-s", lease_s, "--poll-ms", "100"]).arg("--sql-dir").arg(sql)
     }
 
     /// `resqctl migrate` with this fleet's templates.
@@ -116,19 +125,27 @@ impl<'a> Fleet<'a> {
         conn.query_first("SELECT state, failed FROM res_rollout ORDER BY id DESC LIMIT 1").unwrap().unwrap()
     }
 
-    /// Waits until the newest rollout has this state and no database is under way.
+    /// Waits until the newest rollout has this state and no database is under way; the deadline is for each database.
     pub fn wait_for(&self, conn: &mut Conn, state: &str) {
-        wait_or_report(resq_test_support::DEADLINE, &format!("a rollout that is {state}"), || {
-            let is = self.rollout(conn).0;
-            let running: u64 =
-                conn.query_first("SELECT COUNT(*) FROM res_rollout_database WHERE state = 'running'").unwrap().unwrap();
-            if is == state && running == 0 {
-                return Ok(());
+        let mut before = 0;
+        loop {
+            let mut migrated = 0;
+            let mut is_there = false;
+            wait_or_report(DEADLINE, &format!("a rollout that is {state}"), || {
+                let is = self.rollout(conn).0;
+                let rows: Vec<(String, u64, Option<String>)> = conn
+                    .query("SELECT state, COUNT(*), MAX(message) FROM res_rollout_database GROUP BY state")
+                    .unwrap();
+                let count = |state: &str| rows.iter().find(|row| row.0 == state).map_or(0, |row| row.1);
+                is_there = is == state && count("running") == 0;
+                migrated = count("migrated");
+                if is_there || migrated > before { Ok(()) } else { Err(format!("{is}, {rows:?}")) }
+            });
+            if is_there {
+                return;
             }
-            let rows: Vec<(String, u64, Option<String>)> =
-                conn.query("SELECT state, COUNT(*), MAX(message) FROM res_rollout_database GROUP BY state").unwrap();
-            Err(format!("{is}, {rows:?}"))
-        });
+            before = migrated;
+        }
     }
 
     /// The databases whose rollout's row has this state, with the message.

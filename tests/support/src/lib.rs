@@ -21,7 +21,6 @@ mod partition;
 mod ports;
 mod program;
 mod recording_client;
-mod replica;
 mod server;
 mod sessions;
 mod stress;

@@ -1,0 +1,228 @@
+//! How an attempt runs one file: from the statement that an earlier attempt reached, each recorded by its kind.
+
+use std::{ops::Range, sync::atomic::Ordering, thread, time::Duration};
+
+use mysql::prelude::Queryable;
+
+use super::{
+    attempt::Attempt,
+    files::Migration,
+    ledger::Position,
+    opening::{Part, add_statements},
+    statement::{Kind, Statement},
+    stop::{Stop, of_record},
+};
+use crate::{
+    base::backoff::Backoff,
+    db::{Error, Packet, Stopped, run_script},
+    resources::template::Values,
+};
+
+/// The pause before a record that lost a race is repeated.
+const RACES: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1), 0.5);
+
+impl Attempt<'_, '_> {
+    /// Runs what is left of a file, of which this attempt has `done` so many statements. Returns the position that is to be
+    /// recorded as its end; None: it is.
+    pub(super) fn run_file(
+        &mut self,
+        file: &Migration,
+        values: &Values<'_>,
+        begun: Option<&Position>,
+        done: usize,
+        (from, is_last): (u32, bool),
+    ) -> Result<Option<Position>, Stop> {
+        let statements = file.statements(values);
+        let done_before = if done == 0 { self.resume(file, &statements, begun)? } else { done };
+        // Settings that later statements rely on.
+        for statement in statements[..done_before].iter().filter(|statement| statement.kind == Kind::Session) {
+            run_script(self.conn()?, &statement.text).map_err(Error::from)?;
+        }
+        let mut is_repeated = done == 0 && begun.is_some_and(|position| !position.is_done);
+        let mut at = done_before;
+        let mut recorded = done_before;
+        while at < statements.len() {
+            if self.lane.stopping.load(Ordering::Relaxed) {
+                return Err(Stop::Stopping);
+            }
+            match statements[at].kind {
+                Kind::Session => {
+                    self.run_one(file, at, &statements[at]).map_err(|error| self.meaning(file, at, error, None))?;
+                    at += 1;
+                }
+                Kind::Rows => {
+                    let end = at + statements[at..].iter().take_while(|next| next.kind == Kind::Rows).count();
+                    self.run_rows(file, &statements, at..end, (from, is_last))?;
+                    (at, recorded) = (end, end);
+                    if end == statements.len() {
+                        return Ok(None);
+                    }
+                }
+                Kind::Definition if file.is_plain && !is_repeated => {
+                    at = self.run_plain(file, &statements, at)?;
+                    recorded = at;
+                }
+                Kind::Definition => {
+                    self.run_definition(file, &statements, at, recorded, is_repeated)?;
+                    at += 1;
+                    recorded = at;
+                }
+            }
+            is_repeated = false;
+        }
+        Ok(Some(Position::new(file.number, &statements, true)))
+    }
+
+    /// How many statements of the file are done.
+    fn resume(&self, file: &Migration, statements: &[Statement], begun: Option<&Position>) -> Result<usize, Stop> {
+        let Some(position) = begun else { return Ok(0) };
+        let reached = position.statement as usize;
+        if reached > statements.len() || position.is_behind_others(&statements[..reached]) {
+            return Err(self.failed(
+                &file.path,
+                reached,
+                format!(
+                    "the file has changed since this database got its statements up to {reached}; undo that change, or \
+                     complete the migration by hand"
+                ),
+                None,
+            ));
+        }
+        Ok(if position.is_done { reached } else { reached - 1 })
+    }
+
+    /// Runs a definition behind its record; run again after an interruption, it may find its own work.
+    fn run_definition(
+        &mut self,
+        file: &Migration,
+        statements: &[Statement],
+        at: usize,
+        recorded: usize,
+        is_repeated: bool,
+    ) -> Result<(), Stop> {
+        self.record(&Position::new(file.number, &statements[..=at], false))?;
+        let Err(error) = self.run_one(file, at, &statements[at]) else { return Ok(()) };
+        if !(is_repeated && error.code().is_some_and(|code| statements[at].is_done_by(code))) {
+            let before = Position::new(file.number, &statements[..recorded], true);
+            return Err(self.meaning(file, at, error, Some(before)));
+        }
+        log::info!(
+            "rollout {}: statement {} of {} was done before it was interrupted database={}",
+            self.lane.plan.rollout,
+            at + 1,
+            file.path,
+            self.claimed.db_name
+        );
+        Ok(())
+    }
+
+    /// Runs definitions in one round trip, each behind its record. Returns the statement behind them.
+    fn run_plain(&mut self, file: &Migration, statements: &[Statement], at: usize) -> Result<usize, Stop> {
+        let (claim, db_name) = (self.lane.claim, &self.claimed.db_name);
+        let (mut next, mut races) = (at, RACES);
+        loop {
+            let mut packet = Packet::default();
+            let end = add_statements(&mut packet, claim, db_name, file.number, statements, next);
+            match packet.run(self.conn()?) {
+                Ok(()) => return Ok(end),
+                Err(Stopped { purpose: Part::Statement(at), error, .. }) => {
+                    let before = Position::new(file.number, &statements[..at], true);
+                    return Err(self.meaning(file, at, error, Some(before)));
+                }
+                Err(Stopped { purpose: Part::Record(at), error, .. }) if error.is_lost_race() => {
+                    next = at;
+                    self.after_race(&mut races, &error)?;
+                }
+                Err(stopped) => return Err(of_record(stopped)),
+            }
+        }
+    }
+
+    /// Runs consecutive statements that change rows in one transaction with their record.
+    fn run_rows(
+        &mut self,
+        file: &Migration,
+        statements: &[Statement],
+        range: Range<usize>,
+        (from, is_last): (u32, bool),
+    ) -> Result<(), Stop> {
+        let mut packet = Packet::default();
+        let reached = Position::new(file.number, &statements[..range.end], true);
+        if range.end == statements.len() {
+            self.add_completion(&mut packet, &reached, from, is_last);
+        } else {
+            packet.add(Part::Complete, 1, &self.lane.claim.reach(&self.claimed.db_name, &reached, false));
+            packet.require(Part::Complete, "ROW_COUNT() > 0");
+        }
+        packet.add(Part::Commit, 1, "COMMIT");
+        let mut races = RACES;
+        loop {
+            self.conn()?.query_drop("START TRANSACTION")?;
+            for at in range.clone() {
+                if let Err(error) = self.run_one(file, at, &statements[at]) {
+                    let meaning = self.meaning(file, at, error, None);
+                    let _ = self.conn()?.query_drop("ROLLBACK");
+                    return Err(meaning);
+                }
+            }
+            match packet.run(self.conn()?) {
+                // The rows are gone with their record.
+                Err(stopped) if stopped.error.is_lost_race() => self.after_race(&mut races, &stopped.error)?,
+                ended => return ended.map_err(of_record),
+            }
+        }
+    }
+
+    fn record(&mut self, position: &Position) -> Result<(), Stop> {
+        let (claim, claimed, mut races) = (self.lane.claim, self.claimed, RACES);
+        loop {
+            match claim.record(self.conn()?, &claimed.db_name, position) {
+                Ok(true) => return Ok(()),
+                Ok(false) => return Err(Stop::Lost),
+                Err(error) if error.is_lost_race() => self.after_race(&mut races, &error)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Records that a migration is complete, in a transaction of its own.
+    pub(super) fn complete(&mut self, reached: &Position, from: u32, is_last: bool) -> Result<(), Stop> {
+        let mut packet = Packet::default();
+        packet.add(Part::Complete, 1, "START TRANSACTION");
+        self.add_completion(&mut packet, reached, from, is_last);
+        packet.add(Part::Commit, 1, "COMMIT");
+        let mut races = RACES;
+        loop {
+            match packet.run(self.conn()?) {
+                Err(stopped) if stopped.error.is_lost_race() => self.after_race(&mut races, &stopped.error)?,
+                ended => return ended.map_err(of_record),
+            }
+        }
+    }
+
+    /// Waits a moment before a record that has lost a race is repeated. A database that has been altered is not given up for
+    /// that: an abort would leave it as if it had not been begun.
+    fn after_race(&mut self, races: &mut Backoff, error: &Error) -> Result<(), Stop> {
+        let (rollout, db_name) = (self.lane.plan.rollout, &self.claimed.db_name);
+        log::info!("rollout {rollout}: a record lost a race and is repeated database={db_name}: {error}");
+        self.conn()?.query_drop("ROLLBACK")?;
+        thread::sleep(races.next(fastrand::f64()));
+        Ok(())
+    }
+
+    /// Adds what records that a migration is complete, in a transaction that is open.
+    pub(super) fn add_completion(&self, packet: &mut Packet<Part>, reached: &Position, from: u32, is_last: bool) {
+        let (claim, claimed) = (self.lane.claim, self.claimed);
+        packet.add(Part::Complete, 1, &claim.reach(&claimed.db_name, reached, true));
+        packet.require(Part::Complete, "ROW_COUNT() > 0");
+        for statement in claim.complete(claimed, from, reached.number, is_last) {
+            packet.add(Part::Complete, 1, &statement);
+        }
+    }
+
+    fn run_one(&mut self, file: &Migration, at: usize, statement: &Statement) -> Result<(), Error> {
+        log::debug!("rollout {}: {}, statement {}", self.lane.plan.rollout, file.path, at + 1);
+        let conn = self.lane.session.conn().map_err(|error| Error::Unavailable(error.to_string()))?;
+        Ok(run_script(conn, &statement.text)?)
+    }
+}

@@ -1,0 +1,51 @@
+//! What attempts of a rollout work with: its files, the databases that are offered to them, and what a file's variables are
+//! for one of these. Pure.
+
+use super::{
+    files::Migration,
+    ledger::{Claimed, Registered},
+};
+use crate::{db::OtherHosts, resources::template::Values};
+
+/// What all attempts of a rollout need.
+pub struct Plan {
+    /// Its number.
+    pub rollout: u64,
+    /// The global database, unquoted.
+    pub global_db: String,
+    /// The migrations, in the order of their numbers.
+    pub files: Vec<Migration>,
+    /// The cluster's other nodes, on which an earlier attempt may have left a statement running.
+    pub others: OtherHosts,
+}
+
+/// A database that no attempt of any rollout has begun, as it was read some time ago.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its row of the rollout.
+    pub database: Claimed,
+    /// Its row of the registry.
+    pub registered: Registered,
+}
+
+impl Plan {
+    /// The files that a database of this version lacks.
+    pub fn due(&self, database: &Claimed, version: u32) -> Vec<&Migration> {
+        let is_due = |file: &&Migration| {
+            file.is_for(&database.res_type) && file.number > version && file.number <= database.to_version
+        };
+        self.files.iter().filter(is_due).collect()
+    }
+
+    /// What the variables in the files are for this database.
+    pub fn values<'a>(&'a self, database: &'a Claimed, registered: &'a Registered) -> Values<'a> {
+        Values {
+            global_db: &self.global_db,
+            res_db: &database.db_name,
+            res_name: &registered.res_name,
+            res_type: &database.res_type,
+            res_url: &registered.res_url,
+            res_id: database.res_id,
+        }
+    }
+}
