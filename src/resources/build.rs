@@ -43,7 +43,6 @@ struct Builder {
 
 /// A job whose name is locked.
 struct Entered {
-    db_name: String,
     verdict: Verdict,
     /// By which templates and at which version the registry says that the database is built.
     recorded: Option<(String, u32)>,
@@ -98,24 +97,28 @@ impl Builder {
         Builder { at_once: at_once.collect(), naming, templates }
     }
 
+    /// The name of the job's database.
+    fn db_name(&self, job: &Job) -> Result<String, JobError> {
+        self.naming.db_name(&job.name, job.id).map_err(|error| JobError::Permanent(error.to_string()))
+    }
+
     /// Takes the lock of the job's database and decides what may be done under that name.
-    fn enter(&self, job: &Job, session: &mut Session) -> Result<Entered, JobError> {
-        let db_name = self.naming.db_name(&job.name, job.id).map_err(|e| JobError::Permanent(e.to_string()))?;
-        let mut locked = resource_server::lock(resource(session)?, &db_name, 0).map_err(not_asked)?;
-        let mut entry = self.entry(&db_name, job, session)?;
+    fn enter(&self, job: &Job, db_name: &str, session: &mut Session) -> Result<Entered, JobError> {
+        let mut locked = resource_server::lock(resource(session)?, db_name, 0).map_err(not_asked)?;
+        let mut entry = self.entry(db_name, job, session)?;
         if !locked.held {
             // The lock's holder is the stale attempt only while this attempt owns the job; otherwise this attempt is stale.
             check_claim(&entry, job)?;
-            resource_server::kill_holder(resource(session)?, &db_name);
-            locked = resource_server::lock(resource(session)?, &db_name, LOCK_WAIT_S).map_err(not_asked)?;
+            resource_server::kill_holder(resource(session)?, db_name);
+            locked = resource_server::lock(resource(session)?, db_name, LOCK_WAIT_S).map_err(not_asked)?;
             if !locked.held {
                 return Err(JobError::Postponed(format!("another attempt still holds the lock of `{db_name}`")));
             }
-            entry = self.entry(&db_name, job, session)?;
+            entry = self.entry(db_name, job, session)?;
         }
         check_claim(&entry, job)?;
-        let verdict = registry::verdict(&db_name, job, entry.row, locked.exists);
-        Ok(Entered { db_name, verdict, recorded: entry.built })
+        let verdict = registry::verdict(db_name, job, entry.row, locked.exists);
+        Ok(Entered { verdict, recorded: entry.built })
     }
 
     fn reservation<'a>(&'a self, db_name: String, job: &'a Job) -> Reservation<'a> {
@@ -315,14 +318,11 @@ fn commit(template: &Template, session: &mut Session) -> Result<(), JobError> {
 
 impl Builder {
     fn run(&self, job: &Job, session: &mut Session) -> JobResult {
-        let at_once = match self.naming.db_name(&job.name, job.id) {
-            Ok(db_name) => self.build_at_once(job, &db_name, session)?.map(|built| (db_name, built)),
-            Err(_) => None,
-        };
-        if let Some((db_name, built)) = at_once {
+        let db_name = self.db_name(job)?;
+        if let Some(built) = self.build_at_once(job, &db_name, session)? {
             return self.conclude(job, db_name, built, session);
         }
-        let Entered { db_name, verdict, recorded } = self.enter(job, session)?;
+        let Entered { verdict, recorded } = self.enter(job, &db_name, session)?;
         match verdict {
             Verdict::Build => self.record_built(job, &db_name, recorded, session)?,
             Verdict::DropAndBuild => {
@@ -363,10 +363,9 @@ impl Builder {
     }
 
     fn abandon(&self, job: &Job, session: &mut Session) -> Result<(), JobError> {
-        match self.enter(job, session)? {
-            Entered { db_name, verdict: Verdict::DropAndBuild | Verdict::Build, .. } => {
-                self.undo(job, &db_name, session)
-            }
+        let db_name = self.db_name(job)?;
+        match self.enter(job, &db_name, session)?.verdict {
+            Verdict::DropAndBuild | Verdict::Build => self.undo(job, &db_name, session),
             _ => Ok(()),
         }
     }
@@ -377,7 +376,7 @@ impl TransactionHooks for DatabaseBuilder {
         let current = self.current();
         let reservations = jobs.iter().filter_map(|job| {
             // `run` reports a name that cannot be used.
-            let db_name = current.naming.db_name(&job.name, job.id).ok()?;
+            let db_name = current.db_name(job).ok()?;
             Some(current.reservation(db_name, job))
         });
         registry::reserve(conn, &reservations.collect::<Vec<_>>())
