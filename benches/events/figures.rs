@@ -10,12 +10,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mysql::{Conn, prelude::Queryable};
+use mysql::prelude::Queryable;
 use resq::client::{Address, Delivery, Peer, Start, Subscriber, Subscription};
 
 use resq_test_support::{Instance, Program, Running, stats, wait_at_most, wait_until};
 
-use crate::listeners::Listeners;
+use crate::{
+    listeners::Listeners,
+    start::{self, commit_bare},
+};
 
 /// Measured times, sorted.
 pub struct Times(Vec<Duration>);
@@ -52,13 +55,6 @@ pub fn subscribe(instance: &Instance, since: Option<u64>) -> Subscriber {
     let mut subscription = Subscription::to(["*"]);
     subscription.since = since.map_or(Start::Now, Start::After);
     Subscriber::connect(peer, subscription).expect("the daemon is there")
-}
-
-/// The duration of a bare durable commit: one row, committed with its statement.
-fn commit_bare(conn: &mut Conn) -> Duration {
-    let start = Instant::now();
-    conn.query_drop("INSERT INTO bare (payload) VALUES ('{\"writer\":1,\"number\":1}')").unwrap();
-    start.elapsed()
 }
 
 /// Bare commits, and from a COMMIT's return to the event at the client, at so many commits a second by four writers.
@@ -107,29 +103,11 @@ fn event(subscriber: &mut Subscriber) -> (String, Instant) {
     }
 }
 
-/// Bare commits, and from the INSERT of a job, before its COMMIT, to the first statement of its template, by the
-/// server's clock.
+/// Bare commits, and from the INSERT of a job to the first statement of its template.
 pub fn start_of_jobs(instance: &Instance) -> (Times, Times) {
-    const JOBS: u64 = 200;
-    let mut conn = instance.conn();
-    conn.query_drop("SET time_zone = '+00:00'").unwrap();
-    conn.query_drop("CREATE TABLE started (id BIGINT PRIMARY KEY, at TIMESTAMP(6) NOT NULL)").unwrap();
-    let first =
-        "INSERT INTO {{GLOBAL_DB_NAME}}.started VALUES ({{RES_ID}}, SYSDATE(6)); CREATE DATABASE {{RES_DB_NAME}}";
-    let sql = instance.sql_dir(&[("res_db/10.sql", first)]);
-    let _resqd = ready(instance, instance.resqd().arg("--sql-dir").arg(&sql));
-    let mut bare = Vec::new();
-    let done = "SELECT COUNT(*) FROM res_queue WHERE status = 'done'";
-    for n in 1..=JOBS {
-        conn.query_drop(format!("INSERT INTO res_queue (res_name, res_url) VALUES ('bench{n}', SYSDATE(6))")).unwrap();
-        wait_until("the job", || conn.query_first(done).unwrap() == Some(n));
-        bare.push(commit_bare(&mut conn));
-    }
-    let us: Vec<i64> = conn
-        .query("SELECT TIMESTAMPDIFF(MICROSECOND, CAST(q.res_url AS DATETIME(6)), s.at) FROM res_queue q JOIN started s ON s.id = q.res_id")
-        .unwrap();
-    let times = us.into_iter().map(|us| Duration::from_micros(us.max(0) as u64)).collect();
-    (Times::new(bare), Times::new(times))
+    let (bare, start) =
+        start::start_of_jobs(instance, |sql| ready(instance, instance.resqd().arg("--sql-dir").arg(sql)));
+    (Times::new(bare), Times::new(start))
 }
 
 /// Rows a second of a plain INSERT … SELECT, and events a second from a full outbox to a client, from the first to

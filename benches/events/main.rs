@@ -8,6 +8,7 @@ mod figures;
 mod listeners;
 mod load;
 mod postgres;
+mod start;
 
 use std::time::Duration;
 

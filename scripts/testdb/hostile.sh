@@ -9,7 +9,9 @@ set_hostile() {
     hostile+=(--skip-character-set-client-handshake --query-cache-type=1 --query-cache-size=1M)
     { hostile_both; hostile_mariadb; } >"$dir/hostile.sql"
   else
-    hostile+=(--disabled-storage-engines=MyISAM,BLACKHOLE,FEDERATED,ARCHIVE,MEMORY)
+    # Of the binary log, options: those of a test's own server come behind them, also when it starts again.
+    hostile+=(--disabled-storage-engines=MyISAM,BLACKHOLE,FEDERATED,ARCHIVE,MEMORY --binlog-row-image=MINIMAL
+      --binlog-row-value-options=PARTIAL_JSON --binlog-rows-query-log-events=ON)
     { hostile_both; hostile_mysql; } >"$dir/hostile.sql"
   fi
 }
@@ -126,7 +128,6 @@ SET GLOBAL show_gipk_in_create_table_and_information_schema = 0;
 SET GLOBAL show_create_table_verbosity = 1;
 SET GLOBAL windowing_use_high_precision = 0;
 SET GLOBAL session_track_gtids = 'ALL_GTIDS';
-SET GLOBAL binlog_row_image = 'MINIMAL', GLOBAL binlog_row_value_options = 'PARTIAL_JSON', GLOBAL binlog_rows_query_log_events = 1;
 SET GLOBAL regexp_time_limit = 1;
 SQL
 }

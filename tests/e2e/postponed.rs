@@ -208,8 +208,14 @@ fn job_waits_for_a_server_that_is_locked_or_read_only_at_no_cost() {
 #[test]
 fn job_waits_for_room_on_a_full_disk_at_no_cost() {
     let Some(options) = disk::options() else { return };
-    // The queue's own tables have room; only what jobs build meets the full disk.
-    let room = ["--innodb-data-file-path=ibdata1:12M;ibdata2:150M:autoextend"];
+    // The queue's own tables have room, and claims need no temporary ones on the disk, as this server would have them;
+    // only what jobs build meets the full disk.
+    let room = [
+        "--innodb-data-file-path=ibdata1:12M;ibdata2:150M:autoextend",
+        "--big-tables=1",
+        "--tmp-table-size=1024",
+        "--max-heap-table-size=16384",
+    ];
     let Some(server) = Server::on_small_disk(450, &[options, &room].concat()) else {
         return not_tested("this system allows no private mounts (unshare -m)");
     };

@@ -1,6 +1,7 @@
 //! Watched tables: their changes become events, from the binary log alone.
 
 mod deaths;
+mod failover;
 mod faults;
 mod positions;
 mod rules;

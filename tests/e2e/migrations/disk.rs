@@ -53,14 +53,14 @@ fn rollout_waits_while_the_disk_is_full_and_goes_on_when_there_is_room() {
         let resqd = fleet.resqd().spawn_ready();
         // Either a database waits and says why, or the server has ended itself, which resqd reports.
         wait_or_report(PATIENCE, "words about the full disk", || {
-            let rows = conn(&fleet).and_then(|mut conn| counts(&mut conn));
-            let is_said = |(state, _, message): &Row| {
+            let rows = conn(&fleet).and_then(|mut conn| databases(&mut conn));
+            let is_said = |(_, state, message): &Row| {
                 state == "waiting"
                     && message.as_deref().is_some_and(|words| words.contains("full") || words.contains("space"))
             };
             match rows {
-                Some(rows) if rows.iter().any(is_said) => Ok(()),
-                None if !warnings(&resqd.stderr()).is_empty() => Ok(()),
+                Ok(rows) if rows.iter().any(is_said) => Ok(()),
+                Err(_) if !warnings(&resqd.stderr()).is_empty() => Ok(()),
                 rows => Err(format!("{rows:?}\n{}", resqd.stderr())),
             }
         });
@@ -68,11 +68,11 @@ fn rollout_waits_while_the_disk_is_full_and_goes_on_when_there_is_room() {
         std::fs::remove_file(&filler).unwrap();
         wait_at_most(PATIENCE, "the server", || server.try_conn(1).is_ok());
         wait_or_report(PATIENCE, "the end of the rollout", || {
-            let mut conn = conn(&fleet).ok_or("no server")?;
+            let mut conn = conn(&fleet).map_err(|error| error.to_string())?;
             let state: Option<Option<String>> = conn.query_first("SELECT state FROM res_rollout").ok();
             match state.flatten().as_deref() {
                 Some("finished") => Ok(()),
-                state => Err(format!("{state:?} {:?}\n{}", counts(&mut conn), resqd.stderr())),
+                state => Err(format!("{state:?} {:?}\n{}", databases(&mut conn), resqd.stderr())),
             }
         });
         let mut conn = fleet.conn();
@@ -87,15 +87,16 @@ fn rollout_waits_while_the_disk_is_full_and_goes_on_when_there_is_room() {
 }
 
 /// A session, if the server answers.
-fn conn(fleet: &Fleet<'_>) -> Option<Conn> {
-    let mut conn = fleet.instance.server.try_conn(1).ok()?;
-    conn.query_drop(format!("USE `{}`", fleet.instance.global_db)).ok()?;
-    Some(conn)
+fn conn(fleet: &Fleet<'_>) -> mysql::Result<Conn> {
+    let mut conn = fleet.instance.server.try_conn(1)?;
+    conn.query_drop(format!("USE `{}`", fleet.instance.global_db))?;
+    Ok(conn)
 }
 
-type Row = (String, u64, Option<String>);
+/// Name, state, message.
+type Row = (String, String, Option<String>);
 
-/// The databases of the rollout by state, with a message.
-fn counts(conn: &mut Conn) -> Option<Vec<Row>> {
-    conn.query("SELECT state, COUNT(*), MAX(message) FROM res_rollout_database GROUP BY state").ok()
+/// The databases of the rollout. Grouped, long messages would need room on the disk.
+fn databases(conn: &mut Conn) -> mysql::Result<Vec<Row>> {
+    conn.query("SELECT db_name, state, message FROM res_rollout_database")
 }

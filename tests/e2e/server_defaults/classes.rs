@@ -66,13 +66,13 @@ pub const UNSET: &[(&str, &[&str])] = &[
     (
         "how large a buffer is, or how many threads help: speed alone, with the least legal value too",
         &[
-            "big_tables", "connection_memory_chunk_size", "innodb_ddl_buffer_size", "innodb_ddl_threads",
+            "connection_memory_chunk_size", "innodb_ddl_buffer_size", "innodb_ddl_threads",
             "innodb_parallel_read_threads", "innodb_tmpdir", "internal_tmp_mem_storage_engine", "join_buffer_size",
-            "join_buffer_space_limit", "max_heap_table_size", "max_length_for_sort_data", "max_rowid_filter_size",
+            "join_buffer_space_limit", "max_length_for_sort_data", "max_rowid_filter_size",
             "max_tmp_tables", "mrr_buffer_size", "net_buffer_length", 
             "query_alloc_block_size", "query_prealloc_size", "range_alloc_block_size", "read_buffer_size",
             "read_rnd_buffer_size", "rowid_merge_buff_size", "set_operations_buffer_size", "thread_pool_priority",
-            "tmp_memory_table_size", "tmp_table_size", "transaction_alloc_block_size", "transaction_prealloc_size",
+            "tmp_memory_table_size", "transaction_alloc_block_size", "transaction_prealloc_size",
         ],
     ),
     (

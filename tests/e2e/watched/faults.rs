@@ -1,7 +1,7 @@
 //! Dumps that end and privileges that go, servers that do not log what is needed, and installations from before.
 
 use mysql::{BinlogRequest, Conn, prelude::Queryable};
-use resq_test_support::{Doctor, Instance, Server, Verdict, kind_under_test, sessions, wait_until};
+use resq_test_support::{Doctor, FaultProxy, Instance, Server, Verdict, kind_under_test, sessions, wait_until};
 
 use super::{events, instance, resqd, server, wait_until_read};
 use crate::migrations::registry;
@@ -61,6 +61,38 @@ fn dumps_that_are_killed_displaced_or_refused_lose_nothing() {
     let found = events(&instance, "%", 3);
     let ids: Vec<u64> = found.iter().map(|(_, payload)| payload["after"]["id"].as_u64().unwrap()).collect();
     assert_eq!(ids, [1, 2, 3]);
+    assert_eq!(running.stop().code(), Some(0));
+}
+
+/// A cluster reports a lost race where a node was cut off during a COMMIT that the others carried out.
+#[test]
+fn commit_that_is_reported_as_a_lost_race_is_not_repeated() {
+    let (server, _turn) = server();
+    let instance = instance(server, "wraced");
+    let mut conn = server.conn();
+    conn.query_drop("CREATE DATABASE wraced_db; USE wraced_db; CREATE TABLE t (id INT PRIMARY KEY)").unwrap();
+    let proxy = FaultProxy::to(server.port());
+    let program = resqd(&instance, "[[watch]]\ntable = 'wraced_db.t'\n");
+    let running = program.env("MYSQL_PORT", proxy.port.to_string()).env("MYSQL_TLS", "off").spawn_ready();
+    wait_until_read(&instance);
+    let mut rows = 0;
+    let mut insert = |count: u64| {
+        let ids: Vec<String> = (rows + 1..=rows + count).map(|id| format!("({id})")).collect();
+        conn.query_drop(format!("INSERT INTO t VALUES {}", ids.join(","))).unwrap();
+        rows += count;
+        rows
+    };
+    // A batch of several events, and the end of a transaction that is staged.
+    for (mark, count) in [("INSERT INTO res_event (numbered_at", 3), ("+ n, bytes, state", 8_000)] {
+        println!("{mark}");
+        proxy.report_race_at_commit(mark);
+        insert(count);
+        wait_until("the answer to be replaced", || proxy.has_lost());
+        let last = insert(1);
+        let found = events(&instance, "t.insert", last as usize);
+        let ids: Vec<u64> = found.iter().map(|(_, payload)| payload["after"]["id"].as_u64().unwrap()).collect();
+        assert_eq!(ids, (1..=last).collect::<Vec<_>>());
+    }
     assert_eq!(running.stop().code(), Some(0));
 }
 

@@ -1,5 +1,5 @@
 //! A network between two programs that a test can break: a TCP proxy on its own port that forwards bytes, and that can
-//! reset every connection, drop bytes silently as a dead link does, slow down, or lose the answer to one COMMIT.
+//! reset every connection, drop bytes silently as a dead link does, slow down, or lose or falsify the answer to one COMMIT.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -33,10 +33,19 @@ struct State {
     refused: u64,
     /// The delay of each piece, and the bytes forwarded per second.
     slow: Option<(Duration, u32)>,
-    /// The answer to the first COMMIT after a statement with this text is to be lost.
-    loses: Option<&'static str>,
+    /// What happens to the answer to the first COMMIT after a statement with this text.
+    commit: Option<(&'static str, Answer)>,
     has_lost: bool,
     open: Vec<Open>,
+}
+
+/// What happens to an answer.
+#[derive(Clone, Copy)]
+enum Answer {
+    /// It is lost together with the connection.
+    Lost,
+    /// It is replaced by a lost race for locks.
+    Race,
 }
 
 /// A connection that works.
@@ -50,6 +59,8 @@ const OPEN: u8 = 0;
 const CUT: u8 = 1;
 const SILENT: u8 = 2;
 const ANSWER_LOST: u8 = 3;
+/// It has not ended: an answer is awaited that is to be replaced.
+const ANSWER_REPLACED: u8 = 4;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Direction {
@@ -109,12 +120,20 @@ impl FaultProxy {
     }
 
     /// Loses the server's answer to the first COMMIT that follows a statement with `mark` in it on one connection: the
-    /// server has executed it, and the connection ends.
+    /// server has executed it, and the connection ends. For connections without TLS.
     pub fn lose_answer_to_commit(&self, mark: &'static str) {
-        lock(&self.state).loses = Some(mark);
+        let mut state = lock(&self.state);
+        (state.commit, state.has_lost) = (Some((mark, Answer::Lost)), false);
     }
 
-    /// Whether that answer was lost.
+    /// The same, but the client is told that it lost a race for locks, and the connection goes on: what a cluster reports
+    /// where a node was cut off during a COMMIT that the others carried out.
+    pub fn report_race_at_commit(&self, mark: &'static str) {
+        let mut state = lock(&self.state);
+        (state.commit, state.has_lost) = (Some((mark, Answer::Race)), false);
+    }
+
+    /// Whether that answer was lost or replaced.
     pub fn has_lost(&self) -> bool {
         lock(&self.state).has_lost
     }
@@ -148,9 +167,10 @@ fn pass(client: TcpStream, port: u16, state: &Arc<Mutex<State>>) -> io::Result<(
 /// Ends with the stream, or when the connection is cut; then closing the last descriptor sends the RST.
 fn pump(mut from: TcpStream, mut to: TcpStream, direction: Direction, state: &Mutex<State>, end: &AtomicU8) {
     let mut piece = vec![0; 64 * 1024];
-    let mut marked = false;
+    let mut marked = None;
+    let mut awaited = Vec::new();
     let ended = || end.load(Ordering::Acquire);
-    while matches!(ended(), OPEN | ANSWER_LOST) {
+    while matches!(ended(), OPEN | ANSWER_LOST | ANSWER_REPLACED) {
         let n = match from.read(&mut piece) {
             Ok(0) => break,
             Ok(n) => n,
@@ -162,17 +182,34 @@ fn pump(mut from: TcpStream, mut to: TcpStream, direction: Direction, state: &Mu
             // This pause is the link's delay; no test waits for it.
             thread::sleep(delay + Duration::from_secs(1) * n as u32 / bytes_per_s);
         }
-        if ended() != OPEN {
+        let mut bytes = &piece[..n];
+        match (ended(), direction) {
+            (OPEN, Direction::ToServer) => match commit_answer(bytes, &mut marked, state) {
+                // Set before the statement is forwarded, so that its answer cannot overtake this.
+                Some(Answer::Lost) => {
+                    end.store(ANSWER_LOST, Ordering::Release);
+                    let _ = to.write_all(bytes);
+                    return;
+                }
+                Some(Answer::Race) => end.store(ANSWER_REPLACED, Ordering::Release),
+                None => {}
+            },
+            (ANSWER_REPLACED, Direction::ToClient) => {
+                awaited.extend_from_slice(bytes);
+                if !replace_by_race(&mut awaited) {
+                    continue;
+                }
+                end.store(OPEN, Ordering::Release);
+                bytes = &awaited;
+            }
+            (OPEN | ANSWER_REPLACED, _) => {}
+            _ => break,
+        }
+        if to.write_all(bytes).is_err() {
             break;
         }
-        if direction == Direction::ToServer && is_to_be_lost(&piece[..n], &mut marked, state) {
-            // Set before the statement is forwarded, so that its answer cannot overtake this.
-            end.store(ANSWER_LOST, Ordering::Release);
-            let _ = to.write_all(&piece[..n]);
-            return;
-        }
-        if to.write_all(&piece[..n]).is_err() {
-            break;
+        if ended() == OPEN {
+            awaited.clear();
         }
     }
     match ended() {
@@ -185,13 +222,42 @@ fn pump(mut from: TcpStream, mut to: TcpStream, direction: Direction, state: &Mu
     }
 }
 
-/// Whether the answer to this piece from the client is the one to lose. The MySQL protocol takes turns, and the
-/// statements in question are far smaller than one read.
-fn is_to_be_lost(piece: &[u8], marked: &mut bool, state: &Mutex<State>) -> bool {
+/// What is to happen to the answer to this piece from the client. The MySQL protocol takes turns, and the statements in
+/// question are far smaller than one read.
+fn commit_answer(piece: &[u8], marked: &mut Option<&'static str>, state: &Mutex<State>) -> Option<Answer> {
     let mut state = lock(state);
-    let Some(mark) = state.loses.filter(|_| !state.has_lost) else { return false };
+    let (mark, answer) = state.commit.filter(|_| !state.has_lost)?;
     let has = |text: &str| piece.windows(text.len()).any(|window| window == text.as_bytes());
-    *marked |= has(mark);
-    state.has_lost = *marked && has("COMMIT");
-    state.has_lost
+    if has(mark) {
+        *marked = Some(mark);
+    }
+    state.has_lost = *marked == Some(mark) && has("COMMIT");
+    state.has_lost.then_some(answer)
+}
+
+/// Replaces the last packet of an answer, which says that all went well, by an error; whether the answer is whole. It
+/// consists of such packets alone, one for each statement.
+fn replace_by_race(answer: &mut Vec<u8>) -> bool {
+    const OK: u8 = 0;
+    /// Of the status: another packet follows.
+    const MORE: u8 = 8;
+    const RACE: &[u8] = b"\xff\xbd\x04#40001Deadlock found when trying to get lock; try restarting transaction";
+    let mut at = 0;
+    while let Some([a, b, c, number]) = answer.get(at..at + 4) {
+        let (len, number) = (usize::from(*a) | usize::from(*b) << 8 | usize::from(*c) << 16, *number);
+        let Some(packet) = answer.get(at + 4..at + 4 + len) else { return false };
+        assert_eq!(packet[0], OK, "no answer to a COMMIT: {}", String::from_utf8_lossy(packet));
+        // Two numbers of one byte, or of a few bytes if they are large, precede the status.
+        let bytes = |first: u8| [1, 3, 4, 9][usize::from(first.saturating_sub(251).min(3))];
+        let affected = bytes(packet[1]);
+        let status = 1 + affected + bytes(packet[1 + affected]);
+        if packet[status] & MORE == 0 {
+            answer.truncate(at);
+            answer.extend([RACE.len() as u8, 0, 0, number]);
+            answer.extend_from_slice(RACE);
+            return true;
+        }
+        at += 4 + len;
+    }
+    false
 }

@@ -21,6 +21,7 @@ mod partition;
 mod ports;
 mod program;
 mod recording_client;
+mod replica;
 mod server;
 mod sessions;
 mod stress;
