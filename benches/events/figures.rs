@@ -13,12 +13,9 @@ use std::{
 use mysql::prelude::Queryable;
 use resq::client::{Address, Delivery, Peer, Start, Subscriber, Subscription};
 
-use resq_test_support::{Instance, Program, Running, stats, wait_at_most, wait_until};
+use resq_test_support::{Instance, Program, Running, commit_bare, stats, wait_at_most, wait_until};
 
-use crate::{
-    listeners::Listeners,
-    start::{self, commit_bare},
-};
+use crate::listeners::Listeners;
 
 /// Measured times, sorted.
 pub struct Times(Vec<Duration>);
@@ -106,7 +103,7 @@ fn event(subscriber: &mut Subscriber) -> (String, Instant) {
 /// Bare commits, and from the INSERT of a job to the first statement of its template.
 pub fn start_of_jobs(instance: &Instance) -> (Times, Times) {
     let (bare, start) =
-        start::start_of_jobs(instance, |sql| ready(instance, instance.resqd().arg("--sql-dir").arg(sql)));
+        resq_test_support::start_of_jobs(instance, |sql| ready(instance, instance.resqd().arg("--sql-dir").arg(sql)));
     (Times::new(bare), Times::new(start))
 }
 

@@ -8,7 +8,6 @@ mod figures;
 mod listeners;
 mod load;
 mod postgres;
-mod start;
 
 use std::time::Duration;
 

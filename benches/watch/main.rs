@@ -3,8 +3,6 @@
 //! writers, backlog. Where Python has the package mysql-replication (`PYTHON`, python3), it reads the same backlog.
 
 mod cpu;
-#[path = "../events/start.rs"]
-mod start;
 mod writers;
 
 use std::{
@@ -172,7 +170,7 @@ fn latency(instance: &Instance) -> (Duration, Duration) {
 fn start_of_jobs(instance: &Instance) -> (Duration, Duration) {
     let mut conn = instance.conn();
     conn.query_drop("CREATE TABLE bare (id BIGINT AUTO_INCREMENT PRIMARY KEY, payload VARCHAR(200))").unwrap();
-    let (bare, start) = start::start_of_jobs(instance, |sql| {
+    let (bare, start) = resq_test_support::start_of_jobs(instance, |sql| {
         let program = instance.resqd().args(["--poll-ms", "60000", "--binlog", "on", "--sql-dir"]);
         program.arg(sql).spawn_ready()
     });

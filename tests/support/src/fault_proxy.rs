@@ -126,8 +126,8 @@ impl FaultProxy {
         (state.commit, state.has_lost) = (Some((mark, Answer::Lost)), false);
     }
 
-    /// The same, but the client is told that it lost a race for locks, and the connection goes on: what a cluster reports
-    /// where a node was cut off during a COMMIT that the others carried out.
+    /// The same, but the client receives the error of a lost race for locks, and the connection goes on: what a cluster
+    /// reports where a node was cut off during a COMMIT that the others carried out.
     pub fn report_race_at_commit(&self, mark: &'static str) {
         let mut state = lock(&self.state);
         (state.commit, state.has_lost) = (Some((mark, Answer::Race)), false);

@@ -7,7 +7,10 @@ use std::{
 };
 
 use mysql::{Conn, prelude::Queryable};
-use resq_test_support::{Instance, Running, wait_until};
+
+use crate::instance::Instance;
+use crate::program::Running;
+use crate::wait::wait_until;
 
 /// Its first statement reads the clock, so that no time of CREATE DATABASE is in the figure.
 const TEMPLATE: &str =
