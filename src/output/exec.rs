@@ -115,14 +115,15 @@ mod tests {
 
     #[cfg(unix)]
     mod on_unix {
-        use std::{os::unix::fs::PermissionsExt, path::PathBuf};
+        use std::path::PathBuf;
+
+        use resq_test_support::write_script;
 
         use super::*;
 
         fn script(dir: &Path, text: &str) -> PathBuf {
             let path = dir.join("program");
-            std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+            write_script(&path, text);
             path
         }
 

@@ -4,7 +4,7 @@
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use mysql::prelude::Queryable;
-use resq_test_support::{Instance, Program, binary, is_alive, own_port, signal, wait_until};
+use resq_test_support::{Instance, Program, binary, is_alive, own_port, signal, wait_until, write_script};
 
 #[test]
 fn mounted_secrets_reach_every_program() {
@@ -90,8 +90,7 @@ fn orphans_of_programs_run_by_a_first_process_are_collected() {
     let resqd = instance.resqd().spawn_ready();
     let program = instance.dir().join("program");
     // Leaves a process behind, which ends after it.
-    fs::write(&program, "#!/bin/sh\n(sh -c 'exit 0' &)\n").unwrap();
-    fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    write_script(&program, "(sh -c 'exit 0' &)");
     let Some(client) = first_process(&instance, "resq-client") else { return };
     let client = client.args(["--sub", "Completed", "--exec"]).arg(&program).spawn_ready();
     let pid = child(client.pid());

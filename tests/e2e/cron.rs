@@ -4,7 +4,7 @@ use std::fs;
 
 use mysql::prelude::Queryable;
 
-use resq_test_support::{Instance, Program};
+use resq_test_support::{Instance, Program, write_script};
 
 use super::install::Installed;
 
@@ -59,8 +59,7 @@ fn seed_scripts_started_together_take_turns() {
     let resqctl = dir.path().join("resqctl");
     // Fails if another one is between its first and its last command.
     let busy = "mkdir \"$0.busy\" || exit 9; i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); done; rmdir \"$0.busy\"";
-    fs::write(&resqctl, format!("#!/bin/sh\n{busy}\necho \"$@\"\n")).unwrap();
-    Program::new("chmod").arg("+x").arg(&resqctl).ok();
+    write_script(&resqctl, &format!("{busy}\necho \"$@\""));
     let seed = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/seed.sh");
     let line = format!("RESQCTL={} {seed} 3 --type 'my shop'", resqctl.display());
     let running: Vec<_> = (0..6).map(|_| cron(&line).spawn()).collect();

@@ -1,16 +1,15 @@
 //! `resq-client --consumer`: what is acknowledged, what comes again, and who has the consumer.
 
-use std::{os::unix::fs::PermissionsExt, path::PathBuf};
+use std::path::PathBuf;
 
 use resq::events::consumers::Loss;
-use resq_test_support::wait_until;
+use resq_test_support::{wait_until, write_script};
 
 use super::broker::TestBroker;
 
 fn executable(daemon: &TestBroker, text: &str) -> PathBuf {
     let path = daemon.path("program");
-    std::fs::write(&path, format!("#!/bin/sh\ncd {}\n{text}\n", daemon.directory.path().display())).unwrap();
-    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    write_script(&path, &format!("cd {}\n{text}", daemon.directory.path().display()));
     path
 }
 

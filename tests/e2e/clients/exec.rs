@@ -1,8 +1,8 @@
 //! `resq-client --exec`: one program for each durable event, in order, with the event and without the secrets.
 
-use std::{os::unix::fs::PermissionsExt, path::PathBuf};
+use std::path::PathBuf;
 
-use resq_test_support::wait_until;
+use resq_test_support::{wait_until, write_script};
 
 use super::broker::TestBroker;
 
@@ -10,8 +10,7 @@ use super::broker::TestBroker;
 fn script(daemon: &TestBroker, text: &str) -> PathBuf {
     let path = daemon.path("program");
     let out = daemon.path("out");
-    std::fs::write(&path, format!("#!/bin/sh\n{{ {text}\n}} >> {}\n", out.display())).unwrap();
-    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    write_script(&path, &format!("{{ {text}\n}} >> {}", out.display()));
     path
 }
 
