@@ -209,7 +209,8 @@ fn udf_functions_come_and_go_under_load() {
             let mut conn = udf.server.conn();
             let mut inserted = 0;
             while !done.load(Ordering::Relaxed) {
-                conn.query_drop("INSERT INTO come_and_go.t VALUES (1), (2), (3)").expect("an INSERT never fails");
+                udf.call(|| conn.query_drop("INSERT INTO come_and_go.t VALUES (1), (2), (3)"))
+                    .expect("an INSERT never fails");
                 inserted += 3;
             }
             inserted
@@ -218,7 +219,7 @@ fn udf_functions_come_and_go_under_load() {
             let mut conn = udf.server.conn();
             while !done.load(Ordering::Relaxed) {
                 // 1305, 1122, 1128, …: the function is not there at the moment.
-                let _ = conn.query_drop("DO BENCHMARK(100, resq_notify('A', '{}'))");
+                let _ = udf.call(|| conn.query_drop("DO BENCHMARK(100, resq_notify('A', '{}'))"));
             }
         });
         for _ in 0..100 {

@@ -88,8 +88,11 @@ fn inserts_never_fail_while_functions_are_dropped_and_created() {
     let mut admin = instance.conn();
     let mut old_session = instance.app();
     let insert = |conn: &mut Conn, n: u64| {
-        conn.query_drop(format!("INSERT INTO res_queue (res_name) VALUES ('t{n}')")).expect("an INSERT never fails");
-        publish(conn, "A", "1");
+        server.0.call(|| {
+            conn.query_drop(format!("INSERT INTO res_queue (res_name) VALUES ('t{n}')"))
+                .expect("an INSERT never fails");
+            publish(conn, "A", "1");
+        });
     };
     let done = AtomicBool::new(false);
     let written = thread::scope(|scope| {

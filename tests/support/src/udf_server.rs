@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use mysql::Conn;
 use mysql::prelude::Queryable;
@@ -18,6 +18,8 @@ pub struct UdfServer {
     pub server: Server,
     /// For the tests' sockets and files; removed with the server's folder.
     pub dir: PathBuf,
+    /// Read by statements that call a function while another session may register it.
+    calls: RwLock<()>,
 }
 
 /// What `resq_stats()` returns.
@@ -35,7 +37,7 @@ impl UdfServer {
         let server = Server::with_options(&[]);
         let dir = server.plugin_dir().with_file_name("peers");
         std::fs::create_dir(&dir).expect("a folder beside the server's");
-        let udf = UdfServer { server, dir };
+        let udf = UdfServer { server, dir, calls: RwLock::default() };
         udf.configure(&[0]);
         udf.register(&udf.install());
         udf
@@ -93,7 +95,14 @@ impl UdfServer {
 
     /// Runs what install.sh printed, statement by statement.
     pub fn register(&self, sql: &str) {
-        register(&self.server, 1, sql);
+        register(&self.server, 1, sql, Some(&self.calls));
+    }
+
+    /// Runs a statement that calls a function, beside any [`UdfServer::register`]. On MySQL never amid a CREATE FUNCTION:
+    /// a call then finds the function without an address, whatever the library, and the server dies.
+    pub fn call<T>(&self, statement: impl FnOnce() -> T) -> T {
+        let _no_create = (!is_mariadb(&self.server)).then(|| self.calls.read().unwrap_or_else(PoisonError::into_inner));
+        statement()
     }
 }
 
@@ -102,15 +111,19 @@ pub fn install_functions(server: &Server, n: usize, conf: &str) {
     build();
     std::fs::write(server.plugin_dir().join("resq_udf.conf"), conf).expect("the settings");
     let installer = Program::new(format!("{UDF}/install.sh")).env("SERVER_PID", server.node(n).pid.to_string());
-    register(server, n, &installer.arg(server.plugin_dir()).ok());
+    register(server, n, &installer.arg(server.plugin_dir()).ok(), None);
 }
 
-fn register(server: &Server, n: usize, sql: &str) {
+fn is_mariadb(server: &Server) -> bool {
+    server.kind().starts_with("mariadb") || server.kind() == "galera"
+}
+
+fn register(server: &Server, n: usize, sql: &str, calls: Option<&RwLock<()>>) {
     let mut conn = server.conn_to(n);
     let code: String = sql.lines().filter(|line| !line.starts_with("--")).collect();
-    let is_mariadb = server.kind().starts_with("mariadb") || server.kind() == "galera";
     for statement in code.split(';').map(str::trim).filter(|text| !text.is_empty()) {
-        if is_mariadb || !statement.starts_with("/*M!") {
+        if is_mariadb(server) || !statement.starts_with("/*M!") {
+            let _no_call = calls.filter(|_| statement.starts_with("CREATE")).map(RwLock::write);
             conn.query_drop(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
         }
     }
