@@ -99,7 +99,7 @@ fn watch(
     }
     let rules =
         Rules { watches: config.watches.clone(), global_db: db.global_db().into(), folds_case: server.folds_case };
-    let settings = Settings { rules, owner: queue::owner(), max_packet_bytes: server.max_packet_bytes };
+    let settings = Settings { rules, owner: queue::owner(db.process()), max_packet_bytes: server.max_packet_bytes };
     let watcher = Watcher::start(db, source, settings, hand_over, alarm).map_err(cannot_start)?;
     Ok(Some(watcher))
 }

@@ -186,6 +186,11 @@ impl HostPool {
         &self.current
     }
 
+    /// The number that the marks of this process's sessions have in common.
+    pub fn process(&self) -> u32 {
+        self.orphaned_sessions.process()
+    }
+
     /// Connects to the first host that is ready, beginning with the current one, and makes it the current one.
     ///
     /// # Errors

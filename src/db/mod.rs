@@ -35,6 +35,7 @@ pub use errors::{Error, ErrorClass, Unreached, codes};
 pub use limited::Capped;
 pub use link::{Link, Source};
 pub use open_error::OpenError;
+pub use orphaned_sessions::kill_all as kill_sessions;
 pub use other_hosts::OtherHosts;
 pub use packet::{Packet, Stopped};
 pub use pool::{Conn, Db};

@@ -102,6 +102,11 @@ impl Db {
         DumpSource::new(config, &self.hosts)
     }
 
+    /// Random; finds the sessions of this process, with [`super::kill_sessions`].
+    pub fn process(&self) -> u32 {
+        self.hosts.process()
+    }
+
     /// The name of the global database, unquoted.
     pub fn global_db(&self) -> &str {
         &self.global_db

@@ -44,12 +44,13 @@ impl LeaseRenewer {
         Duration::from_millis(u64::from(self.lease_s) * 1000 / 3)
     }
 
-    /// Renews once; returns the pause before the next turn.
+    /// Renews once, and ends what those who did not have left at the server: here, since a lock of theirs may be what the
+    /// dispatcher waits for. Returns the pause before the next turn.
     pub fn turn(&mut self) -> Duration {
-        match self.renew() {
+        match self.renew().and_then(|()| self.store.end_expired_sessions()) {
             Ok(()) => self.renew_interval(),
             Err(error) => {
-                log::debug!("lease: renewal failed; retrying: {error}");
+                log::debug!("lease: turn failed; retrying: {error}");
                 self.renew_interval().min(RETRY_WITHIN)
             }
         }

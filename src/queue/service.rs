@@ -158,7 +158,7 @@ impl Service {
     ) -> Result<Service, Failure> {
         let Parts { handler, hooks, wakeups, telemetry, side_tasks } = parts;
         telemetry.metrics.workers.set(config.workers as u64);
-        let owner = owner();
+        let owner = owner(servers.control.process());
         let claimer = Claimer { owner: owner.clone(), workers: config.workers as u32, skip_locked: server.skip_locked };
         let store = || Box::new(SqlQueueStore::new(servers.control, &claimer, &hooks).with_telemetry(&telemetry));
         let lease = LeaseThread::start(store(), config.lease.as_secs() as u32, alarm)?;
@@ -230,13 +230,13 @@ impl Service {
     }
 }
 
-/// Identifies this process among all that ever served the queue: host, process number, and a random part, since both
-/// numbers and names are reused.
-pub fn owner() -> String {
+/// Identifies this process among all that ever served the queue: host, process number, and the number of [`Db::process`],
+/// by which other daemons end its sessions once its lease has expired.
+pub fn owner(process: u32) -> String {
     #[cfg(unix)]
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     #[cfg(not(unix))]
     let host = std::env::var("COMPUTERNAME").unwrap_or_default();
     let host: String = host.chars().take(80).collect();
-    format!("{host}:{}:{:08x}", std::process::id(), fastrand::u32(..))
+    format!("{host}:{}:{process:08x}", std::process::id())
 }

@@ -173,4 +173,11 @@ pub trait QueueStore: Send {
     /// # Errors
     /// See [`QueueStore`].
     fn end_lease(&mut self) -> Result<(), Error>;
+
+    /// Ends the sessions of the daemons whose lease has expired, each once. One that was frozen or cut off in the middle
+    /// of a transaction would keep the rows locked that others are to claim, reclaim or number.
+    ///
+    /// # Errors
+    /// See [`QueueStore`].
+    fn end_expired_sessions(&mut self) -> Result<(), Error>;
 }

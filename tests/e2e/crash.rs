@@ -239,6 +239,43 @@ fn a_daemon_frozen_beyond_its_lease_overwrites_nothing() {
 }
 
 #[test]
+fn a_daemon_frozen_amid_a_claim_keeps_no_row_locked() {
+    let instance = Instance::ready("amid_claim");
+    let sql = instance.sql_dir(COUNTING);
+    let mut hold = instance.conn();
+    // Claims wait for the registry's rows.
+    hold.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION").unwrap();
+    hold.query_drop("SELECT * FROM res_database FOR UPDATE").unwrap();
+    let frozen = daemon(&instance, &sql).spawn_ready();
+    instance.resqctl(["add", "a"]).ok();
+    let mut conn = instance.conn();
+    let mut is_locked = || conn.query_drop("SELECT res_id FROM res_queue WHERE res_id = 1 FOR UPDATE NOWAIT").is_err();
+    wait_until("the daemon to be frozen amid a claim", || {
+        wait_until("the claim to lock its row", &mut is_locked);
+        frozen.signal("STOP");
+        hold.query_drop("ROLLBACK").unwrap();
+        let held = is_locked();
+        if !held {
+            // Between two claims.
+            hold.query_drop("START TRANSACTION").unwrap();
+            hold.query_drop("SELECT * FROM res_database FOR UPDATE").unwrap();
+            frozen.signal("CONT");
+        }
+        held
+    });
+    let other = daemon(&instance, &sql).spawn_ready();
+    assert_all_done(&instance, 1);
+    frozen.signal("CONT");
+    instance.resqctl(["add", "b"]).ok();
+    assert_all_done(&instance, 2);
+    for daemon in [frozen, other] {
+        let finished = daemon.stop();
+        assert_eq!(finished.code(), Some(0), "{finished}");
+    }
+    assert_done_by_one_attempt_each(&mut conn);
+}
+
+#[test]
 fn two_daemons_do_no_job_twice() {
     let instance = Instance::ready("share");
     let sql = instance.sql_dir(COUNTING);

@@ -55,6 +55,8 @@ impl QueueStore for Endless {
     fn renew_lease(&mut self, _: u32) -> Result<(), Error> { Ok(()) }
     #[rustfmt::skip]
     fn end_lease(&mut self) -> Result<(), Error> { Ok(()) }
+    #[rustfmt::skip]
+    fn end_expired_sessions(&mut self) -> Result<(), Error> { Ok(()) }
 }
 
 fn dispatcher(store: Endless, jobs: Sender<Job>, streak: Streak) -> Dispatcher {

@@ -4,7 +4,7 @@ use mysql::{Conn, prelude::Queryable};
 
 use super::claim::Claimer;
 use crate::{
-    db::{Error, ErrorClass, ReadRows, literal},
+    db::{Error, ErrorClass, ReadRows, kill_sessions, literal},
     queue::{expired, store::Reclaimed},
 };
 
@@ -24,6 +24,21 @@ pub fn renew(conn: &mut Conn, claimer: &Claimer, lease_s: u32) -> Result<(), Err
 /// Ends the lease at once: what `owner` still holds may be reclaimed.
 pub fn end(conn: &mut Conn, owner: &str) -> Result<(), Error> {
     Ok(conn.query_drop(format!("DELETE FROM res_daemon WHERE owner = {}", literal(owner)))?)
+}
+
+/// The other daemons whose lease has expired, each with its end.
+pub fn expired_daemons(conn: &mut Conn, owner: &str) -> Result<Vec<(String, String)>, Error> {
+    conn.read_rows(format!(
+        "SELECT owner, CAST(lease_until AS CHAR) FROM res_daemon WHERE lease_until < NOW(6) AND owner <> {}",
+        literal(owner)
+    ))
+}
+
+/// Ends the sessions of a daemon whose lease has expired. Returns how many.
+pub fn end_sessions(conn: &mut Conn, owner: &str) -> Result<usize, Error> {
+    // The last part of every owner: `service::owner`.
+    let process = owner.rsplit(':').next().and_then(|process| u32::from_str_radix(process, 16).ok());
+    process.map_or(Ok(0), |process| kill_sessions(conn, process))
 }
 
 /// A job, its claim as SQL, and whether a worker may have begun it.

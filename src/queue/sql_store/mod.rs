@@ -31,13 +31,15 @@ pub struct SqlQueueStore {
     claimer: Claimer,
     hooks: Arc<dyn TransactionHooks>,
     telemetry: Telemetry,
+    /// The expired leases whose daemons' sessions were ended.
+    ended: Vec<(String, String)>,
 }
 
 impl SqlQueueStore {
     /// Connects when first used. `hooks` take part in claims, releases and outcomes.
     pub fn new(db: &Db, claimer: &Claimer, hooks: &Arc<dyn TransactionHooks>) -> SqlQueueStore {
         let (claimer, hooks, telemetry) = (claimer.clone(), hooks.clone(), Telemetry::default());
-        SqlQueueStore { link: Link::new(db), claimer, hooks, telemetry }
+        SqlQueueStore { link: Link::new(db), claimer, hooks, telemetry, ended: Vec::new() }
     }
 
     /// Lets the rest of the program know how long jobs waited for their claim, and which are set aside.
@@ -146,5 +148,28 @@ impl QueueStore for SqlQueueStore {
 
     fn end_lease(&mut self) -> Result<(), Error> {
         self.link.run(|conn| lease::end(conn, &self.claimer.owner))
+    }
+
+    fn end_expired_sessions(&mut self) -> Result<(), Error> {
+        let expired = self.link.run(|conn| lease::expired_daemons(conn, &self.claimer.owner))?;
+        self.ended.retain(|lease| expired.contains(lease));
+        if expired.len() == self.ended.len() {
+            return Ok(());
+        }
+        // In a cluster this node may lag behind: the lease may have been renewed on another one.
+        self.link.catch_up()?;
+        for lease in self.link.run(|conn| lease::expired_daemons(conn, &self.claimer.owner))? {
+            if !self.ended.contains(&lease) {
+                let sessions = self.link.run(|conn| lease::end_sessions(conn, &lease.0))?;
+                if sessions > 0 {
+                    log::warn!(
+                        "queue: the lease of another daemon expired; killed its sessions daemon={} sessions={sessions}",
+                        lease.0
+                    );
+                }
+                self.ended.push(lease);
+            }
+        }
+        Ok(())
     }
 }
