@@ -135,7 +135,7 @@ impl Dropper {
         self.refuse_running(Some(ids))?;
         // Only now, since a job may have ended in between.
         let owned = referring_first(&self.list(&of_these)?, &keys);
-        let rows = self.drop_all(&owned, true, progress)? + self.delete_rows(ids, &[])?;
+        let rows = self.drop_all(&owned, true, HashSet::new(), progress)? + self.delete_rows(ids, &[])?;
         Ok(Dropped { databases: owned.len(), rows })
     }
 
@@ -156,13 +156,14 @@ impl Dropper {
         ids.extend(owned.iter().map(|owned| owned.res_id));
         self.check_rows(&ids)?;
         let target = if all { "all resources" } else { "seeded resources" };
+        let mut marked = HashSet::new();
         self.begin("clear", target, |conn| {
-            registry::mark_dropping(conn, &owned, true)?;
+            marked.extend(registry::mark_dropping(conn, &owned)?);
             Ok(0)
         })?;
         self.delete_in_chunks("DELETE FROM res_queue WHERE seeded AND status = 'new'")?;
         if let Err(error) = self.refuse_running(None) {
-            self.mark(&owned, false)?;
+            self.unmark(&owned, &marked)?;
             return Err(error);
         }
         for late in self.list(&which)? {
@@ -170,7 +171,7 @@ impl Dropper {
                 owned.push(late);
             }
         }
-        let mut rows = self.drop_all(&referring_first(&owned, &keys), true, progress)?;
+        let mut rows = self.drop_all(&referring_first(&owned, &keys), true, marked, progress)?;
         rows += self.delete_in_chunks("DELETE FROM res_queue WHERE seeded AND status IN ('new', 'done', 'error')")?;
         self.audit = None; // what follows are no jobs
         self.delete_in_chunks(&format!("DELETE FROM res_error WHERE {ORPHANED}"))?;
@@ -205,7 +206,7 @@ impl Dropper {
             "{databases} AND d.state = 'making' \
              AND EXISTS (SELECT 1 FROM res_queue q WHERE q.res_id = d.res_id AND q.status = 'error' {jobs})",
         ))?;
-        self.drop_all(&partly_built, false, |_| {})?;
+        self.drop_all(&partly_built, false, HashSet::new(), |_| {})?;
         Ok(())
     }
 
@@ -256,21 +257,30 @@ impl Dropper {
         Ok(())
     }
 
-    fn mark(&mut self, owned: &[Owned], dropping: bool) -> Result<(), DropError> {
-        Ok(self.control.run(|conn| registry::mark_dropping(conn, owned, dropping))?)
+    /// Removes the marks that this call has set, `marked`, from these databases. One that an earlier call has left half
+    /// dropped keeps its mark.
+    fn unmark(&mut self, owned: &[Owned], marked: &HashSet<String>) -> Result<(), DropError> {
+        let owned: Vec<Owned> = owned.iter().filter(|one| marked.contains(&one.db_name)).cloned().collect();
+        Ok(self.control.run(|conn| registry::unmark_dropping(conn, &owned))?)
     }
 
     /// Drops these databases in their order, and with `and_rows` deletes the rows of their jobs; returns how many.
+    /// `marked`: those that this call has marked already.
     fn drop_all(
         &mut self,
         owned: &[Owned],
         and_rows: bool,
+        mut marked: HashSet<String>,
         mut progress: impl FnMut(Progress<'_>),
     ) -> Result<u64, DropError> {
         progress(Progress::Found(owned));
         let mut rows = 0;
         for chunk in owned.chunks(MARKED) {
-            self.mark(chunk, true)?;
+            self.control.run(|conn| {
+                conn.query_drop("START TRANSACTION")?;
+                marked.extend(registry::mark_dropping(conn, chunk)?);
+                Ok(conn.query_drop("COMMIT")?)
+            })?;
             let mut dropped = 0;
             let mut failed = None;
             for one in chunk {
@@ -287,7 +297,7 @@ impl Dropper {
             rows += self.delete_rows(if and_rows { &ids } else { &[] }, gone)?;
             if let Some(error) = failed {
                 let untouched = if matches!(error, DropError::Busy(..)) { left } else { &left[1..] };
-                self.mark(untouched, false)?;
+                self.unmark(untouched, &marked)?;
                 return Err(error);
             }
         }

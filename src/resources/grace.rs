@@ -162,7 +162,7 @@ impl Dropper {
             let is_whole = !matches!(error, DropError::StillThere(_))
                 && !matches!(&error, DropError::Database(_, error) if error.class() != ErrorClass::Retry);
             if is_whole && !due.had_begun {
-                self.control.run(|conn| registry::mark_dropping(conn, owned, false))?;
+                self.control.run(|conn| registry::unmark_dropping(conn, owned))?;
             }
             return Err(error);
         }

@@ -245,13 +245,29 @@ pub struct Owned {
     pub res_id: u64,
 }
 
-/// Records that these databases are about to be dropped, or with `false` that they are not after all.
-pub fn mark_dropping(conn: &mut Conn, owned: &[Owned], dropping: bool) -> Result<(), Error> {
+/// Records that these databases are about to be dropped; part of a transaction. Returns the names of those that were not
+/// marked before: what is left of the others may be a part.
+pub fn mark_dropping(conn: &mut Conn, owned: &[Owned]) -> Result<Vec<String>, Error> {
+    if owned.is_empty() {
+        return Ok(Vec::new());
+    }
+    let unmarked = format!("{} AND dropping_at IS NULL", these(owned));
+    let names = conn.read_rows(format!("SELECT db_name FROM res_database WHERE {unmarked} FOR UPDATE"))?;
+    conn.query_drop(format!("UPDATE res_database SET dropping_at = NOW(6) WHERE {unmarked}"))?;
+    Ok(names)
+}
+
+/// Records that these databases, none of which was touched, are not dropped after all. One that is partly built and whose
+/// job is gone keeps its mark: nothing else finds it.
+pub fn unmark_dropping(conn: &mut Conn, owned: &[Owned]) -> Result<(), Error> {
     if owned.is_empty() {
         return Ok(());
     }
-    let since = if dropping { "COALESCE(dropping_at, NOW(6))" } else { "NULL" };
-    Ok(conn.query_drop(format!("UPDATE res_database SET dropping_at = {since} WHERE {}", these(owned)))?)
+    Ok(conn.query_drop(format!(
+        "UPDATE res_database SET dropping_at = NULL WHERE {} \
+         AND (state = 'ready' OR EXISTS (SELECT 1 FROM res_queue q WHERE q.res_id = res_database.res_id))",
+        these(owned)
+    ))?)
 }
 
 /// Removes the rows of databases that were marked and are gone now.

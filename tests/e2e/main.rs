@@ -15,6 +15,7 @@ mod dashboard;
 mod docs;
 mod drift;
 mod drop_later;
+mod drop_marks;
 mod drop_whole;
 mod events;
 mod faults;
