@@ -7,7 +7,7 @@ use mysql::{Conn, prelude::Queryable};
 use serde_json::json;
 
 use crate::{
-    db::{Capped, Db, Error, ErrorClass, Link, ReadRows, limited, literal},
+    db::{Capped, Db, Error, ErrorClass, Link, ReadRows, limited, literal, ring},
     events::store,
     queue::{
         audit::{self, Actor},
@@ -223,10 +223,9 @@ impl Batches {
         Ok(Outcome { count, refused, last_error, has_ended })
     }
 
-    /// Wakes the daemons. Where the function is missing, they poll.
     fn ring(&mut self) {
         let _ = self.link.run(|conn| {
-            let _ = conn.query_drop("DO resq_ring()");
+            ring(conn);
             Ok(())
         });
     }

@@ -1,11 +1,12 @@
 //! Answers about rollouts: how far they have come, and what operators do to them.
 
-use mysql::{Conn, prelude::Queryable};
+use mysql::Conn;
 use serde_json::{Value as Json, json};
 
 use super::call::Refused;
 use crate::{
     base::exact::integer,
+    db::ring,
     queue::audit::Actor,
     resources::migrate::{
         operator::{self, Action},
@@ -35,7 +36,6 @@ pub fn act(conn: &mut Conn, id: u64, action: Action, actor: &Actor) -> Result<Js
         operator::Refused::Unknown(_) => Refused::new(404, refused.to_string()),
         operator::Refused::Open(..) | operator::Refused::State(..) => Refused::new(409, refused.to_string()),
     })?;
-    // Where the function is missing, they poll.
-    let _ = conn.query_drop("DO resq_ring()");
+    ring(conn);
     Ok(json!({ "rollout": integer(id), "databases": integer(databases) }))
 }

@@ -45,12 +45,15 @@ struct Healthcheck {
     ready: bool,
 }
 
+/// A year: longer drains are none.
+const LONGEST_DRAIN_S: u64 = 31_536_000;
+
 fn main() -> ExitCode {
     cli::run(&PROGRAM, |args: Args, config, _| {
         let Args { drain_s, insecure, command } = args;
         if let Some(Command::Healthcheck(Healthcheck { ready })) = command {
             return healthcheck::run(&config, ready);
         }
-        daemon::run(&config, daemon::Options { drain: Duration::from_secs(drain_s), insecure })
+        daemon::run(&config, daemon::Options { drain: Duration::from_secs(drain_s.min(LONGEST_DRAIN_S)), insecure })
     })
 }

@@ -17,7 +17,7 @@ use mysql::{
 };
 
 use super::{
-    Error, ReadRows,
+    Error, ReadRows, Version,
     codes::{ER_PARSE_ERROR, ER_SPECIFIC_ACCESS_DENIED_ERROR},
     host_pool::{CurrentHost, HostPool},
     literal,
@@ -92,7 +92,7 @@ impl DumpSource {
     pub fn open(&self, start: &Start) -> Result<Dump, Error> {
         let host = self.current.get();
         let mut conn = self.hosts.connect_unchecked(host)?.into_conn();
-        let is_mariadb = is_mariadb(&mut conn)?;
+        let is_mariadb = Version::query(&mut conn)?.is_mariadb;
         if conn.read_first::<bool>("SELECT @@log_bin")? != Some(true) {
             return Err(NO_LOG);
         }
@@ -123,11 +123,6 @@ impl DumpSource {
         let stream = guarded(|| Ok(conn.get_binlog_stream(request)?))?;
         Ok(Dump { stream, host, current: self.current.clone() })
     }
-}
-
-fn is_mariadb(conn: &mut Conn) -> Result<bool, Error> {
-    let version: Option<String> = conn.read_first("SELECT VERSION()")?;
-    Ok(version.is_some_and(|version| version.contains("MariaDB")))
 }
 
 /// By file and position where the account may see them, since a server finds a GTID by reading from the beginning of a file.

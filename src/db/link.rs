@@ -11,7 +11,7 @@ use crate::base::{backoff::Backoff, clock, heartbeat};
 /// How often a transaction that lost a race for locks is run before its error is reported.
 const TRIES: u32 = 20;
 /// The pauses between them.
-const RACE_BACKOFF: Backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(100), 1.0);
+pub const RACE_BACKOFF: Backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(100), 1.0);
 
 /// Where a [`Link`] gets its connections. [`Db`] is the only source in a program; the simulation's server is another,
 /// so that its runs go through the retry that is shipped.

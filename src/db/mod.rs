@@ -33,16 +33,16 @@ use crate::base::backoff::Backoff;
 
 pub use errors::{Error, ErrorClass, Unreached, codes};
 pub use limited::Capped;
-pub use link::{Link, Source};
+pub use link::{Link, RACE_BACKOFF, Source};
 pub use open_error::OpenError;
 pub use orphaned_sessions::kill_all as kill_sessions;
 pub use other_hosts::OtherHosts;
 pub use packet::{Packet, Stopped};
 pub use pool::{Conn, Db};
-pub use quote::{except, id_list, ident, literal};
+pub use quote::{except, id_list, ident, literal, starts_with};
 pub use read::ReadRows;
-pub use script::{ScriptError, run_script};
-pub use server_info::ServerInfo;
+pub use script::{ScriptError, ring, run_script};
+pub use server_info::{ServerInfo, Version};
 pub use throttled_warning::ThrottledWarning;
 
 /// How long a command waits for the answer to one short statement: longer than the session's waits for a lock.

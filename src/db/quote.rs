@@ -18,6 +18,12 @@ pub fn literal(text: &str) -> String {
     format!("_utf8mb4 X'{digits}'")
 }
 
+/// A condition: `column` starts with `prefix`.
+pub fn starts_with(column: &str, prefix: &str) -> String {
+    let escaped = prefix.replace('|', "||").replace('%', "|%").replace('_', "|_");
+    format!("{column} LIKE {} ESCAPE '|'", literal(&format!("{escaped}%")))
+}
+
 /// `1,2,3`, for an IN list of numbers.
 pub fn id_list<'a>(ids: impl IntoIterator<Item = &'a u64>) -> String {
     ids.into_iter().map(u64::to_string).collect::<Vec<_>>().join(",")

@@ -3,7 +3,7 @@
 
 use mysql::Conn;
 
-use super::{Error, ReadRows, codes, run_script};
+use super::{Error, ReadRows, Version, codes, run_script};
 
 /// Whether the node is read-only, and its state; NULL: a server without Galera.
 const GALERA: &str = "SELECT CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF'), \
@@ -34,7 +34,7 @@ const CATCH_UP_GROUP: &str =
 ///
 /// [`Error::NotReady`], or the connection broke.
 pub fn check(conn: &mut Conn) -> Result<(), Error> {
-    let is_mariadb = is_mariadb(conn)?;
+    let is_mariadb = Version::query(conn)?.is_mariadb;
     let state: Option<(bool, Option<String>)> = match is_mariadb {
         true => conn.read_first(GALERA)?,
         false => state_in_group(conn)?,
@@ -59,7 +59,7 @@ pub fn check(conn: &mut Conn) -> Result<(), Error> {
 ///
 /// [`Error::NotReady`], or the connection broke.
 pub fn check_majority(conn: &mut Conn) -> Result<(), Error> {
-    let is_mariadb = is_mariadb(conn)?;
+    let is_mariadb = Version::query(conn)?.is_mariadb;
     check_majority_of(conn, is_mariadb)
 }
 
@@ -82,7 +82,7 @@ fn check_majority_of(conn: &mut Conn, is_mariadb: bool) -> Result<(), Error> {
 ///
 /// [`Error::NotReady`]: it is too far behind, or has lost the other nodes.
 pub fn catch_up(conn: &mut Conn) -> Result<(), Error> {
-    let is_mariadb = is_mariadb(conn)?;
+    let is_mariadb = Version::query(conn)?.is_mariadb;
     wait_for_cluster(conn, is_mariadb)
 }
 
@@ -94,10 +94,6 @@ fn wait_for_cluster(conn: &mut Conn, is_mariadb: bool) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
-}
-
-fn is_mariadb(conn: &mut Conn) -> Result<bool, Error> {
-    Ok(conn.read_first::<String>("SELECT VERSION()")?.is_some_and(|version| version.contains("MariaDB")))
 }
 
 fn state_in_group(conn: &mut Conn) -> Result<Option<(bool, Option<String>)>, Error> {

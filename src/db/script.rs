@@ -36,3 +36,8 @@ pub fn run_script(conn: &mut Conn, script: &str) -> Result<(), ScriptError> {
     }
     Ok(())
 }
+
+/// Wakes the daemons of the server. Where the function is missing, they poll.
+pub fn ring(conn: &mut Conn) {
+    let _ = conn.query_drop("DO resq_ring()");
+}

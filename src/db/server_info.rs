@@ -43,10 +43,9 @@ impl ServerInfo {
         let format: Option<(String, String)> = conn.read_first("SHOW VARIABLES LIKE 'binlog_format'")?;
         let replication: Vec<(String, String)> =
             conn.read_rows("SHOW VARIABLES WHERE Variable_name IN ('wsrep_on', 'group_replication_group_name')")?;
-        let mut numbers = version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
-        let release = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        let Version { is_mariadb, release } = Version::parse(&version);
         Ok(ServerInfo {
-            skip_locked: release >= if version.contains("MariaDB") { (10, 6) } else { (8, 0) },
+            skip_locked: release >= if is_mariadb { (10, 6) } else { (8, 0) },
             host,
             is_cluster: replication.iter().any(|(_, value)| !matches!(value.as_str(), "" | "OFF")),
             folds_case: folds != 0,
@@ -55,5 +54,49 @@ impl ServerInfo {
             statement_log: binary_log && format.is_some_and(|(_, f)| f.eq_ignore_ascii_case("STATEMENT")),
             version,
         })
+    }
+}
+
+/// What a server calls itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// MariaDB, not MySQL.
+    pub is_mariadb: bool,
+    /// The first two numbers: 10 and 11 of `10.11.6-MariaDB`.
+    pub release: (u32, u32),
+}
+
+impl Version {
+    /// Queries the server at the other end of `conn`.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke.
+    pub fn query(conn: &mut Conn) -> Result<Version, Error> {
+        Ok(Version::parse(&conn.read_first::<String>("SELECT VERSION()")?.unwrap_or_default()))
+    }
+
+    fn parse(text: &str) -> Version {
+        let mut numbers = text.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+        let release = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        Version { is_mariadb: text.contains("MariaDB"), release }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_as_servers_print_them() {
+        for (text, is_mariadb, release) in [
+            ("9.7.0", false, (9, 7)),
+            ("8.0.40-0ubuntu0.24.04.1", false, (8, 0)),
+            ("10.11.6-MariaDB-0+deb12u1-log", true, (10, 11)),
+            ("11.4-MariaDB", true, (11, 4)),
+            ("", false, (0, 0)),
+        ] {
+            assert_eq!(Version::parse(text), Version { is_mariadb, release }, "{text}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::{
     change::Change,
     search,
 };
-use crate::db::{Capped, Error, ReadRows, id_list, literal};
+use crate::db::{Capped, Error, ReadRows, id_list, literal, ring};
 
 /// What an action was done to, for the audit.
 pub(super) struct Done {
@@ -173,10 +173,9 @@ impl Queue {
         })
     }
 
-    /// Wakes the daemons. Where the function is missing, they poll.
     fn ring(&mut self) {
         let _ = self.link.run(|conn| {
-            let _ = conn.query_drop("DO resq_ring()");
+            ring(conn);
             Ok(())
         });
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use super::job::Status;
 use crate::{
     base::text::printable,
-    db::{Error, ReadRows, literal},
+    db::{Error, ReadRows, literal, starts_with},
 };
 
 /// Jobs that have all of what is given; with nothing given, every job.
@@ -86,8 +86,7 @@ impl Filter {
             all.push(format!("res_type = {}", literal(res_type)));
         }
         if let Some(prefix) = self.name_prefix.as_deref().filter(|prefix| !prefix.is_empty()) {
-            let escaped = prefix.replace('|', "||").replace('%', "|%").replace('_', "|_");
-            all.push(format!("res_name LIKE {} ESCAPE '|'", literal(&format!("{escaped}%"))));
+            all.push(starts_with("res_name", prefix));
         }
         all.join(" AND ")
     }

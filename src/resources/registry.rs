@@ -292,9 +292,9 @@ pub fn announce(conn: &mut Conn, gone: &[Owned]) -> Result<(), Error> {
     Ok(conn.query_drop(format!(
         "INSERT INTO res_outbox (state, payload) SELECT 'Dropped', JSON_OBJECT('res_id', d.res_id, \
          'res_name', CONVERT(q.res_name USING utf8mb4), 'res_type', d.res_type, 'db_name', d.db_name) \
-         FROM res_database d LEFT JOIN res_queue q ON q.res_id = d.res_id \
-         WHERE d.dropping_at IS NOT NULL AND d.state = 'ready' AND {}",
-        these(gone).replace("db_name IN", "d.db_name IN").replace("res_id IN", "d.res_id IN")
+         FROM (SELECT * FROM res_database WHERE dropping_at IS NOT NULL AND state = 'ready' AND {}) d \
+         LEFT JOIN res_queue q ON q.res_id = d.res_id",
+        these(gone)
     ))?)
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use super::drift::{self, Drift, Verdict};
 use crate::{
     base::exact::integer,
-    db::{Error, limited, literal},
+    db::{Error, limited, literal, starts_with},
 };
 
 /// A database that resq built or builds.
@@ -76,10 +76,7 @@ pub fn databases(
     all.extend(after.map(|after| format!("d.db_name > {}", literal(after))));
     all.extend(chosen.res_type.as_ref().map(|res_type| format!("d.res_type = {}", literal(res_type))));
     all.extend(chosen.drift.map(drift::is));
-    if let Some(prefix) = &chosen.name {
-        let escaped = prefix.replace('|', "||").replace('%', "|%").replace('_', "|_");
-        all.push(format!("d.db_name LIKE {} ESCAPE '|'", literal(&format!("{escaped}%"))));
-    }
+    all.extend(chosen.name.as_ref().map(|prefix| starts_with("d.db_name", prefix)));
     type Text = Option<String>;
     type Columns = (String, u64, Option<Vec<u8>>, String, String, String, u32, String, Text, Text, Text, Text);
     let rows: Vec<Columns> = limited::read(

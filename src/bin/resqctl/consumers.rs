@@ -4,7 +4,7 @@ use mysql::prelude::Queryable;
 use resq::{
     base::text::printable,
     cli::{Exit, Failure, Output},
-    db::Db,
+    db::{Db, Link},
     events::{
         consumers::admin::{self, Consumer},
         store,
@@ -72,18 +72,28 @@ pub fn change(db: &Db, actor: &Actor, args: &args::Consumer, out: &mut Output) -
         }
         _ => return Err(Failure::new(Exit::Usage, "missing option: either --set WHERE or --remove")),
     };
-    conn.query_drop("START TRANSACTION")?;
-    let (action, target, is_there) = match position {
-        Some(seq) => ("consumer-set", format!("consumer {name} to {seq}"), admin::set(&mut conn, name, seq)?),
-        None => ("consumer-remove", format!("consumer {name}"), admin::remove(&mut conn, name)?),
+    drop(conn);
+    let (action, target) = match position {
+        Some(seq) => ("consumer-set", format!("consumer {name} to {seq}")),
+        None => ("consumer-remove", format!("consumer {name}")),
     };
+    // A daemon may store its position at this moment.
+    let is_there = Link::new(db).run(|conn| {
+        conn.query_drop("START TRANSACTION")?;
+        let is_there = match position {
+            Some(seq) => admin::set(conn, name, seq)?,
+            None => admin::remove(conn, name)?,
+        };
+        if is_there {
+            record(conn, actor, action, &target, 1)?;
+        }
+        conn.query_drop("COMMIT")?;
+        Ok(is_there)
+    })?;
     if !is_there {
-        conn.query_drop("ROLLBACK")?;
         let message = format!("there is no consumer `{}`; see resqctl consumers", printable(name));
         return Err(Failure::new(Exit::Failed, message));
     }
-    record(&mut conn, actor, action, &target, 1)?;
-    conn.query_drop("COMMIT")?;
     match position {
         Some(seq) => {
             let left = head.head_seq.saturating_sub(seq.max(head.first_seq - 1));

@@ -46,7 +46,7 @@ pub fn add(queue: &mut Queue, args: Add, out: &mut Output) -> Result<(), Failure
 
 /// Shows a progress bar until no job is new or in progress.
 pub fn wait(queue: &mut Queue, timeout_s: Option<u64>) -> Result<(), Failure> {
-    let deadline = timeout_s.map(|s| Instant::now() + Duration::from_secs(s));
+    let deadline = timeout_s.and_then(|s| Instant::now().checked_add(Duration::from_secs(s)));
     let failed_before: HashSet<u64> = queue.failed()?.into_iter().collect();
     let mut most = 0;
     let bar = bar(0);

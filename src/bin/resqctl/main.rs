@@ -61,12 +61,14 @@ fn run(command: Command, config: &Config, out: &mut Output) -> Result<(), Failur
     if let Command::Doctor(_) = command {
         return inspect::doctor(&doctor::examine(config, daemon::connections(config.queue.workers)), out);
     }
-    // These may legitimately take long: they alter tables, drop databases or read many rows.
+    // These may legitimately take long: they alter tables, make or drop databases, or read many rows.
     let is_long = matches!(
         command,
         Command::Init(_)
             | Command::Drop(_)
             | Command::Clear(_)
+            | Command::Cancel(_)
+            | Command::Migrate(_)
             | Command::Events(_)
             | Command::Check(_)
             | Command::Adopt(_)

@@ -10,7 +10,7 @@ use resq::{
     base::{backoff::Backoff, text::printable},
     cli::{Exit, Failure, Output},
     config::Config,
-    db::{Db, ServerInfo},
+    db::{Db, ServerInfo, ring},
     resources::{
         Templates,
         migrate::{
@@ -232,12 +232,6 @@ fn refused(refused: Refused) -> Failure {
     }
 }
 
-/// Wakes the daemons. Where the function is missing, they poll.
-fn ring(conn: &mut Conn) {
-    use mysql::prelude::Queryable;
-    let _ = conn.query_drop("DO resq_ring()");
-}
-
 fn act(db: &Db, args: &Migrate, action: Action, out: &mut Output) -> Result<(), Failure> {
     let id = need_number(args)?;
     let mut conn = db.global()?;
@@ -322,7 +316,7 @@ fn hint(rollout: &Progress) -> Option<String> {
 
 /// Follows a rollout until nothing happens any more without an operator.
 fn wait(conn: &mut Conn, id: u64, timeout_s: Option<u64>, out: &mut Output) -> Result<(), Failure> {
-    let deadline = timeout_s.map(|s| Instant::now() + Duration::from_secs(s));
+    let deadline = timeout_s.and_then(|s| Instant::now().checked_add(Duration::from_secs(s)));
     let bar = bar(0);
     let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500), 0.0);
     let (mut shown, mut next_line) = (String::new(), Instant::now());

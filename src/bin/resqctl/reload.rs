@@ -4,7 +4,7 @@ use mysql::prelude::Queryable;
 use resq::{
     cli::{Failure, Output},
     config::Config,
-    db::{Db, ServerInfo},
+    db::{Db, Link, ServerInfo, ring},
     events::store,
     queue::audit::record,
     resources::{Templates, migrate::applied, template_sets::RELOAD},
@@ -18,12 +18,14 @@ pub fn run(db: &Db, config: &Config, args: &Reload, out: &mut Output) -> Result<
     let templates = Templates::load(config.sql_dir.as_deref())?;
     templates.check_sizes(ServerInfo::query(&mut conn)?.max_packet_bytes)?;
     applied::check(&mut conn, &templates)?;
-    conn.query_drop("START TRANSACTION")?;
-    record(&mut conn, &actor::of_system(&args.reason), "reload", "the templates", 0)?;
-    store::write(&mut conn, RELOAD, "{}")?;
-    conn.query_drop("COMMIT")?;
-    // Where the function is missing, they poll.
-    let _ = conn.query_drop("DO resq_ring()");
+    let actor = actor::of_system(&args.reason);
+    Link::new(db).run(|conn| {
+        conn.query_drop("START TRANSACTION")?;
+        record(conn, &actor, "reload", "the templates", 0)?;
+        store::write(conn, RELOAD, "{}")?;
+        Ok(conn.query_drop("COMMIT")?)
+    })?;
+    ring(&mut conn);
     out.line("the templates are right; every resqd reads its own again, and logs it if it cannot use them");
     Ok(())
 }

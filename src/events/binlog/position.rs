@@ -3,7 +3,7 @@
 use mysql::{Conn, Row};
 
 use super::{gtid::GtidSet, transactions::Step};
-use crate::db::{Error, ReadRows, codes::ER_MASTER_FATAL_ERROR_READING_BINLOG, dump::Start, literal};
+use crate::db::{Error, ReadRows, Version, codes::ER_MASTER_FATAL_ERROR_READING_BINLOG, dump::Start, literal};
 
 /// A place in the log, between two transactions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Position {
         let Some(gtids) = &self.gtids else { return Ok(self.start_in_file(&here)) };
         let gtids = gtids.to_string();
         // MariaDB itself refuses what it does not have.
-        if !is_mariadb(conn)? {
+        if !Version::query(conn)?.is_mariadb {
             let subset = format!(
                 "SELECT GTID_SUBSET({}, @@global.gtid_executed) FROM DUAL WHERE @@global.gtid_mode = 'ON'",
                 literal(&gtids)
@@ -121,12 +121,8 @@ pub fn lost(error: &Error) -> Option<&str> {
     }
 }
 
-fn is_mariadb(conn: &mut Conn) -> Result<bool, Error> {
-    Ok(conn.read_first::<String>("SELECT VERSION()")?.is_some_and(|version| version.contains("MariaDB")))
-}
-
 fn identity(conn: &mut Conn) -> Result<String, Error> {
-    let identity = match is_mariadb(conn)? {
+    let identity = match Version::query(conn)?.is_mariadb {
         true => "SELECT CONCAT(LEFT(@@hostname, 100), ':', @@port, ':', LEFT(@@datadir, 100))",
         false => "SELECT @@server_uuid",
     };
@@ -134,7 +130,7 @@ fn identity(conn: &mut Conn) -> Result<String, Error> {
 }
 
 fn gtids(conn: &mut Conn) -> Result<Option<GtidSet>, Error> {
-    let text: Option<String> = match is_mariadb(conn)? {
+    let text: Option<String> = match Version::query(conn)?.is_mariadb {
         true => conn.read_first("SELECT @@global.gtid_binlog_pos")?,
         false => conn.read_first("SELECT @@global.gtid_executed FROM DUAL WHERE @@global.gtid_mode = 'ON'")?,
     };

@@ -9,7 +9,8 @@ use super::{
     store::{STARTED, announce, close, current, read, settle},
 };
 use crate::{
-    db::{Error, ErrorClass, ReadRows, codes::*, id_list, literal},
+    base::clock,
+    db::{Error, ErrorClass, RACE_BACKOFF, ReadRows, codes::*, id_list, literal},
     queue::audit::{self, Actor},
     resources::{Templates, template_sets::chunks},
 };
@@ -113,7 +114,7 @@ fn transaction<T>(conn: &mut Conn, mut op: impl FnMut(&mut Conn) -> Result<T, Re
     loop {
         conn.query_drop("START TRANSACTION")?;
         match op(conn).and_then(|value| Ok(conn.query_drop("COMMIT").map(|()| value)?)) {
-            Err(Refused::Database(error)) if error.class() == ErrorClass::Retry && tries < TRIES => tries += 1,
+            Err(Refused::Database(error)) if error.class() == ErrorClass::Retry && tries < TRIES => {}
             Ok(value) => return Ok(value),
             Err(refused) => {
                 // Of a connection that is lost, nothing stays.
@@ -122,6 +123,8 @@ fn transaction<T>(conn: &mut Conn, mut op: impl FnMut(&mut Conn) -> Result<T, Re
             }
         }
         conn.query_drop("ROLLBACK")?;
+        tries += 1;
+        clock::sleep(RACE_BACKOFF.pause(tries, fastrand::f64()));
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     rows::{Of, Server, Shapes, each},
     tables,
 };
-use crate::db::{Error, ReadRows};
+use crate::db::{Error, Version};
 
 /// Reads shapes on one server.
 #[derive(Clone, Copy, Debug)]
@@ -26,14 +26,8 @@ impl Reader {
     /// # Errors
     /// The server's.
     pub fn new(conn: &mut Conn) -> Result<Reader, Error> {
-        let version: String = conn.read_first("SELECT VERSION()")?.unwrap_or_default();
-        let mut numbers = version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
-        let release = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        let server = match version.contains("MariaDB") {
-            true => Server::MariaDb { ignored: release >= (10, 6) },
-            false => Server::MySql,
-        };
-        Ok(Reader { server })
+        let Version { is_mariadb, release } = Version::query(conn)?;
+        Ok(Reader { server: if is_mariadb { Server::MariaDb { ignored: release >= (10, 6) } } else { Server::MySql } })
     }
 
     /// The shapes of these databases, by name; a database that does not exist has none. All of them are in memory at
