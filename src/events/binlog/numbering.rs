@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How often the lease is renewed, and the position stored, while nothing is to be numbered.
-const SAVE_EVERY: Duration = Duration::from_secs(2);
+pub const SAVE_EVERY: Duration = Duration::from_secs(2);
 
 /// One session's.
 pub struct Numbering<'a> {

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, select};
 use super::{
     charset::ServerCharsets,
     conditions, decoded,
-    numbering::Numbering,
+    numbering::{Numbering, SAVE_EVERY},
     payload::Rules,
     pending::BATCH_BYTES,
     position::{self, FOREIGN, Position},
@@ -148,7 +148,8 @@ impl Role {
                     CLAIM_EVERY
                 }
                 Ended::Lost(from, why) => match self.skip(&from, &why) {
-                    Ok(()) => Duration::ZERO,
+                    // The first pause is short; they grow where the server goes on to refuse what it has.
+                    Ok(()) => backoff.next(fastrand::f64()),
                     Err(error) => self.failed(&error, backoff.next(fastrand::f64())),
                 },
                 Ended::Failed(error) => self.failed(&error, backoff.next(fastrand::f64())),
@@ -207,6 +208,12 @@ impl Role {
             let has_ended = select! {
                 recv(stopped) -> _ => return Ok(Ended::Stopped),
                 recv(decoded.arrived) -> arrived => arrived.is_err(),
+                // Within a long transaction of other tables, nothing arrives.
+                default(SAVE_EVERY) => {
+                    heartbeat::working();
+                    numbering.take(Vec::new())?;
+                    continue;
+                }
             };
             let pause = numbering.pause();
             if !pause.is_zero()

@@ -6,7 +6,7 @@ use std::{
 };
 
 use mysql::{Conn, prelude::Queryable};
-use resq_test_support::{is_cluster, kind_under_test, wait_at_most, wait_until};
+use resq_test_support::{FaultProxy, is_cluster, kind_under_test, wait_at_most, wait_until};
 use serde_json::json;
 
 use super::{events, instance, next, resqd, server, subscriber, wait_until_read};
@@ -132,5 +132,37 @@ fn compressed_transactions_are_read_as_others() {
     }
     let x = "x".repeat(200);
     assert_eq!(shown(LARGE as usize + 4), ("t.update", json!(x), json!("end")));
+    assert_eq!(running.stop().code(), Some(0));
+}
+
+#[test]
+fn lease_is_kept_while_a_long_transaction_of_other_tables_is_read() {
+    let (server, _turn) = server();
+    let instance = instance(server, "wlong");
+    let mut conn = server.conn();
+    conn.query_drop(
+        "CREATE DATABASE wlong_db; USE wlong_db; CREATE TABLE t (id INT PRIMARY KEY); CREATE TABLE o (x LONGTEXT)",
+    )
+    .unwrap();
+    let proxy = FaultProxy::to(server.port());
+    let program = resqd(&instance, "[[watch]]\ntable = 'wlong_db.t'\n");
+    let running = program.env("MYSQL_PORT", proxy.port.to_string()).spawn_ready();
+    wait_until_read(&instance);
+    // It takes longer than some renewals are apart.
+    proxy.slow(Duration::ZERO, 80_000);
+    conn.query_drop("INSERT INTO o VALUES (REPEAT('x', 500000)); INSERT INTO t VALUES (1)").unwrap();
+    // Each renewal stores the position and is itself in the log, so that the next one stores another position, unless what
+    // lies in between is still being read.
+    let mut stored = instance.conn();
+    let mut last = (String::new(), String::new());
+    wait_until("a renewal without a step", || {
+        let read = "SELECT CONCAT_WS(' ', file, pos, gtids), CAST(lease_until AS CHAR) FROM res_watch WHERE lease_until > NOW(6)";
+        let Some(now) = stored.query_first::<(String, String), _>(read).unwrap() else { return false };
+        let is_renewed = now.0 == last.0 && now.1 != last.1;
+        last = now;
+        is_renewed
+    });
+    proxy.restore();
+    assert_eq!(events(&instance, "t.insert", 1).len(), 1);
     assert_eq!(running.stop().code(), Some(0));
 }
