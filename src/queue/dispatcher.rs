@@ -86,6 +86,10 @@ pub struct Dispatcher {
     next_poll: Instant,
     /// There may be delayed jobs that `next_poll` does not account for.
     replan_due: bool,
+    /// How long the next poll for delayed jobs waits at least.
+    due_pause: Duration,
+    /// Grows while a poll leaves delayed jobs that are due: another session holds their rows.
+    due_backoff: Backoff,
     schedule: PollSchedule,
     /// There may be more ready jobs than the last claim took.
     claim_due: bool,
@@ -117,6 +121,8 @@ impl Dispatcher {
             poll_interval,
             next_poll: now,
             replan_due: true,
+            due_pause: DUE_GRANULARITY,
+            due_backoff: Backoff::new(2 * DUE_GRANULARITY, poll_interval, 0.0),
             schedule: PollSchedule::default(),
             claim_due: true,
             cursor: None,
@@ -241,7 +247,11 @@ impl Dispatcher {
         if reclaimed > 0 {
             log::warn!("queue: the lease of another daemon expired; reclaimed its jobs jobs={reclaimed}");
         }
-        self.store.promote()?;
+        let has_left_some = self.store.promote()?;
+        if !has_left_some {
+            self.due_backoff.reset();
+        }
+        self.due_pause = if has_left_some { self.due_backoff.next(0.0) } else { DUE_GRANULARITY };
         self.next_poll = now() + self.poll_interval;
         self.claim_due = true;
         self.next_full_scan = now();
@@ -264,7 +274,7 @@ impl Dispatcher {
     /// Brings the next poll forward to when the next delayed job is due.
     fn plan_next_due(&mut self) -> Result<(), Error> {
         if let Some(due) = self.store.next_due()? {
-            self.next_poll = self.next_poll.min(now() + due.max(DUE_GRANULARITY));
+            self.next_poll = self.next_poll.min(now() + due.max(self.due_pause));
         }
         self.replan_due = false;
         Ok(())

@@ -83,8 +83,8 @@ impl IsolatedStore {
         Ok(Scan { is_full: ready.len() == limit, cursor: Some(*last) })
     }
 
-    /// Makes all delayed rows ready that are due.
-    pub fn promote(&mut self) -> Result<(), Error> {
+    /// Makes all delayed rows ready that are due; whether some were left, since another session holds them.
+    pub fn promote(&mut self) -> Result<bool, Error> {
         loop {
             let ids = self.store.due(PROMOTE_BATCH, &self.quarantine.ids())?;
             let mut promoted = 0;
@@ -94,7 +94,7 @@ impl IsolatedStore {
             })?;
             let set_aside = self.set_aside(&ids, refused, Change::Promotion, 0);
             if ids.len() < PROMOTE_BATCH || promoted + set_aside == 0 {
-                return Ok(());
+                return Ok(promoted + set_aside < ids.len() as u64);
             }
         }
     }

@@ -236,13 +236,12 @@ impl QueueStore for SimQueueStore {
     }
 
     fn promote(&mut self, ids: &[u64]) -> Result<u64, Error> {
-        let skip_locked = self.skip_locked;
         self.link.run(|session| {
             session.begin()?;
             let ids: Vec<u64> = session.within(|server, tx| {
                 let seen = server.jobs.seen_by(tx).filter(|(id, row)| ids.contains(id) && is_due(server, row));
                 let mut ids: Vec<u64> = seen.map(|(id, _)| id).collect();
-                ids.retain(|id| !skip_locked || server.jobs.is_free(tx, *id));
+                ids.retain(|id| server.jobs.is_free(tx, *id));
                 for id in &ids {
                     server.jobs.lock(tx, *id)?;
                 }

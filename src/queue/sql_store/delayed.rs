@@ -5,7 +5,7 @@ use std::time::Duration;
 use mysql::{Conn, prelude::Queryable};
 
 use super::transaction::Transaction;
-use crate::db::{Error, ReadRows, except, id_list};
+use crate::db::{Error, Link, ReadRows, codes::ER_LOCK_WAIT_TIMEOUT, except, id_list};
 
 /// Since when a ready row `q` of the queue is ready: since it was inserted or retried, or since a delay was over. Any other
 /// change of the row counts as well.
@@ -20,14 +20,36 @@ pub fn due(conn: &mut Conn, limit: usize, excluded: &[u64]) -> Result<Vec<u64>, 
     ))
 }
 
-/// Makes those of these rows ready that are due; returns how many. It waits for no row that is locked, where the server
-/// allows that.
-pub fn promote(conn: &mut Conn, ids: &[u64], skip_locked: bool) -> Result<u64, Error> {
-    let skip = if skip_locked { "SKIP LOCKED" } else { "" };
+/// Makes those of these rows ready that are due; returns how many. It waits for no row that is locked.
+pub fn promote(link: &mut Link, ids: &[u64], skip_locked: bool) -> Result<u64, Error> {
+    if skip_locked {
+        return link.run(|conn| promote_locking(conn, ids, "SKIP LOCKED"));
+    }
+    // Halves of halves, down to the locked rows.
+    let (mut promoted, mut left) = (0, vec![ids]);
+    while let Some(ids) = left.pop() {
+        let done = link.run(|conn| match promote_locking(conn, ids, "NOWAIT") {
+            Err(error) if error.code() == Some(ER_LOCK_WAIT_TIMEOUT) => {
+                conn.query_drop("ROLLBACK")?;
+                Ok(None)
+            }
+            done => done.map(Some),
+        })?;
+        match done {
+            Some(count) => promoted += count,
+            None if ids.len() > 1 => left.extend(<[_; 2]>::from(ids.split_at(ids.len() / 2))),
+            None => {}
+        }
+    }
+    Ok(promoted)
+}
+
+/// `locked`: what to do about rows that are locked.
+fn promote_locking(conn: &mut Conn, ids: &[u64], locked: &str) -> Result<u64, Error> {
     let tx = Transaction::start(conn)?;
     let ids: Vec<u64> = tx.conn.read_rows(format!(
         "SELECT res_id FROM res_queue FORCE INDEX (PRIMARY) \
-         WHERE res_id IN ({}) AND status = 'new' AND run_at <= NOW(6) FOR UPDATE {skip}",
+         WHERE res_id IN ({}) AND status = 'new' AND run_at <= NOW(6) FOR UPDATE {locked}",
         id_list(ids)
     ))?;
     let mut promoted = 0;

@@ -85,7 +85,7 @@ impl QueueStore for SqlQueueStore {
     }
 
     fn promote(&mut self, ids: &[u64]) -> Result<u64, Error> {
-        self.link.run(|conn| delayed::promote(conn, ids, self.claimer.skip_locked))
+        delayed::promote(&mut self.link, ids, self.claimer.skip_locked)
     }
 
     fn next_due(&mut self, excluded: &[u64]) -> Result<Option<Duration>, Error> {
