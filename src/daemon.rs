@@ -82,10 +82,10 @@ struct Running {
     consumers: ConsumersThread,
     /// Ends when it is dropped.
     _sampler: Option<Sampler>,
-    builder: Arc<DatabaseBuilder>,
+    /// Ends when it is dropped.
+    _reload_thread: reload::ReloadThread,
     /// The templates are to be read again.
     reload: Wakeup,
-    reloads: Receiver<()>,
 }
 
 /// Serves until SIGTERM or SIGINT, then drains.
@@ -124,12 +124,6 @@ pub fn run(config: &Config, options: Options) -> Result<(), Failure> {
             recv(hangups) -> _ => {
                 reload::settings(&running.broker.reloader());
                 running.reload.notify();
-            }
-            recv(running.reloads) -> _ => {
-                let (db, builder, sql_dir) = (db.clone(), running.builder.clone(), config.sql_dir.clone());
-                // On a thread of its own: a server that hangs must not hold up a signal.
-                let read = move || reload::templates(&db, &builder, sql_dir.as_deref());
-                Thread::spawn("reload", &alarm, read).map_err(cannot_start)?;
             }
             recv(log_replaced) -> found => return Err(restore::replaced(found)),
             recv(panicked) -> name => return Err(died(name)),
@@ -172,6 +166,7 @@ pub const fn connections(workers: usize) -> u32 {
         + purge::CONNECTIONS
         + sampler::CONNECTIONS
         + answer::CONNECTIONS
+        + reload::CONNECTIONS
 }
 
 /// A pool on an installation that is set up. `database.wait_s` holds for a node of a cluster that lags behind as well.
@@ -220,7 +215,7 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
     let mut conn = db.global()?;
     let server = ServerInfo::query(&mut conn)?;
     install::check_server(&server)?;
-    reload::accept(&mut conn, &server, &templates)?;
+    reload::accept(db, &server, &templates)?;
     let node_watch = match server.is_cluster {
         true => Some(db.watch_node(&config.database, alarm).map_err(cannot_start)?),
         false => None,
@@ -279,7 +274,7 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
     };
     let (wake_batches, batch_wakeups) = wakeup();
     let (wake_rollouts, rollout_wakeups) = wakeup();
-    let (reload, reloads) = wakeup();
+    let (reload_thread, reload) = reload::ReloadThread::start(db, &builder, config.sql_dir.clone(), alarm)?;
     let watches = vec![
         StateWatch { state: QUEUE_STATE_NEW, wakeup: wake_dispatcher },
         StateWatch { state: batch::STARTED, wakeup: wake_batches },
@@ -326,9 +321,8 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
         broker,
         consumers,
         _sampler: sampler,
-        builder,
+        _reload_thread: reload_thread,
         reload,
-        reloads,
     })
 }
 
