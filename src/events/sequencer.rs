@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, at, never, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, at, never, select};
 
 use super::{
     floor::Floor,
@@ -81,6 +81,8 @@ pub struct Sequencer {
     /// When those after a number that is not reached are due.
     next_ahead: Instant,
     backoff: Backoff,
+    /// After an error, nothing is done before.
+    retry_at: Option<Instant>,
     warning: ThrottledWarning,
     trace: EventTrace,
 }
@@ -110,6 +112,7 @@ impl Sequencer {
             unanswered: Vec::new(),
             next_ahead: now,
             backoff: BACKOFF,
+            retry_at: None,
             warning: ThrottledWarning::default(),
             trace: EventTrace::default(),
             settings,
@@ -125,6 +128,13 @@ impl Sequencer {
             heartbeat::working();
             let wake = self.turn()?;
             heartbeat::waiting();
+            if self.retry_at.is_some() {
+                // What arrives meanwhile stays in its channel, which is bounded.
+                match stopped.recv_deadline(wake) {
+                    Err(RecvTimeoutError::Timeout) => continue,
+                    _ => break,
+                }
+            }
             select! {
                 recv(stopped) -> _ => break,
                 recv(inputs.wakeups) -> _ => self.notified(),
@@ -160,11 +170,16 @@ impl Sequencer {
         self.unanswered.push(request);
     }
 
-    /// Does what is due. Returns when the next turn is due unless a wakeup or a page request arrives first.
+    /// Does what is due. Returns when the next turn is due unless a wakeup or a page request arrives first; after an error,
+    /// they bring it forward no more.
     ///
     /// # Errors
     /// The log was replaced.
     pub fn turn(&mut self) -> Result<Instant, LogReplaced> {
+        if let Some(at) = self.retry_at.filter(|at| *at > now()) {
+            return Ok(at);
+        }
+        self.retry_at = None;
         match self.do_what_is_due() {
             Ok(wake) => {
                 self.backoff.reset();
@@ -174,7 +189,9 @@ impl Sequencer {
                 self.warning.warn("event log: cannot number or read events", &error);
                 // What the turn would have delivered.
                 self.more = true;
-                Ok(now() + self.backoff.next(fastrand::f64()))
+                let at = now() + self.backoff.next(fastrand::f64());
+                self.retry_at = Some(at);
+                Ok(at)
             }
             Err(Broken::Replaced(replaced)) => Err(replaced),
         }
@@ -396,3 +413,6 @@ impl Sequencer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
