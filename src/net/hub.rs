@@ -214,8 +214,16 @@ impl<S: Socket> Hub<S> {
                 }
                 Ok(Some(_)) => {
                     // The peer sends no more; it may still be waiting for an answer.
-                    let _ = connection.write(now);
-                    self.remove(key);
+                    let has_more = connection.write(now).is_ok_and(|flow| flow != Flow::Empty);
+                    match &mut connection.protocol {
+                        Protocol::Http(session) if has_more && !session.is_streaming() => {
+                            session.close_after_answers(self.rules.limits.farewell, now);
+                            connection.readable = false;
+                            self.connections.queue_write(key);
+                            self.set_timer(key);
+                        }
+                        _ => self.remove(key),
+                    }
                 }
                 Err(error) => {
                     let peer = connection.socket.peer();

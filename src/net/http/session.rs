@@ -30,8 +30,9 @@ enum Phase {
     Answering { asked: Option<Asked> },
     /// A stream of events is sent: since when it is quiet, and when to look for that.
     Streaming { sent_at: Instant, check_at: Instant },
-    /// What is queued is sent, and nothing more is read.
-    Closing { until: Instant },
+    /// What is queued is sent, and nothing more is read: until then; or, with a farewell, as long as any of it is accepted,
+    /// and for that long afterwards.
+    Closing { until: Instant, farewell: Option<Duration> },
 }
 
 /// A request whose answer is awaited.
@@ -83,6 +84,11 @@ impl Session {
     /// Whether the connection is ending: nothing more is accepted.
     pub fn is_closing(&self) -> bool {
         matches!(self.phase, Phase::Closing { .. })
+    }
+
+    /// Whether events are streamed.
+    pub fn is_streaming(&self) -> bool {
+        matches!(self.phase, Phase::Streaming { .. })
     }
 
     /// Whether bytes are expected now. Those of further requests are left in the socket until there is room for them.
@@ -214,13 +220,25 @@ impl Session {
             // The timer stays as it is: moving it at each write would cost more than the write.
             *sent_at = now;
         }
+        if let Phase::Closing { until, farewell: Some(farewell) } = &mut self.phase
+            && !left
+        {
+            *until = now + *farewell;
+        }
     }
 
     /// Ends the connection: queued bytes are still written until then, but nothing more is accepted.
     pub fn close(&mut self, until: Instant) {
+        self.inbox = Vec::new();
+        self.phase = Phase::Closing { until, farewell: None };
+    }
+
+    /// Ends the connection once what is queued is written, however long that takes as long as some of it is; and then once
+    /// the peer has hung up, or after `farewell`.
+    pub fn close_after_answers(&mut self, farewell: Duration, now: Instant) {
         if !self.is_closing() {
             self.inbox = Vec::new();
-            self.phase = Phase::Closing { until };
+            self.phase = Phase::Closing { until: now + farewell, farewell: Some(farewell) };
         }
     }
 
@@ -228,7 +246,7 @@ impl Session {
     /// no byte.
     pub fn due(&self, stuck_timeout: Duration) -> Option<Instant> {
         let phase = match &self.phase {
-            Phase::Closing { until } => return Some(*until),
+            Phase::Closing { .. } => return self.closes_at(stuck_timeout),
             Phase::Head { until, .. } | Phase::Body { until, .. } => Some(*until),
             Phase::Answering { asked } => asked.map(|asked| asked.until),
             Phase::Streaming { check_at, .. } => Some(*check_at),
@@ -237,12 +255,23 @@ impl Session {
         phase.into_iter().chain(stuck).min()
     }
 
+    /// When a connection that ends is closed at the latest, unless more of its answers is written.
+    fn closes_at(&self, stuck_timeout: Duration) -> Option<Instant> {
+        match (&self.phase, self.stuck_since) {
+            (Phase::Closing { farewell: Some(_), .. }, Some(since)) => Some(since + stuck_timeout),
+            (Phase::Closing { until, .. }, _) => Some(*until),
+            _ => None,
+        }
+    }
+
     /// What is due at `now`.
     pub fn tick(&mut self, limits: &Limits, stuck_timeout: Duration, now: Instant) -> Due {
         let is_stuck = self.stuck_since.is_some_and(|since| now >= since + stuck_timeout);
         match &mut self.phase {
-            Phase::Closing { until } if now >= *until => Due::Close,
-            Phase::Closing { .. } => Due::Nothing,
+            Phase::Closing { .. } => {
+                let is_over = self.closes_at(stuck_timeout).is_none_or(|at| now >= at);
+                if is_over { Due::Close } else { Due::Nothing }
+            }
             _ if is_stuck => Due::Close,
             Phase::Head { until, begun: false } if now >= *until => Due::Close,
             Phase::Head { until, .. } if now >= *until => {

@@ -182,7 +182,7 @@ impl<S: Socket> Hub<S> {
         let Protocol::Http(session) = &mut connection.protocol else { return };
         connection.send_queue.push(response.encode(closes, is_head), ());
         match closes {
-            true => session.close(now + farewell),
+            true => session.close_after_answers(farewell, now),
             false => session.answered(&self.rules.limits.http, now),
         }
         self.connections.queue_write(key);

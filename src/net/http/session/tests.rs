@@ -186,3 +186,30 @@ fn stream_gets_comments_while_it_is_quiet_and_ends_when_it_is_stuck() {
     assert_eq!(session.due(STUCK), Some(start + 87 * SECOND));
     assert_eq!(session.tick(&limits, STUCK, start + 87 * SECOND), Due::Close);
 }
+
+#[test]
+fn answers_are_written_to_their_end_before_the_connection_ends() {
+    const FAREWELL: Duration = Duration::from_secs(2);
+    let (limits, start) = (Limits::default(), Instant::now());
+    let mut session = Session::new(start, &limits);
+    session.close_after_answers(FAREWELL, start);
+    // A slow client takes a part every ten seconds.
+    for second in (0..600).step_by(10) {
+        let now = start + second * SECOND;
+        session.wrote(true, true, now);
+        assert_eq!(session.tick(&limits, STUCK, now + 9 * SECOND), Due::Nothing, "{second}");
+    }
+    let last = start + 600 * SECOND;
+    session.wrote(false, true, last);
+    assert_eq!(session.due(STUCK), Some(start + 590 * SECOND + STUCK));
+    assert_eq!(session.tick(&limits, STUCK, start + 590 * SECOND + STUCK), Due::Close, "nothing was accepted for long");
+    session.wrote(true, false, last);
+    assert_eq!(session.due(STUCK), Some(last + FAREWELL));
+    assert_eq!(session.tick(&limits, STUCK, last + FAREWELL), Due::Close);
+    // A daemon that stops waits no longer than that.
+    session.wrote(true, true, last);
+    session.close(last + FAREWELL);
+    assert_eq!(session.due(STUCK), Some(last + FAREWELL));
+    session.wrote(true, true, last + SECOND);
+    assert_eq!(session.tick(&limits, STUCK, last + FAREWELL), Due::Close);
+}
