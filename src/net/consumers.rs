@@ -14,6 +14,8 @@ use std::{
 
 /// Positions that connections acknowledge are stored this long after the ones before.
 const STORE_EVERY: Duration = Duration::from_secs(1);
+/// Or as soon as one connection has sent so many acknowledgements.
+const MOST_UNSTORED: u32 = 1_000;
 /// The positions of consumers that wait for rare events advance with the log, and are stored this often.
 const ADVANCE_EVERY: Duration = Duration::from_secs(10);
 /// How long to wait for room in the channel.
@@ -54,8 +56,8 @@ struct Held {
     name: Box<str>,
     holder: u64,
     stored: u64,
-    /// It has acknowledged events since.
-    has_acknowledged: bool,
+    /// Its acknowledgements since.
+    acknowledged: u32,
 }
 
 /// A connection whose subscription begins after this number.
@@ -134,7 +136,7 @@ impl Consumers {
             self.ended.push(Progress { name, holder, position, is_last: true });
             return None;
         };
-        self.held.insert(key, Held { name, holder, stored: position, has_acknowledged: false });
+        self.held.insert(key, Held { name, holder, stored: position, acknowledged: 0 });
         Some(Begin { key, wanted, after_seq: position })
     }
 
@@ -157,8 +159,11 @@ impl Consumers {
     #[inline]
     pub fn acknowledged(&mut self, key: usize, now: Instant) {
         if let Some(held) = self.held.get_mut(&key) {
-            held.has_acknowledged = true;
-            self.next_store.get_or_insert(now + STORE_EVERY);
+            held.acknowledged += 1;
+            let next = self.next_store.get_or_insert(now + STORE_EVERY);
+            if held.acknowledged == MOST_UNSTORED {
+                *next = now;
+            }
         }
     }
 
@@ -188,7 +193,7 @@ impl Consumers {
             self.next_store = None;
             let mut progress = Vec::new();
             for (key, held) in &mut self.held {
-                if !std::mem::take(&mut held.has_acknowledged) && !advances {
+                if std::mem::take(&mut held.acknowledged) == 0 && !advances {
                     continue;
                 }
                 let Some(position) = position(*key).filter(|position| *position != held.stored) else { continue };
@@ -244,5 +249,36 @@ impl Consumers {
             }
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{fanout::Filter, wire::Start};
+    use crossbeam_channel::bounded;
+
+    #[test]
+    fn position_is_due_after_a_second_or_a_thousand_acknowledgements() {
+        let (channel, requests) = bounded(8);
+        let now = Instant::now();
+        let mut consumers = Consumers::new(channel, now + ADVANCE_EVERY);
+        let (client, states) = (String::new(), String::new());
+        let claim = Claim { name: "a".into(), start: Start::Now, head_seq: 0, client, states };
+        consumers.take(1, claim, Subscription { filter: Filter::new(&[]), durable_only: true, max_unacked: None });
+        consumers.turn(now, |_| None);
+        consumers.taken(1, Taken { holder: 5, position: 0 }).unwrap();
+        let _taken = requests.try_recv();
+        for seq in 1..1_000 {
+            consumers.acknowledged(1, now);
+            consumers.turn(now, |_| Some(seq));
+            assert_eq!(consumers.next_turn(), Some(now + STORE_EVERY), "{seq}");
+        }
+        consumers.acknowledged(1, now);
+        assert_eq!(consumers.next_turn(), Some(now));
+        consumers.turn(now, |_| Some(1_000));
+        assert!(matches!(requests.try_recv(), Ok(ConsumerRequest::Store(stored)) if stored[0].position == 1_000));
+        consumers.acknowledged(1, now);
+        assert_eq!(consumers.next_turn(), Some(now + STORE_EVERY));
     }
 }
