@@ -107,21 +107,6 @@ pub struct Attempt {
     pub message: String,
 }
 
-/// How many rows there are in each status.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Depth {
-    /// Waiting, including the delayed ones.
-    pub new: u64,
-    /// Of the new ones, those that are not due yet.
-    pub delayed: u64,
-    /// Claimed by a daemon.
-    pub in_progress: u64,
-    /// Finished successfully.
-    pub done: u64,
-    /// Failed for good, or cancelled.
-    pub error: u64,
-}
-
 /// A job in progress.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Running {
@@ -177,33 +162,6 @@ impl Queue {
         Ok(rows.into_iter().map(|(attempt, at, message)| Attempt { attempt, at, message }).collect())
     }
 
-    /// Counts the rows in each status. Reads the whole index: slow with millions of finished rows.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn depth(&mut self) -> Result<Depth, Error> {
-        let rows: Vec<(Option<String>, bool, u64)> = self.link.run(|conn| {
-            conn.read_rows(
-                "SELECT status, COALESCE(run_at > NOW(6), FALSE) AS waiting, COUNT(*) \
-                 FROM res_queue GROUP BY status, waiting",
-            )
-        })?;
-        let mut depth = Depth::default();
-        for (status, delayed, count) in rows {
-            match status.as_deref().and_then(Status::parse) {
-                Some(Status::New) => {
-                    depth.new += count;
-                    depth.delayed += if delayed { count } else { 0 };
-                }
-                Some(Status::InProgress) => depth.in_progress += count,
-                Some(Status::Done) => depth.done += count,
-                Some(Status::Error) => depth.error += count,
-                None => {}
-            }
-        }
-        Ok(depth)
-    }
-
     /// How many rows are (new, in progress). Fast however many are finished.
     ///
     /// # Errors
@@ -216,22 +174,6 @@ impl Queue {
         })?;
         let of = |status: Status| rows.iter().find(|(name, _)| name == status.as_str()).map_or(0, |(_, count)| *count);
         Ok((of(Status::New), of(Status::InProgress)))
-    }
-
-    /// How long the oldest ready job has been ready, in seconds: since it was enqueued or retried, or since its delay was
-    /// over. None: no job is ready.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn oldest_waiting_s(&mut self) -> Result<Option<u64>, Error> {
-        let age: Option<Option<i64>> = self.link.run(|conn| {
-            conn.read_first(format!(
-                "SELECT TIMESTAMPDIFF(SECOND, MIN({}), NOW()) FROM res_queue q \
-                 WHERE status = 'new' AND (run_at IS NULL OR run_at <= NOW(6))",
-                sql_store::READY_SINCE
-            ))
-        })?;
-        Ok(age.flatten().map(|age| age.max(0).unsigned_abs()))
     }
 
     /// The jobs in progress by `res_id`, at most 1,000.

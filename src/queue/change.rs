@@ -46,7 +46,7 @@ impl Change {
             Change::Cancel => {
                 let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
                 let text: String = format!("cancelled{reason}").chars().take(LONGEST_REASON).collect();
-                format!("status = 'error', last_error = {}", literal(&text))
+                format!("status = 'error', run_at = NULL, last_error = {}", literal(&text))
             }
         };
         let ids = if ids.is_empty() { "NULL".into() } else { id_list(ids) };

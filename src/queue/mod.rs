@@ -40,7 +40,7 @@ pub(crate) mod validity;
 pub mod waiting;
 pub(crate) mod worker;
 
-pub use admin::{Attempt, Depth, NewJob, Queue, Row, Running};
+pub use admin::{Attempt, NewJob, Queue, Row, Running};
 pub use filter::Filter;
 pub use handler::Handler;
 pub use hooks::{NoHooks, TransactionHooks};

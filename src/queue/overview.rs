@@ -77,15 +77,19 @@ impl Overview {
 
     /// The counts as an object; `capped` names those of which there are more.
     pub fn counts_json(&self) -> Json {
-        let named = Status::ALL.map(Status::as_str).into_iter().zip(self.counts).chain([("delayed", self.delayed)]);
-        let mut object = serde_json::Map::new();
-        let mut capped = Vec::new();
-        for (name, Capped { count, is_more }) in named {
-            object.insert(name.into(), integer(count));
-            capped.extend(is_more.then_some(name));
-        }
-        object.insert("capped".into(), capped.into());
+        let mut object: serde_json::Map<String, Json> =
+            self.named().map(|(name, counted)| (name.into(), integer(counted.count))).collect();
+        object.insert("capped".into(), self.capped().into());
         object.into()
+    }
+
+    /// The counts that ended at [`COUNTED`], by their names.
+    pub fn capped(&self) -> Vec<&'static str> {
+        self.named().filter(|(_, counted)| counted.is_more).map(|(name, _)| name).collect()
+    }
+
+    fn named(&self) -> impl Iterator<Item = (&'static str, Capped)> {
+        Status::ALL.map(Status::as_str).into_iter().zip(self.counts).chain([("delayed", self.delayed)])
     }
 }
 

@@ -51,7 +51,7 @@ fn failed_statement_brings_the_inspection_forward_and_a_problem_the_next_one() {
     let watch = watch(&database, HOUR);
     let mut root = database.bare();
     root.query_drop("RENAME TABLE res_queue TO q_away").unwrap();
-    assert!(Queue::on(&database.db).depth().is_err());
+    assert!(Queue::on(&database.db).pending().is_err());
     wait_until("the table to be missed", || {
         found(&watch).iter().any(|what| what.contains("res_queue: does not exist"))
     });

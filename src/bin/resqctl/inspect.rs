@@ -8,7 +8,11 @@ use resq::{
     db::{Db, ServerInfo},
     events::{chosen_rows, consumers::admin as consumers, store, times},
     output::line,
-    queue::{Filter, Queue, SetAside, Status, Waiting, search::LARGEST_PAGE},
+    queue::{
+        Filter, Queue, SetAside, Status, Waiting,
+        overview::{self, Overview},
+        search::LARGEST_PAGE,
+    },
     resources::registry::{self, Owned},
     schema::{
         doctor::{Check, Functions, Verdict, Wakeups, trigger_names},
@@ -26,10 +30,11 @@ use crate::{
 pub fn status(db: &Db, config: &Config, problems: &[Problem], as_json: bool, out: &mut Output) -> Result<(), Failure> {
     let server = ServerInfo::query(&mut *db.any()?)?;
     let queue = &mut Queue::on(db);
-    let (depth, oldest, running, paused) =
-        (queue.depth()?, queue.oldest_waiting_s()?, queue.running()?, queue.is_paused()?);
-    let (set_aside, waiting) = (queue.set_aside()?, queue.waiting()?);
+    let (running, set_aside, waiting) = (queue.running()?, queue.set_aside()?, queue.waiting()?);
     let mut conn = db.global()?;
+    let overview = overview::overview(&mut conn)?;
+    let [new, in_progress, done, error] = overview.counts;
+    let Overview { delayed, oldest_waiting_s: oldest, is_paused: paused, .. } = overview;
     let functions = Functions::query(&mut conn)?;
     let wakeups = Wakeups::query(db, config, &functions);
     let triggers = trigger_names(&mut conn)?;
@@ -47,8 +52,8 @@ pub fn status(db: &Db, config: &Config, problems: &[Problem], as_json: bool, out
         let dropping: Vec<Json> =
             dropping.iter().map(|one| json!({"db_name": one.db_name, "res_id": one.res_id})).collect();
         out.line(json!({
-                "new": depth.new, "delayed": depth.delayed, "in_progress": depth.in_progress, "done": depth.done, "error": depth.error,
-                "oldest_waiting_s": oldest, "paused": paused, "running": running, "set_aside": set_aside,
+                "new": new.count, "delayed": delayed.count, "in_progress": in_progress.count, "done": done.count,
+                "error": error.count, "capped": overview.capped(), "oldest_waiting_s": oldest, "paused": paused, "running": running, "set_aside": set_aside,
                 "events_set_aside": events_set_aside,
                 "waiting": waiting,
                 "server": server.version, "host": server.host,
@@ -72,13 +77,12 @@ pub fn status(db: &Db, config: &Config, problems: &[Problem], as_json: bool, out
         out.line(format_args!("schema       {}; {}", printable(&problem.what), printable(problem.remedy())));
     }
     out.line(format_args!(
-        "new          {}{}",
-        depth.new,
-        if depth.delayed > 0 { format!(" ({} delayed)", depth.delayed) } else { String::new() }
+        "new          {new}{}",
+        if delayed.count > 0 { format!(" ({delayed} delayed)") } else { String::new() }
     ));
-    out.line(format_args!("in progress  {}", depth.in_progress));
-    out.line(format_args!("done         {}", depth.done));
-    out.line(format_args!("error        {}", depth.error));
+    out.line(format_args!("in progress  {in_progress}"));
+    out.line(format_args!("done         {done}"));
+    out.line(format_args!("error        {error}"));
     if let Some(oldest) = oldest {
         out.line(format_args!("oldest wait  {oldest} s"));
     }
