@@ -160,7 +160,7 @@ pub fn init(conn: &mut Conn, global_db: &str, user: &str, is_done: bool) -> Verd
     }
 }
 
-/// What the daemon writes: a table, a column of it, and the privileges.
+/// What the daemon reads and writes: each table, a column of it, and what it needs beside SELECT.
 const WRITTEN: &[(&str, &str, &[&str])] = &[
     ("res_queue", "status", &["INSERT", "UPDATE", "DELETE"]),
     ("res_meta", "value", &["INSERT", "UPDATE", "DELETE"]),
@@ -174,23 +174,23 @@ const WRITTEN: &[(&str, &str, &[&str])] = &[
     ("res_event_quarantine", "message", &["INSERT", "UPDATE", "DELETE"]),
     ("res_audit", "count", &["INSERT", "UPDATE"]),
     ("res_batch", "worker", &["INSERT", "UPDATE"]),
-    ("res_template", "text", &["INSERT"]),
+    ("res_template", "text", &["INSERT", "UPDATE"]),
     ("res_migration", "text", &["INSERT"]),
     ("res_ledger", "statement", &["INSERT", "UPDATE", "DELETE"]),
     ("res_rollout", "state", &["INSERT", "UPDATE", "DELETE"]),
-    ("res_rollout_file", "text", &["INSERT"]),
+    ("res_rollout_file", "text", &["INSERT", "UPDATE"]),
     ("res_rollout_database", "state", &["INSERT", "UPDATE"]),
     ("res_watch", "pos", &["UPDATE"]),
     ("res_watch_row", "state", &["INSERT", "DELETE"]),
+    ("res_consumer", "position", &["INSERT", "UPDATE", "DELETE"]),
+    ("res_scratch", "db_name", &["INSERT", "DELETE"]),
 ];
 
 /// Runs statements that change nothing, each of which needs a privilege that the daemon uses.
 pub fn access(conn: &mut Conn, global_db: &str, user: &str) -> Verdict {
     let mut missing = Missing::default();
-    let read = "SELECT 1 FROM res_queue, res_meta, res_daemon, res_error, res_database, res_log, res_event, res_outbox, \
-                res_quarantine, res_event_quarantine, res_audit, res_batch, res_template, res_migration, res_ledger, \
-                res_rollout, res_rollout_file, res_rollout_database, res_watch, res_watch_row LIMIT 0";
-    missing.check(conn, "SELECT", read);
+    let tables: Vec<&str> = WRITTEN.iter().map(|(table, ..)| *table).collect();
+    missing.check(conn, "SELECT", &format!("SELECT 1 FROM {} LIMIT 0", tables.join(", ")));
     for (table, column, privileges) in WRITTEN {
         for privilege in *privileges {
             let statement = match *privilege {
@@ -217,5 +217,26 @@ pub fn nodes(conn: &mut Conn, user: &str) -> Verdict {
             format!("GRANT SELECT ON {MEMBERS} TO {user}"),
         ),
         _ => good("nodes that are not ready are skipped"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn every_table_that_init_makes_is_checked() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql/init_tables");
+        let texts = fs::read_dir(folder).unwrap().map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
+        let made: BTreeSet<String> = texts
+            .flat_map(|text| {
+                let names = text.split("CREATE TABLE IF NOT EXISTS ").skip(1);
+                names.map(|rest| rest.split([' ', '(']).next().unwrap().to_string()).collect::<Vec<_>>()
+            })
+            .collect();
+        let checked: BTreeSet<String> = WRITTEN.iter().map(|(table, ..)| table.to_string()).collect();
+        assert_eq!(checked, made);
     }
 }
