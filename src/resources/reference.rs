@@ -9,7 +9,13 @@ use super::{
     template::Values,
     template_sets::TemplateSet,
 };
-use crate::db::{self, Error, ErrorClass, ReadRows, ident};
+use crate::{
+    base::clock,
+    db::{self, Error, ErrorClass, RACE_BACKOFF, ReadRows, ident},
+};
+
+/// How often files are run that lose races for locks.
+const TRIES: u32 = 3;
 
 /// The shape that some files make, and the values with which they were rendered.
 #[derive(Clone, Debug)]
@@ -49,7 +55,7 @@ impl ReferenceError {
     pub fn of_files(self) -> Result<ReferenceError, Error> {
         match self {
             ReferenceError::Other(error) => Err(error),
-            ReferenceError::File { error, .. } if error.class() == ErrorClass::ConnectionLost => Err(error),
+            ReferenceError::File { error, .. } if error.class() != ErrorClass::Permanent => Err(error),
             own => Ok(own),
         }
     }
@@ -61,11 +67,31 @@ impl From<mysql::Error> for ReferenceError {
     }
 }
 
-/// Runs the files of `set` in a scratch database, which one of them creates, and then these migrations.
+/// Runs the files of `set` in a scratch database, which one of them creates, and then these migrations; again in another
+/// one where they lost a race for locks, as for rows of the global database.
 ///
 /// # Errors
 /// A file failed, or the server cannot be used.
 pub fn build(
+    scratch: &mut ScratchDatabases,
+    global_db: &str,
+    res_type: &str,
+    set: &TemplateSet,
+    migrations: &[&Migration],
+) -> Result<Reference, ReferenceError> {
+    let mut tries = 1;
+    loop {
+        match build_once(scratch, global_db, res_type, set, migrations) {
+            Err(ReferenceError::File { error, .. }) if error.class() == ErrorClass::Retry && tries < TRIES => {
+                clock::sleep(RACE_BACKOFF.pause(tries, fastrand::f64()));
+                tries += 1;
+            }
+            built => return built,
+        }
+    }
+}
+
+fn build_once(
     scratch: &mut ScratchDatabases,
     global_db: &str,
     res_type: &str,
@@ -140,5 +166,23 @@ impl Runner<'_> {
             self.is_selected = false;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::codes::{ER_LOCK_DEADLOCK, ER_LOCK_WAIT_TIMEOUT, ER_PARSE_ERROR};
+
+    #[test]
+    fn files_are_to_blame_for_lasting_errors_alone() {
+        for (code, is_their_fault) in [(ER_PARSE_ERROR, true), (ER_LOCK_DEADLOCK, false), (ER_LOCK_WAIT_TIMEOUT, false)]
+        {
+            let error = Error::Server { code, state: String::new(), message: String::new() };
+            let failed = ReferenceError::File { file: "a".into(), statement: 1, error };
+            assert_eq!(failed.of_files().is_ok(), is_their_fault, "{code}");
+        }
+        let lost = ReferenceError::File { file: "a".into(), statement: 1, error: Error::Unavailable("x".into()) };
+        assert!(lost.of_files().is_err());
     }
 }
