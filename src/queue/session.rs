@@ -120,12 +120,9 @@ impl Session {
             (self.used, self.kept) = (false, self.kept + 1);
             return;
         }
-        (self.kept, self.reset_at) = (0, now());
-        if std::mem::take(&mut self.used)
-            && let Some(mut conn) = self.conn.take()
-            && db::session::reset(&mut conn).is_ok()
-        {
-            self.conn = Some(conn);
+        if std::mem::take(&mut self.used) {
+            (self.kept, self.reset_at) = (0, now());
+            self.conn = self.conn.take().and_then(|mut conn| db::session::reset(&mut conn).is_ok().then_some(conn));
         }
     }
 }

@@ -18,7 +18,17 @@ pub struct Locked {
 /// database. One round trip: the server starts a statement only when the previous one is done. SHOW
 /// CREATE DATABASE is the cheapest way to ask for a single database: a query of the information schema takes MySQL five
 /// times as long.
+///
+/// # Errors
+/// The server's. The lock is not held.
 pub fn lock(conn: &mut Conn, db_name: &str, wait_s: u32) -> Result<Locked, Error> {
+    lock_and_look(conn, db_name, wait_s).inspect_err(|_| {
+        // On a connection that fails here, too, nothing lasts.
+        let _ = unlock(conn, db_name);
+    })
+}
+
+fn lock_and_look(conn: &mut Conn, db_name: &str, wait_s: u32) -> Result<Locked, Error> {
     let mut results = conn.query_iter(format!(
         "SELECT GET_LOCK({}, {wait_s}); SHOW CREATE DATABASE {}",
         lock_name(db_name),

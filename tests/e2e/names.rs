@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use mysql::{Conn, prelude::Queryable};
+use resq::resources::resource_server;
 use resq_test_support::{Instance, Server, templates, wait_until};
 
 /// The expected outcome of a job.
@@ -215,4 +216,12 @@ fn malformed_rows_do_not_stop_other_jobs() {
     assert_eq!(ends, [("below", "new"), ("most", "done"), ("lost", "error"), ("words", "error"), ("honest", "done")]);
     let error: String = conn.query_first("SELECT last_error FROM res_queue WHERE res_name = 'words'").unwrap().unwrap();
     assert!(error.contains("res_tables/foreign/10.sql") && error.contains("statement 1"), "{error}");
+}
+
+#[test]
+fn name_that_no_database_can_have_is_not_left_locked() {
+    let mut conn = Server::shared().conn();
+    let name = "x".repeat(65);
+    assert!(resource_server::lock(&mut conn, &name, 0).is_err());
+    assert!(!resource_server::is_locked(&mut conn, &name).unwrap());
 }
