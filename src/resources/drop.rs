@@ -9,7 +9,7 @@ use mysql::{Conn, prelude::Queryable};
 
 use super::{
     drop_error::DropError,
-    drop_set::referring_first,
+    drop_set::{ORPHANED, delete_idle, referring_first},
     registry::{self, Owned},
     resource_server::{self, ForeignKey},
 };
@@ -135,7 +135,7 @@ impl Dropper {
         self.refuse_running(Some(ids))?;
         // Only now, since a job may have ended in between.
         let owned = referring_first(&self.list(&of_these)?, &keys);
-        let rows = self.drop_all(&owned, true, HashSet::new(), progress)? + self.delete_rows(ids, &[])?;
+        let rows = self.drop_all(&owned, true, HashSet::new(), progress)? + self.delete_rows(ids, &[], None)?;
         Ok(Dropped { databases: owned.len(), rows })
     }
 
@@ -294,7 +294,7 @@ impl Dropper {
             // Also after a failure: of what is gone, nothing stays.
             let (gone, left) = chunk.split_at(dropped);
             let ids: Vec<u64> = gone.iter().map(|one| one.res_id).collect();
-            rows += self.delete_rows(if and_rows { &ids } else { &[] }, gone)?;
+            rows += self.delete_rows(if and_rows { &ids } else { &[] }, gone, None)?;
             if let Some(error) = failed {
                 let untouched = if matches!(error, DropError::Busy(..)) { left } else { &left[1..] };
                 self.unmark(untouched, &marked)?;
@@ -337,12 +337,20 @@ impl Dropper {
     }
 
     /// Deletes the rows of these jobs unless they are in progress, the history of their errors, and the registry's rows
-    /// of databases that are gone; in one transaction.
-    pub(super) fn delete_rows(&mut self, ids: &[u64], gone: &[Owned]) -> Result<u64, DropError> {
-        let entered = self.audit;
+    /// of databases that are gone; in one transaction. `action`: what it is, with its target, unless it is entered already.
+    pub(super) fn delete_rows(
+        &mut self,
+        ids: &[u64],
+        gone: &[Owned],
+        action: Option<(&str, &str)>,
+    ) -> Result<u64, DropError> {
         Ok(self.control.run(|conn| {
             let mut deleted = 0;
             conn.query_drop("START TRANSACTION")?;
+            let entered = match self.actor.as_ref().zip(action) {
+                Some((actor, (action, target))) => Some(audit::record(conn, actor, action, target, 0)?),
+                None => self.audit,
+            };
             registry::announce(conn, gone)?;
             if !ids.is_empty() {
                 conn.query_drop(delete_idle(ids))?;
@@ -384,12 +392,3 @@ fn count_deleted(conn: &mut Conn, entered: Option<u64>, deleted: u64) -> Result<
         _ => Ok(()),
     }
 }
-
-/// Deletes the rows of these jobs unless they are in progress.
-fn delete_idle(ids: &[u64]) -> String {
-    let ids = id_list(ids);
-    format!("DELETE FROM res_queue WHERE res_id IN ({ids}) AND (status <> 'in_progress' OR status IS NULL)")
-}
-
-/// A condition on `res_error`: the history of a job that is gone.
-const ORPHANED: &str = "NOT EXISTS (SELECT 1 FROM res_queue q WHERE q.res_id = res_error.res_id)";

@@ -1,4 +1,4 @@
-//! Which databases a drop is about, and in which order they go. Pure.
+//! Which databases and rows a drop is about, and in which order databases go. Pure.
 
 use std::collections::HashSet;
 
@@ -31,6 +31,15 @@ impl Which<'_> {
         }
     }
 }
+
+/// Deletes the rows of these jobs unless they are in progress.
+pub fn delete_idle(ids: &[u64]) -> String {
+    let ids = id_list(ids);
+    format!("DELETE FROM res_queue WHERE res_id IN ({ids}) AND (status <> 'in_progress' OR status IS NULL)")
+}
+
+/// A condition on `res_error`: the history of a job that is gone.
+pub const ORPHANED: &str = "NOT EXISTS (SELECT 1 FROM res_queue q WHERE q.res_id = res_error.res_id)";
 
 /// Each database before those whose tables it refers to.
 pub fn referring_first(owned: &[Owned], keys: &[ForeignKey]) -> Vec<Owned> {

@@ -166,13 +166,8 @@ impl Dropper {
             }
             return Err(error);
         }
-        let actor = self.actor.clone();
         let target = format!("database {db_name} of job {res_id}, due since {} s", due.since_s);
-        self.audit = match actor {
-            Some(actor) => Some(self.control.run(|conn| audit::record(conn, &actor, "purge", &target, 0))?),
-            None => None,
-        };
-        self.delete_rows(&[*res_id], owned)?;
+        self.delete_rows(&[*res_id], owned, Some(("purge", &target)))?;
         log::info!("purge: dropped a database whose time was over database={db_name} job={res_id}");
         Ok(())
     }

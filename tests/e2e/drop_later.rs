@@ -188,3 +188,23 @@ fn purge_goes_on_after_daemons_were_killed() {
         assert_eq!(last.stop().code(), Some(0));
     }
 }
+
+#[test]
+fn purge_is_recorded_with_the_rows_that_it_deletes() {
+    let instance = Instance::ready("laterrecord");
+    let resqd = resqd(&instance);
+    let [id] = done(&instance, ["a"]);
+    let mut conn = instance.conn();
+    instance.resqctl(["drop", &id, "--after", "1h", "--yes"]).ok();
+    let refuse = "CREATE TRIGGER keep BEFORE DELETE ON res_database FOR EACH ROW SIGNAL SQLSTATE '45000'";
+    conn.query_drop(refuse).unwrap();
+    is_due(&mut conn);
+    wait_until("a try to fail", || !marks(&mut conn)[0].3.is_empty());
+    let recorded = "SELECT COUNT(*) FROM res_audit WHERE action = 'purge'";
+    assert_eq!(conn.query_first(recorded).unwrap(), Some(0));
+    conn.query_drop("DROP TRIGGER keep").unwrap();
+    is_due(&mut conn);
+    wait_until("the purge", || marks(&mut conn).is_empty());
+    assert_eq!(conn.query_first(recorded).unwrap(), Some(1));
+    assert_eq!(resqd.stop().code(), Some(0));
+}
