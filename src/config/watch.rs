@@ -4,7 +4,7 @@
 use toml::{Spanned, de::DeValue};
 
 use super::{Config, Invalid, SYSTEM_DATABASES};
-use crate::{base::text::nearest, base::text::printable, wire::State};
+use crate::{base::text::nearest, base::text::printable, wire::MAX_STATE, wire::State};
 
 /// What happens to a row.
 pub const OPS: [&str; 3] = ["insert", "update", "delete"];
@@ -42,12 +42,29 @@ pub fn matches(pattern: &str, name: &str, folds_case: bool) -> bool {
     }
 }
 
+/// A name of the server's in the characters of a state.
+fn valid(name: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
+    name.chars().map(|c| if fits(c) { c } else { '_' }).collect()
+}
+
 impl Watch {
     /// The state of an event of this table.
     pub fn state_of(&self, db: &str, table: &str, op: &str) -> String {
-        let filled = self.state.replace("{table}", table).replace("{db}", db).replace("{op}", op);
-        let fits = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
-        filled.chars().map(|c| if fits(c) { c } else { '_' }).take(64).collect()
+        let template = self.state.replace("{op}", op);
+        let (mut db, mut table) = (valid(db), valid(table));
+        loop {
+            let state = template.replace("{table}", &table).replace("{db}", &db);
+            // Names give way, never what tells the operations apart.
+            let longer = match (template.contains("{table}"), template.contains("{db}")) {
+                (true, true) if db.len() > table.len() => &mut db,
+                (false, true) => &mut db,
+                _ => &mut table,
+            };
+            if state.len() <= MAX_STATE || longer.pop().is_none() {
+                return state.chars().take(MAX_STATE).collect();
+            }
+        }
     }
 
     /// One entry of the file.
@@ -180,6 +197,30 @@ pub(super) fn check(config: &Config) -> Result<(), Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_names_give_way_to_the_operation_in_a_state() {
+        let long = "x".repeat(64);
+        for (state, db, table, expected) in [
+            ("{table}.{op}", "d", "t", "t.delete".to_string()),
+            ("{table}.{op}", "d", "täble", "t_ble.delete".into()),
+            ("{table}.{op}", "d", &long, format!("{}.delete", &long[..57])),
+            ("{db}.{table}.{op}", &long, "orders", format!("{}.orders.delete", &long[..50])),
+            ("{db}.{table}.{op}", &long, &long, format!("{}.{}.delete", &long[..28], &long[..28])),
+            ("{db}", &long, &long, long.clone()),
+        ] {
+            let watch = Watch {
+                db: String::new(),
+                table: String::new(),
+                ops: Vec::new(),
+                state: state.into(),
+                columns: Vec::new(),
+                only_changed: Vec::new(),
+                place: String::new(),
+            };
+            assert_eq!(watch.state_of(db, table, "delete"), expected, "{state} {db} {table}");
+        }
+    }
 
     #[test]
     fn names_match_whole_or_by_their_beginning() {
