@@ -160,7 +160,6 @@ fn listen(args: Args, config: Config, out: &mut Output) -> Result<(), Failure> {
             }
             None => return Err(Failure::new(Exit::TimedOut, format!("--timeout expired after {events} events"))),
         };
-        events += 1;
         out.line(if args.json { line::json(&event) } else { line::human(&event) });
         out.flush();
         if !out.is_open() {
@@ -180,6 +179,8 @@ fn listen(args: Args, config: Config, out: &mut Output) -> Result<(), Failure> {
             }
             None => true,
         };
+        // Else it is delivered again.
+        events += u64::from(is_done);
         if is_consumer && is_done {
             subscriber.acknowledge(event.seq);
             if args.exec.is_some() {

@@ -170,6 +170,7 @@ impl Completer {
         let mut backoff = BACKOFF;
         let mut warning = ThrottledWarning::default();
         let mut recorded = 0;
+        let mut is_unsure = false;
         let store = &mut *self.store;
         let refused = loop {
             let error = match isolate(outcomes, are_known, &mut |some| {
@@ -179,6 +180,7 @@ impl Completer {
                 Ok(refused) => break refused,
                 Err(error) => error,
             };
+            is_unsure |= error.class() == ErrorClass::ConnectionLost;
             warning.warn("queue: cannot record outcomes", &error);
             sleep(backoff.next(fastrand::f64()));
         };
@@ -186,7 +188,8 @@ impl Completer {
             return refused;
         }
         self.to_sequencer.notify();
-        if recorded + refused.len() < outcomes.len() {
+        // After a lost connection, they may be recorded already.
+        if recorded + refused.len() < outcomes.len() && !is_unsure {
             log::warn!(
                 "queue: the lease of some jobs expired before their outcomes were recorded; discarded the outcomes, \
                  other attempts own the jobs outcomes={}",
