@@ -43,7 +43,7 @@ export async function events({ main, parameters, signal, reopen }) {
   main.replaceChildren(el("h1", {}, "Events"), form,
     el("p", { id: "patterns", class: "note" }, "States apart by spaces; a * at the end matches any rest."), info, tail);
 
-  let isPaused = false, received = 0, lost = 0, frame = 0;
+  let isPaused = false, received = 0, lost = 0, frame = 0, begun = 0;
   let waiting = buffer(WAITING);
   const patterns = () => states.value.split(/[\s,]+/).filter(Boolean);
   const matches = (event) => words.value === "" || event.raw.includes(words.value);
@@ -104,11 +104,14 @@ export async function events({ main, parameters, signal, reopen }) {
 
   /** Begins with the newest events of the log, then follows it from there. */
   async function begin() {
-    [received, lost, waiting] = [0, 0, buffer(WAITING)];
-    tail.replaceChildren();
+    const mine = ++begun;
     const wanted = patterns();
     const state = wanted.length === 1 ? wanted[0] : "";
     const { body, text } = await api.getText("/events", { state, limit: 100 }, signal);
+    // The filter has changed meanwhile.
+    if (mine !== begun) return;
+    [received, lost, waiting] = [0, 0, buffer(WAITING)];
+    tail.replaceChildren();
     if (wanted.length < 2) eventsOf(text, body.events).forEach(add);
     reopen({ subs: wanted.length ? wanted : ["*"], since: String(body.next), on: { event: add, gap: add } });
     showInfo();

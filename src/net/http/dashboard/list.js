@@ -31,10 +31,14 @@ export function refresher(load, signal) {
  * Loading again replaces what is shown by as many items from the start.
  */
 export function pages({ table, fetch, row, empty }) {
-  let next = null, shown = 0;
-  const more = el("button", { type: "button", class: "quiet", hidden: true, on: { click: () => load(false) } }, "Show more");
+  let next = null, shown = 0, last = Promise.resolve();
+  const showMore = () => load(false).catch((error) => error.name === "AbortError" || notice(error.message, true));
+  const more = el("button", { type: "button", class: "quiet", hidden: true, on: { click: showMore } }, "Show more");
   const none = el("p", { class: "empty", hidden: true }, empty);
-  const load = async (again = true) => {
+  // One page at a time: what is asked for next depends on what came before.
+  const load = (again = true) => last = last.catch(() => {}).then(() => loadNow(again));
+  const loadNow = async (again) => {
+    if (!again && next === null) return;
     const limit = again ? Math.min(1000, Math.max(50, shown)) : 50;
     const page = await fetch(again ? null : next, limit);
     const rows = page.items.map(row);

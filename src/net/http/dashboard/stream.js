@@ -99,6 +99,8 @@ export function open(wants, on) {
       // The connection ended or never was one: whatever the reason, the next one goes on where this one ended.
     }
     clearTimeout(silence);
+    // Also after an error of our own: an answer that nobody reads stays open.
+    abort.abort();
     if (isClosed) return;
     on.state?.(refused === 401 ? "refused" : "lost", refused);
     if (refused === 401) return;
