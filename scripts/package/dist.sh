@@ -6,10 +6,20 @@ cd "$(dirname "$0")/../.."
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 arch=$(uname -m)
 out=target/dist
+stage=target/package/programs
 made=$(git log -1 --format=%cI)
 archive() { # FILE FOLDER NAME...   the same bytes at every build
   tar --sort=name --owner=0 --group=0 --numeric-owner --mtime="$made" --transform "s,^\./,resq-$version/," -C "$2" -c "${@:3}" |
     gzip -9n >"$out/$1"
+}
+programs() { # FILE STRIP PROGRAM...   without what only debuggers read
+  rm -rf "$stage"
+  mkdir -p "$stage"
+  cp "${@:3}" "$stage/"
+  "$2" "$stage"/*
+  local names=("${@:3}")
+  names=("${names[@]##*/}")
+  archive "$1" "$stage" "${names[@]/#/./}"
 }
 
 git diff --quiet HEAD || { echo "dist.sh: commit first; a release is made from a commit" >&2; exit 1; }
@@ -18,8 +28,9 @@ rm -rf "$out"
 mkdir -p "$out"
 git archive --format=tar --prefix="resq-$version/" HEAD | gzip -9n >"$out/resq-$version.tar.gz"
 cp target/package/*"_${version}_"*.deb "$out/"
-static=target/$arch-unknown-linux-musl/release
-archive "resq-$version-$arch-linux-static.tar.gz" "$static" ./resqd ./resqctl ./resq-client ./resq-trigger
+programs "resq-$version-$arch-linux-static.tar.gz" strip \
+  target/"$arch"-unknown-linux-musl/release/{resqd,resqctl,resq-client,resq-trigger}
 archive "resq-$version-$arch-image.tar.gz" target/package/image .
-archive "resq-$version-x86_64-windows.tar.gz" target/x86_64-pc-windows-gnu/release ./resq-client.exe ./resq-trigger.exe
+programs "resq-$version-x86_64-windows.tar.gz" x86_64-w64-mingw32-strip \
+  target/x86_64-pc-windows-gnu/release/{resq-client,resq-trigger}.exe
 (cd "$out" && sha256sum -- * >SHA256SUMS && cat SHA256SUMS)
