@@ -15,8 +15,9 @@ use mysql::{Conn, prelude::Queryable};
 use super::{
     elsewhere,
     files::Migration,
-    ledger::{Claim, Claimed, Position, Registered, Verdict},
+    ledger::{Claim, Claimed, Registered, Verdict},
     opening::{Begun, First, Opening, Part, settings},
+    position::Position,
     stop::{Stop, of_record},
     work::{Candidate, Plan},
 };
@@ -220,6 +221,7 @@ impl Attempt<'_, '_> {
         if !files.iter().all(|file| file.is_plain) {
             self.lane.candidates.clear();
         }
+        let plan = self.lane.plan;
         let is_job_running = self.lane.session.load().is_job_running();
         let Some(opening) = (!is_job_running).then(|| self.lane.next_opening()).flatten() else {
             return self.complete(reached, from, true).map(|()| None);
@@ -239,7 +241,10 @@ impl Attempt<'_, '_> {
                 self.conn()?.query_drop("ROLLBACK")?;
                 self.complete(reached, from, true).map(|()| None)
             }
-            ended => Ok(Some(self.lane.opened(opening.begun(ended)))),
+            ended => {
+                plan.keeps(reached.number);
+                Ok(Some(self.lane.opened(opening.begun(ended))))
+            }
         }
     }
 

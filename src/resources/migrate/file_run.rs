@@ -7,8 +7,8 @@ use mysql::prelude::Queryable;
 use super::{
     attempt::Attempt,
     files::Migration,
-    ledger::Position,
     opening::{Part, add_statements},
+    position::Position,
     statement::{Kind, Statement},
     stop::{Stop, of_record},
 };
@@ -168,7 +168,13 @@ impl Attempt<'_, '_> {
             match packet.run(self.conn()?) {
                 // The rows are gone with their record.
                 Err(stopped) if stopped.error.is_lost_race() => self.after_race(&mut races, &stopped.error)?,
-                ended => return ended.map_err(of_record),
+                ended => {
+                    ended.map_err(of_record)?;
+                    if range.end == statements.len() {
+                        self.lane.plan.keeps(file.number);
+                    }
+                    return Ok(());
+                }
             }
         }
     }
@@ -195,7 +201,11 @@ impl Attempt<'_, '_> {
         loop {
             match packet.run(self.conn()?) {
                 Err(stopped) if stopped.error.is_lost_race() => self.after_race(&mut races, &stopped.error)?,
-                ended => return ended.map_err(of_record),
+                ended => {
+                    ended.map_err(of_record)?;
+                    self.lane.plan.keeps(reached.number);
+                    return Ok(());
+                }
             }
         }
     }
@@ -215,6 +225,9 @@ impl Attempt<'_, '_> {
         let (claim, claimed) = (self.lane.claim, self.claimed);
         packet.add(Part::Complete, 1, &claim.reach(&claimed.db_name, reached, true));
         packet.require(Part::Complete, "ROW_COUNT() > 0");
+        if !self.lane.plan.is_kept(reached.number) {
+            packet.add(Part::Complete, 1, &claim.keep_text(reached.number));
+        }
         for statement in claim.complete(claimed, from, reached.number, is_last) {
             packet.add(Part::Complete, 1, &statement);
         }

@@ -4,9 +4,8 @@
 
 use mysql::{Conn, prelude::Queryable};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
-use super::{rules, statement::Statement};
+use super::{position::Position, rules};
 use crate::{
     base::exact::integer,
     db::{Error, ReadRows, ident, literal},
@@ -43,40 +42,6 @@ pub struct Claimed {
     pub postponed: u32,
     /// How many attempts lost their worker.
     pub interrupted: u32,
-}
-
-/// How far a database has come in one migration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// The migration.
-    pub number: u32,
-    /// The statement, from 1; 0: none yet.
-    pub statement: u32,
-    /// It is done. Otherwise it may have been interrupted.
-    pub is_done: bool,
-    /// Identifies the statements up to this one.
-    pub digest: String,
-}
-
-impl Position {
-    /// Behind these statements of migration `number`.
-    pub fn new(number: u32, statements: &[Statement], is_done: bool) -> Position {
-        Position { number, statement: statements.len() as u32, is_done, digest: digest(statements) }
-    }
-
-    /// The statements up to here were others.
-    pub fn is_behind_others(&self, statements: &[Statement]) -> bool {
-        digest(statements) != self.digest
-    }
-}
-
-/// Identifies these statements: 40 hexadecimal digits.
-fn digest(statements: &[Statement]) -> String {
-    let mut hash = Sha256::new();
-    for statement in statements {
-        hash.update(format!("{}\0", statement.text));
-    }
-    hash.finalize()[..20].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What the registry and the queue say about a database.
@@ -273,22 +238,41 @@ impl Claim {
         )
     }
 
+    /// The statement that records that another statement of a migration begins which this claim has begun before. It fails
+    /// if the claim is not held.
+    pub fn go_on(&self, db_name: &str, position: &Position) -> String {
+        let Position { number, statement, digest, .. } = position;
+        // Beyond the largest number there is: an error on every server, whatever its sql_mode.
+        format!(
+            "UPDATE {0}.res_ledger SET statement = {statement} + 18446744073709551615 * \
+             (NOT EXISTS (SELECT 1 FROM {0}.res_rollout_database WHERE {1})), is_done = FALSE, digest = {2}, \
+             begun_at = NOW(6) WHERE db_name = {3} AND number = {number}",
+            self.global,
+            self.held(db_name),
+            literal(digest),
+            literal(db_name)
+        )
+    }
+
+    /// The statement that keeps the text of a migration which a database has; a text that is there already stays.
+    pub fn keep_text(&self, number: u32) -> String {
+        let (global, rollout) = (&self.global, self.rollout);
+        format!(
+            "INSERT INTO {global}.res_migration (number, res_type, path, text) \
+             SELECT f.number, f.res_type, f.path, f.text FROM {global}.res_rollout_file f \
+             WHERE f.rollout = {rollout} AND f.number = {number} \
+             AND NOT EXISTS (SELECT 1 FROM {global}.res_migration m WHERE m.number = {number}) \
+             ON DUPLICATE KEY UPDATE number = VALUES(number)"
+        )
+    }
+
     /// The statements that record that a migration is complete; part of a transaction, after [`Claim::reach`]. With
     /// `is_last` the database is migrated.
     pub fn complete(&self, claimed: &Claimed, from: u32, number: u32, is_last: bool) -> Vec<String> {
         let (global, rollout) = (&self.global, self.rollout);
         let Claimed { db_name, res_id, to_version, .. } = claimed;
-        // A text that is there already stays.
-        let mut statements = vec![
-            format!("UPDATE {global}.res_database SET version = {number} WHERE db_name = {}", literal(db_name)),
-            format!(
-                "INSERT INTO {global}.res_migration (number, res_type, path, text) \
-                 SELECT f.number, f.res_type, f.path, f.text FROM {global}.res_rollout_file f \
-                 WHERE f.rollout = {rollout} AND f.number = {number} \
-                 AND NOT EXISTS (SELECT 1 FROM {global}.res_migration m WHERE m.number = {number}) \
-                 ON DUPLICATE KEY UPDATE number = VALUES(number)"
-            ),
-        ];
+        let mut statements =
+            vec![format!("UPDATE {global}.res_database SET version = {number} WHERE db_name = {}", literal(db_name))];
         if is_last {
             let payload = json!({
                 "res_id": integer(*res_id), "db_name": db_name, "from": from, "to": to_version, "rollout": integer(rollout),

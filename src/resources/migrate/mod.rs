@@ -12,6 +12,7 @@ pub mod ledger;
 mod opening;
 pub mod operator;
 pub mod plan;
+mod position;
 pub mod progress;
 pub mod rules;
 pub mod statement;

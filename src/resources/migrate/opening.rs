@@ -3,7 +3,8 @@
 
 use super::{
     files::Migration,
-    ledger::{Claim, Claimed, Position, Registered},
+    ledger::{Claim, Claimed, Registered},
+    position::Position,
     statement::Statement,
     work::{Candidate, Plan},
 };
@@ -106,11 +107,13 @@ impl<'a> Opening<'a> {
         packet.add(Part::Enter, 1, &resource_server::take_lock(db_name));
         let (is_locked, is_unchanged) = (resource_server::holds_lock(db_name), claim.is_unchanged(db_name, registered));
         packet.require(Part::Enter, &format!("{is_locked} AND {is_unchanged}"));
-        for statement in settings(db_name) {
-            packet.add(Part::Enter, 1, &statement);
+        let [limits, choice] = settings(db_name);
+        if held.is_none() {
+            packet.add(Part::Enter, 1, &limits);
         }
+        packet.add(Part::Enter, 1, &choice);
         packet.add(Part::Statement(0), 1, &self.first[0].text);
-        add_statements(packet, claim, db_name, self.file.number, &self.first, 1);
+        add_behind(packet, claim, db_name, self.file.number, &self.first, 1);
     }
 
     /// What has begun behind the commit.
@@ -138,12 +141,27 @@ pub fn add_statements(
     at: usize,
 ) -> usize {
     let end = statements.len().min(at + LARGEST);
-    for at in at..end {
+    let begins = Position::new(number, &statements[..=at], false);
+    packet.add(Part::Record(at), 1, &claim.reach(db_name, &begins, false));
+    packet.require(Part::Record(at), "ROW_COUNT() > 0");
+    packet.add(Part::Statement(at), 1, &statements[at].text);
+    add_behind(packet, claim, db_name, number, &statements[..end], at + 1);
+    end
+}
+
+/// Adds these `statements` from the one `at`, of which an earlier one is recorded in the same packet.
+fn add_behind(
+    packet: &mut Packet<Part>,
+    claim: &Claim,
+    db_name: &str,
+    number: u32,
+    statements: &[Statement],
+    at: usize,
+) {
+    for at in at..statements.len() {
         packet.add(Part::Record(at), 1, PROBE);
         let begins = Position::new(number, &statements[..=at], false);
-        packet.add(Part::Record(at), 1, &claim.reach(db_name, &begins, false));
-        packet.require(Part::Record(at), "ROW_COUNT() > 0");
+        packet.add(Part::Record(at), 1, &claim.go_on(db_name, &begins));
         packet.add(Part::Statement(at), 1, &statements[at].text);
     }
-    end
 }

@@ -1,6 +1,6 @@
 //! Why an attempt to migrate a database stops before its end, as an error's class says. Pure.
 
-use super::{ledger::Position, opening::Part};
+use super::{opening::Part, position::Position};
 use crate::db::{Error, ErrorClass, Stopped};
 
 /// Why an attempt stops.

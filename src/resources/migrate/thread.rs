@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -41,9 +41,11 @@ const IDLE_POLL: Duration = Duration::from_secs(5);
 /// How often it looks at the open one: whether it still runs, and what daemons were lost.
 const POLL: Duration = Duration::from_secs(1);
 /// Databases that one task may begin, one after the other.
-const TASK: usize = 16;
+const TASK: usize = 32;
+/// Fewer are not worth the end of a task.
+const LEAST: usize = 4;
 /// Databases that are read ahead for each task that may be under way.
-const AHEAD: usize = 32;
+const AHEAD: usize = 64;
 /// How long stopping may take: its statements are short, but a server that hangs must not hold up the stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -203,8 +205,8 @@ impl Role {
 
     /// A task for some of the databases that were read, or if there are none for the next that can be claimed.
     fn task(&mut self, plan: &Arc<Plan>, wave: u32) -> SideTask {
-        let fair = self.ahead.1.len().div_ceil(2 * share(self.parts.workers));
-        let candidates: VecDeque<Candidate> = self.ahead.1.drain(..fair.min(TASK)).collect();
+        let fair = self.ahead.1.len().div_ceil(2 * share(self.parts.workers)).clamp(LEAST, TASK);
+        let candidates: VecDeque<Candidate> = self.ahead.1.drain(..fair.min(self.ahead.1.len())).collect();
         let plan = plan.clone();
         let claim = Claim::new(&plan.global_db, plan.rollout, &self.parts.owner);
         let (id, stopping) = (claim.id, self.stopping.clone());
@@ -262,7 +264,7 @@ impl Role {
             None if rollout.state == State::Running => {
                 let files = self.link.run(|conn| store::files(conn, rollout.id))?;
                 let (global_db, others) = (self.global_db.clone(), self.parts.others.clone());
-                Some(Arc::new(Plan { rollout: rollout.id, global_db, files, others }))
+                Some(Arc::new(Plan { rollout: rollout.id, global_db, files, others, kept: Mutex::default() }))
             }
             known => known,
         };

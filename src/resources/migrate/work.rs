@@ -1,6 +1,11 @@
 //! What attempts of a rollout work with: its files, the databases that are offered to them, and what a file's variables are
 //! for one of these. Pure.
 
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
+
 use super::{
     files::Migration,
     ledger::{Claimed, Registered},
@@ -17,6 +22,8 @@ pub struct Plan {
     pub files: Vec<Migration>,
     /// The cluster's other nodes, on which an earlier attempt may have left a statement running.
     pub others: OtherHosts,
+    /// Migrations whose texts are known to be kept, by their numbers.
+    pub kept: Mutex<BTreeSet<u32>>,
 }
 
 /// A database that no attempt of any rollout has begun, as it was read some time ago.
@@ -35,6 +42,16 @@ impl Plan {
             file.is_for(&database.res_type) && file.number > version && file.number <= database.to_version
         };
         self.files.iter().filter(is_due).collect()
+    }
+
+    /// Whether the text of this migration is known to be kept.
+    pub fn is_kept(&self, number: u32) -> bool {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).contains(&number)
+    }
+
+    /// It is: the transaction that keeps it was committed.
+    pub fn keeps(&self, number: u32) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
     }
 
     /// What the variables in the files are for this database.
