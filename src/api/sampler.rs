@@ -30,7 +30,7 @@ use crate::{
         Status,
         overview::{COUNTED, Overview, overview},
     },
-    resources::migrate::progress,
+    resources::{drift, migrate::progress},
 };
 
 /// Connections that the thread needs of the pool.
@@ -233,6 +233,8 @@ struct Sample {
     consumers: Vec<Consumer>,
     /// How many databases of which type and version.
     databases: Vec<(String, u32, u64)>,
+    /// How many of them were found different.
+    drifted: u64,
     /// How many databases of the open rollout are in which state.
     rollout: Vec<(u64, String, u64)>,
 }
@@ -243,6 +245,7 @@ fn read(conn: &mut mysql::Conn) -> Result<Sample, Error> {
         outbox: store::waiting_up_to(conn, COUNTED)?,
         consumers: consumers::furthest_behind(conn, LABEL_VALUES as u32)?,
         databases: progress::databases(conn)?,
+        drifted: drift::drifted(conn)?,
         rollout: progress::of_open(conn)?,
     })
 }
@@ -262,6 +265,7 @@ fn show(metrics: &Metrics, sample: Option<&Sample>) {
     let databases = sample.map_or(&[][..], |it| &it.databases).iter();
     let labels = |name: &String, version: &u32| vec![name.clone(), version.to_string()];
     metrics.databases.set(databases.map(|(name, version, count)| (labels(name, version), number(*count))).collect());
+    metrics.databases_drifted.set_option(sample.map(|it| it.drifted));
     let rollout = sample.map_or(&[][..], |it| &it.rollout).iter();
     let labels = |id: &u64, state: &String| vec![id.to_string(), state.clone()];
     metrics.rollout_databases.set(rollout.map(|(id, state, count)| (labels(id, state), number(*count))).collect());
@@ -293,7 +297,8 @@ mod tests {
             delayed: Default::default(),
             is_paused: false,
         };
-        let sample = Sample { overview, outbox: 7, consumers: Vec::new(), databases: Vec::new(), rollout: Vec::new() };
+        let (consumers, databases, rollout) = (Vec::new(), Vec::new(), Vec::new());
+        let sample = Sample { overview, outbox: 7, consumers, databases, drifted: 0, rollout };
         show(&metrics, Some(&sample));
         assert_eq!((metrics.outbox_rows.get(), metrics.oldest_waiting.get()), (Some(7), Some(0)));
         show(&metrics, None);

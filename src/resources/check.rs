@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde_json::{Value as Json, json};
 
 use super::{
-    drift::{self, Checked, Verdict},
+    drift::{self, Checked, Verdict, Written},
     references::{NoReference, References, Version},
     resource_server,
     shape::{Difference, Identity, Key, Kind, Pace, Reader, Shape, What},
@@ -143,10 +143,13 @@ impl<'a> Checker<'a> {
     /// A statement failed.
     pub fn run(&mut self, which: &Which, mut report: impl FnMut(&Candidate, &Finding)) -> Result<Summary, Error> {
         self.references.sweep()?;
+        let is_of_all = which.ids.is_empty() && which.res_type.is_none();
+        let (written, begun_at) =
+            (if is_of_all { Written::Changed } else { Written::All }, self.control.run(drift::now)?);
         let (mut summary, mut pace, mut after) = (Summary::default(), Pace::default(), None);
         loop {
             let page = self.page(which, after.as_deref(), pace.next())?;
-            let Some(last) = page.last() else { return Ok(summary) };
+            let Some(last) = page.last() else { break };
             after = Some(last.identity.db_name.clone());
             let names: Vec<&str> = page.iter().map(|one| one.identity.db_name.as_str()).collect();
             let mut shapes = self.reader.read(&mut self.conn, &names)?;
@@ -165,8 +168,12 @@ impl<'a> Checker<'a> {
                 let (db_name, version) = (candidate.identity.db_name, candidate.version.version);
                 checked.push(Checked { db_name, version, verdict, found: finding.lines() });
             }
-            self.control.run(|conn| drift::keep(conn, &checked))?;
+            self.control.run(|conn| drift::keep(conn, &checked, written))?;
         }
+        if is_of_all {
+            self.control.run(|conn| drift::all_checked(conn, &begun_at))?;
+        }
+        Ok(summary)
     }
 
     /// None: the database is no longer in the registry.

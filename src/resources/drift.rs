@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use mysql::{Conn, prelude::Queryable};
 use serde_json::{Value as Json, json};
 
-use crate::db::{self, Error, literal};
+use crate::db::{self, Error, ReadRows, limited, literal};
 
 /// Lines that are kept of one database.
 const LINES: usize = 20;
@@ -84,41 +84,86 @@ impl Drift {
     }
 }
 
-/// Selects what is kept of a database `d` at its present version, for [`Drift::parse`]; NULL: nothing.
-pub const COLUMN: &str =
-    "IF(d.drift_version = d.version, CONCAT_WS('\n', d.drift, CAST(d.drift_at AS CHAR), d.drift_found), NULL)";
+/// Selects what is kept of a database `d` at its present version, for [`Drift::parse`]; NULL: nothing. It was checked last when
+/// its row was written, or by the last check of all.
+pub const COLUMN: &str = "IF(d.drift_version = d.version, CONCAT_WS('\n', d.drift, CAST(GREATEST(d.drift_at, \
+     COALESCE((SELECT CAST(value AS DATETIME) FROM res_meta WHERE name = 'checked_at'), d.drift_at)) AS CHAR(19)), \
+     d.drift_found), NULL)";
 
 /// The condition that this was found about a database `d` at its present version.
 pub fn is(verdict: Verdict) -> String {
     format!("d.drift = '{}' AND d.drift_version = d.version", verdict.as_str())
 }
 
+/// Which rows a check writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Each, with the time.
+    All,
+    /// Those of which something else was kept: the time is to follow by [`all_checked`].
+    Changed,
+}
+
+/// The server's time, for [`all_checked`].
+///
+/// # Errors
+/// Those of the database.
+pub fn now(conn: &mut Conn) -> Result<String, Error> {
+    let now: Option<String> = conn.read_first("SELECT CAST(NOW() AS CHAR)")?;
+    now.ok_or(Error::Corrupt("the server has no time"))
+}
+
+/// Keeps that a check of all databases, which began `at` this time, has looked at each.
+///
+/// # Errors
+/// Those of the database.
+pub fn all_checked(conn: &mut Conn, at: &str) -> Result<(), Error> {
+    Ok(conn.query_drop(format!("REPLACE INTO res_meta (name, value) VALUES ('checked_at', {})", literal(at)))?)
+}
+
+/// How many databases the last check found different.
+///
+/// # Errors
+/// The server's, which stops a read after 5 seconds.
+pub fn drifted(conn: &mut Conn) -> Result<u64, Error> {
+    let different = is(Verdict::Differs);
+    let sql = format!("SELECT COUNT(*) FROM res_database d FORCE INDEX (res_database_drift) WHERE {different}");
+    Ok(limited::read_first(conn, &sql)?.unwrap_or(0))
+}
+
 /// Keeps what was found, unless the database has got another version meanwhile.
 ///
 /// # Errors
 /// Those of the database.
-pub fn keep(conn: &mut Conn, checked: &[Checked]) -> Result<(), Error> {
+pub fn keep(conn: &mut Conn, checked: &[Checked], written: Written) -> Result<(), Error> {
     let (same, others): (Vec<&Checked>, Vec<&Checked>) = checked.iter().partition(|one| one.verdict == Verdict::Same);
     let mut by_version: BTreeMap<u32, Vec<String>> = BTreeMap::new();
     for one in same {
         by_version.entry(one.version).or_default().push(literal(&one.db_name));
     }
     for (version, names) in by_version {
-        conn.query_drop(set(version, Verdict::Same, "NULL", &names.join(", ")))?;
+        conn.query_drop(set(version, Verdict::Same, "NULL", &names.join(", "), written))?;
     }
     for part in others.chunks(AT_ONCE) {
-        let sets =
-            part.iter().map(|one| set(one.version, one.verdict, &literal(&text(&one.found)), &literal(&one.db_name)));
+        let sets = part
+            .iter()
+            .map(|one| set(one.version, one.verdict, &literal(&text(&one.found)), &literal(&one.db_name), written));
         db::run_script(conn, &format!("START TRANSACTION; {}; COMMIT", sets.collect::<Vec<_>>().join("; ")))?;
     }
     Ok(())
 }
 
-fn set(version: u32, verdict: Verdict, found: &str, names: &str) -> String {
+fn set(version: u32, verdict: Verdict, found: &str, names: &str, written: Written) -> String {
+    let verdict = verdict.as_str();
+    let unless = match written {
+        Written::All => String::new(),
+        Written::Changed => {
+            format!(" AND NOT (drift <=> '{verdict}' AND drift_version <=> {version} AND drift_found <=> {found})")
+        }
+    };
     format!(
-        "UPDATE res_database SET drift_at = NOW(), drift_version = {version}, drift = '{}', drift_found = {found} \
-         WHERE db_name IN ({names}) AND version = {version}",
-        verdict.as_str()
+        "UPDATE res_database SET drift_at = NOW(), drift_version = {version}, drift = '{verdict}', drift_found = {found} \
+         WHERE db_name IN ({names}) AND version = {version}{unless}"
     )
 }
 

@@ -83,6 +83,7 @@ pub struct Metrics {
     pub subscriber_lag_max: Gauge,
     pub consumer_lag: Labelled,
     pub databases: Labelled,
+    pub databases_drifted: Gauge,
     pub rollout_databases: Labelled,
     pub deliveries: Counter,
     pub dropped_ephemeral: Counter,
@@ -124,6 +125,7 @@ impl Default for Metrics {
             subscriber_lag_max: Gauge::default(),
             consumer_lag: Labelled::default(),
             databases: Labelled::default(),
+            databases_drifted: Gauge::unknown(),
             rollout_databases: Labelled::default(),
             deliveries: Counter::default(),
             dropped_ephemeral: Counter::default(),
@@ -256,6 +258,11 @@ impl Metrics {
             &["type", "version"],
             &self.databases,
         );
+        text.gauge(
+            "resq_databases_drifted",
+            "Databases that the last check found different from what their version should look like.",
+            &self.databases_drifted,
+        );
         text.labelled(
             "resq_rollout_databases",
             "Databases of the open rollout, by state.",
@@ -284,7 +291,7 @@ mod tests {
 
     fn existing() -> BTreeSet<String> {
         let metrics = Metrics::default();
-        for gauge in [&metrics.jobs_new, &metrics.oldest_waiting, &metrics.outbox_rows] {
+        for gauge in [&metrics.jobs_new, &metrics.oldest_waiting, &metrics.outbox_rows, &metrics.databases_drifted] {
             gauge.set(0);
         }
         metrics.consumer_lag.set(vec![(vec!["c".into()], 0)]);

@@ -3,7 +3,7 @@
 use mysql::prelude::Queryable;
 use serde_json::{Value as Json, json};
 
-use resq_test_support::{Browser, Instance, http, own_port};
+use resq_test_support::{Browser, Instance, http, own_port, wait_until};
 
 use super::built;
 
@@ -42,6 +42,24 @@ fn what_a_check_found_is_shown_until_the_database_has_another_version() {
     assert_eq!(listed("?drift=same&limit=1"), [same("r0")]);
     assert_eq!(listed("?drift=unknown"), []);
     assert_eq!(http(port, "GET /api/v1/databases?drift=other", "").status, 400);
+    let counted =
+        |count: u32| http(port, "GET /metrics", "").body.contains(&format!("\nresq_databases_drifted {count}\n"));
+    wait_until("the metric", || counted(1));
+    // What is found again is not written again; when that was, is kept once.
+    let old = "2020-01-01 00:00:00";
+    conn.query_drop(format!(
+        "UPDATE res_database SET drift_at = '{old}'; DELETE FROM res_meta WHERE name = 'checked_at'"
+    ))
+    .unwrap();
+    let times = || -> Vec<Json> {
+        let mut answer = http(port, "GET /api/v1/databases", "").json();
+        answer["databases"].as_array_mut().unwrap().iter_mut().map(|one| one["drift"]["at"].take()).collect()
+    };
+    assert_eq!(times(), [old; 3]);
+    resqctl("check", "--all").expect_code(1);
+    let written: u64 =
+        conn.query_first(format!("SELECT COUNT(*) FROM res_database WHERE drift_at <> '{old}'")).unwrap().unwrap();
+    assert_eq!((written, times().iter().filter(|at| **at == old).count()), (0, 0));
     let printed = resqctl("databases", "--sizes").ok();
     let checked = |word: &str| printed.lines().filter(|line| line.contains(&format!("last check {word} ("))).count();
     assert_eq!((checked("same"), checked("differs")), (2, 1), "{printed}");
@@ -59,6 +77,7 @@ fn what_a_check_found_is_shown_until_the_database_has_another_version() {
     let columns: Vec<String> = (0..25).map(|n| format!("DROP x{n:02}")).collect();
     conn.query_drop(format!("ALTER TABLE driftkept_r1.a {}", columns.join(", "))).unwrap();
     resqctl("check", &databases[1].0.to_string()).ok();
+    wait_until("the metric", || counted(0));
     conn.query_drop("UPDATE res_database SET version = 1 WHERE db_name = 'driftkept_r2'").unwrap();
     assert_eq!(listed(""), [same("r0"), same("r1"), none("r2")]);
     assert_eq!(listed("?drift=same").len(), 2);
