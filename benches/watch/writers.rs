@@ -7,13 +7,14 @@ use std::{
 };
 
 use mysql::{Conn, prelude::Queryable};
+use resq::client::Delivery;
 use resq_test_support::Instance;
 
 use super::{SUBSCRIBERS, WATCH, WRITERS, cpu::Cpu, daemon, subscribe};
 
 const LASTS: Duration = Duration::from_secs(6);
-/// The clock of `/proc`.
-const TICKS_PER_S: f64 = 100.0;
+/// Of the processors' times.
+const NS_PER_S: f64 = 1e9;
 
 /// One run.
 struct Run {
@@ -26,12 +27,16 @@ struct Run {
     subscribers: f64,
     /// Numberings a second.
     batches: f64,
+    /// Events that the subscribers received, in a second.
+    received_per_s: f64,
 }
 
 /// Prints the figures.
 pub fn figures(instance: &Instance) {
-    let (a, b, c, d) =
-        (run(instance, "", None), run(instance, WATCH, None), run(instance, WATCH, None), run(instance, "", None));
+    let [a, b, c, d] = [false, true, true, false].map(|watched| match watched {
+        true => run(instance, WATCH, SUBSCRIBERS, None),
+        false => run(instance, "", 0, None),
+    });
     let (without, with) = ((a.commits_per_s + d.commits_per_s) / 2.0, (b.commits_per_s + c.commits_per_s) / 2.0);
     println!(
         "  {WRITERS} writers commit                   {without:>8.0}/s; watched, {SUBSCRIBERS} subscribers {with:.0}/s: {:.2} x (0.97)",
@@ -39,9 +44,17 @@ pub fn figures(instance: &Instance) {
     );
     d.print("not watched");
     c.print("watched");
+    // How much of it is the fan-out, which runs on the same processors here.
+    let alone = run(instance, WATCH, 0, None);
+    println!(
+        "  watched, no subscriber              {:>8.0}/s: {:.2} x",
+        alone.commits_per_s,
+        alone.commits_per_s / without
+    );
+    alone.print("watched, no subscriber");
     for share in [25, 50, 75] {
         let pace = without * f64::from(share) / 100.0;
-        let paced = run(instance, WATCH, Some(pace));
+        let paced = run(instance, WATCH, SUBSCRIBERS, Some(pace));
         println!(
             "  paced at {share} %, watched             {:>8.0}/s: {:.2} x (0.97)",
             paced.commits_per_s,
@@ -55,22 +68,23 @@ impl Run {
     fn print(&self, name: &str) {
         let threads: Vec<String> = self.threads.iter().map(|(name, share)| format!("{name} {share:.2}")).collect();
         println!(
-            "    {name}: of two processors the server {:.2}, resqd {:.2} ({}), writers {:.2}, subscribers {:.2}; {:.0} numberings/s",
+            "    {name}: of two processors the server {:.2}, resqd {:.2} ({}), writers {:.2}, subscribers {:.2}; {:.0} numberings/s, \
+             {:.0} events/s received",
             self.server,
             self.resqd,
             threads.join(", "),
             self.writers,
             self.subscribers,
-            self.batches
+            self.batches,
+            self.received_per_s
         );
     }
 }
 
-/// Several writers to the table, watched and with a hundred subscribers or not; `pace`: no more commits a second.
-fn run(instance: &Instance, watches: &str, pace: Option<f64>) -> Run {
+/// Several writers to the table, which `watches` names or not; `pace`: no more commits a second.
+fn run(instance: &Instance, watches: &str, subscribers: usize, pace: Option<f64>) -> Run {
     let resqd = daemon(instance, watches);
-    let subscribers = if watches.is_empty() { 0 } else { SUBSCRIBERS };
-    let (over, commits) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (over, commits, received) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let mut conn = instance.conn();
     let mut numbered =
         || -> u64 { conn.query_first("SELECT COUNT(DISTINCT numbered_at) FROM res_event").unwrap().unwrap() };
@@ -78,10 +92,14 @@ fn run(instance: &Instance, watches: &str, pace: Option<f64>) -> Run {
     thread::scope(|scope| {
         for _ in 0..subscribers {
             let mut subscriber = subscribe(instance, None);
-            let over = &over;
+            let (over, received) = (&over, &received);
             let body = move || {
                 while !over.load(Ordering::Relaxed) {
-                    let _ = subscriber.recv_timeout(Duration::from_millis(200));
+                    match subscriber.recv_timeout(Duration::from_millis(200)).expect("no refusal") {
+                        Some(Delivery::Event(_)) => drop(received.fetch_add(1, Ordering::Relaxed)),
+                        Some(other) => panic!("an event expected, not {other:?}"),
+                        None => {}
+                    }
                 }
             };
             thread::Builder::new().name("subscriber".into()).spawn_scoped(scope, body).expect("a thread");
@@ -107,22 +125,25 @@ fn run(instance: &Instance, watches: &str, pace: Option<f64>) -> Run {
         thread::sleep(Duration::from_millis(500));
         let (pid, own) = (instance.server.node(1).pid, std::process::id());
         let used = || [Cpu::of(pid), Cpu::of(resqd.pid()), Cpu::of(own)];
-        let (begin, committed, before) = (Instant::now(), commits.load(Ordering::Relaxed), used());
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (begin, committed, delivered, before) = (Instant::now(), count(&commits), count(&received), used());
         thread::sleep(LASTS);
         let (lasted_s, after) = (begin.elapsed().as_secs_f64(), used());
-        let commits_per_s = (commits.load(Ordering::Relaxed) - committed) as f64 / lasted_s;
+        let commits_per_s = (count(&commits) - committed) as f64 / lasted_s;
+        let received_per_s = (count(&received) - delivered) as f64 / lasted_s;
         over.store(true, Ordering::Relaxed);
         let share =
-            |process: usize, name: &str| after[process].since(&before[process], name) as f64 / TICKS_PER_S / lasted_s;
+            |process: usize, name: &str| after[process].since(&before[process], name) as f64 / NS_PER_S / lasted_s;
         let threads = after[1].each_since(&before[1]).into_iter().take(5);
         Run {
             commits_per_s,
             server: share(0, ""),
             resqd: share(1, ""),
-            threads: threads.map(|(name, ticks)| (name, ticks as f64 / TICKS_PER_S / lasted_s)).collect(),
+            threads: threads.map(|(name, used)| (name, used as f64 / NS_PER_S / lasted_s)).collect(),
             writers: share(2, "writer"),
             subscribers: share(2, "subscriber"),
             batches: (numbered() - batches) as f64 / lasted_s,
+            received_per_s,
         }
     })
 }
