@@ -1,10 +1,46 @@
 //! Templates that are read again while resqd serves, and rollouts over HTTP.
 
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+    thread::{self, JoinHandle},
+};
+
 use mysql::prelude::Queryable;
-use resq_test_support::{http, own_port, wait_until, warnings};
+use resq_test_support::{Program, http, own_port, wait_until};
 use serde_json::{Value as Json, json};
 
 use super::fleet::Fleet;
+
+/// A template file whose reader waits for its text.
+struct Pipe {
+    opening: JoinHandle<io::Result<File>>,
+}
+
+impl Pipe {
+    /// Makes it; there is no such file yet.
+    fn at(path: &Path) -> Pipe {
+        Program::new("mkfifo").arg(path).ok();
+        let path = path.to_owned();
+        Pipe { opening: thread::spawn(move || File::options().write(true).open(path)) }
+    }
+
+    /// Waits until it is being read.
+    fn opened(self) -> OpenPipe {
+        wait_until("a reader of the file", || self.opening.is_finished());
+        OpenPipe(self.opening.join().unwrap().unwrap())
+    }
+}
+
+struct OpenPipe(File);
+
+impl OpenPipe {
+    /// The whole text of the file.
+    fn write(mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).unwrap();
+    }
+}
 
 #[test]
 fn templates_are_read_again_and_a_wrong_set_changes_nothing() {
@@ -31,8 +67,12 @@ fn templates_are_read_again_and_a_wrong_set_changes_nothing() {
     fleet.add(&[("res_tables/30.sql", "SELECT {{WHAT}}")]);
     let refused = reload().expect_code(2);
     assert!(refused.stderr.contains("res_tables/30.sql:1: unknown variable"), "{refused}");
+    let wrong = fleet.sql.join("res_tables/30.sql");
+    fs::remove_file(&wrong).unwrap();
+    let pipe = Pipe::at(&wrong);
     resqd.signal("HUP");
-    wait_until("the refusal", || warnings(&resqd.stderr()).len() == 1);
+    // When the daemon has read this file, nothing but its refusal is left to do.
+    pipe.opened().write("SELECT {{WHAT}}");
     build("after");
     let built: (u32, u64) = conn
         .query_first(
@@ -44,6 +84,33 @@ fn templates_are_read_again_and_a_wrong_set_changes_nothing() {
     assert_eq!(conn.query_first("SELECT COUNT(*) FROM res_audit WHERE action = 'reload'").unwrap(), Some(1));
     let finished = resqd.stop();
     assert!(finished.stderr.contains("res_tables/30.sql:1"), "{finished}");
+}
+
+#[test]
+fn templates_that_are_read_slowly_do_not_replace_those_that_were_read_later() {
+    let fleet = Fleet::new("slow_reload", 1);
+    let mut conn = fleet.conn();
+    let resqd = fleet.resqd().spawn_ready();
+    let path = fleet.sql.join("res_tables/20.sql");
+    let slow = Pipe::at(&path);
+    resqd.signal("HUP");
+    let slow = slow.opened();
+    fs::remove_file(&path).unwrap();
+    fleet.add(&[
+        ("res_migrations/0001_x.sql", "ALTER TABLE a ADD x INT"),
+        ("res_tables/20.sql", "ALTER TABLE a ADD x INT"),
+    ]);
+    resqd.signal("HUP");
+    // Besides these two, the set from the start.
+    slow.write("SELECT 1");
+    let kept = "SELECT COUNT(DISTINCT template_version) FROM res_template";
+    wait_until("both sets", || conn.query_first(kept).unwrap() == Some(3));
+    wait_until("a database of the later one", || {
+        fleet.instance.resqctl(["add", &format!("d9{}", fastrand::u32(..))]).ok();
+        fleet.instance.resqctl(["wait", "--timeout", "30"]).ok();
+        fleet.with_column(&mut conn, "a", "x") > 0
+    });
+    assert_eq!(resqd.stop().code(), Some(0));
 }
 
 #[test]
