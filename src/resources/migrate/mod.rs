@@ -1,10 +1,12 @@
 //! Changes databases that were built by older templates. The rules are pure: the files ([`files`]), their statements
 //! ([`statement`]), the waves of a rollout ([`rules`]). The control database keeps what was applied anywhere ([`applied`]),
 //! the rollouts ([`store`], [`operator`]), and for each database how far it has come ([`ledger`]). Workers carry out attempts
-//! ([`attempt`], by [`work`]), which [`thread`] offers to them. Scratch databases prove the files before any of that ([`verify`]).
+//! ([`attempt`], by [`work`]), which [`thread`] offers to them ([`attempts`]). Scratch databases prove the files before any of
+//! that ([`verify`]).
 
 pub mod applied;
 pub mod attempt;
+mod attempts;
 mod elsewhere;
 mod file_run;
 pub mod files;

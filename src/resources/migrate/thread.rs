@@ -3,7 +3,7 @@
 //! runs a migration itself.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::VecDeque,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -11,10 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, at, never, select, unbounded};
+use crossbeam_channel::{Receiver, Sender, never};
 
 use super::{
     attempt::{self, Ended, Lane},
+    attempts::{Attempt, Attempts, Inputs, Turn},
     ledger::Claim,
     rules::{self, State, next_step, share},
     store::{self, Rollout},
@@ -95,9 +96,7 @@ struct Role {
     global_db: String,
     parts: Parts,
     stopping: Arc<AtomicBool>,
-    ended: (Sender<Report>, Receiver<Report>),
-    /// The claims of tasks that are offered or under way, with the databases that each may begin.
-    claims: BTreeMap<u64, BTreeSet<String>>,
+    attempts: Attempts,
     /// Databases of a rollout's wave that no task may begin yet.
     ahead: ((u64, u32), VecDeque<Candidate>),
     /// The rollout that is open, with its files once it runs.
@@ -113,10 +112,9 @@ impl Role {
         Role {
             link: Link::new(control),
             global_db: control.global_db().into(),
+            attempts: Attempts::new(parts.tasks.clone()),
             parts,
             stopping,
-            ended: unbounded(),
-            claims: BTreeMap::new(),
             ahead: ((0, 0), VecDeque::new()),
             current: None,
             next_poll: now,
@@ -139,34 +137,19 @@ impl Role {
                 }
             }
             heartbeat::waiting();
-            let may_offer = self.claims.len() < share(self.parts.workers) && now() >= self.quiet_until;
+            let may_offer = self.attempts.claims().len() < share(self.parts.workers) && now() >= self.quiet_until;
             let offer = self.runnable().filter(|_| may_offer);
             if let Some((plan, rollout)) = &offer {
                 self.read_ahead(plan, rollout);
             }
             let wake = if self.quiet_until > now() { self.quiet_until.min(self.next_poll) } else { self.next_poll };
-            let (wakeups, ended) = (self.parts.wakeups.clone(), self.ended.1.clone());
-            let Some((plan, rollout)) = offer else {
-                select! {
-                    recv(stopped) -> _ => return,
-                    recv(wakeups) -> woken => self.woken(woken.is_ok()),
-                    recv(ended) -> ended => self.ended(ended.ok()),
-                    recv(at(wake)) -> _ => {}
-                }
-                continue;
-            };
-            let tasks = self.parts.tasks.clone();
-            select! {
-                recv(stopped) -> _ => return,
-                recv(wakeups) -> woken => self.woken(woken.is_ok()),
-                recv(ended) -> ended => self.ended(ended.ok()),
-                // The task is made when a worker takes it, not before.
-                send(tasks, self.task(&plan, rollout.wave)) -> sent => {
-                    if sent.is_err() {
-                        return; // the workers have ended
-                    }
-                }
-                recv(at(wake)) -> _ => {}
+            let (parts, stopping, ahead) = (&self.parts, &self.stopping, &mut self.ahead.1);
+            let next = offer.map(|(plan, rollout)| move || task(plan, rollout.wave, parts, stopping, ahead));
+            match self.attempts.wait(&Inputs { stopped, wakeups: &parts.wakeups, wake }, next) {
+                Turn::Stopped => return,
+                Turn::Woken(is_connected) => self.woken(is_connected),
+                Turn::Ended(ended) => self.ended(ended),
+                Turn::Taken | Turn::Due => {}
             }
         }
     }
@@ -197,35 +180,13 @@ impl Role {
         // Without an answer, each database is claimed by itself; what the error means shows there.
         let found = can_open.then(|| self.link.run(|conn| store::candidates(conn, rollout, limit)));
         let mut found = found.and_then(Result::ok).unwrap_or_default();
-        found.retain(|one| !self.claims.values().any(|names| names.contains(&one.database.db_name)));
+        found.retain(|one| !self.attempts.claims().values().any(|names| names.contains(&one.database.db_name)));
         // Other daemons read the same.
         fastrand::shuffle(&mut found);
         self.ahead = (of, found.into());
     }
 
-    /// A task for some of the databases that were read, or if there are none for the next that can be claimed.
-    fn task(&mut self, plan: &Arc<Plan>, wave: u32) -> SideTask {
-        let fair = self.ahead.1.len().div_ceil(2 * share(self.parts.workers)).clamp(LEAST, TASK);
-        let candidates: VecDeque<Candidate> = self.ahead.1.drain(..fair.min(self.ahead.1.len())).collect();
-        let plan = plan.clone();
-        let claim = Claim::new(&plan.global_db, plan.rollout, &self.parts.owner);
-        let (id, stopping) = (claim.id, self.stopping.clone());
-        let (to_sequencer, names) = (self.parts.to_sequencer.clone(), candidates.iter());
-        self.claims.insert(id, names.map(|one| one.database.db_name.clone()).collect());
-        // Reports also if the task is dropped unstarted.
-        let mut on_end = OnEnd { sender: self.ended.0.clone(), report: Report { claim: id, ended: None } };
-        let task = move |session: &mut Session| {
-            on_end.is(Ended::Lost);
-            let (plan, claim, stopping) = (&*plan, &claim, &*stopping);
-            let lane = Lane { plan, claim, wave, candidates, session, stopping, held: None };
-            on_end.is(attempt::run(lane, &|| to_sequencer.notify()));
-        };
-        Box::new(task)
-    }
-
-    fn ended(&mut self, report: Option<Report>) {
-        let Some(Report { claim, ended }) = report else { return };
-        self.claims.remove(&claim);
+    fn ended(&mut self, ended: Option<Ended>) {
         match ended {
             None => {}
             Some(Ended::Recorded) => {
@@ -251,7 +212,7 @@ impl Role {
             return Ok(());
         };
         self.next_poll = now() + POLL;
-        let (owner, claims) = (&self.parts.owner, self.claims.keys().copied().collect::<Vec<_>>());
+        let (owner, claims) = (&self.parts.owner, self.attempts.claims().keys().copied().collect::<Vec<_>>());
         let reclaimed = self.link.run(|conn| store::reclaim(conn, &rollout, owner, &claims))?;
         if reclaimed > 0 {
             log::warn!(
@@ -291,28 +252,23 @@ impl Role {
     }
 }
 
-/// How an attempt ended.
-#[derive(Clone, Copy)]
-struct Report {
-    claim: u64,
-    /// None: it never began.
-    ended: Option<Ended>,
-}
-
-/// Sends the report, whatever becomes of the task.
-struct OnEnd {
-    sender: Sender<Report>,
-    report: Report,
-}
-
-impl OnEnd {
-    fn is(&mut self, ended: Ended) {
-        self.report.ended = Some(ended);
-    }
-}
-
-impl Drop for OnEnd {
-    fn drop(&mut self) {
-        let _ = self.sender.send(self.report);
-    }
+/// A task for some of the databases that were read, or if there are none for the next that can be claimed.
+fn task(
+    plan: Arc<Plan>,
+    wave: u32,
+    parts: &Parts,
+    stopping: &Arc<AtomicBool>,
+    ahead: &mut VecDeque<Candidate>,
+) -> Attempt {
+    let fair = ahead.len().div_ceil(2 * share(parts.workers)).clamp(LEAST, TASK);
+    let candidates: VecDeque<Candidate> = ahead.drain(..fair.min(ahead.len())).collect();
+    let claim = Claim::new(&plan.global_db, plan.rollout, &parts.owner);
+    let (id, stopping, to_sequencer) = (claim.id, stopping.clone(), parts.to_sequencer.clone());
+    let databases = candidates.iter().map(|one| one.database.db_name.clone()).collect();
+    let run = move |session: &mut Session| {
+        let (plan, claim, stopping) = (&*plan, &claim, &*stopping);
+        let lane = Lane { plan, claim, wave, candidates, session, stopping, held: None };
+        attempt::run(lane, &|| to_sequencer.notify())
+    };
+    Attempt { claim: id, databases, run: Box::new(run) }
 }
