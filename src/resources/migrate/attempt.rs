@@ -188,6 +188,9 @@ impl Attempt<'_, '_> {
         let Some(last) = files.last() else {
             return Err(Stop::Skipped(format!("database `{}` has version {from} already", self.claimed.db_name)));
         };
+        if self.claimed.interrupted > MAX_INTERRUPTIONS {
+            return Err(self.worn_out(&files, registered.begun.as_ref()));
+        }
         let mut done = match first {
             First::Failed(at, error) => {
                 let before = Position::new(files[0].number, &files[0].statements(&values)[..at], true);
@@ -213,6 +216,16 @@ impl Attempt<'_, '_> {
         }
         self.lane.candidates.clear();
         Ok(None)
+    }
+
+    /// What was begun takes the connection or the daemon down each time, so that nothing could be recorded after it.
+    fn worn_out(&self, files: &[&Migration], begun: Option<&Position>) -> Stop {
+        let file = files.iter().find(|file| begun.is_some_and(|begun| begun.number == file.number));
+        let path = file.or(files.first()).map_or("", |file| &file.path);
+        let times = self.claimed.interrupted;
+        let message =
+            format!("{times} attempts lost their connection or their daemon here; see the server's log and resqd's");
+        self.failed(path, begun.map_or(0, |begun| begun.statement as usize), message, None)
     }
 
     /// Records that the database is migrated. If nothing of it stays in the session, the next candidate is begun in the same

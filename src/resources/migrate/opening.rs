@@ -85,7 +85,8 @@ impl<'a> Opening<'a> {
         let file = *plan.due(database, registered.version).first().filter(|file| file.is_plain)?;
         let mut first = file.statements(&plan.values(database, registered));
         first.truncate(LARGEST);
-        (!first.is_empty()).then_some(Opening { candidate, file, first })
+        // What was interrupted before is looked at first.
+        (!first.is_empty() && database.interrupted == 0).then_some(Opening { candidate, file, first })
     }
 
     /// Adds the claim, in a transaction that is open, and its commit.

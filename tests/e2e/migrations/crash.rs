@@ -266,3 +266,22 @@ fn record_that_loses_a_race_is_repeated_until_it_is_stored() {
     assert_eq!((fleet.versions(&mut conn), given_up), (vec![(3, 3)], Some(0)));
     stop(resqd);
 }
+
+/// What crashes the server takes the record of it away each time.
+#[test]
+fn migration_that_never_leaves_a_connection_is_given_up() {
+    let fleet = Fleet::new("rollout_worn", 1);
+    let mut conn = fleet.conn();
+    fleet.add(&[("res_migrations/0001_x.sql", "ALTER TABLE a ADD x INT")]);
+    fleet.start([]);
+    conn.query_drop("UPDATE res_rollout_database SET interrupted = 21").unwrap();
+    let resqd = fleet.resqd_long_lease().spawn_ready();
+    fleet.wait_for(&mut conn, "halted");
+    assert_eq!(fleet.with_column(&mut conn, "a", "x"), 0);
+    let message: String = conn.query_first("SELECT message FROM res_rollout_database").unwrap().unwrap();
+    assert!(message.contains("0001_x.sql") && message.contains("21 attempts lost their connection"), "{message}");
+    fleet.newest("retry").ok();
+    fleet.wait_for(&mut conn, "finished");
+    assert_eq!(fleet.with_column(&mut conn, "a", "x"), 1);
+    stop(resqd);
+}
