@@ -22,7 +22,7 @@ use crate::{
 
 /// Connections that the thread needs of the pool.
 pub const CONNECTIONS: u32 = 1;
-/// The least time between two reads of the templates: whoever may publish an event may ask for one.
+/// The least time between two reads of the templates: any account that may publish an event may ask for one.
 const GAP: Duration = Duration::from_secs(1);
 /// How often it is logged that the server prevents one.
 const REPORT_EVERY: Duration = Duration::from_secs(60);

@@ -65,6 +65,20 @@ pub struct LogReplaced {
     pub found: String,
 }
 
+/// Why a turn of the sequencer ended early.
+pub enum Broken {
+    /// The database's error.
+    Database(Error),
+    /// The log is another one.
+    Replaced(LogReplaced),
+}
+
+impl From<Error> for Broken {
+    fn from(error: Error) -> Broken {
+        Broken::Database(error)
+    }
+}
+
 /// The event log in a server's global database.
 pub struct SqlEventLog {
     pub(crate) link: Link,

@@ -1,16 +1,16 @@
 //! The role that numbers committed events and delivers them to the broker, answers page requests, and prunes. Owns the
 //! number up to which this daemon has delivered. Never waits: its thread does, between one turn and the next.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, at, never, select};
 
 use super::{
     floor::Floor,
     isolated_log::IsolatedLog,
-    log::{EventLog, LogReplaced},
+    log::{Broken, EventLog, LogReplaced},
     numbered::Numbered,
-    settings::{Inputs, Settings, StateWatch},
+    settings::{AHEAD_PAUSE, FLOOR_LAG, Inputs, OPEN_WRITERS_PAUSE, PRUNE_BATCH, PRUNE_EVERY, Settings, StateWatch},
     store::{Polled, is_full},
     trace::EventTrace,
 };
@@ -19,7 +19,7 @@ use crate::{
     base::clock::now,
     base::heartbeat,
     base::poll_schedule::PollSchedule,
-    db::{BACKOFF, Error, ErrorClass, ThrottledWarning},
+    db::{BACKOFF, ErrorClass, ThrottledWarning},
     events::{
         event::Event,
         updates::{LogHead, LogPublisher, PageRequest},
@@ -31,31 +31,9 @@ pub const BATCH: usize = 2000;
 /// Finding where the outbox begins takes at most 1/20 of the time. Polls in between start at a floor, because deleted
 /// entries stay in the index until no snapshot needs them.
 const FULL_POLL_SHARE: u32 = 20;
-/// Between two polls while a transaction that wrote events stays open; its wakeup was sent long before its commit.
-const OPEN_WRITERS_PAUSE: Duration = Duration::from_millis(250);
-/// The least time between two full polls; longer than any transaction takes from drawing an id to writing its row.
-const FLOOR_LAG: Duration = Duration::from_millis(200);
-/// Before it is tried again whether the log reaches as far as a client has read, while that cannot be found out.
-const AHEAD_PAUSE: Duration = Duration::from_secs(1);
-/// Between two rounds of pruning.
-const PRUNE_EVERY: Duration = Duration::from_secs(60);
-/// Events deleted in one transaction.
-const PRUNE_BATCH: usize = 1000;
 
 /// What is found after `resqctl init --new-log`, or after another daemon has noticed.
 const OTHER_IDENTITY: &str = "it has another identity";
-
-/// Why a turn ended early.
-enum Broken {
-    Database(Error),
-    Replaced(LogReplaced),
-}
-
-impl From<Error> for Broken {
-    fn from(error: Error) -> Broken {
-        Broken::Database(error)
-    }
-}
 
 /// Numbers, delivers, answers and prunes, one turn at a time.
 pub struct Sequencer {

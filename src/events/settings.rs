@@ -10,6 +10,17 @@ use super::{
 };
 use crate::base::wakeup::Wakeup;
 
+/// Between two polls while a transaction that wrote events stays open; its wakeup was sent long before its commit.
+pub const OPEN_WRITERS_PAUSE: Duration = Duration::from_millis(250);
+/// The least time between two full polls; longer than any transaction takes from drawing an id to writing its row.
+pub const FLOOR_LAG: Duration = Duration::from_millis(200);
+/// Before it is tried again whether the log reaches as far as a client has read, while that cannot be found out.
+pub const AHEAD_PAUSE: Duration = Duration::from_secs(1);
+/// Between two rounds of pruning.
+pub const PRUNE_EVERY: Duration = Duration::from_secs(60);
+/// Events deleted in one transaction.
+pub const PRUNE_BATCH: usize = 1000;
+
 /// How the sequencer works.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {

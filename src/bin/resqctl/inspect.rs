@@ -52,16 +52,17 @@ pub fn status(db: &Db, config: &Config, problems: &[Problem], as_json: bool, out
         let dropping: Vec<Json> =
             dropping.iter().map(|one| json!({"db_name": one.db_name, "res_id": one.res_id})).collect();
         out.line(json!({
-                "new": new.count, "delayed": delayed.count, "in_progress": in_progress.count, "done": done.count,
-                "error": error.count, "capped": overview.capped(), "oldest_waiting_s": oldest, "paused": paused, "running": running, "set_aside": set_aside,
-                "events_set_aside": events_set_aside,
-                "waiting": waiting,
-                "server": server.version, "host": server.host,
-                "global_db": db.global_db(), "udf": functions.present(),
-                "wakeups": wakeups.describe(), "triggers": triggers, "dropping": dropping,
-                "consumers": {"count": consumers.0, "lag_max": consumers.1.as_ref().map(|furthest| furthest.lag)},
-                "schema": problems.iter().map(|problem| problem.what.as_str()).collect::<Vec<_>>(),
-            }));
+            "new": new.count, "delayed": delayed.count, "in_progress": in_progress.count, "done": done.count,
+            "error": error.count, "capped": overview.capped(),
+            "oldest_waiting_s": oldest, "paused": paused, "running": running, "set_aside": set_aside,
+            "events_set_aside": events_set_aside,
+            "waiting": waiting,
+            "server": server.version, "host": server.host,
+            "global_db": db.global_db(), "udf": functions.present(),
+            "wakeups": wakeups.describe(), "triggers": triggers, "dropping": dropping,
+            "consumers": {"count": consumers.0, "lag_max": consumers.1.as_ref().map(|furthest| furthest.lag)},
+            "schema": problems.iter().map(|problem| problem.what.as_str()).collect::<Vec<_>>(),
+        }));
         return Ok(());
     }
     out.line(format_args!(

@@ -1,11 +1,13 @@
 //! The sequencer against a log without a server.
 
+use std::time::Duration;
+
 use crossbeam_channel::{Sender, bounded, unbounded};
 
 use super::{super::chosen_rows::Refused, *};
 use crate::{
     base::{threads::Thread, threads::alarm, wakeup::wakeup},
-    db::quarantine::Report,
+    db::{Error, quarantine::Report},
     events::updates::LogHead,
 };
 
