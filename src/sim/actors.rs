@@ -124,7 +124,7 @@ pub fn change(server: &mut Server, tx: Tx, id: u64, action: OperatorAction) -> R
     let from = if action == OperatorAction::Cancel { Status::New } else { Status::Error };
     let is_from = |_, row: &JobRow| row.status == from;
     let changed = server.update_jobs(tx, &[id], is_from, |_, row| match action {
-        OperatorAction::Cancel => row.status = Status::Error,
+        OperatorAction::Cancel => (row.status, row.run_at) = (Status::Error, None),
         OperatorAction::Retry => {
             (row.status, row.run_at) = (Status::New, None);
             (row.attempts, row.interruptions) = (0, 0);
