@@ -230,13 +230,14 @@ impl Service {
     }
 }
 
-/// Identifies this process among all that ever served the queue: host, process number, and the number of [`Db::process`],
-/// by which other daemons end its sessions once its lease has expired.
+/// Identifies a service among all that ever served the queue: host, process number, and 16 hexadecimal digits. The first 8
+/// are random, since both numbers and names are reused and a process may serve twice; the last 8 are [`Db::process`], by
+/// which other daemons end its sessions once its lease has expired.
 pub fn owner(process: u32) -> String {
     #[cfg(unix)]
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     #[cfg(not(unix))]
     let host = std::env::var("COMPUTERNAME").unwrap_or_default();
     let host: String = host.chars().take(80).collect();
-    format!("{host}:{}:{process:08x}", std::process::id())
+    format!("{host}:{}:{:08x}{process:08x}", std::process::id(), fastrand::u32(..))
 }

@@ -26,19 +26,23 @@ pub fn end(conn: &mut Conn, owner: &str) -> Result<(), Error> {
     Ok(conn.query_drop(format!("DELETE FROM res_daemon WHERE owner = {}", literal(owner)))?)
 }
 
-/// The other daemons whose lease has expired, each with its end.
-pub fn expired_daemons(conn: &mut Conn, owner: &str) -> Result<Vec<(String, String)>, Error> {
-    conn.read_rows(format!(
-        "SELECT owner, CAST(lease_until AS CHAR) FROM res_daemon WHERE lease_until < NOW(6) AND owner <> {}",
-        literal(owner)
-    ))
+/// The daemons of other processes whose lease has expired, each with its end.
+pub fn expired_daemons(conn: &mut Conn, me: &str) -> Result<Vec<(String, String)>, Error> {
+    let expired = "SELECT owner, CAST(lease_until AS CHAR) FROM res_daemon WHERE lease_until < NOW(6)";
+    let mut daemons: Vec<(String, String)> = conn.read_rows(expired)?;
+    daemons.retain(|(owner, _)| process(owner) != process(me));
+    Ok(daemons)
 }
 
 /// Ends the sessions of a daemon whose lease has expired. Returns how many.
 pub fn end_sessions(conn: &mut Conn, owner: &str) -> Result<usize, Error> {
-    // The last part of every owner: `service::owner`.
-    let process = owner.rsplit(':').next().and_then(|process| u32::from_str_radix(process, 16).ok());
-    process.map_or(Ok(0), |process| kill_sessions(conn, process))
+    process(owner).map_or(Ok(0), |process| kill_sessions(conn, process))
+}
+
+/// The number of a daemon's process: see `service::owner`.
+fn process(owner: &str) -> Option<u32> {
+    let (_, last) = owner.rsplit_once(':')?;
+    u32::from_str_radix(last.get(last.len().checked_sub(8)?..)?, 16).ok()
 }
 
 /// A job, its claim as SQL, and whether a worker may have begun it.
@@ -92,4 +96,25 @@ pub fn reclaim_expired(conn: &mut Conn, excluded: &[u64]) -> Result<Reclaimed, E
         conn.query_drop("DELETE FROM res_daemon WHERE lease_until < NOW(6) - INTERVAL 1 DAY")?;
     }
     Ok(reclaimed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::owner;
+
+    #[test]
+    fn owner_tells_its_process() {
+        for (owner, expected) in [
+            (owner(0xc0ffee), Some(0xc0ffee)),
+            ("host:with:colons:7:0123456789abcdef".into(), Some(0x89ab_cdef)),
+            ("an older version:7:dff01cf0".into(), Some(0xdff0_1cf0)),
+            ("host:7:short".into(), None),
+            ("host:7:äöüäöü".into(), None),
+            ("by hand".into(), None),
+        ] {
+            assert_eq!(process(&owner), expected, "{owner}");
+        }
+        assert_ne!(owner(1), owner(1));
+    }
 }
