@@ -67,6 +67,7 @@ fn run(seed: u64, nodes: usize, verbose: bool) -> Simulation {
     if verbose {
         println!("{machines:?}, {plan:?}, {faults:?}, bad rows {bad_rows:.2}");
     }
+    process::nowhere();
     simulation::begin(seed, machines, faults);
     with(|sim| {
         sim.server.bad_rows = bad_rows;

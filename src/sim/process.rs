@@ -155,8 +155,9 @@ fn start(plan: &Plan, daemon_id: u64) {
     });
 }
 
-/// A pool that is never used: the simulated handler needs no connection.
-fn nowhere() -> &'static Db {
+/// A pool that is never used: the simulated handler needs no connection. Making it takes random numbers, so that it is made
+/// before the seed of the first run is set.
+pub fn nowhere() -> &'static Db {
     static NOWHERE: OnceLock<Db> = OnceLock::new();
     NOWHERE.get_or_init(|| Db::open_lazily(&Database::default(), 1))
 }
