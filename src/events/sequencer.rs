@@ -247,7 +247,7 @@ impl Sequencer {
         self.schedule.polled(polled);
         if full {
             let oldest = self.log.oldest_unmoved()?;
-            self.floor.raise(oldest);
+            self.floor.raise(oldest, polled);
             self.next_full_poll = polled + FLOOR_LAG.max((now() - polled) * FULL_POLL_SHARE);
         }
         let more = is_full(&events, self.settings.batch);
