@@ -221,7 +221,8 @@ fn start(context: &Context<'_>, db: &Db, resources: &Db, templates: Templates) -
         false => None,
     };
     let naming = Naming::new(&config.queue.db_prefix, db.global_db(), &server);
-    let builder = Arc::new(DatabaseBuilder::new(templates, naming));
+    let others = server.is_cluster.then(|| db.other_hosts(&config.database));
+    let builder = Arc::new(DatabaseBuilder::new(templates, naming, others));
     if !server.is_cluster {
         restore::notice(&mut conn)?;
     }

@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub fn measure(server: &Server, rounds: usize, in_a_round: usize) -> (Vec<Duration>, Vec<Duration>) {
     let database = TestDatabase::new(server, "bench_beside");
     let naming = Naming::new(&database.config.queue.db_prefix, database.db.global_db(), &database.info);
-    let builder = Arc::new(DatabaseBuilder::new(databases::templates(), naming));
+    let builder = Arc::new(DatabaseBuilder::new(databases::templates(), naming, None));
     let (ended, done) = bounded(1);
     let hooks = Arc::new(Reporting { inner: builder.clone(), ended });
     let fleet = Fleet::start(&database, MIGRATED, WORKERS, builder, hooks);

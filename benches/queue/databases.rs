@@ -45,7 +45,7 @@ pub fn templates() -> Templates {
 pub fn measure(server: &Server, rounds: usize) -> (Vec<Duration>, Vec<Duration>) {
     let database = TestDatabase::new(server, "bench_databases");
     let naming = Naming::new(&database.config.queue.db_prefix, database.db.global_db(), &database.info);
-    let builder = DatabaseBuilder::new(templates(), naming);
+    let builder = DatabaseBuilder::new(templates(), naming, None);
     let builder = Arc::new(builder);
     let run = Run::start(&database, builder.clone(), builder);
     let ours = || {

@@ -49,7 +49,7 @@ pub fn measure(server: &Server, rounds: usize, count: u32) -> (Vec<Duration>, Ve
     let database = TestDatabase::new(server, "bench_migrate");
     let naming = Naming::new(&database.config.queue.db_prefix, database.db.global_db(), &database.info);
     // Half of the workers migrate.
-    let builder = Arc::new(DatabaseBuilder::new(templates(0), naming));
+    let builder = Arc::new(DatabaseBuilder::new(templates(0), naming, None));
     let fleet = Fleet::start(&database, count, WORKERS * 2, builder, Arc::new(NoHooks));
     let bare_n = AtomicU64::new(0);
     let bare = || {

@@ -10,6 +10,8 @@ use std::{
 use mysql::{Conn, prelude::Queryable};
 
 use super::{
+    broken::{Broken, failed, not_asked},
+    elsewhere,
     name::Naming,
     one_packet::{Ended, OnePacket},
     registry::{self, Built, Entry, Registered, Reservation, Verdict},
@@ -18,12 +20,9 @@ use super::{
     template_files::Templates,
 };
 use crate::{
-    db::{self, Error, codes::*, ident},
+    db::{self, Error, OtherHosts, codes::ER_DB_DROP_EXISTS, ident},
     queue::{Handler, Job, JobError, JobResult, Outcome, Session, TransactionHooks},
 };
-
-/// Template errors that another attempt cannot avoid: a syntax error, an empty statement.
-const HOPELESS: &[u16] = &[ER_PARSE_ERROR, ER_EMPTY_QUERY, ER_SYNTAX_ERROR];
 
 /// How long to wait for a killed session to release its lock, in seconds.
 const LOCK_WAIT_S: u32 = 10;
@@ -37,6 +36,8 @@ pub struct DatabaseBuilder {
 struct Builder {
     templates: Templates,
     naming: Naming,
+    /// The cluster's other nodes; None: there are none.
+    others: Option<Arc<OtherHosts>>,
     /// The types whose files are sent as one packet.
     at_once: BTreeMap<String, OnePacket>,
 }
@@ -48,29 +49,17 @@ struct Entered {
     recorded: Option<(String, u32)>,
 }
 
-/// Why a build stopped.
-enum Broken {
-    /// CREATE DATABASE found a database that did not exist before. Something else created it; it is left alone.
-    NotOurs(String),
-    Failed(JobError),
-}
-
-impl From<JobError> for Broken {
-    fn from(error: JobError) -> Broken {
-        Broken::Failed(error)
-    }
-}
-
 impl DatabaseBuilder {
-    /// A builder that runs these templates under these names.
-    pub fn new(templates: Templates, naming: Naming) -> DatabaseBuilder {
-        DatabaseBuilder { current: RwLock::new(Arc::new(Builder::new(templates, naming))) }
+    /// A builder that runs these templates under these names. `others`: the other nodes of the resources' cluster.
+    pub fn new(templates: Templates, naming: Naming, others: Option<OtherHosts>) -> DatabaseBuilder {
+        let builder = Builder::new(templates, naming, others.map(Arc::new));
+        DatabaseBuilder { current: RwLock::new(Arc::new(builder)) }
     }
 
     /// Runs these templates from the next attempt on.
     pub fn replace(&self, templates: Templates) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        *current = Arc::new(Builder::new(templates, current.naming.clone()));
+        *current = Arc::new(Builder::new(templates, current.naming.clone(), current.others.clone()));
     }
 
     fn current(&self) -> Arc<Builder> {
@@ -89,17 +78,29 @@ impl Handler for DatabaseBuilder {
 }
 
 impl Builder {
-    fn new(templates: Templates, naming: Naming) -> Builder {
+    fn new(templates: Templates, naming: Naming, others: Option<Arc<OtherHosts>>) -> Builder {
         let at_once = templates.types().filter_map(|name| {
             let in_its_own = templates.res_tables.iter().chain(templates.of_type(name)?);
             Some((name.to_string(), OnePacket::of(templates.res_db.iter(), in_its_own)?))
         });
-        Builder { at_once: at_once.collect(), naming, templates }
+        Builder { at_once: at_once.collect(), naming, others, templates }
     }
 
     /// The name of the job's database.
     fn db_name(&self, job: &Job) -> Result<String, JobError> {
         self.naming.db_name(&job.name, job.id).map_err(|error| JobError::Permanent(error.to_string()))
+    }
+
+    /// Ends what an interrupted attempt left running on another node, where this node's lock of the name says nothing.
+    fn end_elsewhere(&self, job: &Job, db_name: &str, session: &mut Session) -> Result<(), JobError> {
+        let Some(others) = self.others.as_ref().filter(|_| job.interruptions > 0) else { return Ok(()) };
+        check_claim(&self.entry(db_name, job, session)?, job)?;
+        match elsewhere::end(others, db_name, LOCK_WAIT_S).map_err(not_asked)? {
+            None => Ok(()),
+            Some(node) => Err(JobError::Postponed(format!(
+                "node {node}: an interrupted attempt still holds the lock of `{db_name}`"
+            ))),
+        }
     }
 
     /// Takes the lock of the job's database and decides what may be done under that name.
@@ -257,12 +258,6 @@ fn control(session: &mut Session) -> Result<&mut Conn, JobError> {
     session.conn()
 }
 
-/// For the statements on resq's own tables and locks, whose failures no job has caused. If a table is not found, the
-/// server was unable to look.
-fn not_asked(error: Error) -> JobError {
-    if error.is_missing_table() { JobError::Postponed(error.to_string()) } else { JobError::of_queue(&error) }
-}
-
 fn check_claim(entry: &Entry, job: &Job) -> Result<(), JobError> {
     if entry.held_by == Some(job.claim_id) {
         return Ok(());
@@ -297,18 +292,6 @@ fn check_lease(session: &Session) -> Result<(), JobError> {
     if session.is_lease_valid() { Ok(()) } else { Err(JobError::Postponed("this daemon's lease ran out".into())) }
 }
 
-/// What the failure of a file's statement means.
-fn failed(template: &Template, statement: usize, db_name: &str, error: &Error) -> Broken {
-    let text = format!("{}, statement {statement}: {error}", template.name);
-    if error.code() == Some(ER_DB_CREATE_EXISTS) && text.contains(&format!("'{db_name}'")) {
-        return Broken::NotOurs(text);
-    }
-    Broken::Failed(match error.code() {
-        Some(code) if HOPELESS.contains(&code) => JobError::Permanent(text),
-        _ => JobError::of_statement(error, text),
-    })
-}
-
 /// Commits a transaction that the file left open: exports begin with `SET autocommit = 0`.
 fn commit(template: &Template, session: &mut Session) -> Result<(), JobError> {
     resource(session)?.query_drop("COMMIT").map_err(Error::from).map_err(|error| {
@@ -319,6 +302,7 @@ fn commit(template: &Template, session: &mut Session) -> Result<(), JobError> {
 impl Builder {
     fn run(&self, job: &Job, session: &mut Session) -> JobResult {
         let db_name = self.db_name(job)?;
+        self.end_elsewhere(job, &db_name, session)?;
         if let Some(built) = self.build_at_once(job, &db_name, session)? {
             return self.conclude(job, db_name, built, session);
         }
@@ -364,6 +348,7 @@ impl Builder {
 
     fn abandon(&self, job: &Job, session: &mut Session) -> Result<(), JobError> {
         let db_name = self.db_name(job)?;
+        self.end_elsewhere(job, &db_name, session)?;
         match self.enter(job, &db_name, session)?.verdict {
             Verdict::DropAndBuild | Verdict::Build => self.undo(job, &db_name, session),
             _ => Ok(()),

@@ -5,12 +5,14 @@
 //! does not name.
 
 pub mod adopt;
+mod broken;
 mod build;
 pub mod check;
 pub mod drift;
 pub mod drop;
 pub mod drop_error;
 mod drop_set;
+mod elsewhere;
 pub mod grace;
 pub mod migrate;
 pub mod name;

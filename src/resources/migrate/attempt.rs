@@ -13,7 +13,6 @@ use std::{
 use mysql::{Conn, prelude::Queryable};
 
 use super::{
-    elsewhere,
     files::Migration,
     ledger::{Claim, Claimed, Registered, Verdict},
     opening::{Begun, First, Opening, Part, settings},
@@ -25,7 +24,7 @@ use crate::{
     base::backoff::Backoff,
     db::{Error, ErrorClass, Packet, codes::*, run_script},
     queue::Session,
-    resources::resource_server,
+    resources::{elsewhere, resource_server},
 };
 
 /// How long to wait for a killed session to release the lock of the name, in seconds.

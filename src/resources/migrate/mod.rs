@@ -7,7 +7,6 @@
 pub mod applied;
 pub mod attempt;
 mod attempts;
-mod elsewhere;
 mod file_run;
 pub mod files;
 pub mod ledger;

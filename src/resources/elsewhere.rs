@@ -1,5 +1,6 @@
 //! What an earlier attempt may have left running on another node of a cluster, where this node's lock of the name says
-//! nothing. It is ended before its statement is repeated: two nodes that change one table at a time can break a MySQL group.
+//! nothing. It is ended before its work is repeated: the server goes on with what it was sent, and two nodes that change
+//! one table at a time can break a MySQL group.
 
 use crate::{
     db::{Error, OtherHosts},
@@ -18,7 +19,7 @@ pub fn end<'a>(others: &'a OtherHosts, db_name: &str, wait_s: u32) -> Result<Opt
             Ok(false) => return Ok(Some(node)),
             // One that is down runs nothing, and one that is cut off commits nothing.
             Err(error) => {
-                log::info!("migration: node {node} was not asked for an earlier attempt ({error}) database={db_name}");
+                log::info!("resources: node {node} was not asked for an earlier attempt ({error}) database={db_name}");
             }
         }
     }
