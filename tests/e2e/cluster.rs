@@ -64,9 +64,13 @@ fn daemon(instance: &Instance, nodes: &[usize], socket: &Path) -> Running {
 
 /// The same, not started.
 fn resqd(instance: &Instance, nodes: &[usize], socket: &Path) -> Program {
-    let sql = instance.sql_dir(templates::COUNTING);
+    resqd_with(instance, nodes, socket, templates::COUNTING)
+}
+
+/// The same by these templates.
+fn resqd_with(instance: &Instance, nodes: &[usize], socket: &Path, set: &[(&str, &str)]) -> Program {
     let resqd = on(instance.resqd(), instance.server, nodes).env("RESQ_SOCKET", socket);
-    resqd.args(["--poll-ms", "100", "--lease-s", "10", "--sql-dir"]).arg(sql)
+    resqd.args(["--poll-ms", "100", "--lease-s", "10", "--sql-dir"]).arg(instance.sql_dir(set))
 }
 
 /// A client of the daemon on `socket`.
