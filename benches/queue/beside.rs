@@ -6,16 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Sender, bounded};
-use mysql::{Conn, prelude::Queryable};
-use resq::{
-    db::Error,
-    queue::{Job, Outcome, TransactionHooks},
-    resources::{DatabaseBuilder, name::Naming},
-};
+use crossbeam_channel::bounded;
+use mysql::prelude::Queryable;
+use resq::resources::{DatabaseBuilder, name::Naming};
 use resq_test_support::{Server, TestDatabase};
 
-use crate::{WORKERS, databases, fleet::Fleet};
+use crate::{WORKERS, databases, fleet::Fleet, run::Reporting};
 
 /// Databases of the rollout.
 const MIGRATED: u32 = 400;
@@ -28,7 +24,10 @@ pub fn measure(server: &Server, rounds: usize, in_a_round: usize) -> (Vec<Durati
     let naming = Naming::new(&database.config.queue.db_prefix, database.db.global_db(), &database.info);
     let builder = Arc::new(DatabaseBuilder::new(databases::templates(), naming, None));
     let (ended, done) = bounded(1);
-    let hooks = Arc::new(Reporting { inner: builder.clone(), ended });
+    let recorded = move |_| {
+        let _ = ended.try_send(());
+    };
+    let hooks = Arc::new(Reporting { inner: builder.clone(), recorded });
     let fleet = Fleet::start(&database, MIGRATED, WORKERS, builder, hooks);
     let mut conn = database.bare();
     let mut one = || {
@@ -63,26 +62,4 @@ pub fn measure(server: &Server, rounds: usize, in_a_round: usize) -> (Vec<Durati
         conn.query_drop(format!("DROP DATABASE `{name}`")).expect("a drop");
     }
     (beside, alone)
-}
-
-/// Hooks that also report when an outcome is being written.
-struct Reporting {
-    inner: Arc<dyn TransactionHooks>,
-    ended: Sender<()>,
-}
-
-impl TransactionHooks for Reporting {
-    fn reserve(&self, conn: &mut Conn, jobs: &[Job]) -> Result<(), Error> {
-        self.inner.reserve(conn, jobs)
-    }
-
-    fn release(&self, conn: &mut Conn, claim_id: u64, ids: Option<&[u64]>) -> Result<(), Error> {
-        self.inner.release(conn, claim_id, ids)
-    }
-
-    fn record_outcomes(&self, conn: &mut Conn, outcomes: &[&Outcome]) -> Result<(), Error> {
-        self.inner.record_outcomes(conn, outcomes)?;
-        let _ = self.ended.try_send(());
-        Ok(())
-    }
 }

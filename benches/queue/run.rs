@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, bounded};
 use mysql::{Conn, prelude::Queryable};
 use resq::{
     base::threads::alarm,
@@ -36,7 +36,12 @@ impl<'a> Run<'a> {
     pub fn start(database: &'a TestDatabase, handler: Arc<dyn Handler>, hooks: Arc<dyn TransactionHooks>) -> Run<'a> {
         let (ended, done) = bounded(1);
         let left = Arc::new(AtomicU64::new(0));
-        let counted = Counted { inner: hooks, left: left.clone(), ended };
+        let still = left.clone();
+        let recorded = move |outcomes| {
+            if still.fetch_sub(outcomes, Ordering::Relaxed) == outcomes {
+                let _ = ended.try_send(());
+            }
+        };
         let (alarm, panicked) = alarm();
         let queue = config::Queue {
             workers: WORKERS,
@@ -48,7 +53,7 @@ impl<'a> Run<'a> {
         let wakeups = Wakeups { to_dispatcher, ..Wakeups::default() };
         let parts = Parts {
             handler,
-            hooks: Arc::new(counted),
+            hooks: Arc::new(Reporting { inner: hooks, recorded }),
             wakeups,
             telemetry: Telemetry::default(),
             side_tasks: crossbeam_channel::never(),
@@ -84,14 +89,13 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Hooks that also report when the outcome of the last job is being written.
-struct Counted {
-    inner: Arc<dyn TransactionHooks>,
-    left: Arc<AtomicU64>,
-    ended: Sender<()>,
+/// Hooks that also report how many outcomes are being written.
+pub struct Reporting<F> {
+    pub inner: Arc<dyn TransactionHooks>,
+    pub recorded: F,
 }
 
-impl TransactionHooks for Counted {
+impl<F: Fn(u64) + Send + Sync + 'static> TransactionHooks for Reporting<F> {
     fn reserve(&self, conn: &mut Conn, jobs: &[Job]) -> Result<(), Error> {
         self.inner.reserve(conn, jobs)
     }
@@ -102,10 +106,7 @@ impl TransactionHooks for Counted {
 
     fn record_outcomes(&self, conn: &mut Conn, outcomes: &[&Outcome]) -> Result<(), Error> {
         self.inner.record_outcomes(conn, outcomes)?;
-        let now = outcomes.len() as u64;
-        if self.left.fetch_sub(now, Ordering::Relaxed) == now {
-            let _ = self.ended.try_send(());
-        }
+        (self.recorded)(outcomes.len() as u64);
         Ok(())
     }
 }

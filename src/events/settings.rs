@@ -12,7 +12,7 @@ use crate::base::wakeup::Wakeup;
 
 /// Between two polls while a transaction that wrote events stays open; its wakeup was sent long before its commit.
 pub const OPEN_WRITERS_PAUSE: Duration = Duration::from_millis(250);
-/// The least time between two full polls; longer than any transaction takes from drawing an id to writing its row.
+/// The least time between two full polls that raise the floor; longer than any transaction takes from drawing an id to writing its row.
 pub const FLOOR_LAG: Duration = Duration::from_millis(200);
 /// Before it is tried again whether the log reaches as far as a client has read, while that cannot be found out.
 pub const AHEAD_PAUSE: Duration = Duration::from_secs(1);
