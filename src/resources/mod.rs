@@ -4,6 +4,7 @@
 //! scratch database ([`reference`], [`scratch`]) and compared by its [`shape`]. Never touches a database that the registry
 //! does not name.
 
+pub mod addition;
 pub mod adopt;
 mod broken;
 mod build;

@@ -3,12 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    addition::{Addition, Kind},
-    column::Column,
-};
+use super::column::Column;
 use crate::resources::{
     Templates,
+    addition::{Addition, Kind},
     sql_text::{is, list, position, statements, unquoted},
     template::{Template, Values},
 };
@@ -126,6 +124,7 @@ impl Expected {
         let Some(Addition { table, kind, name, definition }) = Addition::of(statement) else { return };
         let table = self.tables.entry(table).or_default();
         match kind {
+            Kind::Table => {}
             Kind::Column => drop(table.columns.insert(name, Column::parse(definition, false))),
             Kind::Index => {
                 let columns = list(definition).into_iter().filter_map(|column| Some(unquoted(column.first()?)));

@@ -9,9 +9,8 @@ use crate::{
     base::failure::{Exit, Failure},
     db::{self, Db, Error, ErrorClass, ReadRows, ScriptError, ServerInfo, codes::*},
     events::store,
-    resources::{Templates, sql_text, template::Values},
+    resources::{Templates, addition::Addition, sql_text, template::Values},
     schema::{
-        addition::Addition,
         cluster_lock::ClusterLock,
         inspection::{Inspection, Ran},
         problem::{Mend, Problem, Severity},

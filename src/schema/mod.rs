@@ -2,7 +2,6 @@
 //! [`inspection`] compares what is there with what should be, [`watch`] does so while the daemon runs, and [`doctor`]
 //! checks them and everything else that resqd needs.
 
-mod addition;
 mod cluster_lock;
 mod column;
 pub mod doctor;

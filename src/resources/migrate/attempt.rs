@@ -133,8 +133,12 @@ impl<'a> Lane<'a> {
         self.add(&mut packet, &opening);
         let ended = packet.run(self.conn()?);
         match &ended {
-            Err(stopped) if stopped.purpose == Part::Claim => {
+            Err(stopped) if matches!(stopped.purpose, Part::Look | Part::Claim) => {
+                let has_some = stopped.purpose == Part::Look && stopped.is_unmet();
                 self.conn()?.query_drop("ROLLBACK")?;
+                if has_some {
+                    self.candidates.push_front(opening.apart());
+                }
                 Ok(None)
             }
             // What is unknown after a lost connection, the next poll finds out.
@@ -244,10 +248,13 @@ impl Attempt<'_, '_> {
         self.lane.add(&mut packet, &opening);
         let ended = packet.run(self.conn()?);
         match ended {
-            Err(stopped) if matches!(stopped.purpose, Part::Complete | Part::Claim | Part::Commit) => {
+            Err(stopped) if matches!(stopped.purpose, Part::Complete | Part::Look | Part::Claim | Part::Commit) => {
                 let is_lost = stopped.purpose == Part::Complete && stopped.is_unmet();
                 if is_lost || stopped.error.class() == ErrorClass::ConnectionLost {
                     return Err(Stop::Lost);
+                }
+                if stopped.purpose == Part::Look && stopped.is_unmet() {
+                    self.lane.candidates.push_front(opening.apart());
                 }
                 // Another daemon has begun the other one, or a race is lost: this one is recorded all the same.
                 self.conn()?.query_drop("ROLLBACK")?;

@@ -7,9 +7,9 @@ use mysql::prelude::Queryable;
 use super::{
     attempt::Attempt,
     files::Migration,
-    opening::{Part, add_statements},
+    opening::{Part, Stretch},
     position::Position,
-    statement::{Kind, Statement},
+    statement::{Kind, Statement, together},
     stop::{Stop, of_record},
 };
 use crate::{
@@ -33,14 +33,13 @@ impl Attempt<'_, '_> {
         (from, is_last): (u32, bool),
     ) -> Result<Option<Position>, Stop> {
         let statements = file.statements(values);
-        let done_before = if done == 0 { self.resume(file, &statements, begun)? } else { done };
+        let mut repeated = if done == 0 { self.resume(file, &statements, begun)? } else { done..done };
         // Settings that later statements rely on.
-        for statement in statements[..done_before].iter().filter(|statement| statement.kind == Kind::Session) {
+        for statement in statements[..repeated.start].iter().filter(|statement| statement.kind == Kind::Session) {
             run_script(self.conn()?, &statement.text).map_err(Error::from)?;
         }
-        let mut is_repeated = done == 0 && begun.is_some_and(|position| !position.is_done);
-        let mut at = done_before;
-        let mut recorded = done_before;
+        let mut at = repeated.start;
+        let mut recorded = at;
         while at < statements.len() {
             if self.lane.stopping.load(Ordering::Relaxed) {
                 return Err(Stop::Stopping);
@@ -58,24 +57,27 @@ impl Attempt<'_, '_> {
                         return Ok(None);
                     }
                 }
-                Kind::Definition if file.is_plain && !is_repeated => {
-                    at = self.run_plain(file, &statements, at)?;
-                    recorded = at;
-                }
                 Kind::Definition => {
-                    self.run_definition(file, &statements, at, recorded, is_repeated)?;
-                    at += 1;
+                    at = match repeated.is_empty() {
+                        false => self.run_again(file, &statements, std::mem::take(&mut repeated))?,
+                        true if file.is_plain => self.run_plain(file, &statements, at)?,
+                        true => self.run_definition(file, &statements, at, recorded)?,
+                    };
                     recorded = at;
                 }
             }
-            is_repeated = false;
         }
         Ok(Some(Position::new(file.number, &statements, true)))
     }
 
-    /// How many statements of the file are done.
-    fn resume(&self, file: &Migration, statements: &[Statement], begun: Option<&Position>) -> Result<usize, Stop> {
-        let Some(position) = begun else { return Ok(0) };
+    /// The statements that may have been interrupted; those before them are done.
+    fn resume(
+        &self,
+        file: &Migration,
+        statements: &[Statement],
+        begun: Option<&Position>,
+    ) -> Result<Range<usize>, Stop> {
+        let Some(position) = begun else { return Ok(0..0) };
         let reached = position.statement as usize;
         if reached > statements.len() || position.is_behind_others(&statements[..reached]) {
             return Err(self.failed(
@@ -88,49 +90,76 @@ impl Attempt<'_, '_> {
                 None,
             ));
         }
-        Ok(if position.is_done { reached } else { reached - 1 })
+        let begins = match position.is_done {
+            true => reached,
+            false if file.is_plain => together(statements, reached - 1).start,
+            false => reached - 1,
+        };
+        Ok(begins..reached)
     }
 
-    /// Runs a definition behind its record; run again after an interruption, it may find its own work.
+    /// Runs a definition behind its record. Returns the statement behind it.
     fn run_definition(
         &mut self,
         file: &Migration,
         statements: &[Statement],
         at: usize,
         recorded: usize,
-        is_repeated: bool,
-    ) -> Result<(), Stop> {
+    ) -> Result<usize, Stop> {
         self.record(&Position::new(file.number, &statements[..=at], false))?;
-        let Err(error) = self.run_one(file, at, &statements[at]) else { return Ok(()) };
-        if !(is_repeated && error.code().is_some_and(|code| statements[at].is_done_by(code))) {
-            let before = Position::new(file.number, &statements[..recorded], true);
-            return Err(self.meaning(file, at, error, Some(before)));
-        }
-        log::info!(
-            "rollout {}: statement {} of {} was done before it was interrupted database={}",
-            self.lane.plan.rollout,
-            at + 1,
-            file.path,
-            self.claimed.db_name
-        );
-        Ok(())
+        let before = Position::new(file.number, &statements[..recorded], true);
+        self.run_one(file, at, &statements[at]).map_err(|error| self.meaning(file, at, error, Some(before)))?;
+        Ok(at + 1)
     }
 
-    /// Runs definitions in one round trip, each behind its record. Returns the statement behind them.
+    /// Runs definitions again that were interrupted, of which the first ones may find their own work. Returns the statement
+    /// behind them.
+    fn run_again(
+        &mut self,
+        file: &Migration,
+        statements: &[Statement],
+        interrupted: Range<usize>,
+    ) -> Result<usize, Stop> {
+        self.record(&Position::new(file.number, &statements[..interrupted.end], false))?;
+        let (mut may_be_done, end) = (true, interrupted.end);
+        for at in interrupted {
+            let Err(error) = self.run_one(file, at, &statements[at]) else {
+                // It was not done, so none behind it had begun.
+                may_be_done = false;
+                continue;
+            };
+            if !(may_be_done && error.code().is_some_and(|code| statements[at].is_done_by(code))) {
+                let before = Position::new(file.number, &statements[..at], true);
+                return Err(self.meaning(file, at, error, Some(before)));
+            }
+            log::info!(
+                "rollout {}: statement {} of {} was done before it was interrupted database={}",
+                self.lane.plan.rollout,
+                at + 1,
+                file.path,
+                self.claimed.db_name
+            );
+        }
+        Ok(end)
+    }
+
+    /// Runs definitions in one round trip, behind their records. Returns the statement behind them.
     fn run_plain(&mut self, file: &Migration, statements: &[Statement], at: usize) -> Result<usize, Stop> {
         let (claim, db_name) = (self.lane.claim, &self.claimed.db_name);
-        let (mut next, mut races) = (at, RACES);
+        let mut stretch = Stretch { db_name, number: file.number, statements, at, apart: false };
+        let mut races = RACES;
         loop {
             let mut packet = Packet::default();
-            let end = add_statements(&mut packet, claim, db_name, file.number, statements, next);
+            let end = stretch.add(&mut packet, claim);
             match packet.run(self.conn()?) {
                 Ok(()) => return Ok(end),
+                Err(stopped) if stopped.purpose == Part::Look && stopped.is_unmet() => stretch.apart = true,
                 Err(Stopped { purpose: Part::Statement(at), error, .. }) => {
                     let before = Position::new(file.number, &statements[..at], true);
                     return Err(self.meaning(file, at, error, Some(before)));
                 }
                 Err(Stopped { purpose: Part::Record(at), error, .. }) if error.is_lost_race() => {
-                    next = at;
+                    stretch.at = at;
                     self.after_race(&mut races, &error)?;
                 }
                 Err(stopped) => return Err(of_record(stopped)),

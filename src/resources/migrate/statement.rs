@@ -1,9 +1,14 @@
 //! The statements of a migration: which kinds there are, how each is recorded, and when an interrupted one that is run
 //! again may find its own work. Pure.
 
+use std::ops::Range;
+
 use crate::{
-    db::codes::*,
-    resources::sql_text::{is, position},
+    db::{codes::*, literal},
+    resources::{
+        addition::Addition,
+        sql_text::{is, position},
+    },
 };
 
 /// How a statement is run and recorded.
@@ -13,7 +18,7 @@ pub enum Kind {
     Rows,
     /// Changes the session alone: not recorded, and run again before a later statement is.
     Session,
-    /// Anything else, most of which commits by itself: recorded before and after.
+    /// Anything else, most of which commits by itself: recorded before and after. Several that only add may share a record.
     Definition,
 }
 
@@ -64,6 +69,35 @@ impl Statement {
     }
 }
 
+/// So many statements are recorded, and sent, together at most: an attempt stops behind them.
+pub const LARGEST: usize = 8;
+/// The same for their texts, in bytes; a larger statement is by itself.
+pub const MAX_BYTES: usize = 64 << 10;
+
+/// The definitions around the one `at` that may be recorded together: each only adds, so that all of them can be run again,
+/// and those that were done fail. The same for every attempt, as far as the texts up to its end are.
+pub fn together(statements: &[Statement], at: usize) -> Range<usize> {
+    let mut range = 0..0;
+    while range.end <= at {
+        let (rest, mut bytes) = (&statements[range.end..], 0);
+        let additions = rest.iter().take(LARGEST).take_while(|next| {
+            bytes += next.text.len();
+            bytes <= MAX_BYTES && Addition::of(&next.tokens).is_some()
+        });
+        let additions = additions.count();
+        range = range.end..range.end + additions.max(1);
+    }
+    range
+}
+
+/// A condition: the database has nothing yet of what these add. What is there after an interruption is theirs then.
+pub fn are_new(statements: &[Statement], db_name: &str) -> String {
+    let db_name = literal(db_name);
+    let additions = statements.iter().filter_map(|statement| Addition::of(&statement.tokens));
+    let found: Vec<String> = additions.map(|addition| addition.is_in(&db_name)).collect();
+    format!("NOT ({})", found.join(" OR "))
+}
+
 fn outlives_session(word: &str) -> bool {
     ["GLOBAL", "PERSIST", "PERSIST_ONLY", "PASSWORD", "ROLE", "DEFAULT", "STATEMENT"]
         .iter()
@@ -112,6 +146,23 @@ mod tests {
         ] {
             assert_eq!(of(text).kind, kind, "{text}");
         }
+    }
+
+    #[test]
+    fn consecutive_additions_are_recorded_together_wherever_an_attempt_begins() {
+        let file = "CREATE TABLE t (a INT); ALTER TABLE t ADD b INT; CREATE INDEX i ON t (b); DROP TABLE u; SET @a = 1; \
+                    ALTER TABLE t ADD c INT; ALTER TABLE t ADD d INT, DROP c; ALTER TABLE t ADD e INT";
+        let all: Vec<Statement> = pieces(file).into_iter().map(|(text, tokens)| Statement::new(text, tokens)).collect();
+        let ranges: Vec<Range<usize>> = (0..all.len()).map(|at| together(&all, at)).collect();
+        assert_eq!(ranges, [0..3, 0..3, 0..3, 3..4, 4..5, 5..6, 6..7, 7..8]);
+        // What follows makes no difference.
+        assert_eq!(together(&all[..2], 1), 0..2);
+        let many: Vec<Statement> = (0..20).map(|n| of(&format!("ALTER TABLE t ADD c{n} INT"))).collect();
+        let ranges = [0, 7, 8, 15, 16, 19].map(|at| together(&many, at));
+        assert_eq!(ranges, [0..8, 0..8, 8..16, 8..16, 16..20, 16..20]);
+        let large = format!("ALTER TABLE t ADD c INT COMMENT '{}'", "x".repeat(MAX_BYTES / 2));
+        let large = [of(&large), of("CREATE TABLE u (a INT)"), of(&large)];
+        assert_eq!([0, 1, 2].map(|at| together(&large, at)), [0..2, 0..2, 2..3]);
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub struct Candidate {
     pub database: Claimed,
     /// Its row of the registry.
     pub registered: Registered,
+    /// It has something of what its first statements add.
+    pub has_some: bool,
 }
 
 impl Plan {

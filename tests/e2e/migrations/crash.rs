@@ -76,12 +76,16 @@ fn kills_amid_columns(name: &str, kills: u32, databases: u32) {
     fleet.add(COLUMNS);
     fleet.start(["--wave", "50"]);
     kill_daemons(&fleet, &mut conn, kills);
-    assert_eq!(fleet.versions(&mut conn), [(2, databases.into())]);
+    assert_columns(&fleet, &mut conn, databases);
+}
+
+fn assert_columns(fleet: &Fleet<'_>, conn: &mut Conn, databases: u32) {
+    assert_eq!(fleet.versions(conn), [(2, databases.into())]);
     for (table, column) in [("a", "x"), ("b", "x"), ("b", "y")] {
-        assert_eq!(fleet.with_column(&mut conn, table, column), u64::from(databases), "{table}.{column}");
+        assert_eq!(fleet.with_column(conn, table, column), u64::from(databases), "{table}.{column}");
     }
-    assert_eq!(fleet.with_column(&mut conn, "c", "id"), 0);
-    assert_eq!(fleet.events(&mut conn, "Migrated").len(), databases as usize, "one event for each");
+    assert_eq!(fleet.with_column(conn, "c", "id"), 0);
+    assert_eq!(fleet.events(conn, "Migrated").len(), databases as usize, "one event for each");
     assert_eq!(conn.query_first("SELECT COUNT(*) FROM res_error").unwrap(), Some(0));
 }
 
@@ -141,7 +145,7 @@ fn daemon_killed_at_each_point_of_a_migration_is_continued_there() {
 /// The statements of such a file are sent together. The server goes on with them when the application ends its transaction:
 /// before the database is taken over, or when that has ended the session.
 #[test]
-fn daemon_killed_amid_statements_that_are_sent_together_repeats_the_one_it_was_in() {
+fn daemon_killed_amid_statements_that_are_sent_together_repeats_those_it_was_in() {
     if Server::shared().kind() == "galera" {
         return println!("not tested: on Galera no statement waits for an application's transaction");
     }
@@ -149,30 +153,31 @@ fn daemon_killed_amid_statements_that_are_sent_together_repeats_the_one_it_was_i
         let fleet = Fleet::new(&format!("rollout_packet{}", u8::from(is_taken_over_first)), 2);
         let mut conn = fleet.conn();
         let (whole, odd) = (fleet.database(1), fleet.database(2));
-        let file = "ALTER TABLE a ADD x INT; ALTER TABLE b ADD x INT; ALTER TABLE c ADD x INT";
-        fleet.add(&[("res_migrations/0001_x.sql", file)]);
+        fleet.add(&COLUMNS[..1]);
         // Both stop in the second statement. In one of them, the third one's column is there already.
         conn.query_drop(format!("ALTER TABLE `{odd}`.c ADD x INT")).unwrap();
-        let mut application = fleet.instance.server.conn();
-        application
-            .query_drop(format!("START TRANSACTION; SELECT * FROM `{whole}`.b; SELECT * FROM `{odd}`.b"))
-            .unwrap();
+        let mut application = application(&fleet, &[&whole, &odd]);
         let resqd = fleet.resqd().spawn_ready();
         fleet.start(["--canary", "0", "--max-failures", "1"]);
-        let mut claims = |count: usize, others: &[u64]| {
+        let mut claims = |others: &[u64]| {
             let mut found = Vec::new();
             wait_until("both to wait for a table", || {
-                found = conn.query("SELECT claim_id FROM res_ledger WHERE statement = 2 AND NOT is_done").unwrap();
-                found.len() == count && found.iter().all(|id| !others.contains(id))
+                found = conn
+                    .query("SELECT claim_id, statement FROM res_ledger WHERE NOT is_done ORDER BY db_name")
+                    .unwrap();
+                let are_new = found.iter().all(|(id, _): &(u64, u32)| !others.contains(id));
+                found.len() == 2 && are_new && fleet.instance.sessions_at_a_table(&mut conn).len() == 2
             });
-            found
+            // What may have begun: all that the one lacks, and in the other what was recorded by itself.
+            assert_eq!(found.iter().map(|(_, statement)| *statement).collect::<Vec<_>>(), [3, 2]);
+            found.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
         };
-        let killed = claims(2, &[]);
+        let killed = claims(&[]);
         resqd.signal("KILL");
         resqd.wait();
         let resqd = if is_taken_over_first {
             let resqd = fleet.resqd().spawn_ready();
-            claims(2, &killed);
+            claims(&killed);
             application.query_drop("COMMIT").unwrap();
             resqd
         } else {
@@ -189,24 +194,71 @@ fn daemon_killed_amid_statements_that_are_sent_together_repeats_the_one_it_was_i
     }
 }
 
+/// A transaction that keeps others from altering the table `b` of these databases.
+fn application(fleet: &Fleet<'_>, databases: &[&str]) -> Conn {
+    let reads: Vec<String> = databases.iter().map(|name| format!("SELECT * FROM `{name}`.b")).collect();
+    let mut application = fleet.instance.server.conn();
+    application.query_drop(format!("START TRANSACTION; {}", reads.join("; "))).unwrap();
+    application
+}
+
+#[test]
+fn statements_behind_one_that_was_not_done_must_find_nothing_when_they_are_run_again() {
+    if Server::shared().kind() == "galera" {
+        return println!("not tested: on Galera no statement waits for an application's transaction");
+    }
+    let fleet = Fleet::new("rollout_again", 1);
+    let mut conn = fleet.conn();
+    fleet.add(&COLUMNS[..1]);
+    let db_name = fleet.database(1);
+    let mut application = application(&fleet, &[&db_name]);
+    let resqd = fleet.resqd().spawn_ready();
+    fleet.start([]);
+    let mut waiting = Vec::new();
+    wait_until("the second statement to wait", || {
+        waiting = fleet.instance.sessions_at_a_table(&mut conn);
+        waiting.len() == 1
+    });
+    resqd.signal("KILL");
+    resqd.wait();
+    // It is not done, and neither is the third one, whose column an operator adds.
+    fleet.instance.server.conn().query_drop(format!("KILL {}", waiting[0])).unwrap();
+    wait_until("its end", || fleet.instance.sessions_at_a_table(&mut conn).is_empty());
+    application.query_drop("COMMIT").unwrap();
+    conn.query_drop(format!("ALTER TABLE `{db_name}`.c ADD x INT")).unwrap();
+    let resqd = fleet.resqd().spawn_ready();
+    fleet.wait_for(&mut conn, "halted");
+    let message = fleet.with_state(&mut conn, "failed")[0].1.clone().unwrap();
+    assert!(message.contains("statement 3") && message.contains("1060"), "{message}");
+    assert_eq!(fleet.with_column(&mut conn, "b", "x"), 1);
+    conn.query_drop(format!("ALTER TABLE `{db_name}`.c DROP x")).unwrap();
+    fleet.newest("retry").ok();
+    fleet.wait_for(&mut conn, "finished");
+    assert_eq!(fleet.with_column(&mut conn, "c", "x"), 1);
+    stop(resqd);
+}
+
 #[test]
 fn killed_server_loses_and_repeats_no_statement_of_a_rollout() {
     let server = Server::own();
-    let fleet = Fleet::on(&server, "rollout_server", 15);
-    fleet.add(COUNTING);
-    let resqd = fleet.resqd().spawn_ready();
-    fleet.start([]);
-    let mut random = fastrand::Rng::new();
-    for _ in 0..2 {
-        let end = Instant::now() + Duration::from_micros(random.u64(..400_000));
-        wait_until("the moment", || Instant::now() >= end);
-        server.kill9(1);
-        server.restart(1);
+    let exact: fn(&Fleet<'_>, &mut Conn, u32) = assert_exact;
+    for (name, files, check) in [("rollout_server", COUNTING, exact), ("columns_server", COLUMNS, assert_columns)] {
+        let fleet = Fleet::on(&server, name, 15);
+        fleet.add(files);
+        let resqd = fleet.resqd().spawn_ready();
+        fleet.start([]);
+        let mut random = fastrand::Rng::new();
+        for _ in 0..2 {
+            let end = Instant::now() + Duration::from_micros(random.u64(..400_000));
+            wait_until("the moment", || Instant::now() >= end);
+            server.kill9(1);
+            server.restart(1);
+        }
+        let mut conn = fleet.conn();
+        fleet.wait_for(&mut conn, "finished");
+        check(&fleet, &mut conn, 15);
+        stop(resqd);
     }
-    let mut conn = fleet.conn();
-    fleet.wait_for(&mut conn, "finished");
-    assert_exact(&fleet, &mut conn, 15);
-    stop(resqd);
 }
 
 #[test]
@@ -247,7 +299,7 @@ fn record_that_loses_a_race_is_repeated_until_it_is_stored() {
     let fleet = Fleet::new("rollout_race", 3);
     let mut conn = fleet.conn();
     fleet.add(COUNTING);
-    fleet.add(&[("res_migrations/0003_plain.sql", "ALTER TABLE a ADD p INT; ALTER TABLE b ADD p INT")]);
+    fleet.add(&[("res_migrations/0003_plain.sql", "ALTER TABLE a ADD p INT; ALTER TABLE b MODIFY id BIGINT")]);
     // Each session loses three races at each kind of record; a session that was reset begins anew.
     let mut root = fleet.instance.server.conn();
     root.query_drop(format!("USE `{}`", fleet.instance.global_db)).unwrap();

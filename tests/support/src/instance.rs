@@ -81,8 +81,17 @@ impl<'a> Instance<'a> {
 
     /// The sessions of its resqd that wait for a user lock, as templates make them.
     pub fn sessions_at_a_user_lock(&self, conn: &mut Conn) -> Vec<u64> {
-        let waiting = format!("SELECT id FROM {} WHERE user = ? AND state LIKE 'User lock%'", sessions());
-        conn.exec(waiting, (&self.daemon.user,)).unwrap()
+        self.sessions_in_state(conn, "User lock%")
+    }
+
+    /// The sessions of its resqd that wait for a table that others use.
+    pub fn sessions_at_a_table(&self, conn: &mut Conn) -> Vec<u64> {
+        self.sessions_in_state(conn, "%table metadata lock")
+    }
+
+    fn sessions_in_state(&self, conn: &mut Conn, pattern: &str) -> Vec<u64> {
+        let waiting = format!("SELECT id FROM {} WHERE user = ? AND state LIKE ?", sessions());
+        conn.exec(waiting, (&self.daemon.user, pattern)).unwrap()
     }
 
     /// A folder for the test's files.
