@@ -21,7 +21,7 @@ use crate::{
     config::Config,
     db::{ANSWER, Db, ServerInfo},
     resources::Templates,
-    schema::{inspection::Inspection, install, problem::Part},
+    schema::{inspection::Inspection, install, problem::Part, version::SCHEMA_VERSION},
 };
 use verdict::{AGAIN, failed, good};
 
@@ -85,7 +85,7 @@ pub fn examine(config: &Config, connections: u32) -> Vec<Check> {
     if let Ok(mut conn) = db.global() {
         let templates = Templates::load(config.sql_dir.as_deref()).or_else(|_| Templates::load(None));
         let found = Inspection::new(&templates.unwrap_or_default()).run(&mut conn);
-        let tables = format!("database `{}`, version {}", db.global_db(), install::SCHEMA_VERSION);
+        let tables = format!("database `{}`, version {}", db.global_db(), SCHEMA_VERSION);
         add("tables", objects::check(&found, Part::Table, tables));
         add("procedures", objects::check(&found, Part::Procedure, "as `resqctl init` creates them".into()));
         add("triggers", objects::check(&found, Part::Trigger, "as `resqctl init` creates them".into()));

@@ -9,6 +9,7 @@ use super::{
     column::{Column, Found},
     expected::{Expected, Table, Trigger},
     problem::{Mend, Part, Problem, Severity},
+    version::TableVersion,
 };
 use crate::{
     db::{Error, ErrorClass, ReadRows, codes::*, ident, literal},
@@ -36,6 +37,26 @@ impl Inspection {
     ///
     /// The server's.
     pub fn run(&self, conn: &mut Conn) -> Result<Vec<Problem>, Error> {
+        let mut problems = self.objects(conn)?;
+        let version = match TableVersion::read(conn) {
+            Ok(version) => version,
+            // What is wrong with the table that holds it has been found.
+            Err(error) if error.class() == ErrorClass::Permanent => return Ok(problems),
+            Err(error) => return Err(error),
+        };
+        if version.is_beyond_this_program() {
+            // Other differences may be the newer program's improvements, which it inspects itself.
+            problems.retain(|problem| problem.severity == Severity::Fatal);
+            let remedy = "run the `resqctl init` of the programs that upgraded the tables";
+            problems = problems.into_iter().map(|problem| problem.with_remedy(remedy.into())).collect();
+        }
+        problems.extend(version.problem());
+        problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
+        Ok(problems)
+    }
+
+    /// The same, whatever version the tables have.
+    pub(super) fn objects(&self, conn: &mut Conn) -> Result<Vec<Problem>, Error> {
         let mut problems = Vec::new();
         let tables = self.tables(conn, &mut problems)?;
         if tables.contains("res_log") && tables.contains("res_outbox") {

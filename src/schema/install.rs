@@ -14,11 +14,9 @@ use crate::{
         cluster_lock::ClusterLock,
         inspection::{Inspection, Ran},
         problem::{Mend, Problem, Severity},
+        version::{SCHEMA_VERSION, TableVersion},
     },
 };
-
-/// The version of the tables, written to `res_meta` after the last step. A daemon serves no other.
-pub const SCHEMA_VERSION: &str = "4";
 
 /// How long to wait for another `init` on this server, in seconds.
 const LOCK_WAIT_S: u32 = 300;
@@ -41,11 +39,13 @@ pub struct Report {
 }
 
 /// Runs every step, and mends what other tools changed. Calls on several machines, or on several nodes of a cluster, wait
-/// for each other: DDL on two nodes at once expels members from a MySQL group.
+/// for each other: DDL on two nodes at once expels members from a MySQL group. Refuses, before it changes anything, tables of
+/// a newer version.
 ///
 /// # Errors
 ///
-/// The server cannot be used, another call runs for too long, or a step failed; it may be repeated.
+/// The server cannot be used, the tables are a newer program's, another call runs for too long, or a step failed; it may be
+/// repeated.
 pub fn init(db: &Db, server: &ServerInfo, templates: &Templates) -> Result<Report, Failure> {
     check_server(server)?;
     Ok(init_once(db, templates, &Inspection::new(templates), server.is_cluster)?)
@@ -114,6 +114,7 @@ fn init_locked(
     inspection: &Inspection,
     is_cluster: bool,
 ) -> Result<Report, Stop> {
+    refuse_newer(db.global().and_then(|mut conn| TableVersion::read(&mut conn)))?;
     conn.query_drop(format!("SET SESSION lock_wait_timeout = {DDL_WAIT_S}"))?;
     let global_db = db.global_db();
     let values = Values { global_db, ..Values::default() };
@@ -125,14 +126,16 @@ fn init_locked(
         true => Some(ClusterLock::acquire(db, Duration::from_secs(LOCK_WAIT_S.into()))?.ok_or_else(still_running)?),
         false => None,
     };
+    // Again: an `init` on another node may have ended since.
+    let version = TableVersion::read(conn);
+    let was_set_up = matches!(version, Ok(TableVersion::Older(_) | TableVersion::Current));
+    refuse_newer(version)?;
     check_triggers(conn, global_db)?;
-    let before = inspection.run(conn)?;
+    let before = inspection.objects(conn)?;
     if let Some(problem) = before.iter().find(|p| p.severity == Severity::Fatal && !p.is_mended_by_init()) {
         let message = format!("{problem}; nothing was changed; {}", problem.remedy());
         return Err(Stop::Final(Failure::new(Exit::Failed, message)));
     }
-    let version = conn.read_first::<u8>("SELECT 1 FROM res_meta WHERE name = 'schema_version'");
-    let was_set_up = matches!(version, Ok(Some(_)));
     // Read before the steps below alter the table. An installation that lacks the columns is not known to be restored.
     let is_restored = !is_cluster && store::is_restored(conn).unwrap_or(false);
     mend(conn, &before, Pass::BeforeFiles)?;
@@ -141,10 +144,10 @@ fn init_locked(
             run_file(conn, &template.name, &template.render(&values))?;
         }
     }
-    let mut left = inspection.run(conn)?;
+    let mut left = inspection.objects(conn)?;
     if left.iter().any(|problem| problem.mend.is_some()) {
         mend(conn, &left, Pass::AfterFiles)?;
-        left = inspection.run(conn)?;
+        left = inspection.objects(conn)?;
     }
     if is_restored {
         let log_id = store::head(conn)?.log_id;
@@ -155,6 +158,19 @@ fn init_locked(
     conn.query_drop(format!("REPLACE INTO res_meta (name, value) VALUES ('schema_version', '{SCHEMA_VERSION}')"))?;
     let mended = before.into_iter().filter(|problem| was_set_up && !left.contains(problem)).collect();
     Ok(Report { mended, left })
+}
+
+/// `found`: the version of the tables, if there are any.
+fn refuse_newer(found: Result<TableVersion, Error>) -> Result<(), Stop> {
+    match found {
+        Ok(version) if version.is_beyond_this_program() => {
+            let why = version.refusal().unwrap_or_default();
+            Err(Stop::Final(Failure::new(Exit::Failed, format!("init changed nothing: {why}"))))
+        }
+        // Not set up yet, or not as it was; the steps that follow show which.
+        Err(error) if error.class() != ErrorClass::Permanent => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// When something is mended.
@@ -264,37 +280,43 @@ pub fn check_server(server: &ServerInfo) -> Result<(), Failure> {
 ///
 /// It has not; or the server cannot be reached, or is a node of a cluster that lags too far behind to tell.
 pub fn check_done(db: &Db) -> Result<(), Failure> {
-    if missing(db)?.is_none() {
+    check(db, |version| *version == TableVersion::Current)
+}
+
+/// Checks that `resqctl init` of this or a newer version has run: such tables can be read.
+///
+/// # Errors
+///
+/// As for [`check_done`].
+pub fn check_readable(db: &Db) -> Result<(), Failure> {
+    check(db, |version| matches!(version, TableVersion::Current | TableVersion::Newer(_)))
+}
+
+fn check(db: &Db, is_accepted: fn(&TableVersion) -> bool) -> Result<(), Failure> {
+    if refusal(db, is_accepted)?.is_none() {
         return Ok(());
     }
     // A node that lags behind may not have applied yet what `init` did on another.
     db.catch_up()?;
-    match missing(db)? {
+    match refusal(db, is_accepted)? {
         None => Ok(()),
         Some(why) => Err(Failure::new(Exit::Failed, why)),
     }
 }
 
-/// Why the database is not one of this version, and what to do; None: it is.
-fn missing(db: &Db) -> Result<Option<String>, Error> {
-    let found = db
-        .global()
-        .and_then(|mut conn| conn.read_first::<String>("SELECT value FROM res_meta WHERE name = 'schema_version'"));
+/// Why the database cannot be used, and what to do; None: it can.
+fn refusal(db: &Db, is_accepted: fn(&TableVersion) -> bool) -> Result<Option<String>, Error> {
     let name = db.global_db();
-    let why = match found {
-        Ok(Some(version)) if version == SCHEMA_VERSION => return Ok(None),
-        Ok(version) => format!(
-            "its tables have version {}, this program needs version {SCHEMA_VERSION}",
-            version.unwrap_or_else(|| "none".into())
-        ),
-        Err(error) if matches!(error.code(), Some(ER_BAD_DB_ERROR | ER_NO_SUCH_TABLE)) => error.to_string(),
-        Err(error) if error.is_denied() => {
-            return Ok(Some(format!(
-                "cannot read database `{name}`: {error}; run `resqctl init` with the same settings first, or grant this \
-                 account access to `{name}`"
-            )));
-        }
-        Err(error) => return Err(error),
-    };
-    Ok(Some(format!("database `{name}` is not set up: {why}; run `resqctl init` with the same settings first")))
+    match db.global().and_then(|mut conn| TableVersion::read(&mut conn)) {
+        Ok(version) if is_accepted(&version) => Ok(None),
+        Ok(version) => Ok(version.refusal().map(|why| format!("database `{name}`: {why}"))),
+        Err(error) if matches!(error.code(), Some(ER_BAD_DB_ERROR | ER_NO_SUCH_TABLE)) => Ok(Some(format!(
+            "database `{name}` is not set up: {error}; run `resqctl init` with the same settings first"
+        ))),
+        Err(error) if error.is_denied() => Ok(Some(format!(
+            "cannot read database `{name}`: {error}; run `resqctl init` with the same settings first, or grant this account \
+             access to `{name}`"
+        ))),
+        Err(error) => Err(error),
+    }
 }

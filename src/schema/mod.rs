@@ -9,4 +9,5 @@ mod expected;
 pub mod inspection;
 pub mod install;
 pub mod problem;
+pub mod version;
 pub mod watch;

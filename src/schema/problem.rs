@@ -16,7 +16,7 @@ pub enum Part {
 /// What a problem means to the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Some statements are refused, or some values not kept.
+    /// Some statements are refused, or some values not kept; or nothing yet.
     Minor,
     /// Jobs run, but events are missing or wrong.
     Major,

@@ -39,6 +39,7 @@ mod reload;
 mod repository;
 mod schema_dump;
 mod schema_objects;
+mod schema_version;
 mod schema_watch;
 mod server_defaults;
 mod setup;

@@ -20,9 +20,9 @@ use serde_json::Value as Json;
 const SWAP: &str = "CREATE TABLE q2 LIKE res_queue; RENAME TABLE res_queue TO q_old, q2 TO res_queue";
 
 const HOUR: Duration = Duration::from_secs(3600);
-const SOON: Duration = Duration::from_millis(50);
+pub const SOON: Duration = Duration::from_millis(50);
 
-fn watch(database: &TestDatabase, every: Duration) -> SchemaWatch {
+pub fn watch(database: &TestDatabase, every: Duration) -> SchemaWatch {
     let inspection = Inspection::new(&Templates::load(None).unwrap());
     SchemaWatch::start(&database.db, inspection, Intervals { every, pause: SOON }, &alarm().0).unwrap()
 }
@@ -89,7 +89,7 @@ fn running_daemon_reports_what_is_missing_until_init_has_mended_it() {
 
 /// Waits for this status of `/readyz` and so many problems of the schema: those that keep the daemon from being ready, and
 /// others.
-fn wait_for_readiness(port: u16, expected: (u16, usize, usize)) {
+pub fn wait_for_readiness(port: u16, expected: (u16, usize, usize)) {
     wait_or_report(DEADLINE, &format!("/readyz to answer {expected:?}"), || {
         let answer = http(port, "GET /readyz", "");
         let json = answer.json();

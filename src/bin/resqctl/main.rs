@@ -96,7 +96,10 @@ fn run(command: Command, config: &Config, out: &mut Output) -> Result<(), Failur
         }
         return Ok(());
     }
-    install::check_done(&db)?;
+    match command {
+        Command::Status(_) => install::check_readable(&db)?,
+        _ => install::check_done(&db)?,
+    }
     let acting = |reason: &Option<String>| Queue::on(&db).acting(actor::of_system(reason));
     let dropper = |reason: &Option<String>| Dropper::new(&db, &db).acting(actor::of_system(reason));
     match command {
