@@ -56,6 +56,17 @@ impl ClusterLock {
         let renewer = thread::spawn(move || renew(&mut link, token, &stopped));
         Ok(Some(ClusterLock { stop: Some(stop), renewer: Some(renewer) }))
     }
+
+    /// Whether an `init` holds it; the current database is the global one.
+    ///
+    /// # Errors
+    ///
+    /// The server's, among them that there is no such table.
+    pub fn is_held(conn: &mut Conn) -> Result<bool, Error> {
+        let expiry =
+            "SELECT SUBSTRING_INDEX(value, ' ', 1) + 0 > UNIX_TIMESTAMP(NOW(6)) FROM res_meta WHERE name = 'init'";
+        Ok(conn.read_first::<Option<bool>>(expiry)?.flatten() == Some(true))
+    }
 }
 
 impl Drop for ClusterLock {

@@ -90,7 +90,7 @@ impl From<Stop> for Failure {
 
 fn init_once(db: &Db, templates: &Templates, inspection: &Inspection, is_cluster: bool) -> Result<Report, Stop> {
     let mut conn = db.any()?;
-    let lock = format!("CONCAT('resq.init.', LEFT(SHA2({}, 224), 50))", db::literal(db.global_db()));
+    let lock = lock_name(db.global_db());
     let locked: Option<u8> = conn.read_first(format!("SELECT GET_LOCK({lock}, {LOCK_WAIT_S})"))?.flatten();
     if locked != Some(1) {
         return Err(still_running());
@@ -100,6 +100,29 @@ fn init_once(db: &Db, templates: &Templates, inspection: &Inspection, is_cluster
     let unlock = format!("UNLOCK TABLES; DO RELEASE_LOCK({lock})");
     let _ = db::run_script(&mut conn, &unlock);
     done
+}
+
+/// The name of the server lock under which `init` runs, as an expression.
+fn lock_name(global_db: &str) -> String {
+    format!("CONCAT('resq.init.', LEFT(SHA2({}, 224), 50))", db::literal(global_db))
+}
+
+/// Whether an `init` runs on this server or cluster. Until it ends, what it replaces is missing for a moment, and may be of
+/// another version than `res_meta` says. The current database is the global one.
+///
+/// # Errors
+///
+/// The server's.
+pub fn is_running(conn: &mut Conn, global_db: &str) -> Result<bool, Error> {
+    let select = format!("SELECT IS_USED_LOCK({}) IS NOT NULL", lock_name(global_db));
+    if conn.read_first::<bool>(select)? == Some(true) {
+        return Ok(true);
+    }
+    match ClusterLock::is_held(conn) {
+        // The inspection reports what is wrong with the table.
+        Err(error) if error.class() == ErrorClass::Permanent => Ok(false),
+        held => held,
+    }
 }
 
 fn still_running() -> Stop {

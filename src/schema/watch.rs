@@ -1,5 +1,6 @@
 //! Inspects resq's own objects while the daemon runs: once a minute, soon after a statement of resq's failed because one is
-//! missing, and every few seconds until that is mended. Reports what changes; never mends and never stops the daemon.
+//! missing, and every few seconds until that is mended. Reports what changes, but waits for the end of an `init` that runs;
+//! never mends and never stops the daemon.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -10,6 +11,7 @@ use crossbeam_channel::{Receiver, at, select};
 
 use super::{
     inspection::Inspection,
+    install,
     problem::{self, Problem},
 };
 use crate::{
@@ -101,6 +103,17 @@ fn inspect(db: &Db, inspection: &Inspection) -> Result<Vec<Problem>, Error> {
     inspection.run(&mut *db.global()?)
 }
 
+/// None: an `init` ran meanwhile, so that what was found may be half of its work.
+fn inspect_unless_init_runs(db: &Db, inspection: &Inspection) -> Result<Option<Vec<Problem>>, Error> {
+    let mut conn = db.global()?;
+    if install::is_running(&mut conn, db.global_db())? {
+        return Ok(None);
+    }
+    let problems = inspection.run(&mut conn)?;
+    let is_over = problems.is_empty() || !install::is_running(&mut conn, db.global_db())?;
+    Ok(is_over.then_some(problems))
+}
+
 fn report(problem: &Problem) {
     log::warn!("schema: {problem}; resqd goes on; {}", problem.remedy());
 }
@@ -127,8 +140,12 @@ fn run(
         }
         last = Instant::now();
         due = last + every;
-        let problems = match inspect(db, inspection) {
-            Ok(problems) => problems,
+        let problems = match inspect_unless_init_runs(db, inspection) {
+            Ok(Some(problems)) => problems,
+            Ok(None) => {
+                due = last + pause;
+                continue;
+            }
             // What is wrong with the server is reported by the roles that wait for it.
             Err(error) => {
                 log::debug!("schema: cannot inspect: {error}");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mysql::prelude::Queryable;
+use mysql::{Conn, prelude::Queryable};
 use resq::{
     base::threads::alarm,
     queue::Queue,
@@ -13,7 +13,9 @@ use resq::{
         watch::{Intervals, SchemaWatch},
     },
 };
-use resq_test_support::{DEADLINE, Instance, Server, TestDatabase, http, own_port, wait_or_report, wait_until};
+use resq_test_support::{
+    DEADLINE, Instance, Server, TestDatabase, http, own_port, sessions, wait_or_report, wait_until,
+};
 use serde_json::Value as Json;
 
 /// As an online schema change leaves it: nothing fails, and no event is written any more.
@@ -57,6 +59,44 @@ fn failed_statement_brings_the_inspection_forward_and_a_problem_the_next_one() {
     });
     root.query_drop("RENAME TABLE q_away TO res_queue").unwrap();
     wait_until("the problems to be gone", || found(&watch).is_empty());
+}
+
+/// Makes the inspection find a difference, and leaves a row each time that it does.
+const COUNTED: &str = "
+    CREATE TABLE inspected (id INT AUTO_INCREMENT PRIMARY KEY);
+    DROP PROCEDURE publish;
+    CREATE PROCEDURE publish(p_state VARCHAR(64), p_payload TEXT)
+    INSERT INTO inspected () VALUES ()";
+
+#[test]
+fn what_an_init_is_about_to_replace_is_reported_only_if_it_is_there_after_its_end() {
+    let database = TestDatabase::new(Server::shared(), "half_done");
+    let watch = watch(&database, SOON);
+    let (mut root, mut other, mut reader) = (database.bare(), database.bare(), database.bare());
+    // `init` comes to its last step and waits there for this transaction.
+    reader.query_drop("START TRANSACTION; SELECT COUNT(*) FROM res_queue").unwrap();
+    let is_running = |conn: &mut Conn| install::is_running(conn, &database.config.database.global_db).unwrap();
+    assert!(!is_running(&mut root));
+    std::thread::scope(|scope| {
+        let init = scope.spawn(|| install::init(&database.db, &database.info, &Templates::load(None).unwrap()));
+        let waiting =
+            format!("SELECT COUNT(*) FROM {} WHERE db = DATABASE() AND state LIKE '%table metadata lock'", sessions());
+        let mut is_waiting = || root.query_first::<u64, _>(&waiting).unwrap() == Some(1);
+        wait_until("init to wait for the table of the triggers", &mut is_waiting);
+        other.query_drop(COUNTED).unwrap();
+        // It tries for two seconds at a time, in which the watch is due forty times.
+        wait_until("init to give up once", || !is_waiting());
+        wait_until("init to try again", &mut is_waiting);
+        assert!(is_running(&mut root));
+        let inspections: Option<u64> = root.query_first("SELECT COUNT(*) FROM inspected").unwrap();
+        let found = found(&watch);
+        reader.query_drop("COMMIT").unwrap();
+        init.join().unwrap().unwrap();
+        // One may have begun before `init` did.
+        assert!(inspections <= Some(1) && found.is_empty(), "{inspections:?} {found:?}");
+    });
+    assert!(!is_running(&mut root));
+    wait_until("the difference to be found", || found(&watch).iter().any(|what| what.contains("publish: accepts")));
 }
 
 #[test]
