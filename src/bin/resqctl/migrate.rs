@@ -131,7 +131,7 @@ fn verify(db: &Db, config: &Config, args: &Migrate, out: &mut Output) -> Result<
     let mut scratch = ScratchDatabases::new(db, db, &config.queue.db_prefix, &server);
     scratch.sweep()?;
     let origins = verify::origins(&mut *db.global()?, &templates, res_type)?;
-    let (mut refused, bar) = (0, bar(origins.len() as u64));
+    let (mut refused, mut unknown, bar) = (0, 0, bar(origins.len() as u64));
     for origin in &origins {
         let found = verify::verify(db, &mut scratch, &templates, origin)?;
         bar.inc(1);
@@ -148,6 +148,7 @@ fn verify(db: &Db, config: &Config, args: &Migrate, out: &mut Output) -> Result<
             )),
         }
         refused += u64::from(!matches!(found, Finding::Converges));
+        unknown += u64::from(matches!(found, Finding::Unknown));
     }
     bar.finish_and_clear();
     if origins.is_empty() {
@@ -155,6 +156,11 @@ fn verify(db: &Db, config: &Config, args: &Migrate, out: &mut Output) -> Result<
     }
     match refused {
         0 => Ok(()),
+        _ if refused == unknown => Err(Failure::new(
+            Exit::Failed,
+            "the migrations cannot be proved for databases whose templates were not kept; start resqd once with the files \
+             that built them, or make sure yourself that the migrations fit",
+        )),
         _ => Err(Failure::new(
             Exit::Failed,
             "the migrations are not proved; correct them, so that existing databases get the shape of the templates",
