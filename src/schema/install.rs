@@ -312,7 +312,7 @@ pub fn check_done(db: &Db) -> Result<(), Failure> {
 ///
 /// As for [`check_done`].
 pub fn check_readable(db: &Db) -> Result<(), Failure> {
-    check(db, |version| matches!(version, TableVersion::Current | TableVersion::Newer(_)))
+    check(db, |version| *version == TableVersion::Current || version.is_beyond_this_program())
 }
 
 fn check(db: &Db, is_accepted: fn(&TableVersion) -> bool) -> Result<(), Failure> {

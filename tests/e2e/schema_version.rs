@@ -113,6 +113,8 @@ fn other_version_is_refused_at_start_and_a_newer_one_by_init_before_it_changes_a
         let doctor = Doctor::of(instance.resqctl(["doctor"]).expect_code(1));
         assert_eq!(doctor.verdict("tables"), Verdict::Failed, "{change}");
         assert!(doctor.text("tables").contains(what), "{}", doctor.finished);
+        let status = instance.resqctl(["status"]).expect_code(if *is_upgraded { 1 } else { 0 });
+        assert!(format!("{status}").contains(what), "{status}");
         if *is_upgraded {
             instance.resqctl(["init"]).ok();
             assert!(everything(&mut conn).contains(&format!("META schema_version {SCHEMA_VERSION}")), "{change}");

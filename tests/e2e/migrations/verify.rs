@@ -90,6 +90,7 @@ fn migrations_that_do_not_lead_to_the_templates_are_refused_before_anything_is_t
     write(&new, "res_tables/right/20.sql", "ALTER TABLE t ADD x INT");
     let unknown = instance.resqctl(["migrate", "verify", "--type", "right"]).arg("--sql-dir").arg(&new).expect_code(1);
     assert!(unknown.stdout.contains("unknown type right"), "{unknown}");
+    assert!(unknown.stderr.contains("whose templates were not kept"), "{unknown}");
     assert_eq!(conn.query_first("SELECT COUNT(*) FROM res_rollout").unwrap(), Some(0));
     let pattern = format!("{}scratch%", instance.db_prefix.replace('_', "\\_"));
     let left: Vec<String> = Server::shared().conn().query(format!("SHOW DATABASES LIKE '{pattern}'")).unwrap();
