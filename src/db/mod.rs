@@ -37,7 +37,7 @@ pub use link::{Link, RACE_BACKOFF, Source};
 pub use open_error::OpenError;
 pub use orphaned_sessions::kill_all as kill_sessions;
 pub use other_hosts::OtherHosts;
-pub use packet::{Packet, Stopped};
+pub use packet::{Packet, Stopped, requirement, zero_if};
 pub use pool::{Conn, Db};
 pub use quote::{except, id_list, ident, literal, starts_with};
 pub use read::ReadRows;

@@ -24,6 +24,17 @@ pub struct Stopped<P> {
     pub error: Error,
 }
 
+/// A statement that fails unless `condition` is true.
+pub fn requirement(condition: &str) -> String {
+    format!("SELECT {}", zero_if(condition))
+}
+
+/// An expression: 0 if `condition` is true, otherwise an error.
+pub fn zero_if(condition: &str) -> String {
+    // Beyond the largest number there is: an error on every server, whatever its sql_mode.
+    format!("18446744073709551615 * IF({condition}, 0, 2)")
+}
+
 impl<P> Default for Packet<P> {
     fn default() -> Packet<P> {
         Packet { script: String::new(), parts: Vec::new() }
@@ -43,8 +54,7 @@ impl<P: Copy> Packet<P> {
 
     /// Adds a statement that fails unless `condition` is true: nothing behind it is run then.
     pub fn require(&mut self, purpose: P, condition: &str) {
-        // The largest number there is, plus 1: an error on every server, whatever its sql_mode.
-        self.add(purpose, 1, &format!("SELECT 18446744073709551615 + IF({condition}, 0, 1)"));
+        self.add(purpose, 1, &requirement(condition));
     }
 
     /// Sends all of it.
@@ -72,6 +82,12 @@ impl<P: Copy> Packet<P> {
 }
 
 impl<P> Stopped<P> {
+    /// The same with another purpose.
+    pub fn map<Q>(self, purpose: impl FnOnce(P) -> Q) -> Stopped<Q> {
+        let Stopped { purpose: of, statement, error } = self;
+        Stopped { purpose: purpose(of), statement, error }
+    }
+
     /// It stopped at a condition that is not true, if it stopped where there is one.
     pub fn is_unmet(&self) -> bool {
         self.error.code() == Some(ER_DATA_OUT_OF_RANGE)

@@ -18,6 +18,17 @@ pub enum Kind {
     Index,
 }
 
+impl Kind {
+    /// The view of the information schema that lists such things, and the column with their names.
+    pub fn view(self) -> (&'static str, &'static str) {
+        match self {
+            Kind::Table => ("TABLES", "TABLE_NAME"),
+            Kind::Column => ("COLUMNS", "COLUMN_NAME"),
+            Kind::Index => ("STATISTICS", "INDEX_NAME"),
+        }
+    }
+}
+
 /// A statement that adds something by name to the current database, changes nothing else that is there, and fails as a whole
 /// if it is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,27 +82,19 @@ impl<'a> Addition<'a> {
         }
     }
 
-    /// A condition: the database has it. `db_name`: an expression.
-    pub fn is_in(&self, db_name: &str) -> String {
-        let (view, column) = match self.kind {
-            Kind::Table => ("TABLES", "TABLE_NAME"),
-            Kind::Column => ("COLUMNS", "COLUMN_NAME"),
-            Kind::Index => ("STATISTICS", "INDEX_NAME"),
-        };
-        format!(
-            "EXISTS (SELECT 1 FROM information_schema.{view} \
-             WHERE TABLE_SCHEMA = {db_name} AND TABLE_NAME = {} AND {column} = {})",
-            literal(&self.table),
-            literal(&self.name)
-        )
-    }
-
     /// Whether the current database has it.
     ///
     /// # Errors
     /// The server's.
     pub fn is_there(&self, conn: &mut Conn) -> Result<bool, Error> {
-        Ok(conn.read_first(format!("SELECT {}", self.is_in("DATABASE()")))? == Some(true))
+        let (view, column) = self.kind.view();
+        let found: Option<u8> = conn.read_first(format!(
+            "SELECT 1 FROM information_schema.{view} \
+             WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {} AND {column} = {} LIMIT 1",
+            literal(&self.table),
+            literal(&self.name)
+        ))?;
+        Ok(found.is_some())
     }
 }
 

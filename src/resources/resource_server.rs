@@ -3,7 +3,7 @@
 
 use mysql::{Conn, prelude::Queryable};
 
-use crate::db::{Error, ReadRows, codes::*, ident, literal};
+use crate::db::{Error, ReadRows, codes::*, ident, literal, zero_if};
 
 /// The state of a name after an attempt to lock it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,14 @@ pub fn unlock(conn: &mut Conn, db_name: &str) -> Result<(), Error> {
 pub fn is_locked(conn: &mut Conn, db_name: &str) -> Result<bool, Error> {
     let free: Option<u8> = conn.read_first(format!("SELECT IS_FREE_LOCK({})", lock_name(db_name)))?.flatten();
     Ok(free == Some(0))
+}
+
+/// The statement that releases the lock of the name `held` and takes that of `db_name`. It fails if that is not free, or the
+/// `condition` is not true.
+pub fn change_lock(held: Option<&str>, db_name: &str, condition: &str) -> String {
+    let release = held.map(|held| format!("RELEASE_LOCK({}), ", lock_name(held))).unwrap_or_default();
+    let take = zero_if(&format!("GET_LOCK({}, 0) = 1 AND {condition}", lock_name(db_name)));
+    format!("SELECT {release}{take}")
 }
 
 /// The statement that takes the lock of `db_name` if it is free.

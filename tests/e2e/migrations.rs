@@ -9,4 +9,5 @@ pub mod registry;
 mod reload;
 mod rollout;
 mod several_files;
+mod together;
 mod verify;

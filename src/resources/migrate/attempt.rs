@@ -1,29 +1,25 @@
-//! One attempt to migrate one database, on a worker's thread: claim it, take the lock of its name, run what it lacks,
-//! record each statement. Owns the order of record and statement, so that an attempt that ends anywhere is continued by the
-//! next one; what an error means is decided by its class alone. One task of a worker is a lane of attempts, each of which
-//! begins with the record that ends the one before.
+//! One attempt to migrate one database, on a worker's thread: take the lock of its name, run what it lacks, record each
+//! statement. Owns the order of record and statement, so that an attempt that ends anywhere is continued by the next one; what
+//! an error means is decided by its class alone.
 
-use std::{
-    collections::VecDeque,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::time::{Duration, Instant};
 
-use mysql::{Conn, prelude::Queryable};
+use mysql::Conn;
 
 use super::{
+    completion::Completion,
     files::Migration,
-    ledger::{Claim, Claimed, Registered, Verdict},
-    opening::{Begun, First, Opening, Part, settings},
+    ledger::{Claimed, Migrated, Registered},
+    opening::First,
     position::Position,
-    stop::{Stop, of_record},
-    work::{Candidate, Plan},
+    recorder::Recorder,
+    stop::{Ended, Stop, of_record},
+    stretch::settings,
+    verdict::Verdict,
 };
 use crate::{
     base::backoff::Backoff,
-    db::{Error, ErrorClass, Packet, codes::*, run_script},
-    queue::Session,
+    db::{Error, ErrorClass, codes::*, run_script},
     resources::{elsewhere, resource_server},
 };
 
@@ -31,155 +27,35 @@ use crate::{
 const NAME_WAIT_S: u32 = 10;
 /// How many attempts may lose their worker in a database before it counts as failed.
 const MAX_INTERRUPTIONS: u32 = 20;
-/// How long a database is not begun while this daemon's workers run jobs: new resources go first, and rollouts still go on.
-const JOBS_FIRST: Duration = Duration::from_millis(200);
 /// The pause before a database that waits for the server is tried again.
 const POSTPONE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60), 0.5);
 
-/// How a lane ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// No database of this wave could be begun.
-    Nothing,
-    /// Its databases are migrated; or the last one failed, or waits; recorded.
-    Recorded,
-    /// The claim, the lease or the server is lost: the database is claimed again later.
-    Lost,
-}
-
-/// Attempts one after the other, on one session.
-pub struct Lane<'a> {
-    /// The rollout.
-    pub plan: &'a Plan,
-    /// By which each of its databases is held in turn.
-    pub claim: &'a Claim,
-    /// The wave.
-    pub wave: u32,
-    /// Those that it may begin.
-    pub candidates: VecDeque<Candidate>,
-    /// The worker's.
-    pub session: &'a mut Session,
-    /// Becomes true when the daemon stops.
-    pub stopping: &'a AtomicBool,
-    /// The database whose lock the session holds.
-    pub held: Option<String>,
-}
-
-/// Migrates candidates until there is no more, a job waits for the worker, or one of them fails; without any, the next
-/// database that can be claimed. `on_migrated` is called for each but the last.
-pub fn run(mut lane: Lane<'_>, on_migrated: &dyn Fn()) -> Ended {
-    let (mut ended, mut next) = (Ended::Nothing, None);
-    loop {
-        let begun = match next.take() {
-            Some(begun) => begun,
-            None => match lane.begin(ended == Ended::Nothing) {
-                Ok(Some(begun)) => begun,
-                Ok(None) => return ended,
-                Err(_) => return Ended::Lost,
-            },
-        };
-        let (rollout, Begun { database, opened }) = (lane.plan.rollout, begun);
-        let mut attempt = Attempt { lane: &mut lane, claimed: &database };
-        let result = catch_unwind(AssertUnwindSafe(|| attempt.migrate(opened)));
-        let result = result.unwrap_or_else(|_| {
-            let message = format!("database `{}`: the migration panicked; see resqd's log", database.db_name);
-            Err(Stop::Failed { file: String::new(), statement: 0, message, back_to: None })
-        });
-        match result {
-            Ok(following) => {
-                log::info!("rollout {rollout}: migrated a database={}", database.db_name);
-                (ended, next) = (Ended::Recorded, following);
-                on_migrated();
-            }
-            Err(stop) => return attempt.give_up(stop),
-        }
-    }
-}
-
-impl<'a> Lane<'a> {
-    /// The session's connection.
-    pub(super) fn conn(&mut self) -> Result<&mut Conn, Stop> {
-        let is_valid = self.session.is_lease_valid();
-        if is_valid { self.session.conn().map_err(|_| Stop::Lost) } else { Err(Stop::Lost) }
-    }
-
-    fn begin(&mut self, is_first: bool) -> Result<Option<Begun>, Stop> {
-        self.session.load().wait_for_none(JOBS_FIRST);
-        while let Some(opening) = self.next_opening() {
-            let begun = self.open(opening)?;
-            if begun.is_some() {
-                return Ok(begun);
-            }
-        }
-        if !is_first {
-            return Ok(None);
-        }
-        let (claim, wave) = (self.claim, self.wave);
-        let claimed = claim.next(self.conn()?, wave)?;
-        Ok(claimed.map(|database| Begun { database, opened: None }))
-    }
-
-    fn next_opening(&mut self) -> Option<Opening<'a>> {
-        if self.stopping.load(Ordering::Relaxed) || self.session.load().is_job_waiting() {
-            self.candidates.clear();
-        }
-        std::iter::from_fn(|| self.candidates.pop_front()).find_map(|candidate| Opening::of(self.plan, candidate))
-    }
-
-    /// Begins a candidate; None: it is no longer to be had.
-    fn open(&mut self, opening: Opening<'a>) -> Result<Option<Begun>, Stop> {
-        let mut packet = Packet::default();
-        packet.add(Part::Claim, 1, "START TRANSACTION");
-        self.add(&mut packet, &opening);
-        let ended = packet.run(self.conn()?);
-        match &ended {
-            Err(stopped) if matches!(stopped.purpose, Part::Look | Part::Claim) => {
-                let has_some = stopped.purpose == Part::Look && stopped.is_unmet();
-                self.conn()?.query_drop("ROLLBACK")?;
-                if has_some {
-                    self.candidates.push_front(opening.apart());
-                }
-                Ok(None)
-            }
-            // What is unknown after a lost connection, the next poll finds out.
-            Err(stopped) if stopped.purpose == Part::Commit && !stopped.error.is_lost_race() => Err(Stop::Lost),
-            Err(stopped) if stopped.purpose == Part::Commit => {
-                self.conn()?.query_drop("ROLLBACK")?;
-                Ok(None)
-            }
-            _ => Ok(Some(self.opened(opening.begun(ended)))),
-        }
-    }
-
-    fn add(&self, packet: &mut Packet<Part>, opening: &Opening<'_>) {
-        opening.add_claim(packet, self.claim, self.wave);
-        opening.add_entry(packet, self.claim, self.held.as_deref());
-    }
-
-    fn opened(&mut self, begun: Begun) -> Begun {
-        self.held = Some(begun.database.db_name.clone());
-        begun
-    }
-}
-
+/// A claimed database.
 pub(super) struct Attempt<'l, 'a> {
-    pub lane: &'l mut Lane<'a>,
+    /// Of whose session and claim it is.
+    pub recorder: &'l mut Recorder<'a>,
+    /// Its row of the rollout.
     pub claimed: &'l Claimed,
+    /// As the candidate's.
+    pub new_until: Option<Instant>,
 }
 
 impl Attempt<'_, '_> {
     pub(super) fn conn(&mut self) -> Result<&mut Conn, Stop> {
-        self.lane.conn()
+        self.recorder.conn()
     }
 
-    /// Returns the database that was begun in one packet with the end of this one.
-    fn migrate(&mut self, opened: Option<(Registered, First)>) -> Result<Option<Begun>, Stop> {
-        let plan = self.lane.plan;
+    /// Returns what is left to be recorded of its end; None: nothing is.
+    pub(super) fn migrate(&mut self, opened: Option<(Registered, First)>) -> Result<Option<Completion>, Stop> {
+        let plan = self.recorder.plan;
         let (registered, first) = match opened {
             None => (self.enter()?, First::Done(0)),
             // The record says what would have begun.
             Some((read, First::NotEntered)) => {
                 let none = Position::new(plan.due(self.claimed, read.version)[0].number, &[], true);
+                // It may have been taken, and counts how often.
+                let db_name = &self.claimed.db_name;
+                resource_server::unlock(self.recorder.conn()?, db_name)?;
                 let entered = self.enter().map_err(|stop| stop.back_to(none))?;
                 (Registered { begun: None, ..entered }, First::Done(0))
             }
@@ -208,17 +84,23 @@ impl Attempt<'_, '_> {
             let is_last = file.number == last.number;
             let reached = self.run_file(file, &values, begun, std::mem::take(&mut done), (from, is_last))?;
             if let Some(reached) = reached {
+                let done = self.completion(&reached, from, is_last);
                 if is_last {
-                    return self.finish(&files, &reached, from);
+                    return Ok(Some(done));
                 }
-                self.complete(&reached, from, false)?;
+                self.recorder.complete(&done)?;
             }
             if file.leaves_trace() && !is_last {
                 self.renew()?;
             }
         }
-        self.lane.candidates.clear();
         Ok(None)
+    }
+
+    /// What records that a migration is complete.
+    pub(super) fn completion(&self, reached: &Position, from: u32, is_last: bool) -> Completion {
+        let migrated = Migrated { database: self.claimed, from };
+        Completion::of_one(self.recorder.claim, self.recorder.plan, reached, migrated, is_last)
     }
 
     /// What was begun takes the connection or the daemon down each time, so that nothing could be recorded after it.
@@ -229,42 +111,6 @@ impl Attempt<'_, '_> {
         let message =
             format!("{times} attempts lost their connection or their daemon here; see the server's log and resqd's");
         self.failed(path, begun.map_or(0, |begun| begun.statement as usize), message, None)
-    }
-
-    /// Records that the database is migrated. If nothing of it stays in the session, the next candidate is begun in the same
-    /// packet.
-    fn finish(&mut self, files: &[&Migration], reached: &Position, from: u32) -> Result<Option<Begun>, Stop> {
-        if !files.iter().all(|file| file.is_plain) {
-            self.lane.candidates.clear();
-        }
-        let plan = self.lane.plan;
-        let is_job_running = self.lane.session.load().is_job_running();
-        let Some(opening) = (!is_job_running).then(|| self.lane.next_opening()).flatten() else {
-            return self.complete(reached, from, true).map(|()| None);
-        };
-        let mut packet = Packet::default();
-        packet.add(Part::Complete, 1, "START TRANSACTION");
-        self.add_completion(&mut packet, reached, from, true);
-        self.lane.add(&mut packet, &opening);
-        let ended = packet.run(self.conn()?);
-        match ended {
-            Err(stopped) if matches!(stopped.purpose, Part::Complete | Part::Look | Part::Claim | Part::Commit) => {
-                let is_lost = stopped.purpose == Part::Complete && stopped.is_unmet();
-                if is_lost || stopped.error.class() == ErrorClass::ConnectionLost {
-                    return Err(Stop::Lost);
-                }
-                if stopped.purpose == Part::Look && stopped.is_unmet() {
-                    self.lane.candidates.push_front(opening.apart());
-                }
-                // Another daemon has begun the other one, or a race is lost: this one is recorded all the same.
-                self.conn()?.query_drop("ROLLBACK")?;
-                self.complete(reached, from, true).map(|()| None)
-            }
-            ended => {
-                plan.keeps(reached.number);
-                Ok(Some(self.lane.opened(opening.begun(ended))))
-            }
-        }
     }
 
     /// Takes the lock of the name and makes the session ready.
@@ -294,7 +140,7 @@ impl Attempt<'_, '_> {
             ));
         }
         let is_interrupted = registered.begun.as_ref().is_some_and(|position| !position.is_done);
-        if is_interrupted && let Some(node) = elsewhere::end(&self.lane.plan.others, db_name, NAME_WAIT_S)? {
+        if is_interrupted && let Some(node) = elsewhere::end(&self.recorder.plan.others, db_name, NAME_WAIT_S)? {
             let message = format!("the statement that was interrupted still runs on node {node}");
             return Err(Stop::Waits { message, is_interrupted: false, back_to: None });
         }
@@ -307,7 +153,7 @@ impl Attempt<'_, '_> {
     }
 
     fn registered(&mut self) -> Result<Registered, Stop> {
-        let (claim, Claimed { db_name, res_id, .. }) = (self.lane.claim, self.claimed);
+        let (claim, Claimed { db_name, res_id, .. }) = (self.recorder.claim, self.claimed);
         let registered = claim.registered(self.conn()?, db_name)?;
         registered
             .filter(|found| found.is_ready && found.res_id == *res_id)
@@ -315,14 +161,14 @@ impl Attempt<'_, '_> {
     }
 
     fn make_ready(&mut self) -> Result<(), Stop> {
-        self.lane.held = Some(self.claimed.db_name.clone());
+        self.recorder.held = Some(self.claimed.db_name.clone());
         let settings = settings(&self.claimed.db_name).join("; ");
         Ok(run_script(self.conn()?, &settings).map_err(Error::from)?)
     }
 
     /// Resets the session for the next file. That releases the lock for a moment, in which nothing of this attempt runs.
     fn renew(&mut self) -> Result<(), Stop> {
-        self.lane.session.renew().map_err(|_| Stop::Lost)?;
+        self.recorder.session.renew().map_err(|_| Stop::Lost)?;
         let db_name = &self.claimed.db_name;
         if !resource_server::lock(self.conn()?, db_name, 0)?.held {
             return Err(Stop::Lost);
@@ -356,8 +202,8 @@ impl Attempt<'_, '_> {
     }
 
     /// Records why the attempt stopped.
-    fn give_up(&mut self, stop: Stop) -> Ended {
-        let (rollout, db_name) = (self.lane.plan.rollout, &self.claimed.db_name);
+    pub(super) fn give_up(&mut self, stop: Stop) -> Ended {
+        let (rollout, db_name) = (self.recorder.plan.rollout, &self.claimed.db_name);
         let (verdict, message, back_to) = match stop {
             Stop::Lost => return Ended::Lost,
             Stop::Stopping => {
@@ -378,10 +224,10 @@ impl Attempt<'_, '_> {
             }
         };
         // The file may have changed the session, or left its transaction open.
-        if self.lane.session.renew().is_err() {
+        if self.recorder.session.renew().is_err() {
             return Ended::Lost;
         }
-        let (claim, claimed) = (self.lane.claim, self.claimed);
+        let (claim, claimed) = (self.recorder.claim, self.claimed);
         let recorded =
             self.conn().and_then(|conn| Ok(claim.give_up(conn, claimed, &verdict, &message, back_to.as_ref())?));
         if recorded.is_ok_and(|is_held| is_held) { Ended::Recorded } else { Ended::Lost }

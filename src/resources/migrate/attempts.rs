@@ -8,7 +8,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, at, select, unbounded};
 
-use super::attempt::Ended;
+use super::stop::Ended;
 use crate::queue::{Session, SideTask};
 
 /// What a worker is to do.

@@ -1,25 +1,23 @@
 //! How an attempt runs one file: from the statement that an earlier attempt reached, each recorded by its kind.
 
-use std::{ops::Range, sync::atomic::Ordering, thread, time::Duration};
+use std::{ops::Range, sync::atomic::Ordering};
 
 use mysql::prelude::Queryable;
 
 use super::{
     attempt::Attempt,
     files::Migration,
-    opening::{Part, Stretch},
     position::Position,
+    recorder::RACES,
     statement::{Kind, Statement, together},
     stop::{Stop, of_record},
+    stretch::{Part, Stretch},
 };
 use crate::{
-    base::backoff::Backoff,
+    base::clock::now,
     db::{Error, Packet, Stopped, run_script},
     resources::template::Values,
 };
-
-/// The pause before a record that lost a race is repeated.
-const RACES: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1), 0.5);
 
 impl Attempt<'_, '_> {
     /// Runs what is left of a file, of which this attempt has `done` so many statements. Returns the position that is to be
@@ -41,7 +39,7 @@ impl Attempt<'_, '_> {
         let mut at = repeated.start;
         let mut recorded = at;
         while at < statements.len() {
-            if self.lane.stopping.load(Ordering::Relaxed) {
+            if self.recorder.stopping.load(Ordering::Relaxed) {
                 return Err(Stop::Stopping);
             }
             match statements[at].kind {
@@ -134,7 +132,7 @@ impl Attempt<'_, '_> {
             }
             log::info!(
                 "rollout {}: statement {} of {} was done before it was interrupted database={}",
-                self.lane.plan.rollout,
+                self.recorder.plan.rollout,
                 at + 1,
                 file.path,
                 self.claimed.db_name
@@ -145,22 +143,22 @@ impl Attempt<'_, '_> {
 
     /// Runs definitions in one round trip, behind their records. Returns the statement behind them.
     fn run_plain(&mut self, file: &Migration, statements: &[Statement], at: usize) -> Result<usize, Stop> {
-        let (claim, db_name) = (self.lane.claim, &self.claimed.db_name);
-        let mut stretch = Stretch { db_name, number: file.number, statements, at, apart: false };
+        let (claim, db_name) = (self.recorder.claim, &self.claimed.db_name);
+        let new_until = self.new_until.filter(|until| now() < *until);
+        let mut stretch = Stretch { db_name, number: file.number, statements, at, new_until };
         let mut races = RACES;
         loop {
             let mut packet = Packet::default();
             let end = stretch.add(&mut packet, claim);
             match packet.run(self.conn()?) {
                 Ok(()) => return Ok(end),
-                Err(stopped) if stopped.purpose == Part::Look && stopped.is_unmet() => stretch.apart = true,
                 Err(Stopped { purpose: Part::Statement(at), error, .. }) => {
                     let before = Position::new(file.number, &statements[..at], true);
                     return Err(self.meaning(file, at, error, Some(before)));
                 }
                 Err(Stopped { purpose: Part::Record(at), error, .. }) if error.is_lost_race() => {
                     stretch.at = at;
-                    self.after_race(&mut races, &error)?;
+                    self.recorder.after_race(&mut races, &error)?;
                 }
                 Err(stopped) => return Err(of_record(stopped)),
             }
@@ -177,11 +175,13 @@ impl Attempt<'_, '_> {
     ) -> Result<(), Stop> {
         let mut packet = Packet::default();
         let reached = Position::new(file.number, &statements[..range.end], true);
-        if range.end == statements.len() {
-            self.add_completion(&mut packet, &reached, from, is_last);
-        } else {
-            packet.add(Part::Complete, 1, &self.lane.claim.reach(&self.claimed.db_name, &reached, false));
-            packet.require(Part::Complete, "ROW_COUNT() > 0");
+        let done = (range.end == statements.len()).then(|| self.completion(&reached, from, is_last));
+        match &done {
+            Some(done) => done.add(&mut packet),
+            None => {
+                packet.add(Part::Complete, 1, &self.recorder.claim.reach(&self.claimed.db_name, &reached, false));
+                packet.require(Part::Complete, "ROW_COUNT() > 0");
+            }
         }
         packet.add(Part::Commit, 1, "COMMIT");
         let mut races = RACES;
@@ -196,12 +196,10 @@ impl Attempt<'_, '_> {
             }
             match packet.run(self.conn()?) {
                 // The rows are gone with their record.
-                Err(stopped) if stopped.error.is_lost_race() => self.after_race(&mut races, &stopped.error)?,
+                Err(stopped) if stopped.error.is_lost_race() => self.recorder.after_race(&mut races, &stopped.error)?,
                 ended => {
                     ended.map_err(of_record)?;
-                    if range.end == statements.len() {
-                        self.lane.plan.keeps(file.number);
-                    }
+                    done.iter().for_each(|done| self.recorder.recorded(done));
                     return Ok(());
                 }
             }
@@ -209,62 +207,20 @@ impl Attempt<'_, '_> {
     }
 
     fn record(&mut self, position: &Position) -> Result<(), Stop> {
-        let (claim, claimed, mut races) = (self.lane.claim, self.claimed, RACES);
+        let (claim, claimed, mut races) = (self.recorder.claim, self.claimed, RACES);
         loop {
             match claim.record(self.conn()?, &claimed.db_name, position) {
                 Ok(true) => return Ok(()),
                 Ok(false) => return Err(Stop::Lost),
-                Err(error) if error.is_lost_race() => self.after_race(&mut races, &error)?,
+                Err(error) if error.is_lost_race() => self.recorder.after_race(&mut races, &error)?,
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Records that a migration is complete, in a transaction of its own.
-    pub(super) fn complete(&mut self, reached: &Position, from: u32, is_last: bool) -> Result<(), Stop> {
-        let mut packet = Packet::default();
-        packet.add(Part::Complete, 1, "START TRANSACTION");
-        self.add_completion(&mut packet, reached, from, is_last);
-        packet.add(Part::Commit, 1, "COMMIT");
-        let mut races = RACES;
-        loop {
-            match packet.run(self.conn()?) {
-                Err(stopped) if stopped.error.is_lost_race() => self.after_race(&mut races, &stopped.error)?,
-                ended => {
-                    ended.map_err(of_record)?;
-                    self.lane.plan.keeps(reached.number);
-                    return Ok(());
-                }
-            }
-        }
-    }
-
-    /// Waits a moment before a record that has lost a race is repeated. A database that has been altered is not given up for
-    /// that: an abort would leave it as if it had not been begun.
-    fn after_race(&mut self, races: &mut Backoff, error: &Error) -> Result<(), Stop> {
-        let (rollout, db_name) = (self.lane.plan.rollout, &self.claimed.db_name);
-        log::info!("rollout {rollout}: a record lost a race and is repeated database={db_name}: {error}");
-        self.conn()?.query_drop("ROLLBACK")?;
-        thread::sleep(races.next(fastrand::f64()));
-        Ok(())
-    }
-
-    /// Adds what records that a migration is complete, in a transaction that is open.
-    pub(super) fn add_completion(&self, packet: &mut Packet<Part>, reached: &Position, from: u32, is_last: bool) {
-        let (claim, claimed) = (self.lane.claim, self.claimed);
-        packet.add(Part::Complete, 1, &claim.reach(&claimed.db_name, reached, true));
-        packet.require(Part::Complete, "ROW_COUNT() > 0");
-        if !self.lane.plan.is_kept(reached.number) {
-            packet.add(Part::Complete, 1, &claim.keep_text(reached.number));
-        }
-        for statement in claim.complete(claimed, from, reached.number, is_last) {
-            packet.add(Part::Complete, 1, &statement);
-        }
-    }
-
     fn run_one(&mut self, file: &Migration, at: usize, statement: &Statement) -> Result<(), Error> {
-        log::debug!("rollout {}: {}, statement {}", self.lane.plan.rollout, file.path, at + 1);
-        let conn = self.lane.session.conn().map_err(|error| Error::Unavailable(error.to_string()))?;
+        log::debug!("rollout {}: {}, statement {}", self.recorder.plan.rollout, file.path, at + 1);
+        let conn = self.recorder.session.conn().map_err(|error| Error::Unavailable(error.to_string()))?;
         Ok(run_script(conn, &statement.text)?)
     }
 }

@@ -2,23 +2,22 @@
 //! belongs to: an attempt that has lost its database changes nothing. Runs on the worker's session, whose current database is
 //! the resource's, so every table is named in full.
 
+use std::collections::BTreeSet;
+
 use mysql::{Conn, prelude::Queryable};
 use serde_json::json;
 
-use super::{position::Position, rules};
+use super::position::Position;
 use crate::{
     base::exact::integer,
-    db::{Error, ReadRows, ident, literal},
+    db::{Error, ReadRows, ident, literal, zero_if},
 };
-
-/// Characters of a message that are kept.
-const LONGEST: usize = 4000;
 
 /// One attempt's hold on a database.
 #[derive(Clone, Debug)]
 pub struct Claim {
     /// The global database, quoted.
-    global: String,
+    pub(super) global: String,
     /// The rollout.
     pub rollout: u64,
     /// The daemon, as in `res_daemon`.
@@ -61,27 +60,12 @@ pub struct Registered {
     pub begun: Option<Position>,
 }
 
-/// What becomes of a database that was not migrated.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It waits and is tried again.
-    Waits {
-        /// For how long, in ms.
-        pause_ms: u64,
-        /// The attempt lost its worker.
-        is_interrupted: bool,
-        /// The daemon stops: nothing is counted.
-        is_free: bool,
-    },
-    /// An operator has to see to it.
-    Failed {
-        /// The file; empty: none had begun.
-        file: String,
-        /// The statement in it, from 1.
-        statement: usize,
-    },
-    /// It is none of the rollout's any more.
-    Skipped,
+/// A database that has all of a migration.
+pub struct Migrated<'a> {
+    /// Its row of the rollout.
+    pub database: &'a Claimed,
+    /// The version that it had.
+    pub from: u32,
 }
 
 impl Claim {
@@ -90,12 +74,12 @@ impl Claim {
         Claim { global: ident(global_db), rollout, owner: owner.into(), id: fastrand::u64(1..) }
     }
 
-    /// A condition for this claim's row.
-    fn held(&self, db_name: &str) -> String {
+    /// A condition for this claim's rows of these databases.
+    pub(super) fn held(&self, db_names: &[&str]) -> String {
         format!(
-            "rollout = {} AND db_name = {} AND state = 'running' AND claim_id = {}",
+            "rollout = {} AND db_name IN ({}) AND state = 'running' AND claim_id = {}",
             self.rollout,
-            literal(db_name),
+            literals(db_names),
             self.id
         )
     }
@@ -172,44 +156,76 @@ impl Claim {
         }))
     }
 
-    /// Claims this database of `wave` as [`Claim::next`] does; no row is changed if it cannot be begun.
-    pub fn take(&self, db_name: &str, wave: u32) -> String {
+    /// Claims those of these databases of `wave` that may be begun, as [`Claim::next`] does.
+    pub fn take(&self, db_names: &[&str], wave: u32) -> String {
         let Claim { global, rollout, .. } = self;
         format!(
-            "UPDATE {global}.res_rollout_database FORCE INDEX (PRIMARY) {} WHERE rollout = {rollout} AND db_name = {} AND {}",
+            "UPDATE {global}.res_rollout_database FORCE INDEX (PRIMARY) {} \
+             WHERE rollout = {rollout} AND db_name IN ({}) AND {}",
             self.set(),
-            literal(db_name),
+            literals(db_names),
             self.may_begin(wave)
         )
     }
 
-    /// Records that a database's first statements begin, of which no migration above its version was begun before.
-    pub fn begin(&self, db_name: &str, position: &Position) -> String {
-        let Position { number, statement, digest, .. } = position;
+    /// Those of these databases that are held.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn holds(&self, conn: &mut Conn, db_names: &[&str]) -> Result<BTreeSet<String>, Error> {
+        let Claim { global, .. } = self;
+        let held: Vec<String> =
+            conn.read_rows(format!("SELECT db_name FROM {global}.res_rollout_database WHERE {}", self.held(db_names)))?;
+        Ok(held.into_iter().collect())
+    }
+
+    /// Records that the first statements begin of those of these databases that are held, at the same statement of the same
+    /// migration. None above their version was begun before.
+    pub fn begin(&self, positions: &[(&str, Position)]) -> String {
+        let Position { number, statement, .. } = &positions[0].1;
+        let names: Vec<&str> = positions.iter().map(|(name, _)| *name).collect();
+        let digests: Vec<&str> = positions.iter().map(|(_, position)| position.digest.as_str()).collect();
         format!(
-            "INSERT INTO {}.res_ledger (db_name, number, statement, is_done, digest, claim_id, rollout) \
-             VALUES ({}, {number}, {statement}, FALSE, {}, {}, {})",
+            "INSERT INTO {0}.res_ledger (db_name, number, statement, is_done, digest, claim_id, rollout) \
+             SELECT db_name, {number}, {statement}, FALSE, ELT(FIELD(db_name, {1}), {2}), claim_id, rollout \
+             FROM {0}.res_rollout_database WHERE {3}",
             self.global,
-            literal(db_name),
-            literal(digest),
-            self.id,
-            self.rollout
+            literals(&names),
+            literals(&digests),
+            self.held(&names)
         )
     }
 
-    /// A condition: the registry still has the database as it was read.
-    pub fn is_unchanged(&self, db_name: &str, registered: &Registered) -> String {
+    /// Forgets that these databases were to be begun, of which none was entered, and leaves them to others.
+    pub fn leave(&self, db_names: &[&str], number: u32) -> [String; 2] {
+        let Claim { global, id, .. } = self;
+        [
+            format!(
+                "DELETE FROM {global}.res_ledger WHERE db_name IN ({}) AND number = {number} AND claim_id = {id}",
+                literals(db_names)
+            ),
+            format!(
+                "UPDATE {global}.res_rollout_database SET state = 'waiting', owner = NULL, claim_id = NULL WHERE {}",
+                self.held(db_names)
+            ),
+        ]
+    }
+
+    /// A condition: the claim is held, and the registry still has the database as it was read.
+    pub fn may_enter(&self, db_name: &str, registered: &Registered) -> String {
         format!(
-            "EXISTS (SELECT 1 FROM {}.res_database d WHERE d.db_name = {} AND d.state = 'ready' \
-             AND d.dropping_at IS NULL AND d.res_id = {} AND d.version = {})",
+            "EXISTS (SELECT 1 FROM {0}.res_database d WHERE d.db_name = {1} AND d.state = 'ready' \
+             AND d.dropping_at IS NULL AND d.res_id = {2} AND d.version = {3}) \
+             AND EXISTS (SELECT 1 FROM {0}.res_rollout_database WHERE {4})",
             self.global,
             literal(db_name),
             registered.res_id,
-            registered.version
+            registered.version,
+            self.held(&[db_name])
         )
     }
 
-    /// Records how far the database has come, and that the claim is held. False: it is not.
+    /// Records how far the database has come, and that the claim is held. False: it is not held.
     ///
     /// # Errors
     /// Those of the database.
@@ -232,7 +248,7 @@ impl Claim {
              claim_id = {3}, rollout = {4}, begun_at = NOW(6), ended_at = {ended}",
             self.global,
             literal(digest),
-            self.held(db_name),
+            self.held(&[db_name]),
             self.id,
             self.rollout
         )
@@ -242,16 +258,31 @@ impl Claim {
     /// if the claim is not held.
     pub fn go_on(&self, db_name: &str, position: &Position) -> String {
         let Position { number, statement, digest, .. } = position;
-        // Beyond the largest number there is: an error on every server, whatever its sql_mode.
         format!(
-            "UPDATE {0}.res_ledger SET statement = {statement} + 18446744073709551615 * \
-             (NOT EXISTS (SELECT 1 FROM {0}.res_rollout_database WHERE {1})), is_done = FALSE, digest = {2}, \
-             begun_at = NOW(6) WHERE db_name = {3} AND number = {number}",
+            "UPDATE {}.res_ledger SET statement = {statement} + {}, is_done = FALSE, digest = {}, begun_at = NOW(6) \
+             WHERE db_name = {} AND number = {number}",
             self.global,
-            self.held(db_name),
+            zero_if(&self.are_held(&[db_name])),
             literal(digest),
             literal(db_name)
         )
+    }
+
+    /// The statement that records that all of a migration is done which this claim has recorded as begun. It fails if one of
+    /// the databases is not held.
+    pub fn end(&self, db_names: &[&str], number: u32) -> String {
+        format!(
+            "UPDATE {}.res_ledger SET is_done = TRUE + {}, ended_at = NOW(6) WHERE db_name IN ({}) AND number = {number}",
+            self.global,
+            zero_if(&self.are_held(db_names)),
+            literals(db_names)
+        )
+    }
+
+    /// A condition.
+    fn are_held(&self, db_names: &[&str]) -> String {
+        let held = self.held(db_names);
+        format!("(SELECT COUNT(*) FROM {}.res_rollout_database WHERE {held}) = {}", self.global, db_names.len())
     }
 
     /// The statement that keeps the text of a migration which a database has; a text that is there already stays.
@@ -266,110 +297,42 @@ impl Claim {
         )
     }
 
-    /// The statements that record that a migration is complete; part of a transaction, after [`Claim::reach`]. With
-    /// `is_last` the database is migrated.
-    pub fn complete(&self, claimed: &Claimed, from: u32, number: u32, is_last: bool) -> Vec<String> {
+    /// The statements that record that a migration is complete; part of a transaction, after [`Claim::reach`] or
+    /// [`Claim::end`]. With `is_last` the databases are migrated.
+    pub fn complete(&self, migrated: &[Migrated<'_>], number: u32, is_last: bool) -> Vec<String> {
         let (global, rollout) = (&self.global, self.rollout);
-        let Claimed { db_name, res_id, to_version, .. } = claimed;
-        let mut statements =
-            vec![format!("UPDATE {global}.res_database SET version = {number} WHERE db_name = {}", literal(db_name))];
+        let names: Vec<&str> = migrated.iter().map(|one| one.database.db_name.as_str()).collect();
+        let mut statements = vec![format!(
+            "UPDATE {global}.res_database SET version = {number} WHERE db_name IN ({})",
+            literals(&names)
+        )];
         if is_last {
-            let payload = json!({
-                "res_id": integer(*res_id), "db_name": db_name, "from": from, "to": to_version, "rollout": integer(rollout),
+            let payloads = migrated.iter().map(|Migrated { database, from }| {
+                let Claimed { db_name, res_id, to_version, .. } = database;
+                json!({
+                    "res_id": integer(*res_id), "db_name": db_name, "from": from, "to": to_version,
+                    "rollout": integer(rollout),
+                })
+                .to_string()
             });
             statements.push(format!(
                 "UPDATE {global}.res_rollout_database SET state = 'migrated', owner = NULL, claim_id = NULL, message = NULL, \
                  ended_at = NOW(6) WHERE {}",
-                self.held(db_name)
+                self.held(&names)
             ));
-            statements.push(self.event("Migrated", &payload.to_string()));
+            statements.push(self.events("Migrated", payloads));
         }
         statements
     }
 
-    /// Records in a transaction of its own what becomes of the database. With `back_to`, that its last statement was not
-    /// done. False: the claim is not held.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn give_up(
-        &self,
-        conn: &mut Conn,
-        claimed: &Claimed,
-        verdict: &Verdict,
-        message: &str,
-        back_to: Option<&Position>,
-    ) -> Result<bool, Error> {
-        let (db_name, text) = (&claimed.db_name, message.chars().take(LONGEST).collect::<String>());
-        let set = match verdict {
-            Verdict::Waits { is_free: true, .. } => "state = 'waiting'".to_string(),
-            Verdict::Waits { pause_ms, is_interrupted, .. } => format!(
-                "state = 'waiting', postponed = postponed + 1, interrupted = interrupted + {is_interrupted}, \
-                 retry_at = NOW(6) + INTERVAL {} MICROSECOND, message = {}",
-                pause_ms * 1000,
-                literal(&text)
-            ),
-            Verdict::Failed { .. } => format!("state = 'failed', ended_at = NOW(6), message = {}", literal(&text)),
-            Verdict::Skipped => format!("state = 'skipped', ended_at = NOW(6), message = {}", literal(&text)),
-        };
-        conn.query_drop("START TRANSACTION")?;
-        if let Some(position) = back_to {
-            self.record(conn, db_name, position)?;
-        }
-        conn.query_drop(format!(
-            "UPDATE {}.res_rollout_database SET {set}, owner = NULL, claim_id = NULL WHERE {}",
-            self.global,
-            self.held(db_name)
-        ))?;
-        let is_held = conn.affected_rows() == 1;
-        if let (true, Verdict::Failed { file, statement }) = (is_held, verdict) {
-            self.count_failure(conn, claimed, file, *statement, &text)?;
-        }
-        conn.query_drop("COMMIT")?;
-        Ok(is_held)
+    /// The statement that publishes events.
+    pub(super) fn events(&self, state: &str, payloads: impl IntoIterator<Item = String>) -> String {
+        let rows = payloads.into_iter().map(|payload| format!("({}, {})", literal(state), literal(&payload)));
+        let rows = rows.collect::<Vec<_>>().join(", ");
+        format!("INSERT INTO {}.res_outbox (state, payload) VALUES {rows}", self.global)
     }
+}
 
-    fn count_failure(
-        &self,
-        conn: &mut Conn,
-        claimed: &Claimed,
-        file: &str,
-        statement: usize,
-        message: &str,
-    ) -> Result<(), Error> {
-        let (global, rollout) = (&self.global, self.rollout);
-        let Claimed { db_name, res_id, .. } = claimed;
-        conn.query_drop(format!(
-            "INSERT INTO {global}.res_error (res_id, attempt, message) VALUES ({res_id}, 0, {})",
-            literal(message)
-        ))?;
-        let payload = json!({
-            "res_id": integer(*res_id), "db_name": db_name, "rollout": integer(rollout), "file": file,
-            "statement": statement, "error": message,
-        });
-        conn.query_drop(self.event("MigrationFailed", &payload.to_string()))?;
-        let row: Option<(bool, u32, u32)> = conn.read_first(format!(
-            "SELECT state = 'running', failed + 1, max_failures FROM {global}.res_rollout WHERE id = {rollout} FOR UPDATE"
-        ))?;
-        let (is_running, failed, max_failures) = row.ok_or(Error::Corrupt("the row of a rollout is gone"))?;
-        let halts = is_running && rules::halts(failed, max_failures);
-        conn.query_drop(format!(
-            "UPDATE {global}.res_rollout SET failed = {failed}{} WHERE id = {rollout}",
-            if halts { ", state = 'halted'" } else { "" }
-        ))?;
-        if halts {
-            let payload = json!({"rollout": integer(rollout), "failed": failed, "max_failures": max_failures});
-            conn.query_drop(self.event("RolloutHalted", &payload.to_string()))?;
-        }
-        Ok(())
-    }
-
-    fn event(&self, state: &str, payload: &str) -> String {
-        format!(
-            "INSERT INTO {}.res_outbox (state, payload) VALUES ({}, {})",
-            self.global,
-            literal(state),
-            literal(payload)
-        )
-    }
+fn literals(texts: &[&str]) -> String {
+    texts.iter().map(|text| literal(text)).collect::<Vec<_>>().join(", ")
 }

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::{
-    db::{codes::*, literal},
+    db::codes::*,
     resources::{
         addition::Addition,
         sql_text::{is, position},
@@ -88,14 +88,6 @@ pub fn together(statements: &[Statement], at: usize) -> Range<usize> {
         range = range.end..range.end + additions.max(1);
     }
     range
-}
-
-/// A condition: the database has nothing yet of what these add. What is there after an interruption is theirs then.
-pub fn are_new(statements: &[Statement], db_name: &str) -> String {
-    let db_name = literal(db_name);
-    let additions = statements.iter().filter_map(|statement| Addition::of(&statement.tokens));
-    let found: Vec<String> = additions.map(|addition| addition.is_in(&db_name)).collect();
-    format!("NOT ({})", found.join(" OR "))
 }
 
 fn outlives_session(word: &str) -> bool {

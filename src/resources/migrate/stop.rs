@@ -1,7 +1,18 @@
 //! Why an attempt to migrate a database stops before its end, as an error's class says. Pure.
 
-use super::{opening::Part, position::Position};
+use super::{position::Position, stretch::Part};
 use crate::db::{Error, ErrorClass, Stopped};
+
+/// How a lane ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// No database of this wave could be begun.
+    Nothing,
+    /// Its databases are migrated; or the last one failed, or waits; recorded.
+    Recorded,
+    /// The claim, the lease or the server is lost: the database is claimed again later.
+    Lost,
+}
 
 /// Why an attempt stops.
 pub enum Stop {

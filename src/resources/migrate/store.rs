@@ -142,7 +142,7 @@ pub fn candidates(conn: &mut Conn, rollout: &Rollout, limit: usize) -> Result<Ve
         Candidate {
             database: Claimed { db_name, res_id, res_type, to_version, postponed, interrupted },
             registered: Registered { is_ready: true, res_id, version, res_name, res_url, begun: None },
-            has_some: false,
+            new_until: None,
         }
     };
     Ok(rows.into_iter().map(candidate).collect())

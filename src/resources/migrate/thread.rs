@@ -3,9 +3,9 @@
 //! runs a migration itself.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -14,10 +14,13 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, never};
 
 use super::{
-    attempt::{self, Ended, Lane},
     attempts::{Attempt, Attempts, Inputs, Turn},
+    lane::{self, Lane},
     ledger::Claim,
+    look::look,
+    recorder::Recorder,
     rules::{self, State, next_step, share},
+    stop::Ended,
     store::{self, Rollout},
     work::{Candidate, Plan},
 };
@@ -91,14 +94,22 @@ impl RolloutThread {
     }
 }
 
+/// Databases of a rollout's wave that no task may begin yet.
+#[derive(Default)]
+struct Ahead {
+    of: (u64, u32),
+    databases: VecDeque<Candidate>,
+    /// There were no more when they were read.
+    are_all: bool,
+}
+
 struct Role {
     link: Link,
     global_db: String,
     parts: Parts,
     stopping: Arc<AtomicBool>,
     attempts: Attempts,
-    /// Databases of a rollout's wave that no task may begin yet.
-    ahead: ((u64, u32), VecDeque<Candidate>),
+    ahead: Ahead,
     /// The rollout that is open, with its files once it runs.
     current: Option<(Rollout, Option<Arc<Plan>>)>,
     next_poll: Instant,
@@ -115,7 +126,7 @@ impl Role {
             attempts: Attempts::new(parts.tasks.clone()),
             parts,
             stopping,
-            ahead: ((0, 0), VecDeque::new()),
+            ahead: Ahead::default(),
             current: None,
             next_poll: now,
             quiet_until: now,
@@ -143,7 +154,7 @@ impl Role {
                 self.read_ahead(plan, rollout);
             }
             let wake = if self.quiet_until > now() { self.quiet_until.min(self.next_poll) } else { self.next_poll };
-            let (parts, stopping, ahead) = (&self.parts, &self.stopping, &mut self.ahead.1);
+            let (parts, stopping, ahead) = (&self.parts, &self.stopping, &mut self.ahead.databases);
             let next = offer.map(|(plan, rollout)| move || task(plan, rollout.wave, parts, stopping, ahead));
             match self.attempts.wait(&Inputs { stopped, wakeups: &parts.wakeups, wake }, next) {
                 Turn::Stopped => return,
@@ -168,22 +179,32 @@ impl Role {
         plan.clone().filter(|_| rollout.state == State::Running).map(|plan| (plan, *rollout))
     }
 
-    /// Reads databases for the next tasks if there are none. None found is no answer: there may be some that are begun step by
-    /// step.
+    /// Reads databases for the next tasks while those before still have some to do. None found is no answer: there may be some
+    /// that are begun step by step.
     fn read_ahead(&mut self, plan: &Plan, rollout: &Rollout) {
         let of = (rollout.id, rollout.wave);
-        if self.ahead.0 == of && !self.ahead.1.is_empty() {
-            return;
+        if self.ahead.of != of {
+            self.ahead = Ahead { of, ..Ahead::default() };
         }
         let limit = AHEAD * share(self.parts.workers);
+        let left = self.ahead.databases.len();
+        if left > limit / 2 || left > 0 && self.ahead.are_all {
+            return;
+        }
         let can_open = plan.files.iter().any(|file| file.is_plain);
         // Without an answer, each database is claimed by itself; what the error means shows there.
         let found = can_open.then(|| self.link.run(|conn| store::candidates(conn, rollout, limit)));
         let mut found = found.and_then(Result::ok).unwrap_or_default();
-        found.retain(|one| !self.attempts.claims().values().any(|names| names.contains(&one.database.db_name)));
+        self.ahead.are_all = found.len() < limit;
+        let known: HashSet<&String> = (self.attempts.claims().values().flatten())
+            .chain(self.ahead.databases.iter().map(|known| &known.database.db_name))
+            .collect();
+        found.retain(|one| !known.contains(&one.database.db_name));
+        // Without an answer, each statement is recorded by itself.
+        let _ = self.link.run(|conn| look(conn, plan, &mut found));
         // Other daemons read the same.
         fastrand::shuffle(&mut found);
-        self.ahead = (of, found.into());
+        self.ahead.databases.extend(found);
     }
 
     fn ended(&mut self, ended: Option<Ended>) {
@@ -225,7 +246,7 @@ impl Role {
             None if rollout.state == State::Running => {
                 let files = self.link.run(|conn| store::files(conn, rollout.id))?;
                 let (global_db, others) = (self.global_db.clone(), self.parts.others.clone());
-                Some(Arc::new(Plan { rollout: rollout.id, global_db, files, others, kept: Mutex::default() }))
+                Some(Arc::new(Plan::new(rollout.id, global_db, files, others)))
             }
             known => known,
         };
@@ -267,8 +288,9 @@ fn task(
     let databases = candidates.iter().map(|one| one.database.db_name.clone()).collect();
     let run = move |session: &mut Session| {
         let (plan, claim, stopping) = (&*plan, &claim, &*stopping);
-        let lane = Lane { plan, claim, wave, candidates, session, stopping, held: None };
-        attempt::run(lane, &|| to_sequencer.notify())
+        let recorder = Recorder { plan, claim, session, stopping, held: None };
+        let lane = Lane { recorder, wave, candidates };
+        lane::run(lane, &|| to_sequencer.notify())
     };
     Attempt { claim: id, databases, run: Box::new(run) }
 }

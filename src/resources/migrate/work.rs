@@ -3,7 +3,8 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, PoisonError, atomic::AtomicUsize},
+    time::Instant,
 };
 
 use super::{
@@ -22,8 +23,10 @@ pub struct Plan {
     pub files: Vec<Migration>,
     /// The cluster's other nodes, on which an earlier attempt may have left a statement running.
     pub others: OtherHosts,
+    /// How many databases may be begun together, as the last ones took.
+    pub together: AtomicUsize,
     /// Migrations whose texts are known to be kept, by their numbers.
-    pub kept: Mutex<BTreeSet<u32>>,
+    kept: Mutex<BTreeSet<u32>>,
 }
 
 /// A database that no attempt of any rollout has begun, as it was read some time ago.
@@ -33,11 +36,16 @@ pub struct Candidate {
     pub database: Claimed,
     /// Its row of the registry.
     pub registered: Registered,
-    /// It has something of what its first statements add.
-    pub has_some: bool,
+    /// Until when it is taken to have nothing of what its files add; None: it has some of it, or that is not known.
+    pub new_until: Option<Instant>,
 }
 
 impl Plan {
+    /// Of a rollout that this daemon has not taken part in yet.
+    pub fn new(rollout: u64, global_db: String, files: Vec<Migration>, others: OtherHosts) -> Plan {
+        Plan { rollout, global_db, files, others, together: AtomicUsize::new(1), kept: Mutex::default() }
+    }
+
     /// The files that a database of this version lacks.
     pub fn due(&self, database: &Claimed, version: u32) -> Vec<&Migration> {
         let is_due = |file: &&Migration| {

@@ -37,8 +37,8 @@ pub fn assert_exact(fleet: &Fleet<'_>, conn: &mut Conn, databases: u32) {
     assert!(failed.is_empty(), "{failed:?}");
 }
 
-/// Columns alone, so that each database begins in one packet with the end of the one before.
-const COLUMNS: &[(&str, &str)] = &[
+/// The first file only adds, so that several databases are begun together; in the second one, each statement is recorded.
+pub const COLUMNS: &[(&str, &str)] = &[
     ("res_migrations/0001_x.sql", "ALTER TABLE a ADD x INT; ALTER TABLE b ADD x INT; ALTER TABLE c ADD x INT"),
     ("res_migrations/0002_y.sql", "ALTER TABLE b ADD y INT; DROP TABLE c"),
 ];
@@ -73,10 +73,13 @@ fn kills(name: &str, kills: u32, databases: u32) {
 fn kills_amid_columns(name: &str, kills: u32, databases: u32) {
     let fleet = Fleet::new(name, databases);
     let mut conn = fleet.conn();
-    fleet.add(COLUMNS);
-    fleet.start(["--wave", "50"]);
-    kill_daemons(&fleet, &mut conn, kills);
+    for files in [&COLUMNS[..1], &COLUMNS[1..]] {
+        fleet.add(files);
+        fleet.start(["--wave", "50"]);
+        kill_daemons(&fleet, &mut conn, kills);
+    }
     assert_columns(&fleet, &mut conn, databases);
+    assert_eq!(fleet.events(&mut conn, "Migrated").len(), 2 * databases as usize, "one event for each and file");
 }
 
 fn assert_columns(fleet: &Fleet<'_>, conn: &mut Conn, databases: u32) {
@@ -85,7 +88,6 @@ fn assert_columns(fleet: &Fleet<'_>, conn: &mut Conn, databases: u32) {
         assert_eq!(fleet.with_column(conn, table, column), u64::from(databases), "{table}.{column}");
     }
     assert_eq!(fleet.with_column(conn, "c", "id"), 0);
-    assert_eq!(fleet.events(conn, "Migrated").len(), databases as usize, "one event for each");
     assert_eq!(conn.query_first("SELECT COUNT(*) FROM res_error").unwrap(), Some(0));
 }
 
@@ -140,102 +142,6 @@ fn daemon_killed_at_each_point_of_a_migration_is_continued_there() {
         assert_exact(&fleet, &mut conn, 1);
         stop(resqd);
     }
-}
-
-/// The statements of such a file are sent together. The server goes on with them when the application ends its transaction:
-/// before the database is taken over, or when that has ended the session.
-#[test]
-fn daemon_killed_amid_statements_that_are_sent_together_repeats_those_it_was_in() {
-    if Server::shared().kind() == "galera" {
-        return println!("not tested: on Galera no statement waits for an application's transaction");
-    }
-    for is_taken_over_first in [false, true] {
-        let fleet = Fleet::new(&format!("rollout_packet{}", u8::from(is_taken_over_first)), 2);
-        let mut conn = fleet.conn();
-        let (whole, odd) = (fleet.database(1), fleet.database(2));
-        fleet.add(&COLUMNS[..1]);
-        // Both stop in the second statement. In one of them, the third one's column is there already.
-        conn.query_drop(format!("ALTER TABLE `{odd}`.c ADD x INT")).unwrap();
-        let mut application = application(&fleet, &[&whole, &odd]);
-        let resqd = fleet.resqd().spawn_ready();
-        fleet.start(["--canary", "0", "--max-failures", "1"]);
-        let mut claims = |others: &[u64]| {
-            let mut found = Vec::new();
-            wait_until("both to wait for a table", || {
-                found = conn
-                    .query("SELECT claim_id, statement FROM res_ledger WHERE NOT is_done ORDER BY db_name")
-                    .unwrap();
-                let are_new = found.iter().all(|(id, _): &(u64, u32)| !others.contains(id));
-                found.len() == 2 && are_new && fleet.instance.sessions_at_a_table(&mut conn).len() == 2
-            });
-            // What may have begun: all that the one lacks, and in the other what was recorded by itself.
-            assert_eq!(found.iter().map(|(_, statement)| *statement).collect::<Vec<_>>(), [3, 2]);
-            found.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
-        };
-        let killed = claims(&[]);
-        resqd.signal("KILL");
-        resqd.wait();
-        let resqd = if is_taken_over_first {
-            let resqd = fleet.resqd().spawn_ready();
-            claims(&killed);
-            application.query_drop("COMMIT").unwrap();
-            resqd
-        } else {
-            application.query_drop("COMMIT").unwrap();
-            fleet.resqd().spawn_ready()
-        };
-        fleet.wait_for(&mut conn, "finished");
-        assert_eq!(fleet.with_state(&mut conn, "migrated"), [(whole, None)]);
-        let failed = fleet.with_state(&mut conn, "failed");
-        let message = failed[0].1.as_deref().unwrap();
-        assert!(failed[0].0 == odd && message.contains("statement 3") && message.contains("1060"), "{message}");
-        assert_eq!((fleet.with_column(&mut conn, "b", "x"), fleet.with_column(&mut conn, "c", "x")), (2, 2));
-        stop(resqd);
-    }
-}
-
-/// A transaction that keeps others from altering the table `b` of these databases.
-fn application(fleet: &Fleet<'_>, databases: &[&str]) -> Conn {
-    let reads: Vec<String> = databases.iter().map(|name| format!("SELECT * FROM `{name}`.b")).collect();
-    let mut application = fleet.instance.server.conn();
-    application.query_drop(format!("START TRANSACTION; {}", reads.join("; "))).unwrap();
-    application
-}
-
-#[test]
-fn statements_behind_one_that_was_not_done_must_find_nothing_when_they_are_run_again() {
-    if Server::shared().kind() == "galera" {
-        return println!("not tested: on Galera no statement waits for an application's transaction");
-    }
-    let fleet = Fleet::new("rollout_again", 1);
-    let mut conn = fleet.conn();
-    fleet.add(&COLUMNS[..1]);
-    let db_name = fleet.database(1);
-    let mut application = application(&fleet, &[&db_name]);
-    let resqd = fleet.resqd().spawn_ready();
-    fleet.start([]);
-    let mut waiting = Vec::new();
-    wait_until("the second statement to wait", || {
-        waiting = fleet.instance.sessions_at_a_table(&mut conn);
-        waiting.len() == 1
-    });
-    resqd.signal("KILL");
-    resqd.wait();
-    // It is not done, and neither is the third one, whose column an operator adds.
-    fleet.instance.server.conn().query_drop(format!("KILL {}", waiting[0])).unwrap();
-    wait_until("its end", || fleet.instance.sessions_at_a_table(&mut conn).is_empty());
-    application.query_drop("COMMIT").unwrap();
-    conn.query_drop(format!("ALTER TABLE `{db_name}`.c ADD x INT")).unwrap();
-    let resqd = fleet.resqd().spawn_ready();
-    fleet.wait_for(&mut conn, "halted");
-    let message = fleet.with_state(&mut conn, "failed")[0].1.clone().unwrap();
-    assert!(message.contains("statement 3") && message.contains("1060"), "{message}");
-    assert_eq!(fleet.with_column(&mut conn, "b", "x"), 1);
-    conn.query_drop(format!("ALTER TABLE `{db_name}`.c DROP x")).unwrap();
-    fleet.newest("retry").ok();
-    fleet.wait_for(&mut conn, "finished");
-    assert_eq!(fleet.with_column(&mut conn, "c", "x"), 1);
-    stop(resqd);
 }
 
 #[test]
