@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How long a look counts.
-const LASTS: Duration = Duration::from_secs(5);
+const LASTS: Duration = Duration::from_secs(30);
 
 /// The view that lists it, the database, the table and the name.
 type Thing = (&'static str, String, String, String);
