@@ -40,8 +40,6 @@ pub struct Lane<'a> {
     pub wave: u32,
     /// Those that it may begin.
     pub candidates: VecDeque<Candidate>,
-    /// Those that it leaves to other lanes.
-    pub others: Vec<String>,
 }
 
 /// What came of databases that were begun together.
@@ -94,7 +92,7 @@ impl<'a> Lane<'a> {
             return Ok(ended);
         }
         let (claim, wave) = (self.recorder.claim, self.wave);
-        let Some(database) = claim.next(self.recorder.conn()?, wave, &self.others)? else { return Ok(Ended::Nothing) };
+        let Some(database) = claim.next(self.recorder.conn()?, wave)? else { return Ok(Ended::Nothing) };
         match self.attempt(Begun { database, opened: None, new_until: None }) {
             Ok(None) => Ok(Ended::Recorded),
             Ok(Some(completion)) => self.recorder.complete(&completion).map(|()| Ended::Recorded),

@@ -96,19 +96,17 @@ impl Claim {
         )
     }
 
-    /// Claims the next database of `wave` that may be begun and is none of the `others`, while the rollout runs and is at that
-    /// wave.
+    /// Claims the next database of `wave` that may be begun, while the rollout runs and is at that wave.
     ///
     /// # Errors
     /// Those of the database.
-    pub fn next(&self, conn: &mut Conn, wave: u32, others: &[String]) -> Result<Option<Claimed>, Error> {
+    pub fn next(&self, conn: &mut Conn, wave: u32) -> Result<Option<Claimed>, Error> {
         let Claim { global, rollout, id, .. } = self;
         conn.query_drop(format!(
             "UPDATE {global}.res_rollout_database FORCE INDEX (res_rollout_database_next) {} \
-             WHERE rollout = {rollout} AND {} AND db_name NOT IN ({}) ORDER BY db_name LIMIT 1",
+             WHERE rollout = {rollout} AND {} ORDER BY db_name LIMIT 1",
             self.set(),
-            self.may_begin(wave),
-            literals(&[""].into_iter().chain(others.iter().map(String::as_str)).collect::<Vec<_>>())
+            self.may_begin(wave)
         ))?;
         if conn.affected_rows() == 0 {
             return Ok(None);

@@ -155,8 +155,7 @@ impl Role {
             }
             let wake = if self.quiet_until > now() { self.quiet_until.min(self.next_poll) } else { self.next_poll };
             let (parts, stopping, ahead) = (&self.parts, &self.stopping, &mut self.ahead.databases);
-            let others: Vec<String> = self.attempts.claims().values().flatten().cloned().collect();
-            let next = offer.map(|(plan, rollout)| move || task(plan, rollout.wave, parts, stopping, ahead, others));
+            let next = offer.map(|(plan, rollout)| move || task(plan, rollout.wave, parts, stopping, ahead));
             match self.attempts.wait(&Inputs { stopped, wakeups: &parts.wakeups, wake }, next) {
                 Turn::Stopped => return,
                 Turn::Woken(is_connected) => self.woken(is_connected),
@@ -274,15 +273,13 @@ impl Role {
     }
 }
 
-/// A task for some of the databases that were read, or if there are none for the next that can be claimed and is none of the
-/// `others`, which tasks have.
+/// A task for some of the databases that were read, or if there are none for the next that can be claimed.
 fn task(
     plan: Arc<Plan>,
     wave: u32,
     parts: &Parts,
     stopping: &Arc<AtomicBool>,
     ahead: &mut VecDeque<Candidate>,
-    others: Vec<String>,
 ) -> Attempt {
     let fair = ahead.len().div_ceil(2 * share(parts.workers)).clamp(LEAST, TASK);
     let candidates: VecDeque<Candidate> = ahead.drain(..fair.min(ahead.len())).collect();
@@ -292,7 +289,7 @@ fn task(
     let run = move |session: &mut Session| {
         let (plan, claim, stopping) = (&*plan, &claim, &*stopping);
         let recorder = Recorder { plan, claim, session, stopping, held: None };
-        let lane = Lane { recorder, wave, candidates, others };
+        let lane = Lane { recorder, wave, candidates };
         lane::run(lane, &|| to_sequencer.notify())
     };
     Attempt { claim: id, databases, run: Box::new(run) }
