@@ -26,6 +26,11 @@ impl OtherHosts {
         OtherHosts { roles: roles.clone(), hosts: HostPool::new(config, Some(ANSWER_TIMEOUT)) }
     }
 
+    /// The current host is the only one.
+    pub fn are_none(&self) -> bool {
+        self.roles.is_single()
+    }
+
     /// Runs `ask` on each of them, one by one; what it returned, or why the host did not answer, by the host's name.
     pub fn each<T>(&self, mut ask: impl FnMut(&mut Conn) -> Result<T, Error>) -> Vec<(&str, Result<T, Error>)> {
         let current = self.roles.current().get();
@@ -45,6 +50,6 @@ impl OtherHosts {
     ///
     /// It is too far behind or has lost the other nodes, or there is no connection to be had.
     pub fn catch_up(&self) -> Result<(), Error> {
-        if self.roles.is_single() { Ok(()) } else { self.roles.catch_up() }
+        if self.are_none() { Ok(()) } else { self.roles.catch_up() }
     }
 }

@@ -52,12 +52,13 @@ impl Attempt<'_, '_> {
             None => (self.enter()?, First::Done(0)),
             // The record says what would have begun.
             Some((read, First::NotEntered)) => {
-                let none = Position::new(plan.due(self.claimed, read.version)[0].number, &[], true);
+                let Claimed { db_name, .. } = self.claimed;
                 // It may have been taken, and counts how often.
-                let db_name = &self.claimed.db_name;
                 resource_server::unlock(self.recorder.conn()?, db_name)?;
-                let entered = self.enter().map_err(|stop| stop.back_to(none))?;
-                (Registered { begun: None, ..entered }, First::Done(0))
+                let number = plan.due(self.claimed, read.version)[0].number;
+                let forgotten = self.recorder.claim.forget(&[db_name], number);
+                self.recorder.record(None, [&forgotten])?;
+                (self.enter()?, First::Done(0))
             }
             Some(opened) => opened,
         };

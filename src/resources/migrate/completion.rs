@@ -23,7 +23,8 @@ impl Completion {
     /// Of databases whose last statements of their last migration were recorded as begun.
     pub fn of_begun(claim: &Claim, plan: &Plan, number: u32, migrated: &[Migrated<'_>]) -> Completion {
         let names: Vec<&str> = migrated.iter().map(|one| one.database.db_name.as_str()).collect();
-        Completion::behind(vec![claim.end(&names, number)], claim, plan, number, migrated, true)
+        let recorded = vec![claim.end(&names, number), requirement(&format!("ROW_COUNT() = {}", names.len()))];
+        Completion::behind(recorded, claim, plan, number, migrated, true)
     }
 
     /// Of one that has reached this position. With `is_last` it is migrated.

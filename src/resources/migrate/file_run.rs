@@ -127,8 +127,9 @@ impl Attempt<'_, '_> {
                 continue;
             };
             if !(may_be_done && error.code().is_some_and(|code| statements[at].is_done_by(code))) {
-                let before = Position::new(file.number, &statements[..at], true);
-                return Err(self.meaning(file, at, error, Some(before)));
+                // As long as those before were found done, so may this one be.
+                let before = (!may_be_done).then(|| Position::new(file.number, &statements[..at], true));
+                return Err(self.meaning(file, at, error, before));
             }
             log::info!(
                 "rollout {}: statement {} of {} was done before it was interrupted database={}",

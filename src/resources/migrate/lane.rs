@@ -51,31 +51,21 @@ enum Together {
 }
 
 /// Migrates candidates until there is no more, a job waits for the worker, or one of them fails; without any, the next
-/// database that can be claimed. `on_migrated` is called when some are recorded.
-pub fn run(mut lane: Lane<'_>, on_migrated: &dyn Fn()) -> Ended {
-    match lane.run(on_migrated) {
-        Ok(ended) => ended,
-        Err(_) => Ended::Lost,
-    }
+/// database that can be claimed.
+pub fn run(mut lane: Lane<'_>) -> Ended {
+    lane.run().unwrap_or(Ended::Lost)
 }
 
 impl<'a> Lane<'a> {
-    fn run(&mut self, on_migrated: &dyn Fn()) -> Result<Ended, Stop> {
-        let (mut ended, mut done) = (Ended::Nothing, None);
-        let mut recorded = || {
-            ended = Ended::Recorded;
-            on_migrated();
-        };
+    fn run(&mut self) -> Result<Ended, Stop> {
+        let mut done = None;
         loop {
-            let (is_done, began) = (done.is_some(), now());
-            let size = self.recorder.plan.together.load(Ordering::Relaxed);
+            let size = self.recorder.plan.together();
             let batch = self.turn(done.take(), size)?;
-            if is_done {
-                recorded();
-            }
             if batch.is_empty() {
                 break;
             }
+            let began = now();
             done = match self.run_together(batch)? {
                 Together::Migrated(completion) => Some(completion),
                 Together::Stopped(begun) => match self.attempt(*begun) {
@@ -83,14 +73,12 @@ impl<'a> Lane<'a> {
                     Err(ended) => return Ok(ended),
                 },
             };
-            if done.is_none() {
-                recorded();
-            }
-            self.recorder.plan.together.store(next_size(size, now() - began), Ordering::Relaxed);
+            self.recorder.plan.may_begin_together(next_size(size, now() - began));
         }
-        if ended == Ended::Recorded {
-            return Ok(ended);
+        if self.recorder.has_recorded {
+            return Ok(Ended::Recorded);
         }
+        self.recorder.session.load().wait_for_none(JOBS_FIRST);
         let (claim, wave) = (self.recorder.claim, self.wave);
         let Some(database) = claim.next(self.recorder.conn()?, wave)? else { return Ok(Ended::Nothing) };
         match self.attempt(Begun { database, opened: None, new_until: None }) {
@@ -100,7 +88,7 @@ impl<'a> Lane<'a> {
         }
     }
 
-    /// Records what is done, and claims what comes next, up to `size` databases; there is no more if there are none.
+    /// Records what is done, and claims what comes next, up to `size` databases. An empty batch means that nothing is left.
     fn turn(&mut self, mut done: Option<Completion>, size: usize) -> Result<Vec<Opening<'a>>, Stop> {
         loop {
             let is_busy = self.recorder.session.load().is_job_running();

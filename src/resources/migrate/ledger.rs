@@ -10,10 +10,10 @@ use serde_json::json;
 use super::position::Position;
 use crate::{
     base::exact::integer,
-    db::{Error, ReadRows, ident, literal, zero_if},
+    db::{Error, ReadRows, id_list, ident, literal, zero_if},
 };
 
-/// One attempt's hold on a database.
+/// The hold of a worker's task on databases.
 #[derive(Clone, Debug)]
 pub struct Claim {
     /// The global database, quoted.
@@ -22,7 +22,7 @@ pub struct Claim {
     pub rollout: u64,
     /// The daemon, as in `res_daemon`.
     pub owner: String,
-    /// Random and new for every attempt.
+    /// Random and new for every task.
     pub id: u64,
 }
 
@@ -69,7 +69,7 @@ pub struct Migrated<'a> {
 }
 
 impl Claim {
-    /// For the next database of a rollout.
+    /// For databases of a rollout.
     pub fn new(global_db: &str, rollout: u64, owner: &str) -> Claim {
         Claim { global: ident(global_db), rollout, owner: owner.into(), id: fastrand::u64(1..) }
     }
@@ -196,19 +196,29 @@ impl Claim {
         )
     }
 
-    /// Forgets that these databases were to be begun, of which none was entered, and leaves them to others.
-    pub fn leave(&self, db_names: &[&str], number: u32) -> [String; 2] {
+    /// Forgets that these databases were to be begun, of which none was entered.
+    pub fn forget(&self, db_names: &[&str], number: u32) -> String {
         let Claim { global, id, .. } = self;
-        [
-            format!(
-                "DELETE FROM {global}.res_ledger WHERE db_name IN ({}) AND number = {number} AND claim_id = {id}",
-                literals(db_names)
-            ),
-            format!(
-                "UPDATE {global}.res_rollout_database SET state = 'waiting', owner = NULL, claim_id = NULL WHERE {}",
-                self.held(db_names)
-            ),
-        ]
+        format!(
+            "DELETE FROM {global}.res_ledger WHERE db_name IN ({}) AND number = {number} AND claim_id = {id}",
+            literals(db_names)
+        )
+    }
+
+    /// Does that, and leaves them to others.
+    pub fn leave(&self, db_names: &[&str], number: u32) -> [String; 2] {
+        let set = format!("{}, owner = NULL, claim_id = NULL", self.waits());
+        let left = format!("UPDATE {}.res_rollout_database SET {set} WHERE {}", self.global, self.held(db_names));
+        [self.forget(db_names, number), left]
+    }
+
+    /// How a database waits that is given back; an abort has left it out meanwhile as it did those that waited.
+    pub(super) fn waits(&self) -> String {
+        let Claim { global, rollout, .. } = self;
+        format!(
+            "state = IF(EXISTS (SELECT 1 FROM {global}.res_rollout WHERE id = {rollout} AND state = 'aborted'), 'skipped', \
+             'waiting')"
+        )
     }
 
     /// A condition: the claim is held, and the registry still has the database as it was read.
@@ -303,8 +313,10 @@ impl Claim {
         let (global, rollout) = (&self.global, self.rollout);
         let names: Vec<&str> = migrated.iter().map(|one| one.database.db_name.as_str()).collect();
         let mut statements = vec![format!(
-            "UPDATE {global}.res_database SET version = {number} WHERE db_name IN ({})",
-            literals(&names)
+            "UPDATE {global}.res_database SET version = {number} \
+             WHERE db_name IN ({}) AND res_id IN ({}) AND version < {number}",
+            literals(&names),
+            id_list(migrated.iter().map(|one| &one.database.res_id))
         )];
         if is_last {
             let payloads = migrated.iter().map(|Migrated { database, from }| {

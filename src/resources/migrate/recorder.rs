@@ -32,6 +32,10 @@ pub struct Recorder<'a> {
     pub stopping: &'a AtomicBool,
     /// The database whose lock the session holds.
     pub held: Option<String>,
+    /// Called when some are recorded as migrated.
+    pub on_migrated: &'a dyn Fn(),
+    /// That has happened.
+    pub has_recorded: bool,
 }
 
 impl Recorder<'_> {
@@ -71,12 +75,14 @@ impl Recorder<'_> {
     }
 
     /// Notes that they are.
-    pub(super) fn recorded(&self, done: &Completion) {
+    pub(super) fn recorded(&mut self, done: &Completion) {
         self.plan.keeps(done.number);
         if done.is_last {
             for db_name in &done.databases {
                 log::info!("rollout {}: migrated a database={db_name}", self.plan.rollout);
             }
+            self.has_recorded = true;
+            (self.on_migrated)();
         }
     }
 

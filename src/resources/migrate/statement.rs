@@ -18,7 +18,8 @@ pub enum Kind {
     Rows,
     /// Changes the session alone: not recorded, and run again before a later statement is.
     Session,
-    /// Anything else, most of which commits by itself: recorded before and after. Several that only add may share a record.
+    /// Anything else, most of which commits by itself: recorded before it is run, and as done with what follows. Several
+    /// that only add may share a record.
     Definition,
 }
 

@@ -10,7 +10,7 @@ pub enum Ended {
     Nothing,
     /// Its databases are migrated; or the last one failed, or waits; recorded.
     Recorded,
-    /// The claim, the lease or the server is lost: the database is claimed again later.
+    /// The claim, the lease or the server is lost: what it had claimed is claimed again later.
     Lost,
 }
 
@@ -42,18 +42,6 @@ pub enum Stop {
         /// How far the database is, if that is known.
         back_to: Option<Position>,
     },
-}
-
-impl Stop {
-    /// The same, with how far the database is, if it can be recorded.
-    pub fn back_to(self, position: Position) -> Stop {
-        let back_to = Some(position);
-        match self {
-            Stop::Waits { message, is_interrupted, .. } => Stop::Waits { message, is_interrupted, back_to },
-            Stop::Failed { file, statement, message, .. } => Stop::Failed { file, statement, message, back_to },
-            other => other,
-        }
-    }
 }
 
 /// What an error of one of resq's own statements means: it is repeated later.

@@ -16,7 +16,7 @@ const LOCK_WAIT_S: u32 = 5;
 /// What a statement of the packet is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// To record that databases are migrated.
+    /// To record what has become of databases.
     Complete,
     /// To claim others, and to record what begins.
     Claim,

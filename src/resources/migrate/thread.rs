@@ -288,9 +288,10 @@ fn task(
     let databases = candidates.iter().map(|one| one.database.db_name.clone()).collect();
     let run = move |session: &mut Session| {
         let (plan, claim, stopping) = (&*plan, &claim, &*stopping);
-        let recorder = Recorder { plan, claim, session, stopping, held: None };
-        let lane = Lane { recorder, wave, candidates };
-        lane::run(lane, &|| to_sequencer.notify())
+        let on_migrated = || to_sequencer.notify();
+        let recorder =
+            Recorder { plan, claim, session, stopping, held: None, on_migrated: &on_migrated, has_recorded: false };
+        lane::run(Lane { recorder, wave, candidates })
     };
     Attempt { claim: id, databases, run: Box::new(run) }
 }

@@ -55,10 +55,11 @@ impl Claim {
     ) -> Result<bool, Error> {
         let (db_name, text) = (&claimed.db_name, message.chars().take(LONGEST).collect::<String>());
         let set = match verdict {
-            Verdict::Waits { is_free: true, .. } => "state = 'waiting'".to_string(),
+            Verdict::Waits { is_free: true, .. } => self.waits(),
             Verdict::Waits { pause_ms, is_interrupted, .. } => format!(
-                "state = 'waiting', postponed = postponed + 1, interrupted = interrupted + {is_interrupted}, \
+                "{}, postponed = postponed + 1, interrupted = interrupted + {is_interrupted}, \
                  retry_at = NOW(6) + INTERVAL {} MICROSECOND, message = {}",
+                self.waits(),
                 pause_ms * 1000,
                 literal(&text)
             ),

@@ -3,7 +3,10 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Mutex, PoisonError, atomic::AtomicUsize},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Instant,
 };
 
@@ -24,7 +27,7 @@ pub struct Plan {
     /// The cluster's other nodes, on which an earlier attempt may have left a statement running.
     pub others: OtherHosts,
     /// How many databases may be begun together, as the last ones took.
-    pub together: AtomicUsize,
+    together: AtomicUsize,
     /// Migrations whose texts are known to be kept, by their numbers.
     kept: Mutex<BTreeSet<u32>>,
 }
@@ -52,6 +55,17 @@ impl Plan {
             file.is_for(&database.res_type) && file.number > version && file.number <= database.to_version
         };
         self.files.iter().filter(is_due).collect()
+    }
+
+    /// How many databases may be begun together. On a cluster each by itself: what a killed daemon has left running on a node must
+    /// not go on to a database that another node has claimed since.
+    pub fn together(&self) -> usize {
+        if self.others.are_none() { self.together.load(Relaxed) } else { 1 }
+    }
+
+    /// So many may be begun from now on.
+    pub fn may_begin_together(&self, databases: usize) {
+        self.together.store(databases, Relaxed);
     }
 
     /// Whether the text of this migration is known to be kept.

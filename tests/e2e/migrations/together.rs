@@ -1,7 +1,7 @@
 //! Statements that are recorded together, of one database and of several.
 
 use mysql::{Conn, prelude::Queryable};
-use resq_test_support::{Server, wait_until};
+use resq_test_support::{Program, Server, wait_until};
 
 use super::{
     crash::COLUMNS,
@@ -29,7 +29,7 @@ fn daemon_killed_amid_statements_that_are_sent_together_repeats_those_it_was_in(
             conn.query_drop(format!("ALTER TABLE `{db_name}`.c ADD x INT")).unwrap();
         }
         let mut application = application(&fleet, &[&db_name]);
-        let resqd = fleet.resqd().spawn_ready();
+        let resqd = resqd_alone(&fleet).spawn_ready();
         fleet.start([]);
         let mut claim = |other: u64| {
             let mut found = None;
@@ -46,7 +46,7 @@ fn daemon_killed_amid_statements_that_are_sent_together_repeats_those_it_was_in(
         resqd.signal("KILL");
         resqd.wait();
         let resqd = if is_taken_over_first {
-            let resqd = fleet.resqd().spawn_ready();
+            let resqd = resqd_alone(&fleet).spawn_ready();
             claim(killed);
             application.query_drop("COMMIT").unwrap();
             resqd
@@ -62,6 +62,11 @@ fn daemon_killed_amid_statements_that_are_sent_together_repeats_those_it_was_in(
         assert_eq!((fleet.with_column(&mut conn, "b", "x"), fleet.with_column(&mut conn, "c", "x")), (1, 1));
         stop(resqd);
     }
+}
+
+/// Only one of its workers migrates, so no other one claims by itself what is to be begun together.
+fn resqd_alone(fleet: &Fleet<'_>) -> Program {
+    fleet.resqd().args(["--workers", "2"])
 }
 
 /// A transaction that keeps others from altering the table `b` of these databases.
@@ -140,5 +145,60 @@ fn database_that_fails_among_others_leaves_those_behind_it_untouched_and_they_ar
     fleet.newest("wait").args(["--timeout", "60"]).ok();
     assert_eq!((fleet.versions(&mut conn), with(&mut conn)), (vec![(1, 16)], [16, 16, 16]));
     assert_eq!(fleet.events(&mut conn, "Migrated").len(), 16, "one event for each");
+    stop(resqd);
+}
+
+#[test]
+fn repetition_that_meets_a_lock_forgets_nothing_that_was_done_and_an_abort_leaves_it_out() {
+    if Server::shared().kind() == "galera" {
+        return println!("not tested: on Galera no statement waits for an application's transaction");
+    }
+    let fleet = Fleet::new("rollout_lock", 1);
+    let mut conn = fleet.conn();
+    fleet.add(ADDS);
+    let db_name = fleet.database(1);
+    let mut application = application(&fleet, &[&db_name]);
+    let resqd = resqd_alone(&fleet).spawn_ready();
+    fleet.start([]);
+    wait_until("the second statement to wait", || fleet.instance.sessions_at_a_table(&mut conn).len() == 1);
+    let waiting = fleet.instance.sessions_at_a_table(&mut conn)[0];
+    resqd.signal("KILL");
+    resqd.wait();
+    fleet.instance.server.conn().query_drop(format!("KILL {waiting}")).unwrap();
+    wait_until("its end", || fleet.instance.sessions_at_a_table(&mut conn).is_empty());
+    // Now the first one meets it as well, which was done.
+    application.query_drop(format!("SELECT * FROM `{db_name}`.a")).unwrap();
+    let resqd = resqd_alone(&fleet).spawn_ready();
+    wait_until("the first statement to wait", || fleet.instance.sessions_at_a_table(&mut conn).len() == 1);
+    fleet.newest("abort").ok();
+    fleet.wait_for(&mut conn, "aborted");
+    let state: Vec<String> = conn.query("SELECT state FROM res_rollout_database").unwrap();
+    let recorded = "SELECT number, statement, is_done FROM res_ledger";
+    assert_eq!((state, conn.query(recorded).unwrap()), (vec!["skipped".to_string()], vec![(1, 3, false)]));
+    application.query_drop("COMMIT").unwrap();
+    wait_until("the end of it", || {
+        conn.query_first::<u8, _>("SELECT 1 FROM res_meta WHERE name = 'rollout'").unwrap().is_none()
+    });
+    fleet.start([]);
+    fleet.wait_for(&mut conn, "finished");
+    assert_eq!(["a", "b", "c"].map(|table| fleet.with_column(&mut conn, table, "x")), [1; 3]);
+    stop(resqd);
+}
+
+#[test]
+fn database_that_cannot_be_entered_with_others_is_begun_afterwards_as_if_new() {
+    let fleet = Fleet::new("rollout_entered", 6);
+    let mut conn = fleet.conn();
+    fleet.add(ADDS);
+    let odd = fleet.database(3);
+    // A session that an earlier attempt seems to have left has the lock of the name.
+    let mut left = fleet.instance.daemon.conn(fleet.instance.server);
+    left.query_drop(format!("DO GET_LOCK(CONCAT('resq.', SHA2('{odd}', 224)), 0)")).unwrap();
+    let resqd = resqd_alone(&fleet).spawn_ready();
+    fleet.start(["--canary", "0"]);
+    fleet.wait_for(&mut conn, "finished");
+    assert!(left.query_drop("DO 1").is_err(), "it was ended");
+    let lost = "SELECT CAST(SUM(interrupted + postponed) AS UNSIGNED) FROM res_rollout_database";
+    assert_eq!((fleet.versions(&mut conn), conn.query_first::<u64, _>(lost).unwrap()), (vec![(1, 6)], Some(0)));
     stop(resqd);
 }
