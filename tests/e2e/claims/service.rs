@@ -1,7 +1,7 @@
 //! A running service: when jobs start, which are retried, and that several services never do a job twice.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use mysql::{Conn, prelude::Queryable};
@@ -61,13 +61,21 @@ fn late_and_urgent_rows_are_found_after_a_wakeup() {
 
 #[test]
 fn urgent_row_overtakes_a_backlog() {
-    let (database, recorder) = (TestDatabase::new(Server::shared(), "serve_urgent"), Recorder::new());
+    let database = TestDatabase::new(Server::shared(), "serve_urgent");
+    let gate = Arc::new(RwLock::new(()));
+    let recorder = Recorder::ending({
+        let gate = gate.clone();
+        move |_| gate.read().map(drop).map_err(|_| JobError::Permanent("the test has failed".into()))
+    });
     let mut conn = database.bare();
     database.fill(4, "", "");
+    // However long the INSERT takes, what has started meanwhile goes no further.
+    let closed = gate.write().unwrap();
     let serving = Serving::start(&database, without_polling(), &recorder);
     wait_until("a start", || !recorder.runs().is_empty());
     conn.query_drop("INSERT INTO res_queue (res_name, priority) VALUES ('urgent', -1)").unwrap();
     let urgent = conn.last_insert_id();
+    drop(closed);
     wait_until("all to be done", || recorder.runs().len() == 10_001);
     let place = recorder.ids().iter().position(|id| *id == urgent);
     assert!(place.is_some_and(|place| place < 9_000), "{place:?} of 10,001");

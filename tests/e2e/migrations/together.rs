@@ -153,7 +153,7 @@ fn repetition_that_meets_a_lock_forgets_nothing_that_was_done_and_an_abort_leave
     if Server::shared().kind() == "galera" {
         return println!("not tested: on Galera no statement waits for an application's transaction");
     }
-    let fleet = Fleet::new("rollout_lock", 1);
+    let fleet = Fleet::new("rollout_repeated", 1);
     let mut conn = fleet.conn();
     fleet.add(ADDS);
     let db_name = fleet.database(1);

@@ -8,12 +8,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::notifications::Notifications;
-use crate::wait::{DEADLINE, wait_or_report};
+use crate::wait::{DEADLINE, wait_or_report, wait_until};
 
-/// Sends `TERM`, `KILL`, `STOP`, … to a process.
+/// Sends `TERM`, `KILL`, `STOP`, … to a process. One that is stopped stands still afterwards: each of its threads stops by itself.
 pub fn signal(pid: u32, name: &str) {
     let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
     assert!(status.expect("sh runs").success(), "kill -{name} {pid}");
+    if name == "STOP" {
+        wait_until("every thread to stand still", || threads_are_stopped(pid));
+    }
+}
+
+fn threads_are_stopped(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let states = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("status")).ok());
+    states.into_iter().all(|status| status.lines().any(|line| line.starts_with("State:") && line.contains('T')))
 }
 
 /// Whether a process runs; a zombie does not.
