@@ -38,8 +38,9 @@ fn daemon_killed_amid_statements_that_are_sent_together_repeats_those_it_was_in(
                 let is_new = found.is_some_and(|(claim, _): (u64, u32)| claim != other);
                 is_new && fleet.instance.sessions_at_a_table(&mut conn).len() == 1
             });
-            // What may have begun: all that it lacks, or what was recorded by itself.
-            assert_eq!(found.map(|(_, statement)| statement), Some(if has_some { 2 } else { 3 }), "{name}");
+            // What may have begun: all that it lacks, or what was recorded by itself, as where a look was not answered in time.
+            let recorded = found.map(|(_, statement)| statement);
+            assert!(recorded == Some(2) || recorded == Some(3) && !has_some, "{name}: {recorded:?}");
             found.map_or(0, |(claim, _)| claim)
         };
         let killed = claim(0);
